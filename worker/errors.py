@@ -1,0 +1,169 @@
+"""Every way in which a packet or a job can fail: one class each, with the code that goes over the wire.
+
+The class docstring is the default message. `code` reuses HTTP's numbers, so that 4xx is the sender's mistake and 5xx is
+ours. `hint` says what the reader can do about it, in one sentence.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class WorkerError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[int] = 500
+    word: ClassVar[str] = "internal"
+    #: A transient error may go away by itself, so a job with `retries` is tried again after it.
+    transient: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        self.message = message or inspect.getdoc(type(self)) or type(self).__name__
+        self.hint = hint
+        super().__init__(self.message)
+
+
+class ClientError(WorkerError):
+    """The request cannot be carried out as it stands."""
+
+    code = 400
+    word = "arguments"
+
+
+class DecodeError(ClientError):
+    """The packet is not valid OSC."""
+
+    word = "packet"
+
+
+class UnknownAddress(ClientError):
+    """No command has this address."""
+
+    code = 404
+    word = "address"
+
+
+class ArgumentError(ClientError):
+    """An argument is missing, unknown, of the wrong type or out of range."""
+
+
+class TokenError(ClientError):
+    """The token is missing or wrong."""
+
+    code = 401
+    word = "token"
+
+
+class PathError(ClientError):
+    """The path lies outside the directories that this worker may use."""
+
+    code = 403
+    word = "path"
+
+
+class UnknownOperation(ClientError):
+    """No operation has this name."""
+
+    code = 404
+    word = "operation"
+
+
+class MissingFile(ClientError):
+    """The file does not exist or cannot be opened."""
+
+    code = 404
+    word = "file"
+
+
+class UnknownJob(ClientError):
+    """No job has this id."""
+
+    code = 404
+    word = "job"
+
+
+class DeadlineExceeded(ClientError):
+    """The job did not end within its timeout."""
+
+    code = 408
+    word = "timeout"
+
+
+class IdReused(ClientError):
+    """This id already belongs to a job with other content."""
+
+    code = 409
+    word = "id"
+
+
+class Expired(ClientError):
+    """The job waited in the queue for longer than its ttl_ms, or was replaced by a newer one."""
+
+    code = 410
+    word = "expired"
+
+
+class LimitExceeded(ClientError):
+    """A limit of this worker was reached."""
+
+    code = 413
+    word = "limit"
+
+
+class UnsupportedFormat(ClientError):
+    """The file is not in a format that this worker can read or write."""
+
+    code = 415
+    word = "format"
+
+
+class QueueFull(ClientError):
+    """The queue is full."""
+
+    code = 429
+    word = "queue"
+
+
+class Cancelled(ClientError):
+    """The job was cancelled."""
+
+    code = 499
+    word = "cancelled"
+
+
+class ServerError(WorkerError):
+    """The worker failed."""
+
+
+class InternalError(ServerError):
+    """The operation failed inside the worker; the log says more."""
+
+
+class NotYet(ServerError):
+    """This version does not do that yet."""
+
+    code = 501
+    word = "not-yet"
+
+
+class ChildDied(ServerError):
+    """The child process that ran the job ended unexpectedly."""
+
+    code = 502
+    word = "child"
+
+
+class Draining(ServerError):
+    """The worker is shutting down and takes no new jobs."""
+
+    code = 503
+    word = "draining"
+
+
+class DiskFull(ServerError):
+    """The disk is full or cannot be written."""
+
+    code = 507
+    word = "disk"
+    transient = True
