@@ -36,12 +36,24 @@ class DecodeError(ClientError):
 
     word = "packet"
 
+    def __init__(self, message: str = "", hint: str = "", *, address: str = "", job_id: str = "") -> None:
+        """Also says which `address` was meant, and which job, as far as they could be read."""
+        super().__init__(message, hint)
+        self.address = address
+        self.job_id = job_id
 
-class UnknownAddress(ClientError):
+
+class UnknownAddress(DecodeError):
     """No command has this address."""
 
     code = 404
     word = "address"
+
+
+class BadArguments(DecodeError):
+    """The address is known, but its arguments are too few, too many or of the wrong type."""
+
+    word = "arguments"
 
 
 class ArgumentError(ClientError):

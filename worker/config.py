@@ -1,0 +1,54 @@
+"""All settings of a worker, as one frozen value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.events import Peer
+from worker.protocol import addresses
+
+
+def default_workers() -> int:
+    """One child per core, and one core left for TouchDesigner where there are more than two."""
+    cores = os.cpu_count() or 1
+    return max(1, cores - 1) if cores > 2 else cores  # noqa: PLR2004 - said in the docstring
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the scheduler bounds.
+
+    Attributes:
+        queue_jobs: how many jobs may wait, over all clients.
+        queue_bytes: how large all waiting jobs together may be.
+        remembered_jobs: how many ended jobs are known by their id.
+        timeout_ms: the timeout of a job that brings none of its own; 0 is none.
+        lease_ms: how long a client that said hello counts as present after its last packet.
+        result_rows_kept: how many rows and files of ended jobs are kept for `query`.
+    """
+
+    queue_jobs: int = 10_000
+    queue_bytes: int = 64 * 2**20
+    remembered_jobs: int = 10_000
+    timeout_ms: int = 600_000
+    lease_ms: int = 15_000
+    clients: int = 256
+    result_rows_kept: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where the worker listens, reports, reads and writes."""
+
+    host: str = "127.0.0.1"
+    port: int = addresses.COMMAND_PORT
+    report: tuple[Peer, ...] = ()
+    report_numbers: tuple[Peer, ...] = ()
+    text_port: int = addresses.TEXT_PORT
+    number_port: int = addresses.NUMBER_PORT
+    roots: tuple[Path, ...] = (Path(),)
+    maps: tuple[tuple[str, str], ...] = ()
+    workers: int = field(default_factory=default_workers)
+    limits: Limits = Limits()

@@ -1,0 +1,50 @@
+"""The OSC addresses of `protocol.md`, and the ports where they travel."""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMMAND_PORT: Final = 9460
+TEXT_PORT: Final = 9461
+NUMBER_PORT: Final = 9462
+HTTP_PORT: Final = 9463
+
+#: Raised by one for each change that an older client would misunderstand.
+PROTOCOL_VERSION: Final = 1
+
+#: Outward datagrams stay below every usual MTU, so that they are never fragmented.
+MAX_DATAGRAM_OUT: Final = 1200
+#: The largest UDP payload over IPv4.
+MAX_DATAGRAM_IN: Final = 65_507
+
+ROOT: Final = "/worker"
+
+HELLO: Final = "/worker/hello"
+BYE: Final = "/worker/bye"
+PING: Final = "/worker/ping"
+JOB: Final = "/worker/job"
+CANCEL: Final = "/worker/cancel"
+CLEAR: Final = "/worker/clear"
+QUERY: Final = "/worker/query"
+ACK: Final = "/worker/ack"
+REPLAY: Final = "/worker/replay"
+SYNC: Final = "/worker/sync"
+STATUS: Final = "/worker/status"
+DESCRIBE: Final = "/worker/describe"
+SET: Final = "/worker/set"
+TRIGGER: Final = "/worker/trigger"
+QUIT: Final = "/worker/quit"
+
+WELCOME: Final = "/worker/welcome"
+PONG: Final = "/worker/pong"
+ACCEPTED: Final = "/worker/accepted"
+PROCESSING: Final = "/worker/processing"
+PROGRESS: Final = "/worker/progress"
+RESULT: Final = "/worker/result"
+FILE: Final = "/worker/file"
+READY: Final = "/worker/ready"
+FAILED: Final = "/worker/failed"
+ERROR: Final = "/worker/error"
+SYNCED: Final = "/worker/synced"
+OPERATION: Final = "/worker/operation"
+NUMBER: Final = "/worker/n"

@@ -1,0 +1,631 @@
+"""One address, one frozen dataclass. The order of the fields is the order of the OSC arguments.
+
+`COMMANDS` travel to the worker, `REPORTS` from it. `parse` turns an address and its arguments into one of them; it is the border
+where arity and types are checked, so that nobody inside checks them again. Standard library only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, astuple, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from worker.errors import BadArguments, UnknownAddress
+from worker.protocol import addresses
+
+#: What an OSC argument is in Python. Lists come from OSC's arrays, None is nil.
+Argument = int | float | str | bytes | bool | None | list["Argument"]
+#: What travels outward: `i`, `f` and `s` only.
+Plain = int | float | str
+
+_TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Base of all commands and reports."""
+
+    address: ClassVar[str]
+    #: Whether the address goes on with `/name` parts that are fields of their own; they come first.
+    tail: ClassVar[int] = 0
+
+    @property
+    def full_address(self) -> str:
+        """The address as it is sent."""
+        names = [str(getattr(self, field.name)) for field in fields(self)[: self.tail]]
+        return "/".join([self.address, *names])
+
+    def arguments(self) -> tuple[Plain, ...]:
+        """The arguments as they are sent."""
+        return tuple(astuple(self))[self.tail :]
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        """Makes the message from the names behind its address, and its arguments.
+
+        Raises:
+            BadArguments: too few, too many, or one of the wrong type.
+        """
+        wanted = fields(cls)[cls.tail :]
+        least = sum(field.default is MISSING for field in wanted)
+        if not least <= len(arguments) <= len(wanted):
+            raise BadArguments(f"{cls.address} takes {usage(cls)}; got {len(arguments)} arguments.", address=cls.address)
+        values: dict[str, Any] = dict(zip((field.name for field in fields(cls)), names, strict=False))
+        for field, argument in zip(wanted, arguments, strict=False):
+            if argument is None and field.default is not MISSING:  # OSC's nil: as if left out
+                continue
+            values[field.name] = _converted(cls, field.name, str(field.type), argument)
+        return cls(**values)
+
+
+def usage(message: type[Message]) -> str:
+    """The arguments of a message, as a person reads them.
+
+    >>> usage(Hello)
+    'name (text), text_port (whole number), number_port (whole number), [host (text)], [token (text)], [acknowledges (whole number)]'
+    """
+    parts = []
+    for field in fields(message)[message.tail :]:
+        text = f"{field.name} ({_TYPE_NAMES.get(str(field.type), 'any').removeprefix('a ')})"
+        parts.append(text if field.default is MISSING else f"[{text}]")
+    return ", ".join(parts) or "no arguments"
+
+
+def _converted(cls: type[Message], name: str, wanted: str, argument: Argument) -> Any:
+    """TouchDesigner's CHOPs send every number as float, its DATs send truth values; people send text."""
+    try:
+        if wanted == "str" and isinstance(argument, str):
+            return argument
+        if wanted == "str" and isinstance(argument, (int, float)):
+            return f"{argument:g}" if isinstance(argument, float) else str(argument)
+        if wanted in ("int", "float") and isinstance(argument, (int, float, str)):
+            number = float(argument)
+            if wanted == "float":
+                return number
+            if number == int(number):
+                return int(argument) if isinstance(argument, int) else int(number)
+    except (ValueError, OverflowError):
+        pass
+    shown = repr(argument)[:80]
+    raise BadArguments(f"{cls.address}: {name} must be {_TYPE_NAMES[wanted]}; got {shown}.", f"It takes {usage(cls)}.", address=cls.address)
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """Says where this client wants its reports. Port 0 means: the port this packet came from (text), or none (numbers).
+
+    >>> wire(Hello("td", 9461, 9462))
+    '/worker/hello ,siissi td 9461 9462   0'
+    """
+
+    address = addresses.HELLO
+    name: str
+    text_port: int
+    number_port: int
+    host: str = ""
+    token: str = ""
+    acknowledges: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """Ends this client's lease: nothing more is sent to it.
+
+    >>> wire(Bye())
+    '/worker/bye ,'
+    """
+
+    address = addresses.BYE
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """Asks for a `Pong` with the same number.
+
+    >>> wire(Ping(7))
+    '/worker/ping ,i 7'
+    """
+
+    address = addresses.PING
+    nonce: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Message):
+    """A unit of work. An empty id asks the worker to make one. The pairs are the operation's parameters and the job's own keys.
+
+    >>> wire(Job("j1", "draw_circles", (("output", "a{n}.png"), ("count", 3))))
+    '/worker/job ,sssssi j1 draw_circles output a{n}.png count 3'
+    """
+
+    address = addresses.JOB
+    id: str
+    operation: str
+    pairs: tuple[tuple[str, int | float | str | bool | None], ...] = ()
+
+    def arguments(self) -> tuple[Plain, ...]:
+        return (self.id, self.operation, *(_plain(part) for pair in self.pairs for part in pair))
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        if len(arguments) < 2:
+            raise BadArguments("/worker/job takes id (text), operation (text), then pairs of key and value.", address=cls.address)
+        job_id = _converted(cls, "id", "str", "" if arguments[0] is None else arguments[0])
+        if len(job_id) > 200 or not job_id.isprintable():
+            raise BadArguments("/worker/job: id must be at most 200 printable characters.", address=cls.address)
+        operation = _converted(cls, "operation", "str", arguments[1])
+        rest = arguments[2:]
+        if len(rest) % 2:
+            raise BadArguments(
+                f"/worker/job: after id and operation come pairs of key and value; got {len(rest)} arguments, the last is {rest[-1]!r:.80}.",
+                address=cls.address,
+                job_id=job_id,
+            )
+        return cls(job_id, operation, tuple(cls._pair(job_id, rest[i], rest[i + 1]) for i in range(0, len(rest), 2)))
+
+    @classmethod
+    def _pair(cls, job_id: str, key: Argument, value: Argument) -> tuple[str, int | float | str | bool | None]:
+        if not isinstance(key, str):
+            raise BadArguments(f"/worker/job: a key must be text; got {key!r:.80}.", address=cls.address, job_id=job_id)
+        if isinstance(value, list):  # an OSC array of numbers reads like the same numbers as text, such as centers
+            value = " ".join(str(part) for part in value)
+        if isinstance(value, bytes):
+            raise BadArguments(
+                f"/worker/job: {key} came as a blob; send a number or text. Images travel as file paths.", address=cls.address, job_id=job_id
+            )
+        return key, value
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Message):
+    """Ends a job of this client. Its final says 499, unless it had ended before.
+
+    >>> wire(Cancel("j1"))
+    '/worker/cancel ,s j1'
+    """
+
+    address = addresses.CANCEL
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clear(Message):
+    """Cancels all queued jobs of this client; the running ones go on.
+
+    >>> wire(Clear())
+    '/worker/clear ,'
+    """
+
+    address = addresses.CLEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Message):
+    """Asks for a job's latest report again.
+
+    >>> wire(Query("j1"))
+    '/worker/query ,s j1'
+    """
+
+    address = addresses.QUERY
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Message):
+    """Says that the final with this number has been received, so that it need not be sent again.
+
+    >>> wire(Ack(12))
+    '/worker/ack ,i 12'
+    """
+
+    address = addresses.ACK
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(Message):
+    """Asks for the finals from this number on, again.
+
+    >>> wire(Replay(3))
+    '/worker/replay ,i 3'
+    """
+
+    address = addresses.REPLAY
+    from_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sync(Message):
+    """Asks for a `Synced` with the same number as soon as all earlier jobs of this client have ended.
+
+    >>> wire(Sync(1))
+    '/worker/sync ,i 1'
+    """
+
+    address = addresses.SYNC
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus(Message):
+    """Asks for a `Status` now.
+
+    >>> wire(GetStatus())
+    '/worker/status ,'
+    """
+
+    address = addresses.STATUS
+
+
+@dataclass(frozen=True, slots=True)
+class Describe(Message):
+    """Asks for one `OperationDescription` per operation, or for one.
+
+    >>> wire(Describe("noop"))
+    '/worker/describe ,s noop'
+    """
+
+    address = addresses.DESCRIBE
+    operation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Set(Message):
+    """Sets one value of a preset; the key `operation` names its operation.
+
+    >>> wire(Set("logo", "count", 12))
+    '/worker/set/logo/count ,i 12'
+    """
+
+    address = addresses.SET
+    tail = 2
+    preset: str
+    key: str
+    value: int | float | str | bool
+
+    def arguments(self) -> tuple[Plain, ...]:
+        return (_plain(self.value),)
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        if len(arguments) != 1 or not isinstance(arguments[0], (int, float, str)):
+            raise BadArguments("/worker/set/<preset>/<key> takes one number or text.", address="/".join([cls.address, *names]))
+        return cls(names[0], names[1], arguments[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger(Message):
+    """Starts a job from a preset when the number rises through 0.5.
+
+    >>> wire(Trigger("logo", 1.0))
+    '/worker/trigger/logo ,f 1.0'
+    """
+
+    address = addresses.TRIGGER
+    tail = 1
+    preset: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quit(Message):
+    """Asks the worker to finish what it has accepted and to end.
+
+    >>> wire(Quit())
+    '/worker/quit ,s '
+    """
+
+    address = addresses.QUIT
+    token: str = ""
+
+
+# ----------------------------------------------------------------------------------------------------------- reports
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """Answers `Hello`.
+
+    >>> wire(Welcome("0.1.0", 1, 3, 15000, 12))
+    '/worker/welcome ,siiii 0.1.0 1 3 15000 12'
+    """
+
+    address = addresses.WELCOME
+    version: str
+    protocol: int
+    boot: int
+    lease_ms: int
+    newest_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Message):
+    """Answers `Ping`.
+
+    >>> wire(Pong(7, 3, 60.5))
+    '/worker/pong ,iif 7 3 60.5'
+    """
+
+    address = addresses.PONG
+    nonce: int
+    boot: int
+    uptime_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Message):
+    """The worker as a whole: on each change and once a second.
+
+    >>> wire(Status("Processing", 1, 4, 3))
+    '/worker/status ,siii Processing 1 4 3'
+    """
+
+    address = addresses.STATUS
+    word: str
+    running: int
+    queued: int
+    boot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Message):
+    """The job is stored and stands at this place of the queue, 0 being the next one to run.
+
+    >>> wire(Accepted("j1", 2, 0))
+    '/worker/accepted ,sii j1 2 0'
+    """
+
+    address = addresses.ACCEPTED
+    id: str
+    position: int
+    duplicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processing(Message):
+    """The job has started, for the n-th time counted from 1.
+
+    >>> wire(Processing("j1", 1))
+    '/worker/processing ,si j1 1'
+    """
+
+    address = addresses.PROCESSING
+    id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Message):
+    """How far a running job is. An eta of -1 means: not known yet.
+
+    >>> wire(Progress("j1", 0.25, 125, 500, 900, ""))
+    '/worker/progress ,sfiiis j1 0.25 125 500 900 '
+    """
+
+    address = addresses.PROGRESS
+    id: str
+    fraction: float
+    step: int
+    steps: int
+    eta_ms: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRows(Message):
+    """One chunk of what a job found: `fields` numbers per row, row after row; `first` is the number of its first row.
+
+    >>> wire(ResultRows("circles", "j1", 0, 1, 0, 1, 3, (447.0, 63.0, 63.0)))
+    '/worker/result/circles ,siiiiifff j1 0 1 0 1 3 447.0 63.0 63.0'
+    """
+
+    address = addresses.RESULT
+    tail = 1
+    kind: str
+    id: str
+    chunk: int
+    chunks: int
+    first: int
+    total: int
+    fields: int
+    numbers: tuple[float, ...] = ()
+
+    def arguments(self) -> tuple[Plain, ...]:
+        return (self.id, self.chunk, self.chunks, self.first, self.total, self.fields, *map(float, self.numbers))
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        if len(arguments) < 6:
+            raise BadArguments("/worker/result/<kind> takes id, chunk, chunks, first, total, fields, then numbers.", address=cls.address)
+        head = [_converted(cls, "id", "str", arguments[0]), *(_converted(cls, "count", "int", part) for part in arguments[1:6])]
+        return cls(names[0], *head, tuple(_converted(cls, "number", "float", part) for part in arguments[6:]))
+
+
+@dataclass(frozen=True, slots=True)
+class File(Message):
+    """A file stands complete under its name. Width and height are 0 for a file that is no image.
+
+    >>> wire(File("j1", "out/a0.png", 1893, 512, 512))
+    '/worker/file ,ssiii j1 out/a0.png 1893 512 512'
+    """
+
+    address = addresses.FILE
+    id: str
+    path: str
+    size_bytes: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Message):
+    """The final of a job that did its work.
+
+    >>> wire(Ready("j1", 12, 3, 4, 900, 500, "draw_circles"))
+    '/worker/ready ,siiiiis j1 12 3 4 900 500 draw_circles'
+    """
+
+    address = addresses.READY
+    id: str
+    seq: int
+    boot: int
+    wait_ms: int
+    run_ms: int
+    items: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Message):
+    """The final of a job that did not. With seq 0 it is no final: the job was refused and nothing of it is kept.
+
+    >>> wire(Failed("j1", 13, 3, 404, "file", "There is no file a.png.", ""))
+    '/worker/failed ,siiisss j1 13 3 404 file There is no file a.png. '
+    """
+
+    address = addresses.FAILED
+    id: str
+    seq: int
+    boot: int
+    code: int
+    word: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Error(Message):
+    """A packet that belongs to no job could not be used.
+
+    >>> wire(Error(404, "/worker/jbo", "Unknown address; did you mean /worker/job?"))
+    '/worker/error ,iss 404 /worker/jbo Unknown address; did you mean /worker/job?'
+    """
+
+    address = addresses.ERROR
+    code: int
+    at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Synced(Message):
+    """Answers `Sync`: so many of this client's jobs have ended well, so many have not.
+
+    >>> wire(Synced(1, 3, 0))
+    '/worker/synced ,iii 1 3 0'
+    """
+
+    address = addresses.SYNCED
+    n: int
+    ready: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationDescription(Message):
+    """One operation with its parameters, as JSON.
+
+    >>> wire(OperationDescription("noop", "{}"))
+    '/worker/operation ,ss noop {}'
+    """
+
+    address = addresses.OPERATION
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Message):
+    """One level or counter for an OSC In CHOP.
+
+    >>> wire(Number("queued", 4.0))
+    '/worker/n/queued ,f 4.0'
+    """
+
+    address = addresses.NUMBER
+    tail = 1
+    name: str
+    value: float
+
+
+Command = (
+    Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | Trigger | Quit
+)
+Report = (
+    Welcome | Pong | Status | Accepted | Processing | Progress | ResultRows | File | Ready | Failed | Error | Synced
+    | OperationDescription | Number
+)
+#: Exactly one of these ends each accepted job.
+Final = Ready | Failed
+
+COMMANDS: Mapping[str, type[Command]] = {
+    message.address: message
+    for message in (Hello, Bye, Ping, Job, Cancel, Clear, Query, Ack, Replay, Sync, GetStatus, Describe, Set, Trigger, Quit)
+}
+REPORTS: Mapping[str, type[Report]] = {
+    message.address: message
+    for message in (
+        Welcome, Pong, Status, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced,
+        OperationDescription, Number,
+    )
+}  # fmt: skip
+
+
+def parse_command(address: str, arguments: Sequence[Argument]) -> Command:
+    """Makes the command that has this address.
+
+    Raises:
+        UnknownAddress: there is none; the message names the nearest one.
+        BadArguments: its arguments do not fit.
+    """
+    return _parse(COMMANDS, address, arguments)
+
+
+def parse_report(address: str, arguments: Sequence[Argument]) -> Report:
+    """Makes the report that has this address. Raises as `parse_command` does."""
+    return _parse(REPORTS, address, arguments)
+
+
+def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]) -> Any:
+    if len(arguments) == 1 and isinstance(arguments[0], list):  # a nested list where a flat one was meant
+        arguments = arguments[0]
+    elif list(arguments) == [""]:  # TouchDesigner's rendering of "no arguments"
+        arguments = []
+    message = table.get(address)
+    if message is not None and not message.tail:
+        return message.parse((), arguments)
+    for base, candidate in table.items():
+        names = address[len(base) + 1 :].split("/")
+        if candidate.tail and address.startswith(base + "/") and len(names) == candidate.tail and all(names):
+            return candidate.parse(names, arguments)
+    raise UnknownAddress(f"Unknown address {address[:100]!r}; {_nearest(table, address)}", address=address)
+
+
+def _nearest(table: Mapping[str, type[Message]], address: str) -> str:
+    forms = {base: base + "".join(f"/<{field.name}>" for field in fields(message)[: message.tail]) for base, message in table.items()}
+    near = difflib.get_close_matches(address[:100], forms, n=1, cutoff=0.5) or [base for base in forms if address.startswith(base)]
+    return f"did you mean {forms[near[0]]}?" if near else f"all commands start with {addresses.ROOT}/."
+
+
+def _plain(value: float | str | bool | None) -> Plain:
+    """A value as one of the three types that travel outward."""
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value is None else value
+
+
+def wire(message: Message) -> str:
+    """The message as one line, for people and for the examples above."""
+    arguments = message.arguments()
+    tags = "".join("i" if isinstance(value, int) else "f" if isinstance(value, float) else "s" for value in arguments)
+    return " ".join([message.full_address, "," + tags, *map(str, arguments)])
+
+
+def as_pairs(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """The pairs of a `Job` from a mapping."""
+    return tuple(params.items()) if isinstance(params, Mapping) else tuple(params)
