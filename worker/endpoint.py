@@ -1,0 +1,109 @@
+"""A UDP socket with a reading thread. Moves bytes and decides nothing.
+
+Why a thread and not asyncio's datagram endpoint: the thread does no work but emptying the socket, so a burst waits in memory and not in
+the system's small buffer while commands are handled; and a blocking socket behaves the same on Windows, where asyncio's proactor loop
+can fall deaf after a peer has closed its port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from worker.protocol.addresses import MAX_DATAGRAM_IN
+
+log = logging.getLogger(__name__)
+
+#: What we ask the system for; it may give less (Linux: net.core.rmem_max).
+RECEIVE_BUFFER_BYTES = 8 * 2**20
+_WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
+_SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
+
+
+class Endpoint:
+    """One bound UDP socket.
+
+    Args:
+        address: host and port to listen on; port 0 takes a free one.
+        deliver: called in the reading thread with (datagram, sender) for each datagram; must return at once.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, address: tuple[str, int], deliver: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._deliver = deliver
+        family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            _configure(self._socket)
+            self._socket.bind(resolved)
+        except OSError:
+            self._socket.close()
+            raise
+        self._closing = False
+        self._thread = threading.Thread(target=self._read, name="udp-reader", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def start(self) -> None:
+        """Begins to deliver."""
+        self._thread.start()
+
+    def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
+        """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is logged and no error."""
+        try:
+            self._socket.sendto(datagram, peer)
+        except OSError as error:
+            log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
+
+    def close(self) -> None:
+        """Stops reading and gives the port back."""
+        self._closing = True
+        if self._thread.is_alive():
+            self._wake_reader()
+            self._thread.join(1)
+        self._socket.close()
+
+    def _wake_reader(self) -> None:
+        """A blocking recvfrom does not notice a close everywhere; an empty datagram to ourselves does it on every system."""
+        host, port = self.address
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        with contextlib.suppress(OSError):
+            self._socket.sendto(b"", (loopback, port))
+
+    def _read(self) -> None:
+        # Looked up once: this loop is what keeps a burst from being lost.
+        receive, deliver = self._socket.recvfrom, self._deliver
+        while not self._closing:
+            try:
+                datagram, sender = receive(MAX_DATAGRAM_IN + 1)
+            except OSError as error:
+                # Windows reports here that an earlier packet of ours found nobody. That is the peer's matter.
+                if not self._closing:
+                    log.debug("receive: %s", error)
+                continue
+            if datagram:
+                deliver(datagram, sender[:2])
+
+
+def _configure(udp: socket.socket) -> None:
+    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF) if sys.platform == "linux" else (socket.SO_RCVBUF,):
+        try:
+            udp.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES)
+            break
+        except OSError:
+            continue
+    if sys.platform == "win32":
+        udp.ioctl(_WINDOWS_IGNORE_RESETS, False)
+    elif sys.platform == "darwin":
+        with contextlib.suppress(OSError):  # sending more than 9,216 bytes needs it
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_DATAGRAM_IN)
