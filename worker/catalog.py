@@ -45,7 +45,7 @@ DataOut = Annotated[str, Meta(extra=WRITE, description="table to write, JSON or 
 Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="colour as #rrggbb")]
 
 
-class JobOptions(Params):
+class JobOptions(Params, frozen=True, kw_only=True):
     """The keys that every job may carry beside its operation's own."""
 
     priority: Annotated[Literal[0, 1, 2], Meta(description="0 live, 1 normal, 2 batch")] = 1
@@ -56,11 +56,11 @@ class JobOptions(Params):
     after: Annotated[str, Meta(max_length=200, description="id of a job that must be ready first")] = ""
 
 
-class Noop(Params):
+class Noop(Params, frozen=True, kw_only=True):
     """No parameters."""
 
 
-class WriteText(Params):
+class WriteText(Params, frozen=True, kw_only=True):
     output: Annotated[str, Meta(min_length=1, extra=WRITE, description="text file to write")]
     text: Annotated[str, Meta(description="the whole text; leave it out to build one from header, line and footer")] = ""
     header: Annotated[str, Meta(description="first line")] = ""
@@ -73,7 +73,7 @@ class WriteText(Params):
         return not self.append
 
 
-class DrawCircles(Params):
+class DrawCircles(Params, frozen=True, kw_only=True):
     output: Annotated[str, Meta(min_length=1, extra=WRITE, description="image files to write; {n} counts from 0")]
     count: Annotated[int, Meta(ge=1, le=100_000, description="how many images")] = 500
     width: Annotated[Pixels, Meta(description="image width")] = 512
@@ -86,7 +86,7 @@ class DrawCircles(Params):
     centers: Annotated[str, Meta(description="centres in pixels as text, x y x y ...; they replace the random ones")] = ""
 
 
-class FindCircles(Params):
+class FindCircles(Params, frozen=True, kw_only=True):
     image: ImageIn
     min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic")] = 0.0
     max_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="largest radius; 0 = automatic")] = 0.0
@@ -99,7 +99,7 @@ class FindCircles(Params):
     data: DataOut = ""
 
 
-class FindFeatures(Params):
+class FindFeatures(Params, frozen=True, kw_only=True):
     image: ImageIn
     method: Annotated[Literal["orb", "sift", "fast", "corners", "akaze", "kaze", "brisk"], Meta(description="how features are found")] = "orb"
     max_items: Annotated[int, Meta(ge=1, le=100_000, description="how many features at most per image, the strongest first")] = 500
@@ -107,7 +107,7 @@ class FindFeatures(Params):
     data: DataOut = ""
 
 
-class Convert(Params):
+class Convert(Params, frozen=True, kw_only=True):
     image: ImageIn
     output: Annotated[
         str, Meta(min_length=1, extra=WRITE, description="file to write, its ending names the format; {name} and {n} as in overlay")
@@ -201,7 +201,8 @@ def fields_of(params: type[Params]) -> tuple[Field, ...]:
 
 def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
     base, metas = _unwrapped(hint)
-    description, minimum, maximum, extra = "", None, None, {}
+    description, minimum, maximum = "", None, None
+    extra: dict[str, Any] = {}
     for meta in metas:  # inner first, so that an outer Meta overrides
         description = meta.description or description
         minimum = meta.ge if meta.ge is not None else minimum

@@ -442,8 +442,9 @@ class ResultRows(Message):
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
         if len(arguments) < 6:
             raise BadArguments("/worker/result/<kind> takes id, chunk, chunks, first, total, fields, then numbers.", address=cls.address)
-        head = [_converted(cls, "id", "str", arguments[0]), *(_converted(cls, "count", "int", part) for part in arguments[1:6])]
-        return cls(names[0], *head, tuple(_converted(cls, "number", "float", part) for part in arguments[6:]))
+        chunk, chunks, first, total, columns = (_converted(cls, "count", "int", part) for part in arguments[1:6])
+        job_id = _converted(cls, "id", "str", arguments[0])
+        return cls(names[0], job_id, chunk, chunks, first, total, columns, tuple(_converted(cls, "number", "float", part) for part in arguments[6:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -583,12 +584,14 @@ def parse_command(address: str, arguments: Sequence[Argument]) -> Command:
         UnknownAddress: there is none; the message names the nearest one.
         BadArguments: its arguments do not fit.
     """
-    return _parse(COMMANDS, address, arguments)
+    command: Command = _parse(COMMANDS, address, arguments)
+    return command
 
 
 def parse_report(address: str, arguments: Sequence[Argument]) -> Report:
     """Makes the report that has this address. Raises as `parse_command` does."""
-    return _parse(REPORTS, address, arguments)
+    report: Report = _parse(REPORTS, address, arguments)
+    return report
 
 
 def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]) -> Any:

@@ -1,0 +1,60 @@
+"""The order in which jobs get their turn.
+
+Three priorities. A live job goes before a normal one, a normal one before a batch job, and within a priority the older job goes first;
+but after `PATIENCE` turns in which a lower priority was passed over, it gets one. So live work waits for one task of a batch at most,
+and a batch is never left for ever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+PRIORITIES = 3
+PATIENCE = 8
+
+
+class Backlog:
+    """Keys of jobs that have something to run. A job stays until it is removed, so a batch gets turn after turn.
+
+    >>> backlog = Backlog()
+    >>> backlog.add("b", 2); backlog.add("n", 1); backlog.add("l", 0)
+    >>> backlog.take_turn()
+    'l'
+    """
+
+    def __init__(self) -> None:
+        self._queues: tuple[OrderedDict[Hashable, None], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
+        self._passed_over = [0] * PRIORITIES
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues))
+
+    def add(self, key: Hashable, priority: int) -> None:
+        """Puts a job at the end of its priority."""
+        self._queues[priority][key] = None
+
+    def add_first(self, key: Hashable, priority: int) -> None:
+        """Puts a job at the head of its priority: a running batch whose next tasks are known now."""
+        self.add(key, priority)
+        self._queues[priority].move_to_end(key, last=False)
+
+    def remove(self, key: Hashable, priority: int) -> None:
+        """Takes a job out, if it is there."""
+        self._queues[priority].pop(key, None)
+
+    def ahead_of_new(self, priority: int) -> int:
+        """How many jobs would go before one that is added now."""
+        return sum(len(queue) for queue in self._queues[: priority + 1])
+
+    def take_turn(self) -> Hashable | None:
+        """Whose turn it is, or None. The job stays in its place."""
+        waiting = [priority for priority, queue in enumerate(self._queues) if queue]
+        if not waiting:
+            return None
+        chosen = next((priority for priority in waiting[1:] if self._passed_over[priority] >= PATIENCE), waiting[0])
+        for priority in waiting:
+            if priority > chosen:
+                self._passed_over[priority] += 1
+        self._passed_over[chosen] = 0
+        return next(iter(self._queues[chosen]))

@@ -1,0 +1,36 @@
+"""What the service expects of whatever runs the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from worker.events import Finished, Progressed
+from worker.jobs import Outcome, Task
+
+#: Called from any thread; must return at once.
+Deliver = Callable[[Progressed | Finished], None]
+#: What a child does with a task, telling how many steps are done; never raises.
+RunTask = Callable[[Task, Callable[[int], None]], Outcome]
+#: Called once in each child, to make it ready.
+MakeRunTask = Callable[[], RunTask]
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere else.
+
+    For each executed task exactly one `Finished` is delivered, whatever becomes of it: a result, a failure, a child that died, an
+    abort. A late `Progressed` may follow it and means nothing.
+    """
+
+    def start(self, deliver: Deliver) -> None:
+        """Makes it ready to run tasks; returns before the children are warm."""
+
+    def execute(self, task: Task) -> None:
+        """Runs a task as soon as a child is free. Never blocks, never raises."""
+
+    def abort(self, task_id: int) -> None:
+        """Stops a task, native code included. A task that has ended already is no error."""
+
+    def close(self) -> None:
+        """Ends all children, whatever they are doing. None is left when it returns."""

@@ -1,0 +1,81 @@
+"""What runs in a child process: prepares it once, then carries out one task after the other. Never raises.
+
+Everything here is importable by name, because children are spawned.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+
+from worker.executors.base import MakeRunTask, RunTask
+from worker.jobs import Outcome, Task
+
+#: A child tells its progress at most this often; the scheduler thins it further.
+PROGRESS_INTERVAL_S = 0.02
+#: Stands for the task id in the first message of a child.
+WARM = 0
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _This:
+    """What this child was given at its start."""
+
+    run_task: RunTask
+    progress: Connection
+
+
+def prepare(make_run_task: MakeRunTask, progress: Connection) -> None:
+    """Runs once in each new child, before its first task, and tells the parent when it is warm."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_parent()
+    _silence_stdout()
+    if sys.stderr is not None:
+        faulthandler.enable()
+    _This.progress = progress
+    _This.run_task = make_run_task()
+    progress.send((WARM, 0))
+
+
+def run(task: Task) -> Outcome:
+    """Carries out one task."""
+    told_at = 0.0
+
+    def progress(done: int) -> None:
+        nonlocal told_at
+        now = time.monotonic()
+        if now - told_at >= PROGRESS_INTERVAL_S:
+            told_at = now
+            _This.progress.send((task.id, done))
+
+    return _This.run_task(task, progress)
+
+
+def _silence_stdout() -> None:
+    """What an operation prints must not fill a pipe that nobody reads: TouchDesigner's, or a container's log."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.close(sink)
+
+
+def _die_with_parent() -> None:
+    """No child outlives the worker, not even when it is killed. Linux's signal also ends one that never leaves native code."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), name="parent-watch", daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

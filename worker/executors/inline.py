@@ -1,0 +1,28 @@
+"""Runs tasks in this process: for the command line's `run`, and as the double in tests."""
+
+from __future__ import annotations
+
+from worker.events import Finished, Progressed
+from worker.executors.base import Deliver, RunTask
+from worker.jobs import Task
+
+
+class InlineExecutor:
+    """Runs each task to its end inside `execute`."""
+
+    def __init__(self, run_task: RunTask) -> None:
+        self._run_task = run_task
+        self._deliver: Deliver = lambda _: None
+
+    def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+
+    def execute(self, task: Task) -> None:
+        outcome = self._run_task(task, lambda done: self._deliver(Progressed(task.id, done)))
+        self._deliver(Finished(task.id, outcome))
+
+    def abort(self, task_id: int) -> None:
+        """Nothing: a task has ended before anybody could abort it."""
+
+    def close(self) -> None:
+        """Nothing: there are no children."""
