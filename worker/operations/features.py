@@ -1,0 +1,125 @@
+"""Feature points: places in an image that can be found again in another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from worker.errors import ArgumentError
+from worker.operations.pixels import Image, grey, size_of, with_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from worker.catalog import FindFeatures
+    from worker.operations.shapes import Rows
+
+_CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
+
+#: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
+_MAKERS: dict[str, tuple[str, Callable[[Any, int], Any]]] = {
+    "orb": ("ORB_create", lambda create, most: create(nfeatures=max(500, most))),
+    "sift": ("SIFT_create", lambda create, most: create(nfeatures=most)),
+    "fast": ("FastFeatureDetector_create", lambda create, _most: create()),
+    "akaze": ("AKAZE_create", lambda create, _most: create()),
+    "kaze": ("KAZE_create", lambda create, _most: create()),
+    "brisk": ("BRISK_create", lambda create, _most: create()),
+}
+
+
+def missing_methods() -> dict[str, str]:
+    """The methods that this build of OpenCV does not have, each with the reason as a sentence."""
+    return {
+        method: f"OpenCV {cv2.__version__} does not contain {method.upper()}; the packages opencv-python before 5.0 do."
+        for method, (name, _) in _MAKERS.items()
+        if _creator(name) is None
+    }
+
+
+def check(params: FindFeatures) -> None:
+    """Raises ArgumentError if this build of OpenCV lacks the method."""
+    reason = missing_methods().get(params.method)
+    if reason:
+        raise ArgumentError(f"find_features: {reason}", "Other methods are orb, sift, fast and corners.")
+
+
+def find_features(image: Image, params: FindFeatures) -> Rows:
+    """Finds feature points, the strongest first.
+
+    Args:
+        image: any; colour is looked at as grey.
+        params: how they are found and how many are wanted.
+
+    Returns:
+        `(N, 7)`: x, y in pixels from the centre of the top left one, size in pixels (a diameter), angle in degrees clockwise from
+        the right, -1 where the method has none, response (the method's own measure of strength), u, v.
+    """
+    plain = grey(with_depth(image, 8))
+    if params.method == "corners":
+        return _corners(plain, params.max_items)
+    return _rows(_strongest(_detector(params).detect(plain, None), params.max_items), plain)
+
+
+def describe_features(image: Image, params: FindFeatures) -> tuple[Rows, NDArray[Any]]:
+    """Finds feature points and describes what surrounds them, so that they can be matched with those of another image.
+
+    Returns:
+        The rows of `find_features`, and `(N, D)`: one descriptor for each, bytes to compare by Hamming distance for orb, akaze and
+        brisk, floats to compare by Euclidean distance for sift and kaze.
+
+    Raises:
+        ArgumentError: the method only finds and does not describe.
+    """
+    if params.method in ("fast", "corners"):
+        raise ArgumentError(f"find_features: {params.method} has no descriptors.", "orb and sift have.")
+    plain = grey(with_depth(image, 8))
+    detector = _detector(params)
+    keypoints, descriptors = detector.compute(plain, _strongest(detector.detect(plain, None), params.max_items))
+    return _rows(keypoints, plain), descriptors if descriptors is not None else np.empty((0, 0), np.uint8)
+
+
+def _creator(name: str) -> Any:
+    """Looked up in the main module and, where the contributed modules are installed, among those."""
+    return getattr(cv2, name, None) or getattr(getattr(cv2, "xfeatures2d", None), name, None)
+
+
+def _detector(params: FindFeatures) -> Any:
+    check(params)
+    name, make = _MAKERS[params.method]
+    return make(_creator(name), params.max_items)
+
+
+def _strongest(keypoints: Sequence[cv2.KeyPoint], most: int) -> list[cv2.KeyPoint]:
+    """The strongest first; equals in reading order, so that the result is the same on every machine."""
+    return sorted(keypoints, key=lambda keypoint: (-keypoint.response, keypoint.pt[1], keypoint.pt[0]))[:most]
+
+
+def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:
+    values = [(*keypoint.pt, keypoint.size, keypoint.angle, keypoint.response) for keypoint in keypoints]
+    return _with_uv(np.array(values, np.float64).reshape(-1, 5), image)
+
+
+def _corners(image: Image, most: int) -> Rows:
+    """Shi and Tomasi, Good Features to Track, 1994: the smaller eigenvalue of the gradients' covariance, refined below a pixel."""
+    points, responses = cv2.goodFeaturesToTrackWithQuality(  # type: ignore[call-overload]
+        image, most, 0.01, 3, None, blockSize=_CORNER_BLOCK
+    )
+    if points is None or len(points) == 0:
+        return np.empty((0, 7))
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.01)
+    if min(image.shape) > 11:  # the refinement's window has to fit
+        points = cv2.cornerSubPix(image, points, (3, 3), (-1, -1), stop)
+    rows = np.empty((len(points), 5))
+    rows[:, :2] = points.reshape(-1, 2)
+    rows[:, 2:4] = _CORNER_BLOCK, -1
+    rows[:, 4] = np.asarray(responses).ravel()
+    return _with_uv(rows, image)
+
+
+def _with_uv(rows: Rows, image: Image) -> Rows:
+    width, height = size_of(image)
+    return np.column_stack([rows, (rows[:, 0] + 0.5) / width, 1 - (rows[:, 1] + 0.5) / height])
