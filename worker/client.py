@@ -192,6 +192,8 @@ class Job:
         width = len(found.rows[0]) if found.rows else 0
         info = CATALOG.get(self.operation)
         known = info.fields if info else ()
+        if width == len(known) + 1:  # of several images: which one
+            return (*known, "image")
         return known if not found.rows or len(known) == width else tuple(str(column) for column in range(width))
 
     def _raise_if_lost(self) -> None:

@@ -1,0 +1,156 @@
+"""`serve`: the worker itself."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.cli.settings import CONFIG_FILE, MAP, PEER, PORT, ROOT, read_config_file, variable
+from worker.config import Config, Limits, default_workers
+from worker.events import Peer
+from worker.protocol import addresses
+
+_DEFAULTS = Limits()
+
+
+def option(name: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option that can also be given by its environment variable."""
+    return click.option(name, envvar=variable(name), **settings)
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  td-image-worker serve
+  td-image-worker serve --root D:/show --root D:/cache --workers 4
+  td-image-worker serve --report 192.168.0.20:9461     (a second screen)
+  td-image-worker serve --host 0.0.0.0 --root /data --map C:/show=/data
+
+\b
+Every option can also come from its environment variable or from a TOML file;
+the command line counts first, then the environment, then the file.
+  TD_IMAGE_WORKER_QUEUE_JOBS=500     a - of the option's name becomes _
+  TD_IMAGE_WORKER_ROOT="D:/show;D:/my cache"        a ; stands between parts
+  {CONFIG_FILE}:
+    port = 9470
+    root = ["D:/show", "D:/cache"]
+    map  = ["C:/show=/data"]
+"""
+)
+@option(
+    "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen; 0.0.0.0 takes commands from other machines."
+)
+@option(
+    "--port",
+    type=PORT,
+    default=addresses.COMMAND_PORT,
+    show_default=True,
+    metavar="PORT",
+    help="UDP port for commands; 0 takes a free one.",
+)
+@option(
+    "--root", type=ROOT, multiple=True, metavar="DIR", help="Folder that jobs may read and write; repeatable.  [default: the current one]"
+)
+@option("--map", type=MAP, multiple=True, metavar="SENDER=WORKER", help="How a path starts for the sender, and here; repeatable.")
+@option("--report", type=PEER, multiple=True, metavar="HOST:PORT", help="Send all text reports there, too; repeatable.")
+@option("--report-numbers", type=PEER, multiple=True, metavar="HOST:PORT", help="Send all number reports there, too; repeatable.")
+@option(
+    "--text-port", type=PORT, default=addresses.TEXT_PORT, show_default=True, metavar="PORT", help="The sender's port for text reports."
+)
+@option(
+    "--number-port",
+    type=PORT,
+    default=addresses.NUMBER_PORT,
+    show_default=True,
+    metavar="PORT",
+    help="The sender's port for number reports.",
+)
+@option("--workers", type=click.IntRange(1, 256), default=default_workers, show_default="cores - 1", metavar="N", help="Child processes.")
+@option(
+    "--queue-jobs",
+    type=click.IntRange(1),
+    default=_DEFAULTS.queue_jobs,
+    show_default=True,
+    metavar="N",
+    help="So many jobs may wait; more are refused with 429.",
+)
+@option(
+    "--timeout-ms",
+    type=click.IntRange(0),
+    default=_DEFAULTS.timeout_ms,
+    show_default=True,
+    metavar="MS",
+    help="Timeout of a job that brings none of its own; 0 = none.",
+)
+@option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="What is written to standard error.",
+)
+@click.option(
+    "--http", is_flag=False, flag_value="", default=None, metavar="[HOST:PORT]", help="Web page and metrics; not in this version yet."
+)
+@click.option(
+    "--config",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config_file,
+    envvar=variable("--config"),
+    metavar="FILE",
+    help=f"TOML file with these settings.  [default: {CONFIG_FILE} in the current folder, if it is there]",
+)
+def serve(
+    *,
+    host: str,
+    port: int,
+    root: tuple[Path, ...],
+    map: tuple[tuple[str, str], ...],  # noqa: A002 - the option's name
+    report: tuple[Peer, ...],
+    report_numbers: tuple[Peer, ...],
+    text_port: int,
+    number_port: int,
+    workers: int,
+    queue_jobs: int,
+    timeout_ms: int,
+    log_level: str,
+    http: str | None,
+) -> None:
+    """Start a worker. It runs until Ctrl-C, SIGTERM or /worker/quit."""
+    if http is not None:
+        raise click.UsageError("--http is not in this version yet; leave it out.")
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    config = Config(
+        host=host,
+        port=port,
+        report=report,
+        report_numbers=report_numbers,
+        text_port=text_port,
+        number_port=number_port,
+        roots=root or (Path.cwd(),),
+        maps=map,
+        workers=workers,
+        limits=Limits(queue_jobs=queue_jobs, timeout_ms=timeout_ms),
+    )
+    if not root:
+        click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
+    sys.exit(start(config))
+
+
+def start(config: Config) -> int:
+    """Runs the worker; its exit code."""
+    from worker.service import serve as run_service
+
+    return run_service(config, _announce)
+
+
+def _announce(line: str) -> None:
+    """At once, although standard output may be a file or a pipe that somebody reads while we run."""
+    click.echo(line)
+    sys.stdout.flush()

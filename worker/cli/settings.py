@@ -1,0 +1,127 @@
+"""Where a setting comes from: command line, environment, TOML file, default; the first one that has it counts."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.events import Peer
+
+CONFIG_FILE = "td-image-worker.toml"
+ENVIRONMENT_PREFIX = "TD_IMAGE_WORKER_"
+#: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
+LIST_SEPARATOR = ";"
+
+
+def variable(option: str) -> str:
+    """The environment variable of an option.
+
+    >>> variable("--queue-jobs")
+    'TD_IMAGE_WORKER_QUEUE_JOBS'
+    """
+    return ENVIRONMENT_PREFIX + option.removeprefix("--").replace("-", "_").upper()
+
+
+# `ParamType` is generic since click 8.4, and cannot be subscripted before.
+
+
+class PeerType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """HOST:PORT; an IPv6 host stands in brackets."""
+
+    name = "host:port"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Peer:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            self.fail(f"{value!r} is not HOST:PORT, such as 192.168.0.7:9461.", param, ctx)
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class MapType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """SENDER=WORKER: how a path starts on the sender's machine, and on this one."""
+
+    name = "sender=worker"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        sender, _, here = (part.strip() for part in str(value).partition("="))
+        if not sender or not here:
+            self.fail(f"{value!r} is not SENDER=WORKER, such as C:/show=/data.", param, ctx)
+        return sender, here
+
+
+class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A folder that exists."""
+
+    name = "dir"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value).expanduser()
+        if not path.is_dir():
+            self.fail(f"there is no folder {str(value)!r}; make it first.", param, ctx)
+        return path.resolve()
+
+
+PEER = PeerType()
+MAP = MapType()
+ROOT = RootType()
+PORT = click.IntRange(0, 2**16 - 1)
+
+
+def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Callback of an eager `--config`: makes the file's values the defaults of the other options."""
+    path = Path(value or CONFIG_FILE)
+    if value is None and not path.is_file():
+        return None
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.UsageError(f"The settings file {path} cannot be read: {error.strerror}.", ctx) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.", ctx) from None
+    ctx.default_map = {**(ctx.default_map or {}), **_checked(ctx, path, settings)}
+    return str(path)
+
+
+def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The file's values by parameter name; one sentence that names file and key where something is wrong."""
+    options = {
+        option.name: option
+        for option in ctx.command.params
+        if isinstance(option, click.Option) and option.name not in (None, "config", "help", "http")
+    }
+    checked = {}
+    for key, value in settings.items():
+        name = key.replace("-", "_")
+        if name not in options:
+            known = [str(option).replace("_", "-") for option in options]
+            near = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
+            suggestion = f"did you mean {near[0]}?" if near else "known are " + ", ".join(known) + "."
+            raise click.UsageError(f"{path}: there is no setting {key!r}; {suggestion}", ctx)
+        checked[name] = _value(ctx, path, key, options[name], value)
+    return checked
+
+
+def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value: Any) -> Any:
+    given = [value] if option.multiple and not isinstance(value, list) else value
+    if isinstance(value, (dict, bool)) or (isinstance(value, list) and not option.multiple):
+        raise click.UsageError(f"{path}: {key} cannot be {_toml_name(value)}.", ctx)
+    try:
+        option.type_cast_value(ctx, given)
+    except click.BadParameter as error:
+        raise click.UsageError(f"{path}: {key}: {error.message}", ctx) from None
+    return given
+
+
+def _toml_name(value: Any) -> str:
+    return {dict: "a table", bool: "true or false", list: "a list"}[type(value)]

@@ -1,0 +1,214 @@
+"""What all commands share: exit codes, and output that is rich on a terminal and plain lines in a pipe.
+
+The result goes to standard output; progress and everything else a person reads while waiting goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+READY = 0
+FAILED = 1
+BAD_ARGUMENTS = 2
+SILENT = 3
+STOPPED = 4
+INTERRUPTED = 130
+
+#: The exit codes, for the help of the commands that run a job.
+EXIT_CODES: Mapping[int, str] = {
+    READY: "ready",
+    FAILED: "the worker failed (5xx)",
+    BAD_ARGUMENTS: "the job was refused or could not be done as it stands (other 4xx)",
+    SILENT: "no worker answers",
+    STOPPED: "timeout, cancelled or expired (408, 410, 499)",
+    INTERRUPTED: "Ctrl-C",
+}
+
+EXIT_CODES_HELP = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+
+_STOPPED_CODES = (408, 410, 499)
+_ROWS_ON_A_TERMINAL = 30
+
+
+def exit_code(code: int) -> int:
+    """The exit code for a protocol code.
+
+    >>> [exit_code(code) for code in (404, 499, 502)]
+    [2, 4, 1]
+    """
+    if code in _STOPPED_CODES:
+        return STOPPED
+    return BAD_ARGUMENTS if code < 500 else FAILED
+
+
+def is_terminal(*, error: bool = False) -> bool:
+    """Whether a person looks at standard output, or at standard error."""
+    return (sys.stderr if error else sys.stdout).isatty()
+
+
+def say(line: str = "") -> None:
+    """One line of standard output, at once."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """One line for a person, on standard error."""
+    click.echo(line, err=True)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Says in a sentence what went wrong."""
+    click.secho("Error: ", fg="red", nl=False, err=True)
+    click.echo(" ".join(part for part in (message, hint) if part), err=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line, in ASCII so that every console and pipe can carry it."""
+    say(json.dumps(value))
+
+
+def number(value: float) -> str:
+    """A number as a person writes it.
+
+    >>> number(3.0), number(0.1234567), number(1234567.0)
+    ('3', '0.123457', '1234567')
+    """
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:g}"
+
+
+def duration(ms: float) -> str:
+    """A duration as a person reads it.
+
+    >>> duration(12), duration(1234)
+    ('12 ms', '1.23 s')
+    """
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), caption: str = "") -> None:
+    """A table on standard output: drawn on a terminal, with tabs between the columns in a pipe."""
+    if not is_terminal():
+        for line in ([title] if title else []) + ["\t".join(columns)] + ["\t".join(row) for row in rows] + ([caption] if caption else []):
+            say(line)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, title_justify="left", caption=caption or None, caption_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows[:_ROWS_ON_A_TERMINAL]:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    console.print(drawn)
+    if len(rows) > _ROWS_ON_A_TERMINAL:
+        console.print(f"  ... and {len(rows) - _ROWS_ON_A_TERMINAL} more; --json prints them all.", style="dim")
+
+
+class Bars(Protocol):
+    """Where the progress of jobs is shown."""
+
+    def add(self, name: str) -> None:
+        """A job begins."""
+
+    def update(self, name: str, step: int, steps: int) -> None:
+        """It has come so far."""
+
+    def finish(self, name: str, outcome: str) -> None:
+        """It has ended."""
+
+    def line(self, text: str) -> None:
+        """Something else to say meanwhile."""
+
+
+class _PlainBars:
+    """A line for every tenth of a job."""
+
+    def __init__(self, *, error: bool) -> None:
+        self._error = error
+        self._tenths: dict[str, int] = {}
+
+    def add(self, name: str) -> None:
+        self._tenths[name] = 0
+
+    def update(self, name: str, step: int, steps: int) -> None:
+        tenths = 10 * step // max(1, steps)
+        if self._tenths[name] < tenths < 10:
+            self._tenths[name] = tenths
+            self.line(f"{name}: {10 * tenths} % ({step} of {steps})")
+
+    def finish(self, name: str, outcome: str) -> None:
+        self.line(f"{name}: {outcome}")
+
+    def line(self, text: str) -> None:
+        click.echo(text, err=self._error)
+        sys.stdout.flush()
+
+
+class _RichBars:
+    """A live bar for each job."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def add(self, name: str) -> None:
+        self._tasks[name] = self._progress.add_task(name, total=None, outcome="")
+
+    def update(self, name: str, step: int, steps: int) -> None:
+        self._progress.update(self._tasks[name], completed=step, total=steps)
+
+    def finish(self, name: str, outcome: str) -> None:
+        task = self._tasks[name]
+        total = next(known.total for known in self._progress.tasks if known.id == task) or 1
+        self._progress.update(task, total=total, completed=total if outcome.startswith("ready") else None, outcome=outcome)
+        self._progress.stop_task(task)
+
+    def line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def bars(*, error: bool = True) -> Iterator[Bars]:
+    """Progress bars on standard error (or output): live on a terminal, else plain lines."""
+    if not is_terminal(error=error):
+        yield _PlainBars(error=error)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[outcome]}"),
+    )
+    with Progress(*columns, console=Console(stderr=error)) as progress:
+        yield _RichBars(progress)
+
+
+def show_result(items: Sequence[Mapping[str, float]], fields: Sequence[str], files: Sequence[Mapping[str, Any]]) -> None:
+    """What a job found, and what it wrote."""
+    if fields:
+        rows = [[number(item[field]) for field in fields] for item in items]
+        table("", fields, rows, right=fields)
+    if files:
+        sizes = [f"{file['width']} x {file['height']}" if file["width"] else "" for file in files]
+        rows = [[file["path"], f"{file['bytes']}", size] for file, size in zip(files, sizes, strict=True)]
+        table("", ("file", "bytes", "size"), rows, right=("bytes",))
+    if not fields and not files:
+        say("Done; it has no result to show.")
