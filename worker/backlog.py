@@ -8,38 +8,41 @@ and a batch is never left for ever.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
 
 PRIORITIES = 3
 PATIENCE = 8
+
+
+#: A job's key.
+Key = tuple[str, str]
 
 
 class Backlog:
     """Keys of jobs that have something to run. A job stays until it is removed, so a batch gets turn after turn.
 
     >>> backlog = Backlog()
-    >>> backlog.add("b", 2); backlog.add("n", 1); backlog.add("l", 0)
+    >>> backlog.add(("td", "b"), 2); backlog.add(("td", "n"), 1); backlog.add(("td", "l"), 0)
     >>> backlog.take_turn()
-    'l'
+    ('td', 'l')
     """
 
     def __init__(self) -> None:
-        self._queues: tuple[OrderedDict[Hashable, None], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
+        self._queues: tuple[OrderedDict[Key, None], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
         self._passed_over = [0] * PRIORITIES
 
     def __len__(self) -> int:
         return sum(map(len, self._queues))
 
-    def add(self, key: Hashable, priority: int) -> None:
+    def add(self, key: Key, priority: int) -> None:
         """Puts a job at the end of its priority."""
         self._queues[priority][key] = None
 
-    def add_first(self, key: Hashable, priority: int) -> None:
+    def add_first(self, key: Key, priority: int) -> None:
         """Puts a job at the head of its priority: a running batch whose next tasks are known now."""
         self.add(key, priority)
         self._queues[priority].move_to_end(key, last=False)
 
-    def remove(self, key: Hashable, priority: int) -> None:
+    def remove(self, key: Key, priority: int) -> None:
         """Takes a job out, if it is there."""
         self._queues[priority].pop(key, None)
 
@@ -47,7 +50,7 @@ class Backlog:
         """How many jobs would go before one that is added now."""
         return sum(len(queue) for queue in self._queues[: priority + 1])
 
-    def take_turn(self) -> Hashable | None:
+    def take_turn(self) -> Key | None:
         """Whose turn it is, or None. The job stays in its place."""
         waiting = [priority for priority, queue in enumerate(self._queues) if queue]
         if not waiting:

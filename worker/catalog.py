@@ -101,7 +101,9 @@ class FindCircles(Params, frozen=True, kw_only=True):
 
 class FindFeatures(Params, frozen=True, kw_only=True):
     image: ImageIn
-    method: Annotated[Literal["orb", "sift", "fast", "corners", "akaze", "kaze", "brisk"], Meta(description="how features are found")] = "orb"
+    method: Annotated[Literal["orb", "sift", "fast", "corners", "akaze", "kaze", "brisk"], Meta(description="how features are found")] = (
+        "orb"
+    )
     max_items: Annotated[int, Meta(ge=1, le=100_000, description="how many features at most per image, the strongest first")] = 500
     overlay: ImageOut = ""
     data: DataOut = ""
@@ -139,7 +141,9 @@ CATALOG: Mapping[str, OperationInfo] = {
     for row in (
         OperationInfo("noop", Noop, "Does nothing; measures the way to a child process and back."),
         OperationInfo("write_text", WriteText, "Writes a text file."),
-        OperationInfo("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", ("x", "y", "radius", "u", "v", "score")),
+        OperationInfo(
+            "draw_circles", DrawCircles, "Draws images with one circle each.", "circles", ("x", "y", "radius", "u", "v", "score")
+        ),
         OperationInfo("find_circles", FindCircles, "Finds circles in images.", "circles", ("x", "y", "radius", "u", "v", "score")),
         OperationInfo(
             "find_features", FindFeatures, "Finds feature points in images.", "features", ("x", "y", "size", "angle", "response", "u", "v")
@@ -175,7 +179,11 @@ class Field:
             return self.description.partition(";")[0] if self.required else f"text ({self.description.partition(';')[0]})"
         noun = "a whole number" if self.type == "int" else "a number"
         if self.minimum is not None and self.maximum is not None:
-            return f"{noun} from {self.minimum:g} to {self.maximum:g}" if self.maximum < 1e6 else f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
+            return (
+                f"{noun} from {self.minimum:g} to {self.maximum:g}"
+                if self.maximum < 1e6
+                else f"{noun} from {self.minimum:g} to {self.maximum:.0f}"
+            )
         return noun
 
 
@@ -262,13 +270,25 @@ def parse_job(operation: str, pairs: Iterable[tuple[str, Value]]) -> tuple[Param
     return _convert(operation, info.params, own, given), _convert(operation, JobOptions, options, given)
 
 
+def check_pair(operation: str, key: str, value: Value) -> None:
+    """Checks one key-value pair by itself, whatever the job's other pairs will be.
+
+    Raises:
+        UnknownOperation, ArgumentError: as `parse_job` does.
+    """
+    others = [(field.name, "-") for field in fields_of(operation_info(operation).params) if field.required and field.name != key]
+    parse_job(operation, [*others, (key, value)])
+
+
 def _convert(operation: str, target: type[P], fields: tuple[Field, ...], given: dict[str, Value]) -> P:
     values = {}
     for field in fields:
         if field.name in given and given[field.name] is not None:  # OSC's nil stands for "the default"
             values[field.name] = _coerced(operation, field, given[field.name])
         elif field.required:
-            raise ArgumentError(f"{operation} needs {field.name}: {field.description}.", f"`td-image-worker ops {operation}` shows them all.")
+            raise ArgumentError(
+                f"{operation} needs {field.name}: {field.description}.", f"`td-image-worker ops {operation}` shows them all."
+            )
     try:
         return msgspec.convert(values, target, strict=False)
     except msgspec.ValidationError as error:

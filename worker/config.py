@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from worker.events import Peer
 from worker.protocol import addresses
@@ -24,6 +25,7 @@ class Limits:
         queue_jobs: how many jobs may wait, over all clients.
         queue_bytes: how large all waiting jobs together may be.
         remembered_jobs: how many ended jobs are known by their id.
+        remembered_hours: how long, across restarts.
         timeout_ms: the timeout of a job that brings none of its own; 0 is none.
         lease_ms: how long a client that said hello counts as present after its last packet.
         result_rows_kept: how many rows and files of ended jobs are kept for `query`.
@@ -32,6 +34,7 @@ class Limits:
     queue_jobs: int = 10_000
     queue_bytes: int = 64 * 2**20
     remembered_jobs: int = 10_000
+    remembered_hours: float = 24.0
     timeout_ms: int = 600_000
     lease_ms: int = 15_000
     clients: int = 256
@@ -40,7 +43,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where the worker listens, reports, reads and writes."""
+    """Where the worker listens, reports, reads and writes.
+
+    Attributes:
+        report: fixed targets that get every text report.
+        report_numbers: fixed targets that get every number.
+        text_port: where a client gets its text reports that never said hello.
+        number_port: where it gets its numbers.
+        roots: the directories that jobs may use; relative paths start at the first.
+        maps: pairs of a path of the sender's machine and the same path here.
+        workers: how many tasks run at a time.
+        state: directory of the journal; None runs without one.
+        durability: what an accepted job survives: a crash of this process, or of the machine.
+        parent_pid: the worker ends with this process; 0 for none.
+        replace: ask an older worker on the same port to leave.
+    """
 
     host: str = "127.0.0.1"
     port: int = addresses.COMMAND_PORT
@@ -51,4 +68,8 @@ class Config:
     roots: tuple[Path, ...] = (Path(),)
     maps: tuple[tuple[str, str], ...] = ()
     workers: int = field(default_factory=default_workers)
+    state: Path | None = None
+    durability: Literal["process", "power"] = "process"
+    parent_pid: int = 0
+    replace: bool = False
     limits: Limits = Limits()

@@ -29,7 +29,6 @@ class Client:
         numbers: where its number reports go; None for none.
         leased: it said hello, so it counts as present only while it is heard.
         heard_at: when its last packet came.
-        newest_seq: number of its newest final; the next one gets one more.
         unacknowledged: finals that it has not acknowledged yet, by their number.
     """
 
@@ -41,7 +40,6 @@ class Client:
     acknowledges: bool = False
     gone: bool = False
     heard_at: float = 0.0
-    newest_seq: int = 0
     unacknowledged: dict[int, Final] = field(default_factory=dict)
     error_credit: float = ERRORS_PER_SECOND
     error_credit_at: float = 0.0
@@ -57,6 +55,7 @@ class Delivery:
         self._lease_s = config.limits.lease_ms / 1000
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._keys: OrderedDict[Peer, str] = OrderedDict()
+        self._newest_seqs: dict[str, int] = {}  # kept for clients that are forgotten, too: their numbers must go on without a gap
 
     # -------------------------------------------------------------------------------------------------- who is who
 
@@ -152,8 +151,16 @@ class Delivery:
 
     def number(self, client: Client, final: Final) -> Final:
         """The final with the next number of this client."""
-        client.newest_seq += 1
-        return replace(final, seq=client.newest_seq)
+        self._newest_seqs[client.key] = self.newest_seq(client) + 1
+        return replace(final, seq=self._newest_seqs[client.key])
+
+    def newest_seq(self, client: Client) -> int:
+        """The number of this client's newest final, 0 before the first."""
+        return self._newest_seqs.get(client.key, 0)
+
+    def restore_seq(self, key: str, newest_seq: int) -> None:
+        """Goes on counting where an earlier run ended."""
+        self._newest_seqs[key] = newest_seq
 
     def deliver(self, client: Client, final: Final, now: float) -> None:
         """Sends a numbered final: until it is acknowledged to a client that does so, twice to any other."""

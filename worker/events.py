@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.errors import DecodeError
 from worker.jobs import Outcome, Task
-from worker.protocol.messages import Command, Number, Report
+from worker.protocol.messages import Command, Final, Number, Report
 
 #: Host and UDP port.
 Peer = tuple[str, int]
@@ -51,7 +51,16 @@ class StopAsked:
     at_once: bool = False
 
 
-Event = Received | Progressed | Finished | Woke | StopAsked
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """An accepted job could not be kept, and its `accepted` has not been sent."""
+
+    client: str
+    job_id: str
+    reason: str
+
+
+Event = Received | Progressed | Finished | Woke | StopAsked | NotStored
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
@@ -110,8 +119,16 @@ class StoreFinal:
 
     client: str
     job_id: str
-    seq: int
-    report: Report
+    final: Final
+
+
+@dataclass(frozen=True, slots=True)
+class StorePreset:
+    """Keep one value of a preset."""
+
+    preset: str
+    key: str
+    value: int | float | str | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +138,28 @@ class Exit:
     reason: str
 
 
-Store = StoreJob | StoreAttempt | StoreFinal
+Store = StoreJob | StoreAttempt | StoreFinal | StorePreset
 Effect = Send | SendNumbers | Execute | Abort | Store | Exit
+
+
+# ------------------------------------------------------------------------------------------- what an earlier run left
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob:
+    """A job that was accepted by an earlier run. `final` is None where it has yet to end; `attempt` counts its starts."""
+
+    client: str
+    job_id: str
+    content: bytes
+    attempt: int = 0
+    final: Final | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Everything that an earlier run left: jobs in the order of their acceptance, each client's newest final, all presets."""
+
+    jobs: tuple[KeptJob, ...] = ()
+    newest_seqs: tuple[tuple[str, int], ...] = ()
+    presets: tuple[StorePreset, ...] = ()

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from worker.backlog import Backlog
-from worker.catalog import CATALOG, JobOptions, OperationInfo, Params, fields_of, operation_info, parse_job
+from worker import reports
+from worker.backlog import Backlog, Key
+from worker.catalog import CATALOG, JobOptions, Noop, Params, operation_info, parse_job
 from worker.config import Config
 from worker.delivery import Client, Delivery
 from worker.errors import (
@@ -33,10 +31,10 @@ from worker.errors import (
     ClientError,
     DeadlineExceeded,
     DecodeError,
+    DiskFull,
     Draining,
     Expired,
     IdReused,
-    NotYet,
     QueueFull,
     UnknownJob,
     WorkerError,
@@ -48,104 +46,35 @@ from worker.events import (
     Execute,
     Exit,
     Finished,
+    Kept,
+    KeptJob,
+    NotStored,
     Peer,
     Progressed,
     Received,
-    Send,
-    SendNumbers,
     StopAsked,
     StoreAttempt,
     StoreFinal,
     StoreJob,
+    StorePreset,
     Woke,
 )
 from worker.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.ledger import EndedJob, Job, Ledger, State
+from worker.presets import Presets
 from worker.protocol import messages as wire
-from worker.protocol.addresses import MAX_DATAGRAM_OUT, PROTOCOL_VERSION
+from worker.protocol.addresses import PROTOCOL_VERSION
+from worker.status import StatusBoard
+from worker.syncs import Syncs
 from worker.timers import Timers
 
-HEARTBEAT_S = 1.0
-STATUS_INTERVAL_S = 0.05  # changes of the status are sent at most this often, the newest wins
 PROGRESS_INTERVAL_S = 0.1
-MAX_CHUNKS = 64
+CANARY_INTERVAL_S = 5.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
 DEATHS_TO_QUARANTINE = 2
-LONGEST_TEXT = 500  # of a message or hint, so that a report fits into one datagram
-
-#: A job's key: its client, and its id there.
-Key = tuple[str, str]
-
-
-class State(Enum):
-    """Where a job is in its life."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    ENDED = "ended"
-
-
-@dataclass(slots=True)
-class Job:
-    """All that is known of one accepted job.
-
-    Attributes:
-        content: operation, params and options as JSON; two jobs with the same content are the same work.
-        todo: tasks that may run now.
-        running: the parts that run now by their task; None for a PLAN or FINISH.
-        done: how many steps each running task has done.
-        results: of the parts that ended, until all parts before them have.
-        result: what is complete, in order.
-        latest: the newest report about it, for `query`.
-    """
-
-    client: Client
-    id: str
-    operation: str
-    params: Params
-    options: JobOptions
-    content: bytes
-    accepted_at: float
-    state: State = State.QUEUED
-    attempt: int = 0
-    started_at: float = 0.0
-    plan: Plan | None = None
-    todo: deque[tuple[Phase, Part | None]] = field(default_factory=lambda: deque([(Phase.PLAN, None)]))
-    running: dict[int, Part | None] = field(default_factory=dict)
-    done: dict[int, int] = field(default_factory=dict)
-    results: dict[int, Result] = field(default_factory=dict)
-    parts_in_order: int = 0
-    steps_done: int = 0
-    result: Result = field(default_factory=Result)
-    progress_at: float = float("-inf")
-    progress_due: bool = False
-    latest: wire.Report | None = None
-    final: wire.Final | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.client.key, self.id
-
-    @property
-    def blocks(self) -> bool:
-        """Whether it has yet to end."""
-        return self.state is not State.ENDED
-
-
-@dataclass(slots=True)
-class _Sync:
-    number: int
-    awaited: set[Key]
-
-
-@dataclass(slots=True)
-class _Tally:
-    """A client's ended jobs since its last `sync`, and its open and newest syncs."""
-
-    ready: int = 0
-    failed: int = 0
-    open: list[_Sync] = field(default_factory=list)
-    answered: wire.Synced | None = None
+QUARANTINE_SIZE = 1000
+REPLAY_AT_ONCE = 500
 
 
 class Scheduler:
@@ -166,27 +95,22 @@ class Scheduler:
         self._effects: list[Effect] = []
         self._timers = Timers()
         self._delivery = Delivery(config, self._timers, self._emit)
+        self._board = StatusBoard(boot, config, self._delivery, self._timers, self._emit)
         self._backlog = Backlog()
-        self._jobs: dict[Key, Job] = {}
-        self._ended: deque[Key] = deque()
-        self._kept_results: OrderedDict[Key, int] = OrderedDict()
+        self._ledger = Ledger(config.limits)
+        self._syncs = Syncs()
+        self._presets = Presets()
         self._tasks: dict[int, Job] = {}
         self._waiting_for: dict[Key, list[Job]] = {}
         self._replaceable: dict[tuple[str, str], Job] = {}
-        self._tallies: dict[str, _Tally] = {}
         self._deaths: OrderedDict[bytes, int] = OrderedDict()
+        self._canary: int | None = None
+        self._queued_bytes = 0
         self._task_ids = itertools.count(1)
         self._job_ids = itertools.count(1)
-        self._queued = self._running = self._queued_bytes = 0
         self._stopping = ""
-        self._exited = False
-        self._counters = {"done": 0, "failed": 0, "last_code": 0, "last_ms": 0, "beat": 0}
-        self._progress = 0.0
-        self._status_sent: wire.Status | None = None
-        self._status_at = float("-inf")
-        self._numbers_changed = False
-        self._status_timer = False
-        self._beat(now)  # the fixed targets of --report learn at once that a worker is there
+        self._board.start(now)
+        self._timers.at(now + CANARY_INTERVAL_S, self._send_canary)
 
     # ------------------------------------------------------------------------------------------------- events
 
@@ -201,12 +125,14 @@ class Scheduler:
                 self._finished(task_id, outcome, now)
             case StopAsked(reason, at_once):
                 self._stop(reason, at_once=at_once, now=now)
+            case NotStored(client, job_id, reason):
+                self._not_stored((client, job_id), reason, now)
             case Woke():
                 pass
         self._timers.run_due(now)
         self._fill_slots(now)
-        self._report_status(now)
-        self._exit_when_done()
+        self._board.report(now)
+        self._exit_when_done(now)
         effects, self._effects = self._effects, []
         return effects
 
@@ -214,10 +140,41 @@ class Scheduler:
         """When `handle` wants to be called again, if nothing happens before."""
         return self._timers.next_deadline()
 
-    @property
-    def unfinished(self) -> int:
-        """How many accepted jobs have no final yet."""
-        return self._queued + self._running
+    def restore(self, kept: Kept, now: float) -> list[Effect]:
+        """Takes over what an earlier run left, before anything else is handled.
+
+        A job that had started is run again if it may be repeated, else it ends as 502; one that had not simply waits again.
+        """
+        for key, newest_seq in kept.newest_seqs:
+            self._delivery.restore_seq(key, newest_seq)
+        for setting in kept.presets:
+            self._presets.restore(setting.preset, setting.key, setting.value)
+        for job in kept.jobs:
+            client = self._delivery.by_key(job.client)
+            if job.final is not None:
+                self._ledger.restore(EndedJob(client, job.job_id, job.content, job.final))
+            else:
+                self._restore_open(client, job, now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _restore_open(self, client: Client, kept: KeptJob, now: float) -> None:
+        operation, params, options = msgspec.json.decode(kept.content)
+        failure: WorkerError | None = None
+        try:
+            parsed = parse_job(operation, [*params.items(), *options.items()])
+        except WorkerError as error:  # written by a version that knew more
+            failure, parsed = error, (Noop(), JobOptions())
+        job = Job(client, kept.job_id, operation, *parsed, kept.content, now, attempt=kept.attempt)
+        self._ledger.open[job.key] = job
+        self._board.queued += 1
+        self._queued_bytes += len(job.content)
+        if failure is None and kept.attempt and not job.params.repeatable():
+            failure = ChildDied("The worker ended while the job ran, and its operation may not be repeated.")
+        if failure is not None:
+            self._end(job, failure, now)
+        else:
+            self._enqueue(job, now)
 
     def _emit(self, effect: Effect) -> None:
         self._effects.append(effect)
@@ -234,16 +191,15 @@ class Scheduler:
             if isinstance(command, wire.Hello):
                 self._hello(peer, command, now)
             else:
-                self._command(self._delivery.heard_from(peer, now), command, now)
+                self._command(peer, self._delivery.heard_from(peer, now), command, now)
 
     def _hello(self, peer: Peer, hello: wire.Hello, now: float) -> None:
         client = self._delivery.hello(peer, hello, now)
-        lease_ms = self._config.limits.lease_ms
-        self._delivery.answer(client, wire.Welcome(self._version, PROTOCOL_VERSION, self._boot, lease_ms, client.newest_seq))
-        self._delivery.answer(client, self._status())
-        self._send_numbers([client.numbers] if client.numbers else [])
+        newest_seq = self._delivery.newest_seq(client)
+        self._delivery.answer(client, wire.Welcome(self._version, PROTOCOL_VERSION, self._boot, self._config.limits.lease_ms, newest_seq))
+        self._board.answer(client)
 
-    def _command(self, client: Client, command: wire.Command | DecodeError, now: float) -> None:
+    def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
         match command:
             case DecodeError():
                 self._bad_command(client, command, now)
@@ -252,35 +208,67 @@ class Scheduler:
             case wire.Cancel(id=job_id):
                 self._cancel(client, job_id, now)
             case wire.Clear():
-                for job in [job for job in self._jobs.values() if job.client is client and job.state is State.QUEUED]:
+                for job in [job for job in self._ledger.open.values() if job.client is client and job.state is State.QUEUED]:
                     self._end(job, Cancelled("Cancelled by clear."), now)
             case wire.Query(id=job_id):
                 self._query(client, job_id)
             case wire.Sync(n=number):
-                self._sync(client, number)
+                unfinished = [job.key for job in self._ledger.open.values() if job.client is client]
+                self._answer_all(client, self._syncs.asked(client.key, number, unfinished))
             case wire.Ping(nonce=nonce):
                 self._delivery.answer(client, wire.Pong(nonce, self._boot, now - self._started_at))
             case wire.GetStatus():
-                self._delivery.answer(client, self._status())
-                self._send_numbers([client.numbers] if client.numbers else [])
+                self._board.answer(client)
             case wire.Describe(operation=name):
                 self._describe(client, name, now)
             case wire.Ack(seq=seq):
                 self._delivery.acknowledged(client, seq)
+            case wire.Replay(from_seq=seq):
+                finals = (ended.final for ended in self._ledger.finals_of(client, seq))
+                self._answer_all(client, itertools.islice(finals, REPLAY_AT_ONCE))
+            case wire.Set():
+                self._set(client, command, now)
+            case wire.Trigger():
+                self._trigger(peer, client, command, now)
             case wire.Bye():
                 self._delivery.bye(client)
             case wire.Quit():
                 self._stop(f"asked by {client.name or client.key}", at_once=bool(self._stopping), now=now)
-                self._delivery.answer(client, self._status())
-            case wire.Replay() | wire.Set() | wire.Trigger():
-                not_yet = NotYet(f"{command.address} is not in this version yet.")
-                self._delivery.refuse(client, wire.Error(not_yet.code, command.full_address, not_yet.message), now)
+                self._board.answer(client)
 
     def _bad_command(self, client: Client, error: DecodeError, now: float) -> None:
         if error.job_id:
             self._refuse(client, error.job_id, error)
         else:
-            self._delivery.refuse(client, wire.Error(error.code, error.address[:200], _sentence(error)), now)
+            self._complain(client, error.address[:200], error, now)
+
+    def _complain(self, client: Client, address: str, error: WorkerError, now: float) -> None:
+        """About a command that belongs to no job."""
+        self._delivery.refuse(client, wire.Error(error.code, address, reports.sentence(error)), now)
+
+    def _answer_all(self, client: Client, answers: Iterable[wire.Report]) -> None:
+        for answer in answers:
+            self._delivery.answer(client, answer)
+
+    # ----------------------------------------------------------------------------------------------- presets
+
+    def _set(self, client: Client, command: wire.Set, now: float) -> None:
+        try:
+            self._presets.set(command.preset, command.key, command.value)
+        except WorkerError as error:
+            self._complain(client, command.full_address, error, now)
+        else:
+            self._emit(StorePreset(command.preset, command.key, command.value))
+
+    def _trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
+        if not self._presets.pressed(peer, command.preset, command.value):
+            return
+        try:
+            operation, pairs = self._presets.job(command.preset)
+        except WorkerError as error:
+            self._complain(client, command.full_address, error, now)
+        else:
+            self._job(client, wire.Job("", operation, pairs), now)
 
     # ------------------------------------------------------------------------------------------- taking a job
 
@@ -302,13 +290,16 @@ class Scheduler:
                 assert isinstance(command, wire.Job)  # noqa: S101 - the caller picked them
                 jobs.append(self._admitted(client, command, now, with_it=jobs))
             except WorkerError as error:
-                for other_place, other in enumerate(commands):
-                    other_id = other.id if isinstance(other, wire.Job) else other.job_id if isinstance(other, DecodeError) else ""
-                    reason = ClientError(f"Job {place + 1} of the same bundle was refused, so none of them was taken.")
-                    self._refuse(client, other_id, error if other_place == place else reason)
+                self._refuse_bundle(client, commands, place, error)
                 return
         for job in jobs:
             self._accept(job, now)
+
+    def _refuse_bundle(self, client: Client, commands: Sequence[wire.Command | DecodeError], place: int, error: WorkerError) -> None:
+        others = ClientError(f"Job {place + 1} of the same bundle was refused, so none of them was taken.")
+        for number, command in enumerate(commands):
+            job_id = command.id if isinstance(command, wire.Job) else getattr(command, "job_id", "")
+            self._refuse(client, job_id, error if number == place else others)
 
     def _admitted(self, client: Client, command: wire.Job, now: float, with_it: Sequence[Job | None] = ()) -> Job | None:
         """The job, checked but not yet kept; None after answering a repeated command.
@@ -318,36 +309,43 @@ class Scheduler:
         """
         params, options = parse_job(command.operation, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
-        known = self._jobs.get((client.key, command.id)) if command.id else None
+        known = self._ledger.find((client.key, command.id)) if command.id else None
         if known is not None:
             self._accept_again(known, content)
             return None
         if self._stopping:
-            raise Draining(f"The worker is shutting down ({self._stopping}) and takes no new jobs.", "Start it again, then send the job again.")
-        self._check_limits(content, [job for job in with_it if job is not None])
+            raise Draining(
+                f"The worker is shutting down ({self._stopping}) and takes no new jobs.", "Start it again, then send the job again."
+            )
+        siblings = {job.id: job for job in with_it if job is not None}
+        self._check_limits(content, siblings.values())
         self._check_quarantine(content)
         job_id = command.id or f"w{self._boot}-{next(self._job_ids)}"
-        siblings = {job.id for job in with_it if job is not None}
         if job_id in siblings:
             raise IdReused(f"Two jobs of one bundle have the id {job_id!r}.")
-        if options.after and (client.key, options.after) not in self._jobs and options.after not in siblings:
-            raise UnknownJob(f"after: there is no job {options.after!r} of this client.", "Send the job that must be ready first before this one.")
+        if options.after and options.after not in siblings and self._ledger.find((client.key, options.after)) is None:
+            raise UnknownJob(
+                f"after: there is no job {options.after!r} of this client.", "Send the job that must be ready first before this one."
+            )
         return Job(client, job_id, command.operation, params, options, content, now)
 
-    def _accept_again(self, job: Job, content: bytes) -> None:
+    def _accept_again(self, job: Job | EndedJob, content: bytes) -> None:
         if job.content != content:
             raise IdReused(f"The id {job.id!r} already belongs to a job with other content.", "Use a new id for each new job.")
-        self._delivery.send(job.client, wire.Accepted(job.id, self._position(job), 1))
-        if job.final is not None:
-            self._delivery.send(job.client, job.final)
+        if isinstance(job, EndedJob):
+            self._answer_all(job.client, [wire.Accepted(job.id, 0, 1), job.final])
+        else:
+            self._delivery.answer(job.client, wire.Accepted(job.id, self._position(job), 1))
 
-    def _check_limits(self, content: bytes, with_it: Sequence[Job]) -> None:
+    def _check_limits(self, content: bytes, with_it: Collection[Job]) -> None:
         limits = self._config.limits
-        if self._queued + len(with_it) >= limits.queue_jobs:
-            raise QueueFull(f"{self._queued} jobs are waiting and the limit is {limits.queue_jobs} (--queue-jobs).", "Send the job again later.")
+        if self._board.queued + len(with_it) >= limits.queue_jobs:
+            raise QueueFull(
+                f"{self._board.queued} jobs are waiting and the limit is {limits.queue_jobs} (--queue-jobs).", "Send it again later."
+            )
         if self._queued_bytes + sum(len(job.content) for job in with_it) + len(content) > limits.queue_bytes:
             megabytes = limits.queue_bytes / 2**20
-            raise QueueFull(f"The waiting jobs are {megabytes:.0f} MB of text, which is the limit (--queue-megabytes).", "Send the job again later.")
+            raise QueueFull(f"The waiting jobs hold {megabytes:g} MB of text, which is the limit.", "Send it again later.")
 
     def _check_quarantine(self, content: bytes) -> None:
         if self._deaths.get(content, 0) >= DEATHS_TO_QUARANTINE:
@@ -361,8 +359,8 @@ class Scheduler:
             return
         self._emit(StoreJob(job.client.key, job.id, job.content))
         self._delivery.send(job.client, wire.Accepted(job.id, self._backlog.ahead_of_new(job.options.priority), 0))
-        self._jobs[job.key] = job
-        self._queued += 1
+        self._ledger.open[job.key] = job
+        self._board.queued += 1
         self._queued_bytes += len(job.content)
         self._replace_older(job, now)
         if job.options.ttl_ms:
@@ -372,18 +370,18 @@ class Scheduler:
     def _replace_older(self, job: Job, now: float) -> None:
         if not job.options.replace:
             return
-        slot = (job.client.key, job.options.replace)
-        older = self._replaceable.get(slot)
+        place = (job.client.key, job.options.replace)
+        older = self._replaceable.get(place)
         if older is not None and older.state is State.QUEUED:
             self._end(older, Expired(f"Replaced by the newer job {job.id!r} (replace={job.options.replace!r})."), now)
-        self._replaceable[slot] = job
+        self._replaceable[place] = job
 
     def _enqueue(self, job: Job, now: float) -> None:
         """Lets the job wait for its turn, or for the job that must be ready first."""
-        first = self._jobs.get((job.client.key, job.options.after)) if job.options.after else None
-        if first is not None and first.state is not State.ENDED:
+        first = self._ledger.find((job.client.key, job.options.after)) if job.options.after else None
+        if isinstance(first, Job):
             self._waiting_for.setdefault(first.key, []).append(job)
-        elif isinstance(first.final if first else None, wire.Failed):
+        elif isinstance(first, EndedJob) and isinstance(first.final, wire.Failed):
             self._after_failed(job, now)
         else:
             self._backlog.add(job.key, job.options.priority)
@@ -396,7 +394,14 @@ class Scheduler:
             self._end(job, Expired(f"The job waited for longer than its ttl_ms of {job.options.ttl_ms}."), now)
 
     def _refuse(self, client: Client, job_id: str, error: WorkerError) -> None:
-        self._delivery.answer(client, wire.Failed(job_id, 0, self._boot, error.code, error.word, error.message[:LONGEST_TEXT], error.hint[:LONGEST_TEXT]))
+        self._delivery.answer(client, reports.failed(job_id, self._boot, error))
+
+    def _not_stored(self, key: Key, reason: str, now: float) -> None:
+        job = self._ledger.open.get(key)
+        if job is not None:
+            self._end(
+                job, DiskFull(f"The job could not be stored: {reason}.", "Make room on the disk of the state directory (--state)."), now
+            )
 
     def _position(self, job: Job) -> int:
         return self._backlog.ahead_of_new(job.options.priority) if job.state is State.QUEUED else 0
@@ -404,11 +409,11 @@ class Scheduler:
     # ---------------------------------------------------------------------------------------------- running it
 
     def _fill_slots(self, now: float) -> None:
-        while len(self._tasks) < self._config.workers:
+        while len(self._tasks) < self._config.workers and not self._board.exited:
             key = self._backlog.take_turn()
             if key is None:
                 return
-            self._execute(self._jobs[key], now)  # type: ignore[index]
+            self._execute(self._ledger.open[key], now)
 
     def _execute(self, job: Job, now: float) -> None:
         if job.state is State.QUEUED:
@@ -419,17 +424,16 @@ class Scheduler:
         task_id = next(self._task_ids)
         self._tasks[task_id] = job
         job.running[task_id] = part
-        params = self._spilled(job) if phase is Phase.FINISH else job.params
-        joined = job.result if phase is Phase.FINISH else Result()
+        params, joined = (self._table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
         self._emit(Execute(Task(task_id, job.operation, params, phase, self._config.workers, part, joined)))
 
     def _start(self, job: Job, now: float) -> None:
         job.state = State.RUNNING
         job.attempt += 1
         job.started_at = now
-        self._queued -= 1
+        self._board.queued -= 1
+        self._board.running += 1
         self._queued_bytes -= len(job.content)
-        self._running += 1
         self._emit(StoreAttempt(job.client.key, job.id, job.attempt))
         job.latest = wire.Processing(job.id, job.attempt)
         self._delivery.send(job.client, job.latest)
@@ -440,8 +444,8 @@ class Scheduler:
 
     def _overrun(self, job: Job, attempt: int, timeout_ms: int, now: float) -> None:
         if job.state is State.RUNNING and job.attempt == attempt:
-            sentence = f"The job was stopped after {timeout_ms} ms, at {job.steps_done} of {self._steps(job)} steps."
-            self._end(job, DeadlineExceeded(sentence, "Raise its timeout_ms, or the worker's --timeout-ms."), now)
+            message = f"The job was stopped after {timeout_ms} ms, at {job.step} of {job.steps} steps."
+            self._end(job, DeadlineExceeded(message, "Raise its timeout_ms, or the worker's --timeout-ms."), now)
 
     def _progressed(self, task_id: int, done: int, now: float) -> None:
         job = self._tasks.get(task_id)
@@ -463,25 +467,30 @@ class Scheduler:
             self._send_progress(job, now)
 
     def _send_progress(self, job: Job, now: float) -> None:
-        steps = self._steps(job)
-        step = min(steps, job.steps_done + sum(job.done.values()))
-        elapsed_ms = (now - job.started_at) * 1000
-        eta_ms = round(elapsed_ms * (steps - step) / step) if step else -1
+        step, steps = job.step, job.steps
+        eta_ms = round((now - job.started_at) * 1000 * (steps - step) / step) if step else -1
         job.progress_due = False
         job.progress_at = now
-        self._progress = step / steps
         job.latest = wire.Progress(job.id, step / steps, step, steps, eta_ms, "")
         self._delivery.send(job.client, job.latest)
-        self._numbers_changed = True
+        self._board.job_progressed(step / steps)
 
-    def _steps(self, job: Job) -> int:
-        return max(1, job.plan.steps if job.plan else 1)
+    def _send_canary(self, now: float) -> None:
+        """A task that nobody asked for, through a real child: the spare one takes it while all others are busy."""
+        if self._canary is None and not self._board.exited:
+            self._canary = next(self._task_ids)
+            self._emit(Execute(Task(self._canary, "noop", Noop())))
+        self._timers.at(now + CANARY_INTERVAL_S, self._send_canary)
 
     # ------------------------------------------------------------------------------------------ what it found
 
     def _finished(self, task_id: int, outcome: Outcome, now: float) -> None:
+        if not isinstance(outcome, Failure) or outcome.code != ChildDied.code:
+            self._board.alive_at = now
+        if task_id == self._canary:
+            self._canary = None
         job = self._tasks.pop(task_id, None)
-        if job is None:  # aborted: its job has ended already
+        if job is None:  # the canary, or aborted: its job has ended already
             return
         part = job.running.pop(task_id)
         job.done.pop(task_id, None)
@@ -513,8 +522,7 @@ class Scheduler:
         while job.parts_in_order in job.results:
             self._found(job, job.results.pop(job.parts_in_order))
             job.parts_in_order += 1
-        assert job.plan is not None  # noqa: S101 - parts come from a plan
-        if job.parts_in_order < len(job.plan.parts):
+        if job.running or job.todo or job.results:
             self._report_progress(job, now)
         else:
             self._send_progress(job, now)
@@ -522,84 +530,65 @@ class Scheduler:
 
     def _found(self, job: Job, result: Result) -> None:
         job.result = job.result.joined(result)
-        for written in result.files:
-            self._delivery.send(job.client, wire.File(job.id, written.path, written.size_bytes, written.width, written.height))
+        for report in reports.files(job.id, result):
+            self._delivery.send(job.client, report)
 
     def _finish_or_conclude(self, job: Job, now: float) -> None:
         """One FINISH task where a table is to be written of all rows, then the final."""
-        finished = job.plan is not None and job.parts_in_order > len(job.plan.parts)
         asked = job.plan is not None and job.plan.finish
-        if (asked or self._too_long(job)) and not finished:
-            job.plan = job.plan or Plan(())
-            job.parts_in_order = len(job.plan.parts) + 1
+        if (asked or self._needs_table(job)) and not job.finished:
+            job.finished = True
             job.todo.append((Phase.FINISH, None))
             self._backlog.add_first(job.key, job.options.priority)
-        else:
-            self._send_rows(job, job.client)
-            self._end(job, None, now)
+            return
+        for report in reports.rows(job.id, job.result):
+            self._delivery.send(job.client, report)
+        self._end(job, None, now)
 
-    def _too_long(self, job: Job) -> bool:
+    @staticmethod
+    def _needs_table(job: Job) -> bool:
         """More rows than are told in datagrams, and no table of the job's own that holds them."""
-        chunks = -(-len(job.result.rows) // _rows_per_chunk(job))
-        return chunks > MAX_CHUNKS and not getattr(job.params, "data", "")
+        return reports.chunks(job.id, job.result) > reports.MAX_CHUNKS and getattr(job.params, "data", None) == ""
 
-    def _spilled(self, job: Job) -> Params:
-        """The params with a table of the worker's own choice, where the rows are too many for datagrams."""
-        if not self._too_long(job) or not hasattr(job.params, "data"):
+    def _table_params(self, job: Job) -> Params:
+        """The params with a table of the worker's own choice, where the job names none."""
+        if not self._needs_table(job):
             return job.params
         name = re.sub(r"[^A-Za-z0-9._-]", "_", job.id)
         return msgspec.structs.replace(job.params, data=f"td-image-worker-results/{name}.json")
 
-    def _send_rows(self, job: Job, client: Client) -> None:
-        result = job.result
-        per_chunk = _rows_per_chunk(job)
-        chunks = -(-len(result.rows) // per_chunk)
-        if not result.kind or chunks > MAX_CHUNKS:
-            return
-        for chunk in range(max(1, chunks)):  # finding nothing is told, too
-            first = chunk * per_chunk
-            numbers = tuple(itertools.chain.from_iterable(result.rows[first : first + per_chunk]))
-            self._delivery.send(
-                client, wire.ResultRows(result.kind, job.id, chunk, max(1, chunks), first, len(result.rows), len(result.fields), numbers)
-            )
-
     # ------------------------------------------------------------------------------------------------- its end
 
     def _task_failed(self, job: Job, failure: Failure, now: float) -> None:
-        died = failure.code == ChildDied.code and failure.word == ChildDied.word
+        died = failure.code == ChildDied.code
+        deaths = self._deaths.get(job.content, 0) + died
         if died:
-            self._deaths[job.content] = self._deaths.get(job.content, 0) + 1
-            while len(self._deaths) > self._config.limits.remembered_jobs:
+            self._deaths[job.content] = deaths
+            while len(self._deaths) > QUARANTINE_SIZE:
                 self._deaths.popitem(last=False)
-        may_pass = failure.transient or died
-        quarantined = self._deaths.get(job.content, 0) >= DEATHS_TO_QUARANTINE
-        if may_pass and not quarantined and job.attempt <= job.options.retries and job.params.repeatable():
+        if deaths >= DEATHS_TO_QUARANTINE:
+            message = f"{failure.message} It was number {deaths} with this job, which is quarantined now."
+            self._end(job, ChildDied(message, "Check its input file; a restart of the worker lifts the quarantine."), now)
+        elif (failure.transient or died) and job.attempt <= job.options.retries and job.params.repeatable():
             self._retry(job, now)
-        elif quarantined and died:
-            self._end(job, ChildDied(f"{failure.message} It was the second one with this input, which is quarantined.", failure.hint), now)
         else:
             self._end(job, failure, now)
 
     def _retry(self, job: Job, now: float) -> None:
         self._abort_tasks(job)
-        self._running -= 1
-        self._queued += 1
-        self._queued_bytes += len(job.content)
-        job.state = State.QUEUED
-        job.plan, job.parts_in_order, job.steps_done = None, 0, 0
-        job.results.clear()
-        job.result = Result()
-        job.todo = deque([(Phase.PLAN, None)])
         self._backlog.remove(job.key, job.options.priority)
+        self._board.running -= 1
+        self._board.queued += 1
+        self._queued_bytes += len(job.content)
+        job.start_over()
         delay = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (job.attempt - 1))
         self._timers.at(now + delay, lambda _: self._backlog.add(job.key, job.options.priority) if job.state is State.QUEUED else None)
 
     def _cancel(self, client: Client, job_id: str, now: float) -> None:
-        job = self._jobs.get((client.key, job_id))
+        job = self._ledger.find((client.key, job_id))
         if job is None:
-            error = UnknownJob(f"There is no job {job_id!r} of this client.")
-            self._delivery.refuse(client, wire.Error(error.code, wire.Cancel.address, error.message), now)
-        elif job.final is not None:
+            self._complain(client, wire.Cancel.address, UnknownJob(f"There is no job {job_id!r} of this client."), now)
+        elif isinstance(job, EndedJob):
             self._delivery.answer(client, job.final)
         else:
             self._end(job, Cancelled(), now)
@@ -613,66 +602,35 @@ class Scheduler:
 
     def _end(self, job: Job, why: WorkerError | Failure | None, now: float) -> None:
         """The only place where a job gets its final."""
-        if job.state is State.RUNNING:
-            self._running -= 1
+        started = job.state is State.RUNNING
+        if started:
+            self._board.running -= 1
         else:
-            self._queued -= 1
+            self._board.queued -= 1
             self._queued_bytes -= len(job.content)
         self._abort_tasks(job)
         self._backlog.remove(job.key, job.options.priority)
-        run_ms = round((now - job.started_at) * 1000) if job.attempt else 0
-        wait_ms = round(((job.started_at if job.attempt else now) - job.accepted_at) * 1000)
+        run_ms = round((now - job.started_at) * 1000) if started else 0
+        wait_ms = round(((job.started_at if started else now) - job.accepted_at) * 1000)
         if why is None:
             final: wire.Final = wire.Ready(job.id, 0, self._boot, wait_ms, run_ms, job.result.items, job.operation)
         else:
-            final = wire.Failed(job.id, 0, self._boot, why.code, why.word, why.message[:LONGEST_TEXT], why.hint[:LONGEST_TEXT])
-        job.final = self._delivery.number(job.client, final)
-        job.latest = job.final
-        job.state = State.ENDED
-        self._emit(StoreFinal(job.client.key, job.id, job.final.seq, job.final))
-        self._delivery.deliver(job.client, job.final, now)
-        self._count(job, run_ms)
-        self._forget(job)
-        self._release_waiting(job, now)
-        self._settle_syncs(job)
-
-    def _count(self, job: Job, run_ms: int) -> None:
-        ready = isinstance(job.final, wire.Ready)
-        self._counters["done" if ready else "failed"] += 1
-        self._counters["last_ms"] = run_ms
-        if isinstance(job.final, wire.Failed):
-            self._counters["last_code"] = job.final.code
-        else:
-            self._counters["last_code"] = 200
-        self._progress = 1.0
-        tally = self._tallies.setdefault(job.client.key, _Tally())
-        tally.ready += ready
-        tally.failed += not ready
-
-    def _forget(self, job: Job) -> None:
-        """Keeps memory bounded: the ids of the newest jobs, the rows of fewer."""
-        job.todo.clear()
-        job.results.clear()
+            final = reports.failed(job.id, self._boot, why)
+        final = self._delivery.number(job.client, final)
+        self._emit(StoreFinal(job.client.key, job.id, final))
+        self._delivery.deliver(job.client, final, now)
+        self._board.job_ended(final, run_ms)
         if self._replaceable.get((job.client.key, job.options.replace)) is job:
             del self._replaceable[job.client.key, job.options.replace]
-        self._kept_results[job.key] = len(job.result.rows) + len(job.result.files)
-        total = sum(self._kept_results.values()) if len(self._kept_results) % 64 == 0 else 0  # counted now and then
-        while total > self._config.limits.result_rows_kept:
-            key, size = self._kept_results.popitem(last=False)
-            total -= size
-            if key in self._jobs:
-                self._jobs[key].result = Result()
-        self._ended.append(job.key)
-        while len(self._ended) > self._config.limits.remembered_jobs:
-            key = self._ended.popleft()
-            self._jobs.pop(key, None)
-            self._kept_results.pop(key, None)
+        self._ledger.end(job, final)
+        self._release_waiting(job, final, now)
+        self._answer_all(job.client, self._syncs.ended(job.key, ready=isinstance(final, wire.Ready)))
 
-    def _release_waiting(self, job: Job, now: float) -> None:
+    def _release_waiting(self, job: Job, final: wire.Final, now: float) -> None:
         for waiting in self._waiting_for.pop(job.key, ()):
             if waiting.state is not State.QUEUED:
                 continue
-            if isinstance(job.final, wire.Ready):
+            if isinstance(final, wire.Ready):
                 self._backlog.add(waiting.key, waiting.options.priority)
             else:
                 self._after_failed(waiting, now)
@@ -680,144 +638,42 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------------ questions
 
     def _query(self, client: Client, job_id: str) -> None:
-        job = self._jobs.get((client.key, job_id))
+        job = self._ledger.find((client.key, job_id))
         if job is None:
             self._refuse(client, job_id, UnknownJob(f"There is no job {job_id!r} of this client."))
-        elif job.final is not None:
-            for written in job.result.files:
-                self._delivery.answer(client, wire.File(job.id, written.path, written.size_bytes, written.width, written.height))
-            self._send_rows(job, client)
-            self._delivery.answer(client, job.final)
+        elif isinstance(job, EndedJob):
+            self._answer_all(client, [*reports.files(job.id, job.result), *reports.rows(job.id, job.result), job.final])
         else:
             self._delivery.answer(client, job.latest or wire.Accepted(job.id, self._position(job), 1))
 
-    def _sync(self, client: Client, number: int) -> None:
-        tally = self._tallies.setdefault(client.key, _Tally())
-        if tally.answered is not None and tally.answered.n == number:  # asked again because the answer was lost
-            self._delivery.answer(client, tally.answered)
-            return
-        if any(sync.number == number for sync in tally.open):
-            return
-        awaited = {job.key for job in self._jobs.values() if job.client is client and job.blocks}
-        tally.open.append(_Sync(number, awaited))
-        self._answer_syncs(client, tally)
-
-    def _settle_syncs(self, job: Job) -> None:
-        tally = self._tallies[job.client.key]
-        for sync in tally.open:
-            sync.awaited.discard(job.key)
-        self._answer_syncs(job.client, tally)
-
-    def _answer_syncs(self, client: Client, tally: _Tally) -> None:
-        while tally.open and not tally.open[0].awaited:
-            tally.answered = wire.Synced(tally.open.pop(0).number, tally.ready, tally.failed)
-            tally.ready = tally.failed = 0
-            self._delivery.answer(client, tally.answered)
-
     def _describe(self, client: Client, name: str, now: float) -> None:
         try:
-            rows = [operation_info(name)] if name else list(CATALOG.values())
+            rows = [operation_info(name)] if name else CATALOG.values()
         except WorkerError as error:
-            self._delivery.refuse(client, wire.Error(error.code, wire.Describe.address, _sentence(error)), now)
-            return
-        for row in rows:
-            self._delivery.answer(client, wire.OperationDescription(row.name, description(row)))
-
-    # --------------------------------------------------------------------------------------------------- status
-
-    def _status(self) -> wire.Status:
-        if self._exited:
-            word = "Stopping"
-        elif self._stopping:
-            word = "Draining"
+            self._complain(client, wire.Describe.address, error, now)
         else:
-            word = "Processing" if self.unfinished else "Ready"
-        return wire.Status(word, self._running, self._queued, self._boot)
-
-    def _report_status(self, now: float, *, at_once: bool = False) -> None:
-        """On each change, but at most 20 a second; the newest wins."""
-        status = self._status()
-        if status == self._status_sent and not self._numbers_changed and not at_once:
-            return
-        if now - self._status_at < STATUS_INTERVAL_S and not at_once:
-            if not self._status_timer:
-                self._status_timer = True
-                self._timers.at(self._status_at + STATUS_INTERVAL_S, self._status_timer_rang)
-            return
-        self._numbers_changed = False
-        self._status_sent, self._status_at = status, now
-        for target in self._everybody(now):
-            self._emit(Send(target, status))
-        clients = (client.numbers for client in self._delivery.present(now) if client.numbers)
-        self._send_numbers(list(dict.fromkeys([*self._config.report_numbers, *clients])))
-
-    def _status_timer_rang(self, now: float) -> None:  # noqa: ARG002 - handle() reports right after the timers
-        self._status_timer = False
-
-    def _everybody(self, now: float) -> Iterable[Peer]:
-        return dict.fromkeys([*self._config.report, *(client.text for client in self._delivery.present(now))])
-
-    def _send_numbers(self, targets: Iterable[Peer]) -> None:
-        numbers = tuple(self._numbers())
-        for target in targets:
-            self._emit(SendNumbers(target, numbers))
-
-    def _numbers(self) -> Iterator[wire.Number]:
-        busy = self.unfinished > 0
-        levels: Mapping[str, float] = {
-            "ready": not busy and not self._stopping,
-            "busy": busy,
-            "queued": self._queued,
-            "running": self._running,
-            "progress": self._progress,
-            **self._counters,
-            "boot": self._boot,
-        }
-        return (wire.Number(name, float(value)) for name, value in levels.items())
-
-    def _beat(self, now: float) -> None:
-        self._counters["beat"] += 1
-        self._timers.at(now + HEARTBEAT_S, self._beat)
-        self._report_status(now, at_once=True)
+            self._answer_all(client, (wire.OperationDescription(row.name, reports.description(row)) for row in rows))
 
     # ------------------------------------------------------------------------------------------------- the end
 
     def _stop(self, reason: str, *, at_once: bool, now: float) -> None:
+        """Takes no new jobs. At once also means: unfinished jobs wait in the journal for the next start, or end now without one."""
         self._stopping = self._stopping or reason
-        if at_once:
-            for job in [job for job in self._jobs.values() if job.blocks]:
+        self._board.stopping = True
+        if not at_once:
+            return
+        for job in list(self._ledger.open.values()):
+            if self._config.state is None:
                 self._end(job, Draining(f"The worker was stopped ({reason}) before the job had ended."), now)
+            else:
+                self._abort_tasks(job)
+        self._exit(now)
 
-    def _exit_when_done(self) -> None:
-        if self._stopping and not self.unfinished and not self._exited:
-            self._exited = True
-            status = self._status()
-            for target in self._everybody(self._status_at):
-                self._emit(Send(target, status))
+    def _exit_when_done(self, now: float) -> None:
+        if self._stopping and not self._ledger.open:
+            self._exit(now)
+
+    def _exit(self, now: float) -> None:
+        if not self._board.exited:
+            self._board.report_last(now)
             self._emit(Exit(self._stopping))
-
-
-def description(row: OperationInfo) -> str:
-    """One operation as JSON, short enough for one datagram."""
-
-    def build(keep: Callable[[str], bool]) -> str:
-        parameters: dict[str, dict[str, Any]] = {}
-        for one in fields_of(row.params):
-            entry: dict[str, Any] = {"type": one.type, "default": one.default, "required": one.required or None, "min": one.minimum, "max": one.maximum}
-            entry |= {"choices": list(one.choices) or None, "unit": one.unit or None, "help": one.description}
-            parameters[one.name] = {key: value for key, value in entry.items() if value is not None and keep(key)}
-        whole = {"name": row.name, "summary": row.summary, "result": row.kind, "fields": row.fields, "parameters": parameters}
-        return msgspec.json.encode(whole).decode()
-
-    text = build(lambda _: True)
-    return text if len(text) < MAX_DATAGRAM_OUT - 100 else build(lambda key: key != "help")
-
-
-def _rows_per_chunk(job: Job) -> int:
-    """How many rows go into a datagram: five bytes for a number and its tag, the rest for address, id and six numbers."""
-    head = 100 + len(job.result.kind) + len(job.id.encode())
-    return max(1, (MAX_DATAGRAM_OUT - head) // (5 * max(1, len(job.result.fields))))
-
-
-def _sentence(error: WorkerError) -> str:
-    return f"{error.message} {error.hint}".strip()[:LONGEST_TEXT]

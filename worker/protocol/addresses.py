@@ -37,6 +37,7 @@ QUIT: Final = "/worker/quit"
 
 WELCOME: Final = "/worker/welcome"
 PONG: Final = "/worker/pong"
+HEALTH: Final = "/worker/health"
 ACCEPTED: Final = "/worker/accepted"
 PROCESSING: Final = "/worker/processing"
 PROGRESS: Final = "/worker/progress"

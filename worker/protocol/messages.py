@@ -7,8 +7,9 @@ where arity and types are checked, so that nobody inside checks them again. Stan
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, astuple, dataclass, fields
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, astuple, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from worker.errors import BadArguments, UnknownAddress
@@ -18,6 +19,9 @@ from worker.protocol import addresses
 Argument = int | float | str | bytes | bool | None | list["Argument"]
 #: What travels outward: `i`, `f` and `s` only.
 Plain = int | float | str
+
+#: So that a report that names a job fits into one datagram.
+MAX_ID_BYTES = 200
 
 _TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "text"}
 
@@ -78,7 +82,7 @@ def _converted(cls: type[Message], name: str, wanted: str, argument: Argument) -
         if wanted == "str" and isinstance(argument, str):
             return argument
         if wanted == "str" and isinstance(argument, (int, float)):
-            return f"{argument:g}" if isinstance(argument, float) else str(argument)
+            return number_as_text(argument)
         if wanted in ("int", "float") and isinstance(argument, (int, float, str)):
             number = float(argument)
             if wanted == "float":
@@ -89,6 +93,21 @@ def _converted(cls: type[Message], name: str, wanted: str, argument: Argument) -
         pass
     shown = repr(argument)[:80]
     raise BadArguments(f"{cls.address}: {name} must be {_TYPE_NAMES[wanted]}; got {shown}.", f"It takes {usage(cls)}.", address=cls.address)
+
+
+def number_as_text(number: float) -> str:
+    """A number where text is expected, as a person writes it: 1234567.0, all that a CHOP can send, is the id "1234567".
+
+    >>> number_as_text(1234567.0), number_as_text(0.10000000149011612), number_as_text(True)
+    ('1234567', '0.1', '1')
+    """
+    whole = isinstance(number, int) or (number.is_integer() and abs(number) < 1e15)
+    return str(int(number)) if whole else f"{number:g}"
+
+
+def _within_datagram(cls: type[Message], job_id: str) -> None:
+    if len(job_id.encode()) > MAX_ID_BYTES or not job_id.isprintable():
+        raise BadArguments(f"{cls.address}: id must be printable and at most {MAX_ID_BYTES} bytes.", address=cls.address)
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -109,6 +128,22 @@ class Hello(Message):
     host: str = ""
     token: str = ""
     acknowledges: int = 0
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        hello = super(Hello, cls).parse(names, arguments)  # zero-argument super() does not work in a class with slots
+        for name in ("text_port", "number_port"):
+            if not 0 <= getattr(hello, name) <= 65_535:
+                raise BadArguments(f"{cls.address}: {name} must be 0 to 65535; got {getattr(hello, name)}.", address=cls.address)
+        if hello.host == "localhost":
+            return replace(hello, host="127.0.0.1")
+        try:
+            if hello.host:
+                ipaddress.ip_address(hello.host)
+        except ValueError:  # looking a name up may take seconds, in which nobody else would be served
+            sentence = f"{cls.address}: host must be an IP address, or empty for the one this packet came from; got {hello.host!r:.80}."
+            raise BadArguments(sentence, address=cls.address) from None
+        return hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +190,12 @@ class Job(Message):
         if len(arguments) < 2:
             raise BadArguments("/worker/job takes id (text), operation (text), then pairs of key and value.", address=cls.address)
         job_id = _converted(cls, "id", "str", "" if arguments[0] is None else arguments[0])
-        if len(job_id) > 200 or not job_id.isprintable():
-            raise BadArguments("/worker/job: id must be at most 200 printable characters.", address=cls.address)
-        operation = _converted(cls, "operation", "str", arguments[1])
+        _within_datagram(cls, job_id)
+        try:
+            operation = _converted(cls, "operation", "str", arguments[1])
+        except BadArguments as error:
+            error.job_id = job_id
+            raise
         rest = arguments[2:]
         if len(rest) % 2:
             raise BadArguments(
@@ -172,12 +210,20 @@ class Job(Message):
         if not isinstance(key, str):
             raise BadArguments(f"/worker/job: a key must be text; got {key!r:.80}.", address=cls.address, job_id=job_id)
         if isinstance(value, list):  # an OSC array of numbers reads like the same numbers as text, such as centers
-            value = " ".join(str(part) for part in value)
+            value = " ".join(_flat(value))
         if isinstance(value, bytes):
             raise BadArguments(
                 f"/worker/job: {key} came as a blob; send a number or text. Images travel as file paths.", address=cls.address, job_id=job_id
             )
         return key, value
+
+
+def _flat(values: Iterable[Argument]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, list):  # pairs of numbers, [[x, y], [x, y]]
+            yield from _flat(value)
+        else:
+            yield number_as_text(value) if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +419,19 @@ class Status(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Health(Message):
+    """Once a second: how long ago a child process last proved that it works, by a job or by the canary that is sent through one.
+
+    >>> wire(Health(0.5, 60))
+    '/worker/health ,fi 0.5 60'
+    """
+
+    address = addresses.HEALTH
+    canary_s: float
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted(Message):
     """The job is stored and stands at this place of the queue, 0 being the next one to run.
 
@@ -558,7 +617,7 @@ Command = (
     Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | Trigger | Quit
 )
 Report = (
-    Welcome | Pong | Status | Accepted | Processing | Progress | ResultRows | File | Ready | Failed | Error | Synced
+    Welcome | Pong | Status | Health | Accepted | Processing | Progress | ResultRows | File | Ready | Failed | Error | Synced
     | OperationDescription | Number
 )
 #: Exactly one of these ends each accepted job.
@@ -571,7 +630,7 @@ COMMANDS: Mapping[str, type[Command]] = {
 REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
-        Welcome, Pong, Status, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced,
+        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced,
         OperationDescription, Number,
     )
 }  # fmt: skip
@@ -597,11 +656,10 @@ def parse_report(address: str, arguments: Sequence[Argument]) -> Report:
 def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]) -> Any:
     if len(arguments) == 1 and isinstance(arguments[0], list):  # a nested list where a flat one was meant
         arguments = arguments[0]
-    elif list(arguments) == [""]:  # TouchDesigner's rendering of "no arguments"
-        arguments = []
     message = table.get(address)
     if message is not None and not message.tail:
-        return message.parse((), arguments)
+        # One empty text is TouchDesigner's rendering of "no arguments".
+        return message.parse((), [] if list(arguments) == [""] else arguments)
     for base, candidate in table.items():
         names = address[len(base) + 1 :].split("/")
         if candidate.tail and address.startswith(base + "/") and len(names) == candidate.tail and all(names):

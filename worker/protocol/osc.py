@@ -22,8 +22,8 @@ from worker.protocol.messages import Argument, Command, Message, Plain, Report, 
 T = TypeVar("T")
 
 _BUNDLE = b"#bundle\x00"
-_KNOWN_TAGS = frozenset("ifsbhdtrmTFNI[]")
-_MAX_DEPTH = 8
+_KNOWN_TAGS = frozenset("ifsbhdTFNI[]")
+_MAX_DEPTH = 8  # of bundles within bundles, and of arrays within arrays
 _INT_MAX = 2**31 - 1
 _FLOAT_MAX = 3.4028234663852886e38
 
@@ -91,20 +91,29 @@ def read_message(packet: bytes) -> tuple[str, list[Argument]]:
     try:
         address, position = osc_types.get_string(packet, 0)
         tags = osc_types.get_string(packet, position)[0] if packet[position:] else ","
-        if not tags.startswith(","):
-            raise DecodeError(f"The type tags must start with a comma; got {tags[:20]!r}.", address=address)
-        if unknown := set(tags[1:]) - _KNOWN_TAGS:
-            raise DecodeError(f"Type tag {min(unknown)!r} is not understood; send i, f or s.", address=address)
+        _check_tags(tags, address)
         # Infinity has no bytes, and pythonosc would drop it: parse it as nil, then put it in its place.
-        nil_tags = tags.replace("I", "N")
-        if nil_tags != tags:
-            packet = packet.replace(tags.encode(), nil_tags.encode(), 1)
+        if "I" in tags:
+            nil_tags = tags.replace("I", "N").encode()
+            packet = packet[:position] + nil_tags + packet[position + len(nil_tags) :]
         arguments = OscMessage(packet).params
-    except (OscParseError, osc_types.ParseError, UnicodeDecodeError, IndexError, ValueError, OverflowError, struct.error, RecursionError) as error:
+    except (OscParseError, osc_types.ParseError, UnicodeDecodeError, IndexError, ValueError, OverflowError, struct.error) as error:
         raise DecodeError(f"Not a complete OSC message: {error}"[:200], address=address) from None
     if "I" in tags:
         arguments = _with_infinity(iter(tags[1:]), iter(arguments))
     return address, arguments
+
+
+def _check_tags(tags: str, address: str) -> None:
+    if not tags.startswith(","):
+        raise DecodeError(f"The type tags must start with a comma; got {tags[:20]!r}.", address=address)
+    if unknown := set(tags[1:]) - _KNOWN_TAGS:
+        raise DecodeError(f"Type tag {min(unknown)!r} is not understood; send i, f or s.", address=address)
+    depth = 0
+    for tag in tags:
+        depth += (tag == "[") - (tag == "]")
+        if depth > _MAX_DEPTH:  # so that whoever walks through the arguments, repr() included, need not fear the depth
+            raise DecodeError(f"Arrays may be nested at most {_MAX_DEPTH} deep.", address=address)
 
 
 def _with_infinity(tags: Iterator[str], values: Iterator[Argument]) -> list[Argument]:
