@@ -62,7 +62,7 @@ class Endpoint:
         """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is logged and no error."""
         try:
             self._socket.sendto(datagram, peer)
-        except OSError as error:
+        except (OSError, OverflowError, ValueError) as error:  # the last two: a port or a host name that cannot be one
             log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
 
     def close(self) -> None:
