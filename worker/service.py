@@ -7,15 +7,20 @@ scheduler's next deadline, whichever comes first, and carries out what the sched
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import queue
+import secrets
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from worker import parent, takeover
 from worker.config import Config
 from worker.endpoint import Endpoint
 from worker.events import (
@@ -24,23 +29,31 @@ from worker.events import (
     Event,
     Execute,
     Exit,
+    NotStored,
     Peer,
     Received,
     Send,
     SendNumbers,
     StopAsked,
+    Store,
+    StoreJob,
+    StorePreset,
     Woke,
 )
 from worker.executors.base import Executor, RunTask
 from worker.executors.pool import PoolExecutor
+from worker.journal import Journal, JournalError
 from worker.paths import FileRules
 from worker.protocol import osc
+from worker.protocol.messages import Accepted, Processing
 from worker.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
 #: How many events are handled before their effects are carried out together.
 BATCH = 256
+#: How many finals wait for the journal while it cannot be written.
+MAX_UNWRITTEN = 100_000
 
 _Inbox = queue.SimpleQueue[tuple[bytes, Peer] | Event]
 
@@ -51,17 +64,20 @@ class Service:
     Args:
         config: settings.
         executor: runs the tasks.
-        boot: number of this start.
 
     Raises:
         OSError: the port cannot be bound.
     """
 
-    def __init__(self, config: Config, executor: Executor, boot: int) -> None:
+    def __init__(self, config: Config, executor: Executor) -> None:
         self._inbox: _Inbox = queue.SimpleQueue()
         self._executor = executor
         self._endpoint = Endpoint((config.host, config.port), lambda datagram, sender: self._inbox.put((datagram, sender)))
-        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version())
+        self._journal = _open_journal(config, self._endpoint.address[1])
+        if self._journal is None:
+            config = replace(config, state=None)
+        self._unwritten: list[Store] = []
+        self._scheduler = Scheduler(config, self._journal.boot if self._journal else _random_boot(), time.monotonic(), installed_version())
         self._exited = False
 
     @property
@@ -73,17 +89,26 @@ class Service:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""
         self._inbox.put(StopAsked(reason, at_once))
 
+    @property
+    def journal_path(self) -> Path | None:
+        """Where accepted jobs are kept; None where they are not."""
+        return self._journal.path if self._journal else None
+
     def run(self) -> None:
         """Works until it is asked to stop."""
         self._executor.start(self._inbox.put)
-        self._endpoint.start()
         try:
-            self._carry_out(self._scheduler.handle(Woke(), time.monotonic()))
+            if self._journal is not None:
+                self._carry_out(self._scheduler.restore(self._journal.kept(), time.monotonic()))
+            self._endpoint.start()
+            self._carry_out(self._handle([Woke()]))
             while not self._exited:
-                self._carry_out(list(self._effects(self._next_events())))
+                self._carry_out(self._handle(self._next_events()))
         finally:
             self._executor.close()
             self._endpoint.close()
+            if self._journal is not None:
+                self._journal.close()
 
     def _next_events(self) -> list[Event]:
         """Waits for what happens next, at the longest until the scheduler's deadline; then that is what happened."""
@@ -103,14 +128,19 @@ class Service:
             return Received(sender, osc.decode_commands(datagram))
         return item
 
-    def _effects(self, events: Sequence[Event]) -> Iterator[Effect]:
+    def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = time.monotonic()
+        effects: list[Effect] = []
         for event in events:
-            yield from self._scheduler.handle(event, now)
+            try:
+                effects += self._scheduler.handle(event, now)
+            except Exception:  # a worker that runs for months outlives a mistake in one command
+                log.exception("the scheduler failed on %.500r", event)
+        return effects
 
-    def _carry_out(self, effects: Sequence[Effect]) -> None:
-        """Children first, so that they work while the reports are sent. A task's own reports come after this in any case."""
-        for effect in effects:
+    def _carry_out(self, effects: list[Effect]) -> None:
+        """Stores first, because `accepted` promises it. Then the children, so that they work while the reports are sent."""
+        for effect in self._stored(effects):
             match effect:
                 case Execute(task):
                     self._executor.execute(task)
@@ -125,6 +155,37 @@ class Service:
                 case Exit(reason):
                     log.info("stopping: %s", reason)
                     self._exited = True
+
+    def _stored(self, effects: list[Effect]) -> list[Effect]:
+        """Commits what is to be kept, in one transaction. Jobs that cannot be kept are taken back: `effects` is changed in place."""
+        stores = [*self._unwritten, *(effect for effect in effects if isinstance(effect, Store))]
+        if self._journal is None or not stores:
+            return effects
+        try:
+            self._journal.commit(stores)
+        except JournalError as error:
+            log.error("the journal cannot be written: %s", error)  # noqa: TRY400 - the sentence is enough
+            self._take_back(effects, stores, str(error))
+        else:
+            self._unwritten = []
+        return effects
+
+    def _take_back(self, effects: list[Effect], stores: Sequence[Store], reason: str) -> None:
+        """Nothing of this round was stored: its new jobs end as 507 instead of being accepted, the rest is tried again."""
+        lost = {(store.client, store.job_id) for store in stores if isinstance(store, StoreJob)}
+        self._unwritten = [store for store in stores if isinstance(store, StorePreset) or (store.client, store.job_id) not in lost][
+            -MAX_UNWRITTEN:
+        ]
+        refusals = self._handle([NotStored(client, job_id, reason) for client, job_id in lost])
+        aborted = {effect.task_id for effect in refusals if isinstance(effect, Abort)}
+        ids = {job_id for _, job_id in lost}
+
+        def stands(effect: Effect) -> bool:
+            if isinstance(effect, Send) and isinstance(effect.report, Accepted | Processing):
+                return effect.report.id not in ids
+            return not (isinstance(effect, Execute) and effect.task.id in aborted)
+
+        effects[:] = [*filter(stands, effects), *refusals]
 
 
 def make_run_task(rules: FileRules) -> RunTask:
@@ -146,46 +207,64 @@ def installed_version() -> str:
 
 
 def serve(config: Config, announce: Callable[[str], None] = print) -> int:
-    """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second Ctrl-C stops it at once.
+    """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second one stops it at once.
 
     Returns:
         The exit code: 0 after a stop that was asked for, 1 if the port is taken.
     """
     rules = FileRules(roots=tuple(root.resolve() for root in config.roots), maps=config.maps)
     executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules))
+    if config.replace:
+        for line in takeover.ask_to_leave(config.host, config.port):
+            announce(line)
     try:
-        service = Service(config, executor, boot=_boot_number())
+        service = Service(config, executor)
     except OSError as error:
-        announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. Is a worker running already? Else choose another --port.")
+        holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
+        announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
         return 1
     _stop_on_signals(service)
-    for line in announcement(config, service.address):
+    if config.parent_pid:
+        parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
+    for line in announcement(config, service):
         announce(line)
     service.run()
     announce("Stopped.")
     return 0
 
 
-def _boot_number() -> int:
-    """A number that the last start did not have, below 2**24 so that a float channel carries it exactly."""
-    return int(time.time() * 4) & 0xFFFFFF
+def _open_journal(config: Config, port: int) -> Journal | None:
+    if config.state is None:
+        return None
+    try:
+        return Journal(config.state / f"{port}.sqlite3", config.durability, config.limits)
+    except JournalError as error:
+        log.error("there is no journal in this run, so unfinished jobs will not survive a crash: %s", error)  # noqa: TRY400
+        return None
 
 
-def announcement(config: Config, address: Peer) -> Iterator[str]:
+def _random_boot() -> int:
+    """A number that earlier starts did not have, below 2**24 so that a float channel carries it exactly."""
+    return secrets.randbelow(2**24 - 1) + 1
+
+
+def announcement(config: Config, service: Service) -> Iterator[str]:
     """What a person who has started a worker wants to know."""
-    host, port = address
     yield f"TD Image Worker {installed_version()}"
-    yield f"  commands       udp {host}:{port}"
-    fixed = "".join(f", and {host}:{port}" for host, port in config.report)
-    yield f"  text reports   to each sender's port {config.text_port}{fixed}"
-    fixed = "".join(f", and {host}:{port}" for host, port in config.report_numbers)
-    yield f"  number reports to each sender's port {config.number_port}{fixed}"
+    yield f"  commands        udp {_joined([service.address])}"
+    yield f"  text reports    to each sender's port {_joined([config.text_port, *config.report])}"
+    yield f"  number reports  to each sender's port {_joined([config.number_port, *config.report_numbers])}"
     for root in config.roots:
-        yield f"  reads, writes  {root.resolve()}"
+        yield f"  reads, writes   {root.resolve()}"
     for sender, here in config.maps:
-        yield f"  maps           {sender} -> {here}"
-    yield f"  children       {config.workers}, and one in reserve"
+        yield f"  maps            {sender} -> {here}"
+    yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
+    yield f"  children        {config.workers}, and one in reserve"
     yield "Ready. Ctrl-C stops it."
+
+
+def _joined(targets: Sequence[int | Peer]) -> str:
+    return ", and to ".join(f"{target[0]}:{target[1]}" if isinstance(target, tuple) else str(target) for target in targets)
 
 
 def _stop_on_signals(service: Service) -> None:
