@@ -127,8 +127,9 @@ class Delivery:
 
     def targets(self, client: Client) -> Iterator[Peer]:
         """Everybody who wants this client's reports."""
-        yield client.text
-        yield from (target for target in self._config.report if target != client.text)
+        if not client.gone:
+            yield client.text
+        yield from (target for target in self._config.report if client.gone or target != client.text)
 
     def send(self, client: Client, report: Report) -> None:
         """Sends a report about a job: to its client and to the fixed targets."""

@@ -34,6 +34,7 @@ class Job:
         done: how many steps each running task has done.
         results: of the parts that ended, until all parts before them have.
         result: what is complete, in order.
+        timers: of its timeout and its ttl, to be cancelled with it.
         latest: the newest report about it, for `query`.
     """
 
@@ -58,6 +59,7 @@ class Job:
     result: Result = field(default_factory=Result)
     progress_at: float = float("-inf")
     progress_due: bool = False
+    timers: list[int] = field(default_factory=list)
     latest: Report | None = None
 
     @property
@@ -139,7 +141,7 @@ class Ledger:
 
     def finals_of(self, client: Client, from_seq: int) -> Iterator[EndedJob]:
         """This client's ended jobs from a final on, in the order of their finals."""
-        wanted = (ended for ended in self._ended.values() if ended.client is client and ended.final.seq >= from_seq)
+        wanted = (ended for ended in self._ended.values() if ended.client.key == client.key and ended.final.seq >= from_seq)
         return iter(sorted(wanted, key=lambda ended: ended.final.seq))
 
 

@@ -16,18 +16,30 @@ from worker.protocol.messages import Failed, File, ResultRows
 
 #: More chunks than this are not sent; the rows go into a file instead.
 MAX_CHUNKS = 64
-#: Of a message or a hint.
-LONGEST_TEXT = 500
+#: Bytes of texts, so that a report fits into one datagram beside an id of `MAX_ID_BYTES`.
+LONGEST_MESSAGE = 600
+LONGEST_HINT = 250
+LONGEST_ADDRESS = 400
 
 
 def failed(job_id: str, boot: int, why: WorkerError | Failure, seq: int = 0) -> Failed:
     """A `failed` report from an error. With seq 0 it says that a job was refused."""
-    return Failed(job_id, seq, boot, why.code, why.word, why.message[:LONGEST_TEXT], why.hint[:LONGEST_TEXT])
+    return Failed(job_id, seq, boot, why.code, why.word, cut(why.message, LONGEST_MESSAGE), cut(why.hint, LONGEST_HINT))
+
+
+def cut(text: str, size_bytes: int) -> str:
+    """The text, or as much of its beginning as fits into so many bytes of UTF-8.
+
+    >>> cut("größer", 4)
+    'grö'
+    """
+    data = text.encode(errors="replace")
+    return text if len(data) <= size_bytes else data[:size_bytes].decode(errors="ignore")
 
 
 def sentence(error: WorkerError) -> str:
     """An error's message and hint in one text."""
-    return f"{error.message} {error.hint}".strip()[:LONGEST_TEXT]
+    return cut(f"{error.message} {error.hint}".strip(), LONGEST_MESSAGE)
 
 
 def files(job_id: str, result: Result) -> Iterator[File]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -102,6 +102,7 @@ class Scheduler:
         self._presets = Presets()
         self._tasks: dict[int, Job] = {}
         self._waiting_for: dict[Key, list[Job]] = {}
+        self._just_ended: deque[tuple[Key, wire.Final]] = deque()
         self._replaceable: dict[tuple[str, str], Job] = {}
         self._deaths: OrderedDict[bytes, int] = OrderedDict()
         self._canary: int | None = None
@@ -130,6 +131,7 @@ class Scheduler:
             case Woke():
                 pass
         self._timers.run_due(now)
+        self._release_waiting(now)
         self._fill_slots(now)
         self._board.report(now)
         self._exit_when_done(now)
@@ -155,6 +157,7 @@ class Scheduler:
                 self._ledger.restore(EndedJob(client, job.job_id, job.content, job.final))
             else:
                 self._restore_open(client, job, now)
+        self._release_waiting(now)
         effects, self._effects = self._effects, []
         return effects
 
@@ -182,13 +185,14 @@ class Scheduler:
     # ----------------------------------------------------------------------------------------------- commands
 
     def _received(self, peer: Peer, commands: Sequence[wire.Command | DecodeError], now: float) -> None:
-        jobs = [command for command in commands if isinstance(command, wire.Job) or (isinstance(command, DecodeError) and command.job_id)]
-        if len(jobs) > 1:
-            self._bundled_jobs(self._delivery.heard_from(peer, now), jobs, now)
+        jobs = [command for command in commands if _means_a_job(command)]
+        bundled = len(jobs) > 1
         for command in commands:
-            if len(jobs) > 1 and any(command is job for job in jobs):
-                continue
-            if isinstance(command, wire.Hello):
+            if bundled and _means_a_job(command):  # all of them at the place of the first, so that a hello before them counts
+                if jobs:
+                    self._bundled_jobs(self._delivery.heard_from(peer, now), jobs, now)
+                    jobs = []
+            elif isinstance(command, wire.Hello):
                 self._hello(peer, command, now)
             else:
                 self._command(peer, self._delivery.heard_from(peer, now), command, now)
@@ -208,13 +212,12 @@ class Scheduler:
             case wire.Cancel(id=job_id):
                 self._cancel(client, job_id, now)
             case wire.Clear():
-                for job in [job for job in self._ledger.open.values() if job.client is client and job.state is State.QUEUED]:
+                for job in [job for job in self._open_jobs(client) if job.state is State.QUEUED]:
                     self._end(job, Cancelled("Cancelled by clear."), now)
             case wire.Query(id=job_id):
                 self._query(client, job_id)
             case wire.Sync(n=number):
-                unfinished = [job.key for job in self._ledger.open.values() if job.client is client]
-                self._answer_all(client, self._syncs.asked(client.key, number, unfinished))
+                self._sync(client, number, now)
             case wire.Ping(nonce=nonce):
                 self._delivery.answer(client, wire.Pong(nonce, self._boot, now - self._started_at))
             case wire.GetStatus():
@@ -240,11 +243,12 @@ class Scheduler:
         if error.job_id:
             self._refuse(client, error.job_id, error)
         else:
-            self._complain(client, error.address[:200], error, now)
+            self._complain(client, error.address, error, now)
 
     def _complain(self, client: Client, address: str, error: WorkerError, now: float) -> None:
         """About a command that belongs to no job."""
-        self._delivery.refuse(client, wire.Error(error.code, address, reports.sentence(error)), now)
+        report = wire.Error(error.code, reports.cut(address, reports.LONGEST_ADDRESS), reports.sentence(error))
+        self._delivery.refuse(client, report, now)
 
     def _answer_all(self, client: Client, answers: Iterable[wire.Report]) -> None:
         for answer in answers:
@@ -290,16 +294,20 @@ class Scheduler:
                 assert isinstance(command, wire.Job)  # noqa: S101 - the caller picked them
                 jobs.append(self._admitted(client, command, now, with_it=jobs))
             except WorkerError as error:
-                self._refuse_bundle(client, commands, place, error)
+                self._refuse_bundle(client, commands, place, error, now)
                 return
         for job in jobs:
             self._accept(job, now)
 
-    def _refuse_bundle(self, client: Client, commands: Sequence[wire.Command | DecodeError], place: int, error: WorkerError) -> None:
+    def _refuse_bundle(
+        self, client: Client, commands: Sequence[wire.Command | DecodeError], place: int, error: WorkerError, now: float
+    ) -> None:
         others = ClientError(f"Job {place + 1} of the same bundle was refused, so none of them was taken.")
         for number, command in enumerate(commands):
-            job_id = command.id if isinstance(command, wire.Job) else getattr(command, "job_id", "")
-            self._refuse(client, job_id, error if number == place else others)
+            if isinstance(command, DecodeError):
+                self._bad_command(client, command, now)
+            elif isinstance(command, wire.Job):
+                self._refuse(client, command.id, error if number == place else others)
 
     def _admitted(self, client: Client, command: wire.Job, now: float, with_it: Sequence[Job | None] = ()) -> Job | None:
         """The job, checked but not yet kept; None after answering a repeated command.
@@ -364,7 +372,7 @@ class Scheduler:
         self._queued_bytes += len(job.content)
         self._replace_older(job, now)
         if job.options.ttl_ms:
-            self._timers.at(now + job.options.ttl_ms / 1000, lambda now: self._expire(job, now))
+            job.timers.append(self._timers.at(now + job.options.ttl_ms / 1000, lambda now: self._expire(job, now)))
         self._enqueue(job, now)
 
     def _replace_older(self, job: Job, now: float) -> None:
@@ -413,7 +421,15 @@ class Scheduler:
             key = self._backlog.take_turn()
             if key is None:
                 return
-            self._execute(self._ledger.open[key], now)
+            job = self._ledger.open[key]
+            try:
+                if job.state is State.QUEUED:  # a twin of it may have killed children since this one was accepted
+                    self._check_quarantine(job.content)
+            except ChildDied as error:
+                self._end(job, error, now)
+                self._release_waiting(now)
+            else:
+                self._execute(job, now)
 
     def _execute(self, job: Job, now: float) -> None:
         if job.state is State.QUEUED:
@@ -440,7 +456,7 @@ class Scheduler:
         timeout_ms = job.options.timeout_ms or self._config.limits.timeout_ms
         if timeout_ms:
             attempt = job.attempt
-            self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, attempt, timeout_ms, now))
+            job.timers.append(self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, attempt, timeout_ms, now)))
 
     def _overrun(self, job: Job, attempt: int, timeout_ms: int, now: float) -> None:
         if job.state is State.RUNNING and job.attempt == attempt:
@@ -622,20 +638,37 @@ class Scheduler:
         self._board.job_ended(final, run_ms)
         if self._replaceable.get((job.client.key, job.options.replace)) is job:
             del self._replaceable[job.client.key, job.options.replace]
+        for timer in job.timers:
+            self._timers.cancel(timer)
         self._ledger.end(job, final)
-        self._release_waiting(job, final, now)
+        self._just_ended.append((job.key, final))
         self._answer_all(job.client, self._syncs.ended(job.key, ready=isinstance(final, wire.Ready)))
 
-    def _release_waiting(self, job: Job, final: wire.Final, now: float) -> None:
-        for waiting in self._waiting_for.pop(job.key, ()):
-            if waiting.state is not State.QUEUED:
-                continue
-            if isinstance(final, wire.Ready):
-                self._backlog.add(waiting.key, waiting.options.priority)
-            else:
-                self._after_failed(waiting, now)
+    def _release_waiting(self, now: float) -> None:
+        """Lets those go on that waited for jobs which have just ended. A queue, because one failure may end a long chain of them."""
+        while self._just_ended:
+            key, final = self._just_ended.popleft()
+            for waiting in self._waiting_for.pop(key, ()):
+                if waiting.state is not State.QUEUED:
+                    continue
+                if isinstance(final, wire.Ready):
+                    self._backlog.add(waiting.key, waiting.options.priority)
+                else:
+                    self._after_failed(waiting, now)
 
     # ------------------------------------------------------------------------------------------------ questions
+
+    def _open_jobs(self, client: Client) -> Iterator[Job]:
+        """By key, because a client that was forgotten meanwhile is another object now."""
+        return (job for job in self._ledger.open.values() if job.client.key == client.key)
+
+    def _sync(self, client: Client, number: int, now: float) -> None:
+        try:
+            answers = self._syncs.asked(client.key, number, [job.key for job in self._open_jobs(client)])
+        except WorkerError as error:
+            self._complain(client, wire.Sync.address, error, now)
+        else:
+            self._answer_all(client, answers)
 
     def _query(self, client: Client, job_id: str) -> None:
         job = self._ledger.find((client.key, job_id))
@@ -677,3 +710,8 @@ class Scheduler:
         if not self._board.exited:
             self._board.report_last(now)
             self._emit(Exit(self._stopping))
+
+
+def _means_a_job(command: wire.Command | DecodeError) -> bool:
+    """Whether it is a job, or was meant to be one."""
+    return isinstance(command, wire.Job) or (isinstance(command, DecodeError) and command.address == wire.Job.address)

@@ -87,7 +87,7 @@ class StatusBoard:
         """Tells everybody what has changed since the last time, now or as soon as the interval allows."""
         if self._status() == self._sent and not self._numbers_changed:
             return
-        if now - self._sent_at >= INTERVAL_S:
+        if now >= self._sent_at + INTERVAL_S:  # the same sum as the timer's, or rounding lets it ring too early for ever
             self._tell_everybody(now)
         elif not self._timer_set:
             self._timer_set = True

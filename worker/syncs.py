@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from worker.backlog import Key
+from worker.errors import LimitExceeded
 from worker.protocol.messages import Synced
+
+#: Of one client; each holds the keys of all its unfinished jobs.
+MAX_OPEN = 64
 
 
 @dataclass(slots=True)
@@ -33,11 +37,18 @@ class Syncs:
         self._tallies: dict[str, _Tally] = {}
 
     def asked(self, client: str, number: int, unfinished: Iterable[Key]) -> Iterator[Synced]:
-        """A client wants to know. Gives the answers that are due now; the same again where the first was lost."""
+        """A client wants to know. Gives the answers that are due now; the same again where the first was lost.
+
+        Raises:
+            LimitExceeded: too many of its syncs are open.
+        """
         tally = self._tallies.setdefault(client, _Tally())
         if tally.answered is not None and tally.answered.n == number:
             return iter([tally.answered])
-        tally.open.setdefault(number, set(unfinished))
+        if number not in tally.open:
+            if len(tally.open) >= MAX_OPEN:
+                raise LimitExceeded(f"{MAX_OPEN} syncs of this client are open, which is the limit.", "Wait for an answer first.")
+            tally.open[number] = set(unfinished)
         return self._answers(tally)
 
     def ended(self, key: Key, *, ready: bool) -> Iterator[Synced]:

@@ -7,34 +7,53 @@ import itertools
 from collections.abc import Callable
 
 
+Call = Callable[[float], None]
+
+
 class Timers:
-    """A heap of (time, call). A call finds out itself whether it is still wanted, so nothing is ever taken out.
+    """A heap of (time, call).
 
     >>> timers, seen = Timers(), []
-    >>> timers.at(2.0, lambda now: seen.append(("late", now)))
-    >>> timers.at(1.0, lambda now: seen.append(("early", now)))
+    >>> late = timers.at(2.0, lambda now: seen.append(("late", now)))
+    >>> early = timers.at(1.0, lambda now: seen.append(("early", now)))
     >>> timers.next_deadline()
     1.0
     >>> timers.run_due(1.5); seen
     [('early', 1.5)]
+    >>> timers.cancel(late); timers.next_deadline()
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[float], None]]] = []
+        self._heap: list[tuple[float, int]] = []
+        self._calls: dict[int, Call] = {}
         self._order = itertools.count()
 
-    def at(self, when: float, call: Callable[[float], None]) -> None:
-        """Wants `call(now)` as soon as the time is `when`."""
-        heapq.heappush(self._heap, (when, next(self._order), call))
+    def at(self, when: float, call: Call) -> int:
+        """Wants `call(now)` as soon as the time is `when`. Returns a number with which it can be cancelled."""
+        number = next(self._order)
+        self._calls[number] = call
+        heapq.heappush(self._heap, (when, number))
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Forgets a call, and whatever it holds on to. One that was made already is no error."""
+        self._calls.pop(number, None)
+        if len(self._heap) > 2 * len(self._calls) + 64:  # otherwise 10-minute timeouts of millisecond jobs pile up
+            self._heap = [entry for entry in self._heap if entry[1] in self._calls]
+            heapq.heapify(self._heap)
 
     def next_deadline(self) -> float | None:
         """When `run_due` has something to do again."""
+        while self._heap and self._heap[0][1] not in self._calls:
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def run_due(self, now: float) -> None:
         """Makes the calls whose time has come. What they add for now or earlier waits for the next round."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            due.append(heapq.heappop(self._heap)[2])
-        for call in due:
-            call(now)
+            due.append(heapq.heappop(self._heap)[1])
+        for number in due:
+            call = self._calls.pop(number, None)
+            if call is not None:  # not cancelled, not even by one of the calls before
+                call(now)
