@@ -43,6 +43,7 @@ class _Slot:
     Attributes:
         progress: the reading end of its own pipe; at its end when the child is dead.
         warm: it has imported everything and waits for tasks, or runs one.
+        broken: its pool has noticed that it died, maybe before the keeper did.
         aborted: it is being killed because its task is not wanted any more.
     """
 
@@ -51,7 +52,12 @@ class _Slot:
     progress: Connection
     warm: bool = False
     task: Task | None = None
+    broken: bool = False
     aborted: bool = False
+
+    @property
+    def free(self) -> bool:
+        return self.warm and self.task is None and not self.broken and not self.aborted
 
 
 class PoolExecutor:
@@ -128,13 +134,13 @@ class PoolExecutor:
         for slot in self._slots.values():
             if not self._waiting:
                 return
-            if not slot.warm or slot.task is not None:
+            if not slot.free:
                 continue
             task = self._waiting[0]
             try:
                 future = slot.pool.submit(child.run, task)
             except BrokenProcessPool:  # it has just died, and the keeper will hear of it
-                slot.warm = False
+                slot.broken = True
                 continue
             self._waiting.popleft()
             slot.task = task
@@ -144,8 +150,7 @@ class PoolExecutor:
         outcome = _outcome(slot, future)
         with self._lock:
             slot.task = None
-            if isinstance(future.exception(), BrokenProcessPool):
-                slot.warm = False
+            slot.broken = isinstance(future.exception(), BrokenProcessPool)
             self._assign()
         self._deliver(Finished(task.id, outcome))
 
@@ -193,18 +198,17 @@ class PoolExecutor:
     def _died(self, slot: _Slot) -> None:
         with self._lock:
             del self._slots[slot.progress]
-            if not slot.warm and slot.task is None and not slot.aborted:
-                self._start_at = time.monotonic() + START_AGAIN_S
         slot.progress.close()
         slot.pool.shutdown(wait=False)
-        if self._start_at > time.monotonic():
+        if not slot.warm and not self._closing:
+            self._start_at = time.monotonic() + START_AGAIN_S
             log.error("a child process ended while it was starting (see its message above); trying again in %g s", START_AGAIN_S)
             self._fail_waiting()
 
     def _fail_waiting(self) -> None:
         """When children cannot even start, a job is better told so than left waiting for its timeout."""
         with self._lock:
-            if any(slot.warm for slot in self._slots.values()):
+            if any(slot.warm and not slot.broken for slot in self._slots.values()):
                 return
             waiting, self._waiting = self._waiting, deque()
         for task in waiting:
