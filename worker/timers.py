@@ -6,7 +6,6 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-
 Call = Callable[[float], None]
 
 
