@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -16,6 +16,13 @@ from worker.events import Peer
 from worker.protocol import addresses
 
 _DEFAULTS = Limits()
+
+
+def default_state() -> Path:
+    """Where this system keeps the state of a program."""
+    from platformdirs import user_state_path
+
+    return user_state_path("td-image-worker", appauthor=False)
 
 
 def option(name: str, **settings: Any) -> Callable[[Any], Any]:
@@ -88,6 +95,40 @@ the command line counts first, then the environment, then the file.
     help="Timeout of a job that brings none of its own; 0 = none.",
 )
 @option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_state,
+    show_default="the system's place for it",
+    metavar="DIR",
+    help="Folder of the journal, where accepted jobs survive a crash.",
+)
+@option("--no-journal", is_flag=True, help="Keep nothing; unfinished jobs do not survive a crash.")
+@option(
+    "--durability",
+    type=click.Choice(["process", "power"]),
+    default="process",
+    show_default=True,
+    help="What an accepted job survives: a crash of the worker, or also of the machine (slower).",
+)
+@option(
+    "--remember-jobs",
+    type=click.IntRange(1),
+    default=_DEFAULTS.remembered_jobs,
+    show_default=True,
+    metavar="N",
+    help="So many ended jobs are known by their id.",
+)
+@option(
+    "--remember-hours",
+    type=click.FloatRange(0, min_open=True),
+    default=_DEFAULTS.remembered_hours,
+    show_default=True,
+    metavar="H",
+    help="So long are they known across restarts.",
+)
+@option("--parent-pid", type=click.IntRange(0), default=0, metavar="PID", help="End together with this process, such as TouchDesigner.")
+@option("--replace", is_flag=True, help="If a worker listens on the port already, ask it to leave first.")
+@option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
@@ -119,6 +160,13 @@ def serve(
     workers: int,
     queue_jobs: int,
     timeout_ms: int,
+    state: Path,
+    no_journal: bool,
+    durability: Literal["process", "power"],
+    remember_jobs: int,
+    remember_hours: float,
+    parent_pid: int,
+    replace: bool,
     log_level: str,
     http: str | None,
 ) -> None:
@@ -136,7 +184,11 @@ def serve(
         roots=root or (Path.cwd(),),
         maps=map,
         workers=workers,
-        limits=Limits(queue_jobs=queue_jobs, timeout_ms=timeout_ms),
+        state=None if no_journal else state,
+        durability=durability,
+        parent_pid=parent_pid,
+        replace=replace,
+        limits=Limits(queue_jobs=queue_jobs, timeout_ms=timeout_ms, remembered_jobs=remember_jobs, remembered_hours=remember_hours),
     )
     if not root:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")

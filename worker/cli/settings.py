@@ -114,7 +114,7 @@ def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[s
 
 def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value: Any) -> Any:
     given = [value] if option.multiple and not isinstance(value, list) else value
-    if isinstance(value, (dict, bool)) or (isinstance(value, list) and not option.multiple):
+    if isinstance(value, dict) or isinstance(value, bool) is not option.is_flag or (isinstance(value, list) and not option.multiple):
         raise click.UsageError(f"{path}: {key} cannot be {_toml_name(value)}.", ctx)
     try:
         option.type_cast_value(ctx, given)
@@ -124,4 +124,4 @@ def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value
 
 
 def _toml_name(value: Any) -> str:
-    return {dict: "a table", bool: "true or false", list: "a list"}[type(value)]
+    return {dict: "a table", bool: "true or false", list: "a list"}.get(type(value), repr(value))
