@@ -17,6 +17,7 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -173,7 +174,8 @@ class Job:
         found = self._end.found
         if not found.complete:
             raise ResultIncomplete(f"Job {self.id} is ready, but {_missing(final, found)} of its result did not arrive.")
-        return JobResult(final, self._fields(found), found.rows, found.files)
+        rows = tuple(tuple(map(_as_written, row)) for row in found.rows)
+        return JobResult(final, self._fields(found), rows, found.files)
 
     async def _accepted(self) -> None:
         """Waits for the first report.
@@ -211,6 +213,18 @@ class Job:
     def _wake(self) -> None:
         self._answered.set()
         self._news.set()
+
+
+def _as_written(value: float) -> float:
+    """The shortest number that has the same 32 bits: what the worker had before OSC made it a little longer.
+
+    >>> _as_written(0.8837890028953552)
+    0.883789
+    """
+    if value == int(value):
+        return value
+    bits = struct.pack(">f", value)
+    return next(short for digits in range(6, 10) if struct.pack(">f", short := float(f"{value:.{digits}g}")) == bits)
 
 
 def _missing(ready: Ready, found: Found) -> str:
@@ -265,6 +279,10 @@ class Client:
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        return self if self.welcome else await self.connect()
+
+    async def connect(self) -> Self:
+        """What entering does; for those who want to enter later. Raises as the class says."""
         self._loop = asyncio.get_running_loop()
         self._peer, local = await self._loop.run_in_executor(None, _addresses_of, self.host, self.port)
         self._endpoint = Endpoint((local, 0), self._datagram_came)

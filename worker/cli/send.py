@@ -154,10 +154,7 @@ async def _cancel(client: Any, job: Job) -> None:
 
 async def _watch(order: Order, job: Job) -> None:
     """Shows the job's progress until its end."""
-    if order.as_json and not show.is_terminal(error=True):
-        await job.final()
-        return
-    with show.bars() as bars:
+    with show.bars(quiet=order.as_json) as bars:
         bars.add(order.operation)
         async for report in job:
             _show(order.operation, report, bars)

@@ -77,12 +77,14 @@ def print_json(value: Any) -> None:
     say(json.dumps(value))
 
 
-def number(value: float) -> str:
-    """A number as a person writes it.
+def number(value: float | str) -> str:
+    """A number as a person writes it; text stays as it is.
 
     >>> number(3.0), number(0.1234567), number(1234567.0)
     ('3', '0.123457', '1234567')
     """
+    if isinstance(value, str):
+        return value
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:g}"
 
 
@@ -180,11 +182,20 @@ class _RichBars:
         self._progress.console.print(text, markup=False, highlight=False)
 
 
+class _NoBars:
+    """For a machine that only wants the result."""
+
+    def add(self, name: str) -> None: ...
+    def update(self, name: str, step: int, steps: int) -> None: ...
+    def finish(self, name: str, outcome: str) -> None: ...
+    def line(self, text: str) -> None: ...
+
+
 @contextmanager
-def bars(*, error: bool = True) -> Iterator[Bars]:
-    """Progress bars on standard error (or output): live on a terminal, else plain lines."""
+def bars(*, error: bool = True, quiet: bool = False) -> Iterator[Bars]:
+    """Progress bars on standard error (or output): live on a terminal, else plain lines, or nothing where `quiet`."""
     if not is_terminal(error=error):
-        yield _PlainBars(error=error)
+        yield _NoBars() if quiet else _PlainBars(error=error)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -201,7 +212,7 @@ def bars(*, error: bool = True) -> Iterator[Bars]:
         yield _RichBars(progress)
 
 
-def show_result(items: Sequence[Mapping[str, float]], fields: Sequence[str], files: Sequence[Mapping[str, Any]]) -> None:
+def show_result(items: Sequence[Mapping[str, float | str]], fields: Sequence[str], files: Sequence[Mapping[str, Any]]) -> None:
     """What a job found, and what it wrote."""
     if fields:
         rows = [[number(item[field]) for field in fields] for item in items]

@@ -1,0 +1,148 @@
+"""`ops`: what the worker can do, from the catalogue."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli import show
+
+if TYPE_CHECKING:
+    from worker.catalog import Field, OperationInfo
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  td-image-worker ops
+  td-image-worker ops find_circles
+  td-image-worker ops --json
+"""
+)
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def ops(*, name: str | None, as_json: bool) -> None:
+    """List the operations and their parameters."""
+    from worker.catalog import CATALOG, operation_info
+    from worker.errors import UnknownOperation
+
+    try:
+        rows = [operation_info(name)] if name else list(CATALOG.values())
+    except UnknownOperation as error:
+        show.complain(error.message)
+        sys.exit(show.BAD_ARGUMENTS)
+    if as_json:
+        show.print_json(_as_json(rows))
+    elif name:
+        _show_one(rows[0])
+    else:
+        _show_all(rows)
+
+
+def _show_all(rows: list[OperationInfo]) -> None:
+    from worker.catalog import fields_of
+
+    show.table("", ("operation", "result", "what it does"), [(row.name, row.kind or "-", row.summary) for row in rows])
+    for row in rows:
+        if fields_of(row.params):
+            _parameters(row.name, fields_of(row.params))
+    _job_keys()
+    _show_missing(rows)
+
+
+def _show_one(row: OperationInfo) -> None:
+    from worker.catalog import fields_of
+
+    show.say(f"{row.name}: {row.summary}")
+    if row.kind:
+        show.say(f"Result: /worker/result/{row.kind}, one row each of {' '.join(row.fields)} (several images: and image)")
+    if fields_of(row.params):
+        _parameters("", fields_of(row.params))
+    _job_keys()
+    _show_missing([row])
+
+
+def _job_keys() -> None:
+    from worker.catalog import JobOptions, fields_of
+
+    _parameters("Every job may carry", fields_of(JobOptions))
+
+
+def _parameters(title: str, fields: tuple[Field, ...]) -> None:
+    rows = [(field.name, field.type, _default(field), _range(field), field.description) for field in fields]
+    show.say()
+    show.table(title, ("parameter", "type", "default", "range", "meaning"), rows)
+
+
+def _show_missing(rows: list[OperationInfo]) -> None:
+    missing = {what: why for what, why in _missing().items() if what.split()[0] in {row.name for row in rows}}
+    if missing:
+        show.say()
+        show.table("Not in this build", ("what", "why"), list(missing.items()))
+
+
+def _missing() -> dict[str, str]:
+    """What this build of OpenCV lacks, or why OpenCV itself cannot be loaded."""
+    from worker.catalog import CATALOG
+
+    try:
+        from worker.operations import unavailable
+    except ImportError as error:
+        return {name: f"OpenCV cannot be loaded: {error}." for name in CATALOG if name not in ("noop", "write_text")}
+    return unavailable()
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "needed"
+    if field.default in ("", None):
+        return "-"
+    return str(int(field.default)) if isinstance(field.default, bool) else show.number(field.default or 0)
+
+
+def _range(field: Field) -> str:
+    """The values that a parameter takes, and their unit."""
+    if field.choices:
+        return " | ".join(str(choice) for choice in field.choices)
+    if field.type == "bool":
+        return "0 | 1"
+    if field.minimum is None or field.maximum is None:
+        return "-"
+    unit = f" {field.unit}" if field.unit else ""
+    return f"{show.number(field.minimum)} to {show.number(field.maximum)}{unit}"
+
+
+def _as_json(rows: list[OperationInfo]) -> dict[str, Any]:
+    from worker.catalog import JobOptions, fields_of
+
+    return {
+        "operations": [
+            {
+                "name": row.name,
+                "summary": row.summary,
+                "result": row.kind,
+                "fields": row.fields,
+                "parameters": {field.name: _field_object(field) for field in fields_of(row.params)},
+            }
+            for row in rows
+        ],
+        "every_job": {field.name: _field_object(field) for field in fields_of(JobOptions)},
+        "missing": _missing(),
+    }
+
+
+def _field_object(field: Field) -> dict[str, Any]:
+    """With the same keys as `/worker/describe`; what does not apply is left out."""
+    entry = {
+        "type": field.type,
+        "default": field.default,
+        "required": field.required or None,
+        "min": field.minimum,
+        "max": field.maximum,
+        "choices": list(field.choices) or None,
+        "unit": field.unit or None,
+        "help": field.description,
+    }
+    return {key: value for key, value in entry.items() if value is not None}

@@ -1,0 +1,144 @@
+"""`run`: an operation right here, without a worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli import show
+from worker.cli.arguments import HELP, parse_pairs
+
+if TYPE_CHECKING:
+    from worker.catalog import Params
+    from worker.jobs import Failure, Outcome, Result, Task, WrittenFile
+
+    #: Does one task.
+    Run = Callable[[Task], Outcome]
+
+
+@click.command(
+    epilog=f"""\b
+Examples:
+  td-image-worker run find_circles image=smarties.png overlay=found.png
+  td-image-worker run find_features image=shots/*.png method=sift --json
+  td-image-worker run draw_circles "output=out/{{n}}.png" count=10
+
+Paths start at the current folder and may lead anywhere. {HELP}
+
+{show.EXIT_CODES_HELP}
+"""
+)
+@click.argument("operation")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help='Print {"operation", "items": [...], "files": [...]} as one line.')
+def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
+    """Run an operation right here, without a worker. For trying parameters out."""
+    from worker.catalog import JobOptions, parse_job
+    from worker.errors import WorkerError
+    from worker.jobs import Failure
+
+    try:
+        params, options = parse_job(operation, parse_pairs(pairs).items())
+        if options != JobOptions():
+            show.note("There is no queue here, so the job's own keys (priority, timeout_ms, ...) are ignored.")
+        with show.bars(quiet=as_json) as bars:
+            outcome = run_here(operation, params, bars)
+    except WorkerError as error:
+        outcome = Failure.of(error)
+    except KeyboardInterrupt:
+        show.note("Interrupted.")
+        sys.exit(show.INTERRUPTED)
+    sys.exit(_report(operation, outcome, as_json))
+
+
+def run_here(operation: str, params: Params, bars: show.Bars) -> Result | Failure:
+    """Runs a job in this process, part after part."""
+    from worker.errors import InternalError
+    from worker.jobs import Failure
+
+    try:
+        run_task = _task_runner()
+    except ImportError as error:
+        return Failure.of(InternalError(f"OpenCV cannot be loaded: {error}."))
+    bars.add(operation)
+    outcome = run_job(operation, params, run_task, lambda step, steps: bars.update(operation, step, steps))
+    bars.finish(operation, f"failed ({outcome.word})" if isinstance(outcome, Failure) else "ready")
+    return outcome
+
+
+def _task_runner() -> Callable[[Task, Callable[[int], None]], Outcome]:
+    from worker.paths import FileRules
+    from worker.tasks import run_task
+
+    rules = FileRules(roots=(Path.cwd(),), unrestricted=True)
+    return lambda task, progress: run_task(task, rules, progress)
+
+
+def run_job(
+    operation: str,
+    params: Params,
+    run_task: Callable[[Task, Callable[[int], None]], Outcome],
+    progress: Callable[[int, int], None],
+) -> Result | Failure:
+    """PLAN, then the parts in order, then FINISH where the plan asks for it: what the scheduler does with children."""
+    from worker.jobs import Failure, Phase, Plan, Result, Task
+
+    outcome = run_task(Task(1, operation, params), lambda _: None)
+    if not isinstance(outcome, Plan):
+        return outcome
+    result, done = outcome.base, 0
+    for part in outcome.parts:
+        before = done
+        found = run_task(
+            Task(2 + part.index, operation, params, Phase.PART, part=part),
+            lambda step, before=before: progress(before + step, outcome.steps),  # type: ignore[misc]
+        )
+        if isinstance(found, Failure):
+            return found
+        assert isinstance(found, Result)  # noqa: S101 - only PLAN answers with a plan
+        result, done = result.joined(found), done + part.steps
+    if outcome.finish:
+        finished = run_task(Task(0, operation, params, Phase.FINISH, joined=result), lambda _: None)
+        if not isinstance(finished, Result):
+            assert isinstance(finished, Failure)  # noqa: S101 - as above
+            return finished
+        result = result.joined(finished)
+    return result
+
+
+def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
+    from worker.jobs import Failure
+
+    if isinstance(outcome, Failure):
+        error = {"code": outcome.code, "word": outcome.word, "message": outcome.message, "hint": outcome.hint}
+        if as_json:
+            show.print_json({"operation": operation, "error": error})
+        else:
+            show.complain(outcome.message, outcome.hint)
+        return show.exit_code(outcome.code)
+    items, files = _items(outcome), [_file_object(file) for file in outcome.files]
+    if as_json:
+        show.print_json({"operation": operation, "items": items, "files": files})
+    else:
+        show.show_result(items, outcome.fields, files)
+    return show.READY
+
+
+def _items(result: Result) -> list[dict[str, Any]]:
+    """The rows by the names of their columns. Of several images, `image` is the name of the file."""
+    names = [re.split(r"[/\\]", source)[-1] for source in result.sources]
+    items: list[dict[str, Any]] = [dict(zip(result.fields, row, strict=True)) for row in result.rows]
+    for item in items:
+        if names and "image" in item:
+            item["image"] = names[int(item["image"])]
+    return items
+
+
+def _file_object(file: WrittenFile) -> dict[str, Any]:
+    return {"path": os.fspath(file.path), "bytes": file.size_bytes, "width": file.width, "height": file.height}
