@@ -33,14 +33,17 @@ Floats = NDArray[np.float64]
 #: Circles while they are sought: `(N, 4)`, x, y, radius in pixels of the original image, score.
 Circles = NDArray[np.float64]
 
-_SMALLEST = 4.0  # pixels of its level, the smallest radius voted for
-_OCTAVES = 4  # so that radii of 4 to 64 pixels are voted for on each level
+_AUTOMATIC = 4.5  # pixels, the smallest radius where none is given
+_SMALLEST = 4.0  # pixels, the smallest radius voted for; on smaller levels twice as much, as the larger one has seen the rest
+_OCTAVES = 6  # so that radii of up to 256 pixels are voted for on each level
 _RADII_PER_OCTAVE = 6
+_ENOUGH = 48.0  # pixels; no smaller level is made once the largest radius is no larger than this
 _ROUND = 20.0  # pixels of its level; a circle of this radius cannot be confused with a square any more
 _ALIGNED = math.cos(math.radians(20))  # of the angle between an edge's gradient and the line to the centre
 _PEAK = 0.5  # a peak needs so many of the votes that the least score would give
 _MOST_PEAKS = 150  # per octave and level
-_STEPS = ((0.10, 1.5), (0.05, 1.0), (0.03, 0.7), (0.02, 0.6))  # how far from the circle an edge may lie: share of radius, pixels
+_STEPS = ((0.10, 1.5), (0.05, 1.0), (0.03, 0.7), (0.025, 0.65))  # how far from the circle an edge may lie: share of radius, pixels
+_LINE = (0.25, 4.0)  # the widest line with which a circle is drawn: share of radius, pixels
 _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the support of a circle must be
 _NO_CIRCLES = np.empty((0, 4))
 
@@ -63,22 +66,24 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
         to 1, that edges hold up.
     """
     low, high = radii(image, params)
-    least = 0.95 - 0.6 * params.sensitivity
+    least = 0.98 - 0.6 * params.sensitivity
     circles = _NO_CIRCLES
     for scale, level in reversed(list(_levels(_working(image), high))):
         edges = find_edges(level)
         circles = _improved(edges, scale, circles, least)
-        candidates = _candidates(edges, max(low / scale, _SMALLEST), high / scale, least)
+        candidates = _candidates(edges, max(low / scale, _SMALLEST if scale == 1 else 2 * _SMALLEST), high / scale, least)
         circles = _distinct(np.vstack([circles, _on_image(_fitted(edges, candidates, least), scale)]))
     kept = circles[(circles[:, 2] >= low) & (circles[:, 2] <= high)]
+    kept = _sharpened(edges, level, kept)
+    kept = kept[kept[:, 3] >= least]
     spread = _apart(kept, params.min_distance) if params.min_distance else _outermost(kept)
     return _rows(spread[: params.max_items], image)
 
 
 def radii(image: Image, params: FindCircles) -> tuple[float, float]:
-    """The smallest and the largest radius to look for; 0 means from 4 pixels to half the image's longer side."""
+    """The smallest and the largest radius to look for; 0 means from 4.5 pixels to half the image's longer side."""
     high = params.max_radius or max(image.shape[:2]) / 2
-    return params.min_radius or min(_SMALLEST, high), high
+    return params.min_radius or min(_AUTOMATIC, high), high
 
 
 def _working(image: Image) -> Image:
@@ -98,7 +103,7 @@ def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
     scale = 1
     while True:
         yield scale, image
-        if high / scale <= _SMALLEST * 2**_OCTAVES or min(image.shape[:2]) < 24:
+        if high / scale <= _ENOUGH or min(image.shape[:2]) < 24:
             return
         height, width = (side // 2 for side in image.shape[:2])
         image = np.asarray(cv2.resize(image[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA))
@@ -122,39 +127,51 @@ def _candidates(edges: Edges, low: float, high: float, least: float) -> Circles:
         steps = start * 2 ** (np.arange(_RADII_PER_OCTAVE) / _RADII_PER_OCTAVE)
         near = steps[(steps > low * 0.88) & (steps < high * 1.14)]
         if len(near) and len(edges.x):
-            found.append(_peaks(edges, near, max(1, round(start / 8)), least))
+            found.append(_peaks(edges, near, max(1, round(start / 8)), _PEAK * least))
     return np.vstack(found)
 
 
 def _peaks(edges: Edges, steps: Floats, cell: int, least: float) -> Circles:
-    """Votes of all edges for centres at the given radii, both ways along the gradient, in square cells of `cell` pixels."""
-    height, width = (side // cell + 1 for side in edges.shape)
-    layers = np.empty((len(steps), height, width), np.float32)
-    for layer, radius in enumerate(steps):
-        votes = np.zeros(height * width, np.float32)
-        for reach in (radius, -radius):
-            column = ((edges.x + reach * edges.nx) * (1 / cell) + 0.5).astype(np.int32)
-            row = ((edges.y + reach * edges.ny) * (1 / cell) + 0.5).astype(np.int32)
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            votes += np.bincount((row * width + column)[inside], minlength=height * width)
-        # An edge one pixel wide along a circle has 4 * sqrt(2) pixels per pixel of radius.
-        layers[layer] = cv2.blur(votes.reshape(height, width), (3, 3), borderType=cv2.BORDER_CONSTANT) * (9 / (5.66 * radius))
-    return _maxima(layers, steps, cell, _PEAK * least)
+    """The highest peaks of the votes for centres at the given radii, in square cells of `cell` pixels."""
+    frame = math.ceil(steps[-1] / cell) + 1  # cells around the image, so that every vote falls into one
+    found = [_NO_CIRCLES]
+    for radius in steps:
+        votes = _votes(edges, radius, cell, frame)
+        row, column = _maxima(votes, least)
+        place = np.column_stack([column - frame, row - frame]) * cell
+        found.append(np.column_stack([place, np.full(len(row), radius), votes[row, column]]))
+    peaks = np.vstack(found)
+    return peaks[np.argsort(-peaks[:, 3], kind="stable")[:_MOST_PEAKS]]
 
 
-def _maxima(layers: NDArray[np.float32], steps: Floats, cell: int, least: float) -> Circles:
-    high = [(layer >= least) & (layer >= np.asarray(cv2.dilate(layer, np.ones((3, 3), np.uint8)))) for layer in layers]
-    layer, row, column = np.nonzero(np.array(high))
-    votes = layers[layer, row, column]
-    best = np.argsort(-votes, kind="stable")[:_MOST_PEAKS]
-    return np.column_stack([column[best] * cell, row[best] * cell, steps[layer[best]], votes[best]]).astype(np.float64)
+def _votes(edges: Edges, radius: float, cell: int, frame: int) -> NDArray[np.float32]:
+    """The votes of all edges for centres at this radius, both ways along the gradient, as a share of those of a whole circle."""
+    height, width = (side // cell + 1 + 2 * frame for side in edges.shape)
+    x, y = edges.x / cell + (frame + 0.5), edges.y / cell + (frame + 0.5)
+    across, down = edges.nx * np.float32(radius / cell), edges.ny * np.float32(radius / cell)
+    ahead = (y + down).astype(np.intp) * width + (x + across).astype(np.intp)
+    behind = (y - down).astype(np.intp) * width + (x - across).astype(np.intp)
+    votes = np.bincount(np.concatenate([ahead, behind]), minlength=height * width).astype(np.float32).reshape(height, width)
+    # An edge one pixel wide along a circle has 4 * sqrt(2) pixels per pixel of radius.
+    return np.asarray(cv2.boxFilter(votes, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)) / np.float32(5.66 * radius)
+
+
+def _maxima(values: NDArray[np.float32], least: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns where the values are at least `least`, and the largest among their neighbours."""
+    high = values >= least
+    if not high.any():
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    row, column = np.divmod(np.flatnonzero(high), values.shape[1])
+    around = np.asarray(cv2.dilate(values, np.ones((3, 3), np.uint8)))
+    top = values[row, column] >= around[row, column]
+    return row[top], column[top]
 
 
 def _fitted(edges: Edges, candidates: Circles, least: float) -> Circles:
     """Fits each candidate to the edges and keeps those that are circles."""
     found = [_NO_CIRCLES]
     for group in _by_radius(candidates):
-        rough = _fit(edges, group, _STEPS[:1])
+        rough = _fit(edges, group, _STEPS[:1], most=40)
         circles = _fit(edges, _distinct(rough[rough[:, 3] >= 0.8 * least]), _STEPS[1:])
         circles = _distinct(circles[circles[:, 3] >= least])
         found.append(circles[_beyond_chance(edges, circles)])
@@ -177,6 +194,44 @@ def _improved(edges: Edges, scale: int, circles: Circles, least: float) -> Circl
     return _on_image(np.vstack(improved), scale)
 
 
+def _sharpened(edges: Edges, image: Image, circles: Circles) -> Circles:
+    """The circles, each on one side of its line, or, where it is drawn as a line, in the middle of it.
+
+    A drawn line has an edge on either side, of opposite signs; a circle fitted to both may lean to one here and to the other there.
+    """
+    sharp = [_NO_CIRCLES]
+    for group in _by_radius(circles):
+        brighter, darker = (_fit(edges, group, (_LINE, *_STEPS[1:]), sign=sign) for sign in (1, -1))
+        single = np.where((brighter[:, 3] >= darker[:, 3])[:, None], brighter, darker)
+        clean = (single[:, 3] >= group[:, 3] - 0.1) & (np.abs(single - group)[:, :3].max(axis=1) <= 3 + 0.05 * group[:, 2])
+        middle = (brighter + darker) / 2
+        middle[:, 3] = np.maximum(np.maximum(brighter[:, 3], darker[:, 3]), group[:, 3])
+        result = np.where(clean[:, None], single, group)
+        sharp.append(np.where(_is_line(image, brighter, darker)[:, None], middle, result))
+    return np.vstack(sharp)
+
+
+def _is_line(image: Image, first: Circles, second: Circles) -> NDArray[np.bool_]:
+    """Whether two circles are the two sides of a line: concentric, close together, both held up, and the same colour on either side."""
+    inner, outer = np.minimum(first[:, 2], second[:, 2]), np.maximum(first[:, 2], second[:, 2])
+    concentric = np.hypot(*(first - second)[:, :2].T) <= 0.75 + 0.02 * inner
+    near = (outer - inner <= _LINE[0] * outer + _LINE[1]) & (outer - inner > 0.5)
+    held = np.minimum(first[:, 3], second[:, 3]) >= 0.5
+    center = (first + second)[:, :2] / 2
+    inside, line, outside = (_tone(image, center, radius) for radius in (inner - 2.5, (inner + outer) / 2, outer + 2.5))
+    contrast = np.minimum(np.abs(line - inside).max(axis=1), np.abs(line - outside).max(axis=1))
+    return np.asarray(concentric & near & held & (np.abs(inside - outside).max(axis=1) < 0.6 * contrast))
+
+
+def _tone(image: Image, center: Floats, radius: Floats) -> Floats:
+    """The mean colour along circles, `(circles, channels)`."""
+    directions = _directions(64)
+    places = center[:, None, :] + np.maximum(radius, 0)[:, None, None] * directions
+    column = np.clip(np.rint(places[..., 0]).astype(np.intp), 0, image.shape[1] - 1)
+    row = np.clip(np.rint(places[..., 1]).astype(np.intp), 0, image.shape[0] - 1)
+    return np.asarray(image[row, column].reshape(len(center), 64, -1).mean(axis=1))
+
+
 def _by_radius(circles: Circles) -> Iterator[Circles]:
     """Groups of like radius, because all circles of a group are looked at in as many directions."""
     octave = np.floor(np.log2(np.maximum(circles[:, 2], 1)))
@@ -186,23 +241,24 @@ def _by_radius(circles: Circles) -> Iterator[Circles]:
             yield group[first : first + 200]
 
 
-def _fit(edges: Edges, circles: Circles, steps: tuple[tuple[float, float], ...]) -> Circles:
+def _fit(edges: Edges, circles: Circles, steps: tuple[tuple[float, float], ...], *, sign: int = 0, most: int = 256) -> Circles:
     """Gauss-Newton on the distances of the edges from each circle, each step with edges from a narrower ring.
 
     A step looks outward from the centre in many directions a, finds the edge next to the circle, at distance d, and solves
-    d - radius = cos(a) * dx + sin(a) * dy + dr for the corrections dx, dy, dr by least squares.
+    d - radius = cos(a) * dx + sin(a) * dy + dr for the corrections dx, dy, dr by least squares. With a `sign`, only edges count from
+    which it gets brighter outward (1) or inward (-1). `most` is the largest number of directions.
     """
     x, y, radius = circles[:, 0].copy(), circles[:, 1].copy(), circles[:, 2].copy()
-    count = int(np.clip(4 * radius.max(initial=4), 32, 256))
+    count = int(np.clip(4 * radius.max(initial=4), 32, most))
     directions = _directions(count)
     columns = np.column_stack([directions, np.ones(count)])
     products = (columns[:, :, None] * columns[:, None, :]).reshape(count, 9)
     score = np.zeros(len(circles))
     for share, pixels in steps:
         reach = share * radius + pixels
-        away = _nearest(edges, (x, y, radius), reach, directions)
+        away = _nearest(edges, (x, y, radius), reach, directions, sign)
         held = np.isfinite(away)
-        score = held.mean(axis=1)
+        score = (held | (np.roll(held, 1, axis=1) & np.roll(held, -1, axis=1))).mean(axis=1)  # a ray may slip between two pixels
         away = np.where(held, away, 0)
         weights = held * ((1 - (away / reach[:, None]) ** 2) ** 2 + 0.05)  # Tukey's biweight, and a little for those far out
         normal = (weights @ products).reshape(-1, 3, 3) + np.eye(3) * (0.01 * count)
@@ -217,7 +273,7 @@ def _directions(count: int) -> Floats:
     return np.column_stack([np.cos(angles), np.sin(angles)])
 
 
-def _nearest(edges: Edges, circles: tuple[Floats, Floats, Floats], reach: Floats, directions: Floats) -> Floats:
+def _nearest(edges: Edges, circles: tuple[Floats, Floats, Floats], reach: Floats, directions: Floats, sign: int = 0) -> Floats:
     """How far outside of each circle the next aligned edge lies in each direction, `(circles, directions)`; NaN where there is none."""
     x, y, radius = circles
     rings = max(3, math.ceil(reach.max(initial=0) / 0.375) | 1)  # so that no edge slips between two of them
@@ -234,8 +290,8 @@ def _nearest(edges: Edges, circles: tuple[Floats, Floats, Floats], reach: Floats
     across, down = edges.x[hit] - x[circle], edges.y[hit] - y[circle]
     far = np.hypot(across, down)
     away = far - radius[circle]
-    straight = np.abs(across * edges.nx[hit] + down * edges.ny[hit])
-    good = (np.abs(away) <= reach[circle]) & (straight >= _ALIGNED * far)
+    outward = across * edges.nx[hit] + down * edges.ny[hit]
+    good = (np.abs(away) <= reach[circle]) & ((sign * outward if sign else np.abs(outward)) >= _ALIGNED * far)
     nearest = np.full((len(x), len(directions)), np.nan)
     nearest[circle[good], direction[good]] = away[good]
     return nearest
