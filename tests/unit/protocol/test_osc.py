@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import math
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pythonosc.osc_message import OscMessage
+
+from tests.strategies import COMMANDS, DATAGRAMS, REPORTS, osc_bundle, osc_message, osc_text
+from worker.errors import DecodeError
+from worker.protocol.addresses import MAX_DATAGRAM_IN
+from worker.protocol.messages import Bye, Cancel, Clear, Job, Number, Ping, Progress, Ready, Sync, Trigger
+from worker.protocol.osc import decode_commands, decode_reports, encode, encode_bundle, read_message
+
+
+@given(DATAGRAMS)
+def test_any_bytes(datagram):
+    """Any bytes are messages or DecodeErrors, in both directions."""
+    for decode in (decode_commands, decode_reports):
+        for message in decode(datagram):
+            if isinstance(message, DecodeError):
+                assert message.message
+
+
+@given(COMMANDS, st.data())
+def test_any_change_to_a_packet(command, data):
+    """A packet in which bytes were changed, lost or doubled is messages or DecodeErrors."""
+    datagram = bytearray(osc_bundle(encode(command), encode(command)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, max(0, len(datagram) - 1)))
+        change = data.draw(st.sampled_from(["set", "cut", "double"]))
+        if change == "set" and datagram:
+            datagram[place] = data.draw(st.integers(0, 255))
+        elif change == "cut":
+            del datagram[place : place + data.draw(st.integers(1, 9))]
+        else:
+            datagram[place:place] = datagram[place : place + 8]
+    decode_commands(bytes(datagram))
+
+
+@given(COMMANDS)
+def test_commands_there_and_back(command):
+    """What is encoded is decoded as the same command."""
+    assert decode_commands(encode(command)) == (command,)
+
+
+@given(REPORTS)
+def test_reports_there_and_back(report):
+    """What is encoded is decoded as the same report."""
+    assert decode_reports(encode(report)) == (report,)
+
+
+@given(st.lists(REPORTS, max_size=8))
+def test_bundles_there_and_back(reports):
+    """A bundle is decoded as its messages, in order."""
+    assert decode_reports(encode_bundle(reports)) == tuple(reports)
+
+
+@given(REPORTS)
+def test_outward_only_ifs(report):
+    """TouchDesigner is sent i, f and s, in packets whose length is a multiple of four."""
+    datagram = encode(report)
+    address = osc_text(report.full_address)
+    tags = datagram[len(address) :].split(b"\0")[0].decode()
+    assert set(tags) <= set(",ifs")
+    assert len(datagram) % 4 == 0
+    assert OscMessage(datagram).address == report.full_address
+
+
+# -------------------------------------------------------------------------------------- what TouchDesigner may send
+
+
+def test_type_tags():
+    """T F N I h d b and arrays carry what they say."""
+    packet = osc_message(
+        "/x", "TFNIhd[i[f]]bs", struct.pack(">qd", 2**40, 0.1), struct.pack(">if", 5, 0.5), struct.pack(">i4s", 3, b"abc"), osc_text("end")
+    )
+    assert read_message(packet) == ("/x", [True, False, None, math.inf, 2**40, 0.1, [5, [0.5]], b"abc", "end"])
+
+
+@pytest.mark.parametrize(
+    ("address", "tags", "arguments"),
+    [("/x", "II", [math.inf] * 2), ("/a,I", "I", [math.inf]), ("/x", "[I[NI]]I", [[math.inf, [None, math.inf]], math.inf])],
+)
+def test_infinity(address, tags, arguments):
+    """Infinity has no bytes; it stands where its tag does, whatever the address looks like."""
+    assert read_message(osc_message(address, tags)) == (address, arguments)
+
+
+def test_no_type_tags():
+    """Some old senders leave out the type tags where there are no arguments."""
+    assert decode_commands(osc_text("/worker/clear")) == (Clear(),)
+    assert decode_commands(osc_message("/worker/clear", "")) == (Clear(),)
+
+
+def test_sixty_four_bits():
+    """With use64BitPrecision numbers come as h and d."""
+    assert decode_commands(osc_message("/worker/ping", "h", struct.pack(">q", 7))) == (Ping(7),)
+    assert decode_commands(osc_message("/worker/ping", "d", struct.pack(">d", 7.0))) == (Ping(7),)
+
+
+@pytest.mark.parametrize("time_tag", [0, 1, 2**63, 2**64 - 1])
+def test_time_tags(time_tag):
+    """A bundle is decoded the same whatever its time tag; TouchDesigner stamps from its own clock."""
+    assert decode_commands(osc_bundle(encode(Ping(1)), encode(Ping(2)), time_tag=time_tag)) == (Ping(1), Ping(2))
+
+
+def test_bundle_within_bundle():
+    """Bundles are flattened in order."""
+    inner = osc_bundle(encode(Sync(2)), osc_bundle(encode(Sync(3))))
+    assert decode_commands(osc_bundle(encode(Sync(1)), inner, encode(Sync(4)))) == (Sync(1), Sync(2), Sync(3), Sync(4))
+
+
+def test_chop_bundle():
+    """One stray channel of an OSC Out CHOP does not spoil the others of its bundle."""
+    before, stray, after = decode_commands(
+        osc_bundle(encode(Trigger("a", 1.0)), osc_message("/chan1", "f", b"\0" * 4), encode(Trigger("b", 0.0)))
+    )
+    assert (before, after) == (Trigger("a", 1.0), Trigger("b", 0.0))
+    assert isinstance(stray, DecodeError)
+    assert stray.address == "/chan1"
+
+
+def test_largest_packet():
+    """A packet of 65,507 bytes is read: a job with thousands of centres."""
+    head = len(encode(Job("j", "draw_circles", (("centers", ""),))))
+    text = "1 2 " * ((MAX_DATAGRAM_IN - head) // 4)
+    job = Job("j", "draw_circles", (("centers", text),))
+    assert MAX_DATAGRAM_IN - 4 < len(encode(job)) <= MAX_DATAGRAM_IN
+    assert decode_commands(encode(job)) == (job,)
+
+
+def test_largest_bundle():
+    """A packet full of messages is read, too."""
+    count = MAX_DATAGRAM_IN // 24
+    assert decode_commands(osc_bundle(*[encode(Bye())] * (count - 1))) == (Bye(),) * (count - 1)
+
+
+# ------------------------------------------------------------------------------------------------------ bad packets
+
+
+def only_error(datagram):
+    (error,) = decode_commands(datagram)
+    assert isinstance(error, DecodeError)
+    return error.message
+
+
+@pytest.mark.parametrize(
+    ("datagram", "sentence"),
+    [
+        (b"", "Not an OSC packet"),
+        (b"GET / HTTP/1.1\r\n", "Not an OSC packet"),
+        (b"/worker/ping", "Not a complete OSC message"),
+        (b"/worker/p\xffng\0\0\0,\0\0\0", "Not a complete OSC message"),
+        (osc_text("/worker/ping") + osc_text("i") + b"\0\0\0\1", "must start with a comma"),
+        (osc_message("/worker/ping", "i", b"\0\0"), "Not a complete OSC message"),
+        (osc_message("/worker/ping", "[i", b"\0\0\0\1"), "Not a complete OSC message"),
+        (osc_message("/worker/ping", "i]", b"\0\0\0\1"), "Not a complete OSC message"),
+        (osc_message("/worker/ping", "r", b"\0\0\0\1"), "Type tag 'r' is not understood"),
+        (osc_message("/worker/query", "b", b"\x7f\xff\xff\xff"), "Not a complete OSC message"),
+        (osc_message("/worker/job", "ssb", b"\xff\xff\xff\xff"), "Not a complete OSC message"),
+        (osc_message("/worker/job", "[" * 30_000 + "]" * 30_000), "Arrays may be nested"),
+        (b"#bundle\0", "before its time tag"),
+        (b"#bundle\0" + b"\0" * 8 + b"\0\0", "within the size of an element"),
+    ],
+)
+def test_broken(datagram, sentence):
+    """What cannot be read says why."""
+    assert sentence in only_error(datagram)
+
+
+@pytest.mark.parametrize("size", [-(2**31), -8, -4, -1, 0, 3, 5, 2**31 - 1])
+def test_false_element_size(size):
+    """An element size that is negative, zero, odd or too large ends the bundle; a negative one would send a reader round in circles."""
+    packet = osc_bundle(encode(Ping(1))) + struct.pack(">i", size) + encode(Ping(2))
+    first, error = decode_commands(packet)
+    assert first == Ping(1)
+    assert f"claims {size} bytes" in error.message
+
+
+def test_deep_bundles():
+    """Bundles nested without end are refused, not followed."""
+    packet = encode(Ping(1))
+    for _ in range(2000):
+        packet = osc_bundle(packet)
+    assert "nested at most 8 deep" in only_error(packet)
+
+
+def test_empty_bundle():
+    """A bundle of nothing is no error: TouchDesigner's CHOPs send it where nothing changed."""
+    assert decode_commands(osc_bundle()) == ()
+
+
+# --------------------------------------------------------------------------------------------- what cannot be sent
+
+
+def test_numbers_out_of_range():
+    """Numbers are brought into the range of their 32 bits, so that no report is lost over one of them."""
+    (ready,) = decode_reports(encode(Ready("j", 2**40, -(2**40), 0, 0, 0, "noop")))
+    assert (ready.seq, ready.boot) == (2**31 - 1, -(2**31))
+    (number,) = decode_reports(encode(Number("x", math.inf)))
+    assert math.isfinite(number.value)
+    assert decode_reports(encode(Number("x", math.nan))) == (Number("x", 0.0),)
+    assert decode_reports(encode(Progress("j", True, 1, 1, 0, ""))) == (Progress("j", 1.0, 1, 1, 0, ""),)
+
+
+def test_text_out_of_range():
+    """A NUL would end the text early, and half a surrogate pair has no UTF-8; both are replaced."""
+    assert decode_commands(encode(Cancel("a\0b"))) == (Cancel("a\N{REPLACEMENT CHARACTER}b"),)
+    (cancel,) = decode_commands(encode(Cancel("a\ud800b")))
+    assert cancel.id == "a?b"
