@@ -61,8 +61,8 @@ class Delivery:
 
     def heard_from(self, peer: Peer, now: float) -> Client:
         """The client that a packet belongs to. An unknown sender becomes one with the default report ports."""
-        key = self._keys.get(peer)
-        client = self._clients.get(key) if key else None
+        key = self._keys.get(peer, f"{peer[0]}:{peer[1]}")  # one that gets its reports at its source port is known by that
+        client = self._clients.get(key)
         if client is None:
             client = self._client(peer[0], self._config.text_port, self._config.number_port)
             self._remember(peer, client)
