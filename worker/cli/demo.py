@@ -30,8 +30,10 @@ FRAME_MS = 1000 / 60
 _STARTS = 15  # tries of a second each
 _WORDS_S = 5.0
 _END_S = 5.0
-#: The worker tells its status at most 20 times a second and the newest wins; after this pause each word comes at once.
-_PAUSE_S = 0.1
+#: The worker tells its status at most 20 times a second, the newest wins, and once a second in any case. So that even a job of a few
+#: milliseconds shows both words, it is sent so long after such a heartbeat.
+_AFTER_HEARTBEAT_S = 0.1
+_HEARTBEAT_GAP_S = 0.3
 
 
 @click.command(
@@ -102,7 +104,8 @@ def _demo(folder: Path) -> int:
 def _worker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A worker as a process of its own, which is gone afterwards in any case."""
     command = [sys.executable, "-m", "worker", "serve", "--config", os.devnull, "--log-level", "warning"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--root", str(folder)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--root", str(folder), "--no-journal"]
+    command += ["--parent-pid", str(os.getpid())]  # it ends with us, whatever happens to us
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
@@ -158,11 +161,19 @@ class _Watcher:
         self.words: list[str] = []
         self._bars: show.Bars | None = None
         self._changed = asyncio.Event()
+        self._heartbeat = asyncio.Event()
+        self._heard_at = time.monotonic()
 
     def hear(self, report: Report) -> None:
         from worker.protocol.messages import Status
 
-        if isinstance(report, Status) and [report.word] != self.words[-1:]:
+        if not isinstance(report, Status):
+            return
+        now = time.monotonic()
+        if now - self._heard_at > _HEARTBEAT_GAP_S:
+            self._heartbeat.set()
+        self._heard_at = now
+        if [report.word] != self.words[-1:]:
             self.words.append(report.word)
             self._changed.set()
             line = _stamped(f"/worker/status {report.word}{_load(report)}")
@@ -179,6 +190,14 @@ class _Watcher:
             yield
         finally:
             self._bars = None
+
+    async def wait_for_heartbeat(self) -> None:
+        """Waits until each change of the word will be told."""
+        self._heartbeat.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WORDS_S):
+                await self._heartbeat.wait()
+        await asyncio.sleep(_AFTER_HEARTBEAT_S)
 
     async def wait_for_both(self, before: int) -> list[str]:
         """The words since there were `before` of them, as soon as they hold Processing and end with Ready."""
@@ -239,7 +258,7 @@ async def _run_one(
     from worker.client import JobFailed, RemoteError
     from worker.protocol.messages import Progress
 
-    await asyncio.sleep(_PAUSE_S)
+    await watcher.wait_for_heartbeat()
     bars.add(example.name)
     before = len(watcher.words)
     try:

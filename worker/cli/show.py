@@ -36,7 +36,7 @@ EXIT_CODES: Mapping[int, str] = {
 EXIT_CODES_HELP = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
 
 _STOPPED_CODES = (408, 410, 499)
-_ROWS_ON_A_TERMINAL = 30
+_ROWS_ON_A_TERMINAL = 20
 
 
 def exit_code(code: int) -> int:
