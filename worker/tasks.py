@@ -15,7 +15,6 @@ import io
 import itertools
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -326,7 +325,7 @@ def _claim(targets: dict[str, str], target: str, owner: str) -> None:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Which file it is, under whatever name; None if there is none."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -16,17 +16,21 @@ that a better one explains are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalog import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.edges import GAIN, Edges, find_edges
-from worker.operations.pixels import Image, over_black, size_of
-from worker.operations.shapes import Rows
+from worker.operations.pixels import Image, over_black, size_of, with_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from worker.catalog import FindCircles
+    from worker.operations.shapes import Rows
 
 Floats = NDArray[np.float64]
 
@@ -89,13 +93,13 @@ def radii(image: Image, params: FindCircles) -> tuple[float, float]:
 def _working(image: Image) -> Image:
     """The image as 16 bits signed, 0 to 255 * GAIN, alpha as a further channel; 16 bits are stretched to what they use of their range."""
     flat = over_black(image)
-    white = 255.0 if image.dtype == np.uint8 else max(255.0, float(flat.max()))
-    channels = list(cv2.split(flat))
-    if image.ndim == 3 and image.shape[2] == 4 and image[..., 3].min() < image[..., 3].max():
-        alpha = image[..., 3]
-        channels.append(alpha if image.dtype == np.uint8 else (alpha // 257).astype(np.uint8))
-    scaled = [np.asarray(cv2.multiply(channel, 1.0, scale=255 * GAIN / white, dtype=cv2.CV_16S)) for channel in channels]
-    return np.asarray(cv2.merge(scaled)) if len(scaled) > 1 else scaled[0]
+    if flat.dtype == np.uint8:
+        scaled = flat.astype(np.int16) * GAIN
+    else:
+        scaled = np.rint(flat * np.float32(255 * GAIN / max(255, flat.max()))).astype(np.int16)
+    if flat is image or image[..., 3].min() == image[..., 3].max():
+        return scaled
+    return np.dstack([scaled, with_depth(image[..., 3], 8).astype(np.int16) * GAIN])
 
 
 def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
@@ -318,7 +322,7 @@ def _beyond_chance(edges: Edges, circles: Circles) -> NDArray[np.bool_]:
 
 def _best_first(circles: Circles) -> Circles:
     """By score, and of equals the larger one first."""
-    return circles[np.lexsort((-circles[:, 2], -np.round(circles[:, 3], 2)))]
+    return np.asarray(circles[np.lexsort((-circles[:, 2], -np.round(circles[:, 3], 2)))], np.float64)
 
 
 def _distinct(circles: Circles) -> Circles:
@@ -340,7 +344,7 @@ def _outermost(circles: Circles) -> Circles:
     x, y, radius, score = circles.T
     between = np.hypot(x[:, None] - x, y[:, None] - y)
     inner = (between < 0.9 * radius) & (radius[:, None] < radius) & (score[:, None] < score + 0.25)
-    return circles[~inner.any(axis=1)]
+    return np.asarray(circles[~inner.any(axis=1)], np.float64)
 
 
 def _without(circles: Circles, same: Callable[[Floats, Floats, Floats, Floats], NDArray[np.bool_]]) -> Circles:

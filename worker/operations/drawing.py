@@ -78,8 +78,8 @@ def mark_circles(image: Image, rows: Rows) -> Image:
     for x, y, radius in rows[:, :3]:
         arm = max(2.0, min(radius * 0.3, 3.0 * width + 2))
         for line, outline, cross in ((width + 2, _HALO, _HALO), (width, _MARK, _CENTER)):
-            _circle(canvas, x, y, radius, outline, line)
-            _cross(canvas, x, y, arm, cross, line)
+            _circle(canvas, (x, y), radius, outline, line)
+            _cross(canvas, (x, y), arm, cross, line)
     return canvas
 
 
@@ -92,7 +92,7 @@ def mark_features(image: Image, rows: Rows) -> Image:
         turn = math.radians(angle)
         tip = (x + radius * math.cos(turn), y + radius * math.sin(turn))
         for line, hue in ((width + 1, _HALO), (width, _MARK)):
-            _circle(canvas, x, y, radius, hue, line)
+            _circle(canvas, (x, y), radius, hue, line)
             if angle >= 0:
                 cv2.line(canvas, _fixed(x, y), _fixed(*tip), hue, line, cv2.LINE_AA, _FIXED)
     return canvas
@@ -119,23 +119,24 @@ def _pixel(word: str) -> int:
         number = float(word)
     except ValueError:
         number = math.nan
-    if not abs(number) <= _FARTHEST:
+    if not -_FARTHEST <= number <= _FARTHEST:  # false for NaN, too
         raise ArgumentError(f"draw_circles: centers must be numbers from -{_FARTHEST} to {_FARTHEST}; got {word[:40]!r}.")
     return int(number)
 
 
 def _line_width(canvas: Image) -> int:
-    return max(1, round(max(canvas.shape[:2]) / 500))
+    return int(max(1, round(max(canvas.shape[:2]) / 500)))
 
 
 def _fixed(x: float, y: float) -> tuple[int, int]:
-    return round(x * 2**_FIXED), round(y * 2**_FIXED)
+    return round(float(x) * 2**_FIXED), round(float(y) * 2**_FIXED)
 
 
-def _circle(canvas: Image, x: float, y: float, radius: float, hue: tuple[int, int, int], line: int) -> None:
-    cv2.circle(canvas, _fixed(x, y), round(radius * 2**_FIXED), hue, line, cv2.LINE_AA, _FIXED)
+def _circle(canvas: Image, center: tuple[float, float], radius: float, hue: tuple[int, int, int], line: int) -> None:
+    cv2.circle(canvas, _fixed(*center), round(radius * 2**_FIXED), hue, line, cv2.LINE_AA, _FIXED)
 
 
-def _cross(canvas: Image, x: float, y: float, arm: float, hue: tuple[int, int, int], line: int) -> None:
+def _cross(canvas: Image, center: tuple[float, float], arm: float, hue: tuple[int, int, int], line: int) -> None:
+    x, y = center
     cv2.line(canvas, _fixed(x - arm, y), _fixed(x + arm, y), hue, line, cv2.LINE_AA, _FIXED)
     cv2.line(canvas, _fixed(x, y - arm), _fixed(x, y + arm), hue, line, cv2.LINE_AA, _FIXED)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.operations.pixels import Image
+if TYPE_CHECKING:
+    from worker.operations.pixels import Image
 
 Floats = NDArray[np.float32]
 
@@ -47,7 +49,7 @@ class Edges:
         height, width = self.shape
         column = np.clip(np.rint(x).astype(np.int32) + 1, 0, width + 1)
         row = np.clip(np.rint(y).astype(np.int32) + 1, 0, height + 1)
-        return self.index.ravel()[row * (width + 2) + column]
+        return np.asarray(self.index.ravel()[row * (width + 2) + column], np.int32)
 
 
 def find_edges(image: Image) -> Edges:
@@ -60,7 +62,7 @@ def find_edges(image: Image) -> Edges:
         image: `(height, width)` or `(height, width, channels)`, 16 bits signed, `GAIN` per grey level.
     """
     dx, dy = _gradients(image)
-    magnitude = np.asarray(cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)))
+    magnitude = np.asarray(cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)), np.float32)
     high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _NOISE * float(np.median(magnitude[::2, ::2])))
     found = np.asarray(cv2.Canny(dx, dy, high * 0.5, high, L2gradient=True))
     rows, columns = np.nonzero(found)
@@ -85,7 +87,7 @@ def _gradients(image: Image) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
 
 def _derivatives(channel: Image) -> tuple[Image, Image, Image]:
     dx, dy = (np.asarray(cv2.Sobel(channel, cv2.CV_16S, *order, borderType=cv2.BORDER_REPLICATE)) for order in ((1, 0), (0, 1)))
-    return dx, dy, np.asarray(cv2.add(cv2.absdiff(dx, 0), cv2.absdiff(dy, 0)))
+    return dx, dy, np.abs(dx) + np.abs(dy)
 
 
 def _located(rows: NDArray[np.intp], columns: NDArray[np.intp], dx: Image, dy: Image, magnitude: Floats) -> Edges:
@@ -94,7 +96,7 @@ def _located(rows: NDArray[np.intp], columns: NDArray[np.intp], dx: Image, dy: I
     index = np.full((height + 2, width + 2), -1, np.int32)
     index[rows + 1, columns + 1] = np.arange(len(rows), dtype=np.int32)
     middle = magnitude[rows, columns]
-    nx, ny = dx[rows, columns] / middle, dy[rows, columns] / middle
+    nx, ny = (np.asarray(slope[rows, columns] / middle, np.float32) for slope in (dx, dy))
     x, y = columns.astype(np.float32), rows.astype(np.float32)
     before, after = (_sampled(magnitude, x + sign * nx, y + sign * ny) for sign in (-1, 1))
     bend = np.maximum(2 * middle - before - after, 1e-6)
@@ -106,7 +108,8 @@ def _sampled(values: Floats, x: Floats, y: Floats) -> Floats:
     """The values at places between the pixels. `cv2.remap` takes maps of less than 32768 columns, so they are laid out in rows."""
     count, columns = len(x), 4096
     padded = -(-count // columns) * columns
-    maps = [np.pad(place, (0, padded - count)).reshape(-1, columns).astype(np.float32) for place in (x, y)]
+    map_x, map_y = (np.pad(place, (0, padded - count)).reshape(-1, columns) for place in (x, y))
     if not count:
         return np.empty(0, np.float32)
-    return np.asarray(cv2.remap(values, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)).ravel()[:count]
+    sampled = cv2.remap(values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, np.float32).ravel()[:count]
