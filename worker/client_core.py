@@ -46,7 +46,7 @@ from worker.timers import Timers
 
 FIRST_RESEND_S = 0.1
 QUICK_TRIES = 5  # each after twice the time of the one before; the later ones at the last interval
-QUERY_TRIES = 8  # without anything new coming
+QUERY_TRIES = 16  # without anything new coming
 LONGEST_QUERY_S = 2.0
 TICK_S = 1.0  # also the worker's heartbeat
 PING_S = 5.0
@@ -128,7 +128,7 @@ class Found:
 class FileOrder:
     """Files in the order in which the worker tells them, although some are lost and told again.
 
-    Each new file stands behind the one that came before it, so a second telling puts the lost ones into their places.
+    Each new file stands behind the one that came before it, so a complete second telling puts the lost ones into their places.
 
     >>> def file(path): return File("j", path, 0, 0, 0)
     >>> order = FileOrder()
