@@ -51,8 +51,8 @@ FORMATS: dict[str, Format] = {
     ".png": Format((1, 3, 4), 16),
     ".pnm": Format((1, 3), 16),
     ".ppm": Format((3,), 16),
-    ".ras": Format((1, 3)),
-    ".sr": Format((1, 3)),
+    ".ras": Format((3,)),  # OpenCV writes grey ones black
+    ".sr": Format((3,)),
     ".tif": Format((1, 3, 4), 16),
     ".tiff": Format((1, 3, 4), 16),
     ".webp": Format((3, 4)),

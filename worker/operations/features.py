@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from worker.operations.shapes import Rows
 
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
+_PYRAMIDS = ("orb", "brisk")  # they fail on images that vanish on the way up their pyramid, and find nothing in them anyway
+_SMALLEST_SIDE = 32  # pixels
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
 _MAKERS: dict[str, tuple[str, Callable[[Any, int], Any]]] = {
@@ -61,7 +63,7 @@ def find_features(image: Image, params: FindFeatures) -> Rows:
     plain = grey(with_depth(image, 8))
     if params.method == "corners":
         return _corners(plain, params.max_items)
-    return _rows(_strongest(_detector(params).detect(plain, None), params.max_items), plain)
+    return _rows(_detected(plain, params), plain)
 
 
 def describe_features(image: Image, params: FindFeatures) -> tuple[Rows, NDArray[Any]]:
@@ -77,9 +79,11 @@ def describe_features(image: Image, params: FindFeatures) -> tuple[Rows, NDArray
     if params.method in ("fast", "corners"):
         raise ArgumentError(f"find_features: {params.method} has no descriptors.", "orb and sift have.")
     plain = grey(with_depth(image, 8))
-    detector = _detector(params)
-    keypoints, descriptors = detector.compute(plain, _strongest(detector.detect(plain, None), params.max_items))
-    return _rows(keypoints, plain), descriptors if descriptors is not None else np.empty((0, 0), np.uint8)
+    keypoints, descriptors = _detector(params).compute(plain, _detected(plain, params))
+    if descriptors is None:
+        return _rows((), plain), np.empty((0, 0), np.uint8)
+    order = sorted(range(len(keypoints)), key=lambda at: _strength(keypoints[at]))  # ORB sorts them by size meanwhile
+    return _rows([keypoints[at] for at in order], plain), descriptors[order]
 
 
 def _creator(name: str) -> Any:
@@ -93,9 +97,17 @@ def _detector(params: FindFeatures) -> Any:
     return make(_creator(name), params.max_items)
 
 
-def _strongest(keypoints: Sequence[cv2.KeyPoint], most: int) -> list[cv2.KeyPoint]:
-    """The strongest first; equals in reading order, so that the result is the same on every machine."""
-    return sorted(keypoints, key=lambda keypoint: (-keypoint.response, keypoint.pt[1], keypoint.pt[0]))[:most]
+def _detected(plain: Image, params: FindFeatures) -> list[cv2.KeyPoint]:
+    """The strongest keypoints first; equals in reading order, so that the result is the same on every machine."""
+    detector = _detector(params)
+    if params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE:
+        return []
+    return sorted(detector.detect(plain, None), key=_strength)[: params.max_items]
+
+
+def _strength(keypoint: cv2.KeyPoint) -> tuple[float, float, float]:
+    x, y = keypoint.pt
+    return -keypoint.response, y, x
 
 
 def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:
