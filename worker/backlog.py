@@ -7,6 +7,7 @@ and a batch is never left for ever.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 
 PRIORITIES = 3
@@ -27,24 +28,37 @@ class Backlog:
     """
 
     def __init__(self) -> None:
-        self._queues: tuple[OrderedDict[Key, None], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
+        self._queues: tuple[OrderedDict[int, Key], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
+        self._tickets: dict[Key, int] = {}  # a place in a queue, which a newer job can take over
+        self._numbers = itertools.count()
         self._passed_over = [0] * PRIORITIES
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues))
+        return len(self._tickets)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._tickets
 
     def add(self, key: Key, priority: int) -> None:
-        """Puts a job at the end of its priority."""
-        self._queues[priority][key] = None
+        """Puts a job at the end of its priority; one that is there already keeps its place."""
+        if key not in self._tickets:
+            self._tickets[key] = next(self._numbers)
+            self._queues[priority][self._tickets[key]] = key
 
     def add_first(self, key: Key, priority: int) -> None:
         """Puts a job at the head of its priority: a running batch whose next tasks are known now."""
         self.add(key, priority)
-        self._queues[priority].move_to_end(key, last=False)
+        self._queues[priority].move_to_end(self._tickets[key], last=False)
+
+    def take_over(self, older: Key, newer: Key, priority: int) -> None:
+        """Gives an older job's place to a newer one of the same priority; without it, one that is replaced all the time would never run."""
+        ticket = self._tickets[newer] = self._tickets.pop(older)
+        self._queues[priority][ticket] = newer
 
     def remove(self, key: Key, priority: int) -> None:
         """Takes a job out, if it is there."""
-        self._queues[priority].pop(key, None)
+        if key in self._tickets:
+            del self._queues[priority][self._tickets.pop(key)]
 
     def ahead_of_new(self, priority: int) -> int:
         """How many jobs would go before one that is added now."""
@@ -60,4 +74,4 @@ class Backlog:
             if priority > chosen:
                 self._passed_over[priority] += 1
         self._passed_over[chosen] = 0
-        return next(iter(self._queues[chosen]))
+        return next(iter(self._queues[chosen].values()))

@@ -381,6 +381,8 @@ class Scheduler:
         place = (job.client.key, job.options.replace)
         older = self._replaceable.get(place)
         if older is not None and older.state is State.QUEUED:
+            if older.key in self._backlog and older.options.priority == job.options.priority and not job.options.after:
+                self._backlog.take_over(older.key, job.key, job.options.priority)
             self._end(older, Expired(f"Replaced by the newer job {job.id!r} (replace={job.options.replace!r})."), now)
         self._replaceable[place] = job
 
