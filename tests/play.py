@@ -1,0 +1,168 @@
+"""Plays events to a scheduler and writes down what it wants, one line each, so that a test reads like a record of what happened.
+
+    play = Play()
+    play(0.0, job("a"))          # ['accepted a 0 0', 'processing a 1', 'run 1 noop plan']
+    play(0.5, finished(1))       # ['ready a 1 7 0 500 0 noop']
+
+Times are seconds since the start. Before each event the scheduler is woken at all of its deadlines, as the service does.
+Reports to the client `TD` stand without their receiver; all others have it in front. Left out, unless asked for by their first word:
+status, health, numbers, everything that is to be stored, and the canary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from worker.config import Config, Limits
+from worker.errors import DecodeError
+from worker.events import (
+    Abort,
+    Effect,
+    Event,
+    Execute,
+    Exit,
+    Finished,
+    Kept,
+    Peer,
+    Received,
+    Send,
+    SendNumbers,
+    StoreAttempt,
+    StoreFinal,
+    StoreJob,
+    StorePreset,
+    Woke,
+)
+from worker.jobs import Failure, Part, Plan, Result, Task, WrittenFile
+from worker.protocol.messages import Command, Job, wire
+from worker.scheduler import Scheduler
+
+#: Not 0, and nothing that floats hold exactly.
+START = 1000.1
+BOOT = 7
+TD: Peer = ("10.0.0.1", 50_000)
+TD_TEXT: Peer = ("10.0.0.1", 9461)
+OTHER: Peer = ("10.0.0.2", 50_001)
+QUIET = ("status", "health", "numbers", "store", "canary")
+
+
+class Play:
+    """A scheduler, and the record of what it wanted.
+
+    Args:
+        show: first words of lines that are usually left out.
+        settings: of the `Config`, or of its `Limits`.
+    """
+
+    def __init__(self, *, show: Iterable[str] = (), **settings: Any) -> None:
+        limits = {name: settings.pop(name) for name in tuple(settings) if name in Limits.__slots__}
+        self.config = Config(**{"workers": 2, "limits": Limits(**limits), **settings})
+        self.scheduler = Scheduler(self.config, BOOT, START, "0.1.0")
+        self.effects: list[Effect] = []
+        self._hidden = set(QUIET) - set(show)
+        self._now = START
+
+    def __call__(self, at: float, *events: Event | Command | DecodeError, peer: Peer = TD) -> list[str]:
+        """Lets the events happen at a time; commands as one datagram each. Returns what is new in the record."""
+        lines = self.until(at)
+        for event in events:
+            received = Received(peer, (event,)) if isinstance(event, (Command, DecodeError)) else event
+            lines += self._carry_out(self.scheduler.handle(received, self._now))
+        return lines
+
+    def bundle(self, at: float, *commands: Command | DecodeError, peer: Peer = TD) -> list[str]:
+        """Several commands in one datagram."""
+        return self(at, Received(peer, commands))
+
+    def until(self, at: float) -> list[str]:
+        """Lets the time go on to `at`."""
+        assert START + at >= self._now
+        lines = []
+        while (deadline := self.scheduler.next_deadline()) is not None and deadline <= START + at:
+            self._now = max(self._now, deadline)
+            lines += self._carry_out(self.scheduler.handle(Woke(), self._now))
+        self._now = START + at
+        return lines
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Everything that was to be run so far."""
+        return [effect.task for effect in self.effects if isinstance(effect, Execute)]
+
+    def restore(self, kept: Kept) -> list[str]:
+        return self._carry_out(self.scheduler.restore(kept, self._now))
+
+    def _carry_out(self, effects: list[Effect]) -> list[str]:
+        self.effects += effects
+        written = (self._line(effect) for effect in effects)
+        return [line for line in written if line.split()[0] not in self._hidden]
+
+    def _line(self, effect: Effect) -> str:
+        match effect:
+            case Send(peer, report):
+                address, _, *arguments = wire(report).split(" ")
+                to = "" if peer == TD_TEXT else f"{peer[0]}:{peer[1]} "
+                line = " ".join([address.removeprefix("/worker/"), *arguments])
+                return line if line.split()[0] in self._hidden else to + line
+            case SendNumbers(peer, numbers):
+                return f"numbers to {peer[0]}:{peer[1]} " + " ".join(f"{number.name}={number.value:g}" for number in numbers)
+            case Execute(task) if task.id == self.scheduler._canary:
+                return f"canary {task.id}"
+            case Execute(task):
+                return f"run {task.id} {task.operation} {task.phase.value}" + (f" {task.part.index}" if task.part else "")
+            case Abort(task_id):
+                return f"abort {task_id}"
+            case StoreJob(_, job_id, _):
+                return f"store job {job_id}"
+            case StoreAttempt(_, job_id, attempt):
+                return f"store attempt {job_id} {attempt}"
+            case StoreFinal(_, job_id, final):
+                return f"store final {job_id} {final.seq}"
+            case StorePreset(preset, key, value):
+                return f"store preset {preset} {key} {value}"
+            case Exit(reason):
+                return f"exit {reason}"
+
+
+# ------------------------------------------------------------------------------------------------- short for events
+
+
+def job(job_id: str, operation: str = "noop", **pairs: Any) -> Job:
+    return Job(job_id, operation, tuple(pairs.items()))
+
+
+def circles(job_id: str, **pairs: Any) -> Job:
+    """A job that finds something."""
+    return job(job_id, "find_circles", **{"image": "shots", **pairs})
+
+
+def finished(task_id: int, outcome: Result | Plan | Failure | None = None) -> Finished:
+    return Finished(task_id, outcome or Result())
+
+
+def died(task_id: int) -> Finished:
+    return Finished(task_id, Failure(502, "child", "The child died.", "", False))
+
+
+def disk_full(task_id: int) -> Finished:
+    return Finished(task_id, Failure(507, "disk", "The disk is full.", "", True))
+
+
+def plan(*sizes: int, finish: bool = False, kind: str = "circles", fields: tuple[str, ...] = ("x", "y")) -> Plan:
+    """A plan of parts with so many items each."""
+    bounds = [sum(sizes[:place]) for place in range(len(sizes) + 1)]
+    parts = tuple(Part(place, bounds[place], bounds[place + 1]) for place in range(len(sizes)))
+    return Plan(parts, finish, Result(kind, fields))
+
+
+def found(*rows: tuple[float, ...], files: Iterable[str] = (), fields: tuple[str, ...] = ("x", "y")) -> Result:
+    return Result("circles", fields, rows, tuple(WrittenFile(path, 10, 4, 3) for path in files))
+
+
+def sent(lines: Iterable[str], keep: Callable[[str], bool] = lambda _: True) -> list[str]:
+    """Only reports, without what is to be run or aborted."""
+    return [line for line in lines if line.split()[0] not in ("run", "abort", "store") and keep(line)]
+
+
+__all__ = ["BOOT", "OTHER", "START", "TD", "Play", "circles", "died", "disk_full", "finished", "found", "job", "plan", "sent"]
