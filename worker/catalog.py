@@ -10,6 +10,7 @@ is the only place where they become a `Params` value, so that no operation check
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -201,6 +202,7 @@ def operation_info(name: str) -> OperationInfo:
         raise UnknownOperation(f"There is no operation {name!r}; {suggestion}", "`td-image-worker ops` lists all operations.") from None
 
 
+@functools.cache
 def fields_of(params: type[Params]) -> tuple[Field, ...]:
     """The parameters of a class, in the order in which it declares them."""
     hints = get_type_hints(params, include_extras=True)

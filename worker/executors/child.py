@@ -1,4 +1,4 @@
-"""What runs in a child process: prepares it once, then carries out one task after the other. Never raises.
+"""What runs in a child process: prepares itself once, then carries out one task after the other. Never raises.
 
 Everything here is importable by name, because children are spawned.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -14,9 +15,13 @@ import threading
 import time
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 
+from worker.errors import ChildDied, InternalError
 from worker.executors.base import MakeRunTask, RunTask
-from worker.jobs import Outcome, Task
+from worker.jobs import Failure, Outcome, Task
+
+log = logging.getLogger(__name__)
 
 #: A child tells its progress at most this often; the scheduler thins it further.
 PROGRESS_INTERVAL_S = 0.02
@@ -26,28 +31,32 @@ WARM = 0
 _PR_SET_PDEATHSIG = 1
 
 
-class _This:
-    """What this child was given at its start."""
-
-    run_task: RunTask
-    progress: Connection
-
-
-def prepare(make_run_task: MakeRunTask, progress: Connection) -> None:
-    """Runs once in each new child, before its first task, and tells the parent when it is warm."""
+def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
+    """The whole life of a child: says when it is warm, then takes tasks until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
     _silence_stdout()
     if sys.stderr is not None:
         faulthandler.enable()
-    _This.progress = progress
-    _This.run_task = make_run_task()
-    progress.send((WARM, 0))
+    run_task = make_run_task()
+    pipe.send((WARM, None))
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        outcome = _outcome(run_task, task, pipe)
+        try:
+            message = ForkingPickler.dumps((task.id, outcome))
+        except Exception:
+            log.exception("the outcome of %s cannot be sent to the parent", task.operation)
+            outcome = Failure.of(ChildDied("The operation's result could not be sent back from the child process."))
+            message = ForkingPickler.dumps((task.id, outcome))
+        pipe.send_bytes(message)
 
 
-def run(task: Task) -> Outcome:
-    """Carries out one task."""
+def _outcome(run_task: RunTask, task: Task, pipe: Connection) -> Outcome:
     told_at = 0.0
 
     def progress(done: int) -> None:
@@ -55,9 +64,13 @@ def run(task: Task) -> Outcome:
         now = time.monotonic()
         if now - told_at >= PROGRESS_INTERVAL_S:
             told_at = now
-            _This.progress.send((task.id, done))
+            pipe.send((task.id, done))
 
-    return _This.run_task(task, progress)
+    try:
+        return run_task(task, progress)
+    except Exception:
+        log.exception("%s failed", task.operation)
+        return Failure.of(InternalError())
 
 
 def _silence_stdout() -> None:

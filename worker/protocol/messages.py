@@ -7,9 +7,10 @@ where arity and types are checked, so that nobody inside checks them again. Stan
 from __future__ import annotations
 
 import difflib
+import functools
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, astuple, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from worker.errors import BadArguments, UnknownAddress
@@ -37,12 +38,13 @@ class Message:
     @property
     def full_address(self) -> str:
         """The address as it is sent."""
-        names = [str(getattr(self, field.name)) for field in fields(self)[: self.tail]]
-        return "/".join([self.address, *names])
+        if not self.tail:
+            return self.address
+        return "/".join([self.address, *(str(getattr(self, name)) for name in _names(type(self))[: self.tail])])
 
     def arguments(self) -> tuple[Plain, ...]:
         """The arguments as they are sent."""
-        return tuple(astuple(self))[self.tail :]
+        return tuple([getattr(self, name) for name in _names(type(self))[self.tail :]])
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
@@ -61,6 +63,12 @@ class Message:
                 continue
             values[field.name] = _converted(cls, field.name, str(field.type), argument)
         return cls(**values)
+
+
+@functools.cache
+def _names(message: type[Message]) -> tuple[str, ...]:
+    """The names of the fields, looked up once: this is on the way of every datagram."""
+    return tuple(field.name for field in fields(message))
 
 
 def usage(message: type[Message]) -> str:
