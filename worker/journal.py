@@ -33,14 +33,18 @@ CREATE TABLE job (
     id TEXT NOT NULL,
     content BLOB NOT NULL,              -- operation, params, options as JSON
     attempt INTEGER NOT NULL DEFAULT 0, -- how often it was started
-    final TEXT,                         -- NULL until it has ended; then its report as JSON
-    ended_at REAL,                      -- seconds since 1970
+    seq INTEGER,                        -- these three are NULL until it has ended:
+    final TEXT,                         -- its report as JSON,
+    ended_at REAL,                      -- and when, in seconds since 1970
     UNIQUE (client, id)
 );
-CREATE INDEX job_ended ON job (ended_at) WHERE final IS NOT NULL;
+-- The newest seq of each client whose jobs are forgotten by now. No more indexes: each costs a page in every commit.
 CREATE TABLE client (key TEXT PRIMARY KEY, newest_seq INTEGER NOT NULL);
 CREATE TABLE preset (name TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name, key));
 CREATE TABLE start (boot INTEGER PRIMARY KEY AUTOINCREMENT);
+"""
+_NEWEST_SEQS: Constant = """
+SELECT key, max(seq) FROM (SELECT client AS key, seq FROM job WHERE seq NOT NULL UNION ALL SELECT key, newest_seq FROM client) GROUP BY key
 """
 _PRUNE_EVERY: Constant = 1000
 _FINALS: Constant[dict[str, type[Final]]] = {"ready": Ready, "failed": Failed}
@@ -80,7 +84,7 @@ class Journal:
         """What earlier runs left."""
         rows = self._database.execute("SELECT client, id, content, attempt, final FROM job ORDER BY ended_at IS NULL, ended_at, number")
         jobs = tuple(KeptJob(client, job_id, content, attempt, _final(final)) for client, job_id, content, attempt, final in rows)
-        seqs = tuple(self._database.execute("SELECT key, newest_seq FROM client"))
+        seqs = tuple(self._database.execute(_NEWEST_SEQS))
         presets = self._database.execute("SELECT name, key, value FROM preset ORDER BY rowid")
         return Kept(jobs, seqs, tuple(StorePreset(name, key, msgspec.json.decode(value)) for name, key, value in presets))
 
@@ -125,8 +129,8 @@ class Journal:
                 execute("UPDATE job SET attempt = ? WHERE client = ? AND id = ?", (attempt, client, job_id))
             case StoreFinal(client, job_id, final):
                 text = msgspec.json.encode([type(final).__name__.lower(), *final.arguments()]).decode()
-                execute("UPDATE job SET final = ?, ended_at = ? WHERE client = ? AND id = ?", (text, time.time(), client, job_id))
-                execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (client, final.seq))
+                values = (final.seq, text, time.time(), client, job_id)
+                execute("UPDATE job SET seq = ?, final = ?, ended_at = ? WHERE client = ? AND id = ?", values)
                 self._since_pruned += 1
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))
@@ -134,6 +138,7 @@ class Journal:
     def _prune(self) -> None:
         """Forgets ended jobs that are too old or too many. Unfinished ones are never forgotten."""
         self._since_pruned = 0
+        self._database.execute(f"INSERT OR REPLACE INTO client {_NEWEST_SEQS}")
         oldest = time.time() - self._limits.remembered_hours * 3600
         self._database.execute("DELETE FROM job WHERE final IS NOT NULL AND ended_at < ?", (oldest,))
         self._database.execute(
