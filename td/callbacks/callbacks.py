@@ -1,0 +1,31 @@
+"""Your own code goes here; building the component again keeps it.
+
+worker: the component ImageWorker
+job:    id, operation, word, progress, step, steps, items, wait_ms, run_ms, rows, fields, files, code, message, hint
+
+These run on TouchDesigner's main thread: be quick. Only finished files are told, so they may be loaded at once.
+"""
+
+
+def onProcessing(worker, job):
+    pass
+
+
+def onProgress(worker, job):
+    pass
+
+
+def onReady(worker, job):
+    pass
+
+
+def onFailed(worker, job):
+    pass
+
+
+def onWorkerLost(worker):
+    pass
+
+
+def onWorkerBack(worker):
+    pass

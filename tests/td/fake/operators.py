@@ -1,0 +1,647 @@
+"""Operators: components, tables, texts, OSC and CHOPs. What the fact sheet does not list does not exist here."""
+
+import contextlib
+import os
+import queue
+import random
+import re
+import socket
+import struct
+import threading
+import types
+
+from tests.td.fake import osc, schema
+from tests.td.fake.parameters import Page, Par, ParCollection, tdAttributeError, tdError
+
+SETTABLE = {"nodeX", "nodeY", "color", "comment", "tags", "viewer", "dock", "text"}
+
+
+class Operator:
+    def __init__(self, session, parent, name):
+        state = self.__dict__
+        state.update(session=session, _parent=parent, name=name, nodeX=0, nodeY=0, color=(0.5, 0.5, 0.5), comment="", tags=[], viewer=False)
+        state.update(dock=None, storage={}, inputConnectors=[], valid=True, problems=[], par=None, _children={})
+        state["par"] = ParCollection(self)
+        for par_name, (style, default, *choices) in self.parameters().items():
+            self.par.add(Par(self, par_name, style, default, choices[0] if choices else ()))
+
+    def parameters(self):
+        return schema.PARAMETERS[self.OPType]
+
+    def __setattr__(self, name, value):
+        if name not in SETTABLE and name not in self.__dict__:
+            raise tdAttributeError(f"{self.path} has no member {name}")
+        object.__setattr__(self, name, value)
+
+    @property
+    def OPType(self):  # noqa: N802
+        return type(self).__name__
+
+    @property
+    def path(self):
+        above = self._parent.path.rstrip("/") if self._parent else ""
+        return f"{above}/{self.name}" if self._parent else "/"
+
+    @property
+    def docked(self):
+        return [other for other in self._parent._children.values() if other.dock is self]
+
+    def parent(self, levels=1):
+        self.session.check_thread()
+        found = self
+        for _ in range(levels):
+            found = found._parent
+        return found
+
+    def near(self, path):
+        """An operator by a path as parameters understand it: relative to the operator's network."""
+        return self._parent.op(path) if self._parent else self.op(path)
+
+    def op(self, path):
+        self.session.check_thread()
+        return self.near(path)
+
+    def destroy(self):
+        self.session.check_thread()
+        for child in list(self._children.values()):
+            child.destroy()
+        self.close()
+        self.__dict__["valid"] = False
+        self._parent._children.pop(self.name, None)
+
+    def close(self):
+        pass
+
+    def warnings(self):
+        return "\n".join(self.problems)
+
+    def errors(self):
+        return ""
+
+    def store(self, key, value):
+        self.session.check_thread()
+        self.storage[key] = value
+
+    def fetch(self, key, default=None, search=True, storeDefault=False):  # noqa: FBT002, N803
+        found = self
+        while found is not None:
+            if key in found.storage:
+                return found.storage[key]
+            found = found._parent if search else None
+        return default
+
+    def unstore(self, pattern):
+        self.storage.pop(pattern, None)
+
+    def cook_frame(self):
+        """One frame."""
+
+
+# ------------------------------------------------------------------------------------------------------------ components
+
+
+class _Sequence:
+    def __init__(self, comp):
+        self.__dict__["comp"] = comp
+
+    @property
+    def numBlocks(self):  # noqa: N802
+        return int(hasattr(self.comp.par, "ext0object"))
+
+    @numBlocks.setter
+    def numBlocks(self, count):  # noqa: N802
+        for name, (style, default) in schema.NEW_EXTENSION.items():
+            if count and not hasattr(self.comp.par, name):
+                self.comp.par.add(Par(self.comp, name, style, default))
+
+
+class _Extensions:
+    """`comp.ext`, or the global `ext` of a DAT, which looks upward."""
+
+    def __init__(self, comp, *, upward=False):
+        self._comp, self._upward = comp, upward
+
+    def __getattr__(self, name):
+        comp = self._comp
+        while comp is not None:
+            if name in comp.extensions():
+                return comp.extensions()[name]
+            comp = comp._parent if self._upward else None
+        raise tdAttributeError(f"no extension {name}")
+
+
+class baseCOMP(Operator):  # noqa: N801
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(customPages=[], customPars=[], _extension=None, _made=False)
+        if session.year >= 2023:
+            self.__dict__["seq"] = types.SimpleNamespace(ext=_Sequence(self))
+
+    def parameters(self):
+        old_names = self.session.year < 2023
+        blocks = self.session.year < 2025  # the newest builds begin without a block
+        extension = schema.OLD_EXTENSION if old_names else schema.NEW_EXTENSION if blocks else {}
+        return {**schema.PARAMETERS["baseCOMP"], **extension}
+
+    @property
+    def children(self):
+        return list(self._children.values())
+
+    def create(self, op_type, name, initialize=True):  # noqa: FBT002
+        self.session.check_thread()
+        op_type = op_type if isinstance(op_type, str) else op_type.__name__
+        if op_type not in TYPES:
+            raise tdError(f"there is no operator type {op_type}")
+        made = TYPES[op_type](self.session, self, self._free_name(name))
+        self._children[made.name] = made
+        if op_type == "oscinDAT":
+            docked = self.create("textDAT", made.name + "_callbacks")
+            docked.dock = made
+            docked.text = "def onReceiveOSC(dat, rowIndex, message, bytes, timeStamp, address, args, peer):\n\treturn\n"
+            made.par.callbacks = docked.name
+        if op_type == "inCHOP":
+            self.inputConnectors.append(Connector(made))
+        return made
+
+    def _free_name(self, name):
+        stem, number = re.sub(r"\d+$", "", name), 1
+        while name in self._children:
+            name, number = f"{stem}{number}", number + 1
+        return name
+
+    def op(self, path):
+        self.session.check_thread()
+        found = self.session.root if path.startswith("/") else self
+        for part in [part for part in path.split("/") if part not in ("", ".")]:
+            found = found._parent if part == ".." else found._children.get(part)
+            if found is None:
+                return None
+        return found
+
+    def appendCustomPage(self, name):  # noqa: N802
+        page = Page(self, name)
+        self.customPages.append(page)
+        return page
+
+    @property
+    def inputs(self):
+        return [connector.source for connector in self.inputConnectors if connector.source]
+
+    def near(self, path):
+        return self.op(path)
+
+    def extensions(self):
+        if not self._made:
+            self.__dict__["_made"] = True
+            self._make_extension()
+        return self._extension or {}
+
+    def _make_extension(self):
+        names = ("extension1", "extname1", "promoteextension1") if self.session.year < 2023 else ("ext0object", "ext0name", "ext0promote")
+        if not hasattr(self.par, names[0]) or not getattr(self.par, names[0]).val:
+            return
+        code, name, promote = (getattr(self.par, each).val for each in names)
+        made = eval(code, self.session.names(self))  # noqa: S307
+        self.__dict__["_extension"] = {name or type(made).__name__: made}
+        self.__dict__["_promoted"] = made if promote else None
+
+    def reinitialize(self):
+        self.__dict__.update(_made=False, _extension=None)
+        self.extensions()
+
+    @property
+    def ext(self):
+        self.session.check_thread()
+        return _Extensions(self)
+
+    def __getattr__(self, name):
+        if name[:1].isupper():
+            self.extensions()
+            promoted = self.__dict__.get("_promoted")
+            if promoted is not None and hasattr(promoted, name):
+                return getattr(promoted, name)
+        raise tdAttributeError(f"{self.name} has no member {name}")
+
+
+class Connector:
+    def __init__(self, owner):
+        self.owner = owner
+        self.source = None
+
+    @property
+    def connections(self):
+        return [self.source] if self.source else []
+
+    def connect(self, source):
+        self.source = source
+
+
+# ------------------------------------------------------------------------------------------------------------------ DATs
+
+
+class Cell:
+    def __init__(self, rows, row, column):
+        self._rows, self.row, self.col = rows, row, column
+
+    @property
+    def val(self):
+        return self._rows[self.row][self.col]
+
+    @val.setter
+    def val(self, value):
+        self._rows[self.row][self.col] = str(value)
+
+    def __str__(self):
+        return self.val
+
+    def __eq__(self, other):
+        return self.val == str(other)
+
+    __hash__ = None
+
+
+class _Table(Operator):
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__["_rows"] = []
+
+    @property
+    def numRows(self):  # noqa: N802
+        self.session.check_thread()
+        return len(self._rows)
+
+    @property
+    def numCols(self):  # noqa: N802
+        return len(self._rows[0]) if self._rows else 0
+
+    @property
+    def text(self):
+        return "\n".join("\t".join(row) for row in self._rows)
+
+    @text.setter
+    def text(self, text):
+        self.session.check_thread()
+        self.__dict__["_rows"] = [line.split("\t") for line in text.split("\n")] if text else []
+
+    def appendRow(self, values=()):  # noqa: N802
+        self.session.check_thread()
+        width = self.numCols or len(values)
+        self._rows.append([str(value) for value in [*values, *[""] * width][: max(width, len(values))]])
+
+    def deleteRow(self, row):  # noqa: N802
+        del self._rows[self._row(row)]
+
+    def clear(self, keepFirstRow=False):  # noqa: FBT002, N803
+        del self._rows[1 if keepFirstRow else 0 :]
+
+    def row(self, row):
+        at = self._row(row)
+        return None if at is None else [Cell(self._rows, at, column) for column in range(len(self._rows[at]))]
+
+    def _row(self, row):
+        if isinstance(row, int):
+            return row if -len(self._rows) <= row < len(self._rows) else None
+        return next((at for at, cells in enumerate(self._rows) if cells[0] == row), None)
+
+    def _column(self, column):
+        if isinstance(column, int):
+            return column if column < self.numCols else None
+        return self._rows[0].index(column) if self._rows and column in self._rows[0] else None
+
+    def __getitem__(self, place):
+        self.session.check_thread()
+        row, column = self._row(place[0]), self._column(place[1])
+        return None if row is None or column is None else Cell(self._rows, row, column)
+
+    def __setitem__(self, place, value):
+        cell = self[place]
+        if cell is None:
+            raise tdError(f"{self.path} has no cell {place}")
+        cell.val = value
+
+
+class tableDAT(_Table):  # noqa: N801
+    pass
+
+
+class _TextDat(Operator):
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(text="", _module=None, _module_text=None)
+
+    @property
+    def module(self):
+        """The text as a module, compiled anew after each change."""
+        self.session.check_thread()
+        if self._module is None or self._module_text != self.text:
+            module = types.ModuleType(self.name)
+            module.__dict__.update(self.session.names(self))
+            self.__dict__.update(_module=module, _module_text=self.text)
+            exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102
+        return self._module
+
+    def run(self, *args):
+        names = {**self.session.names(self), "args": args, "__name__": "__main__", "__file__": self.path}
+        exec(compile(self.text, self.path, "exec"), names)  # noqa: S102
+
+    def call(self, name, *args):
+        """Calls a callback if it is there. An error is shown and stops nothing, as in the Textport."""
+        try:
+            function = getattr(self.module, name, None)
+            return None if function is None else function(*args)
+        except Exception as error:  # noqa: BLE001
+            self.session.failed(self, error)
+
+
+class textDAT(_TextDat):  # noqa: N801
+    pass
+
+
+class executeDAT(_TextDat):  # noqa: N801
+    def event(self, toggle, name, *args):
+        if self.par.active.eval() and getattr(self.par, toggle).eval():
+            self.call(name, *args)
+
+
+class parameterexecuteDAT(_TextDat):  # noqa: N801
+    def watches(self, par, toggle):
+        kind = "custom" if par.page else "builtin"
+        own = self.par
+        asked = own.active.eval() and getattr(own, toggle).eval() and getattr(own, kind).eval()
+        return asked and own.op.eval() is par.owner and par.name in par.owner.par.matching(own.pars.eval())
+
+
+class Receiver:
+    """A UDP port and the thread that empties it, so that packets wait while the fake stands still."""
+
+    def __init__(self, port):
+        self.packets = queue.SimpleQueue()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
+            self._socket.bind(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
+        self._closing = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        while not self._closing:
+            with contextlib.suppress(OSError):
+                self.packets.put(self._socket.recvfrom(65535))
+
+    def take(self):
+        while not self.packets.empty():
+            packet, sender = self.packets.get()
+            if packet:
+                yield packet, sender
+
+    def close(self):
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._socket.sendto(b"", self._socket.getsockname())
+        self._thread.join(1)
+        self._socket.close()
+
+
+class _Listens:
+    """Binds as its parameters say. A port that is taken is a warning and no data."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(_bound=None, _receiver=None)
+
+    def packets(self):
+        wanted = self.par.port.eval() if self.par.active.eval() and self.par.protocol.eval() == "msging" else None
+        if wanted != self._bound:
+            self.close()
+            self.__dict__.update(_bound=wanted, problems=[])
+            if wanted is not None:
+                try:
+                    self.__dict__["_receiver"] = Receiver(wanted)
+                except OSError:
+                    self.problems.append(f"Cannot bind port {wanted}")
+        if self._receiver is not None:
+            yield from (packet for packet in self._receiver.take() if not self.session.loses())
+
+    def close(self):
+        if self._receiver is not None:
+            self._receiver.close()
+        self.__dict__.update(_receiver=None, _bound=None)
+
+
+class oscinDAT(_Listens, _Table):  # noqa: N801
+    """Message rows with a heading; one callback per message, from the frame step only."""
+
+    def cook_frame(self):
+        for packet, sender in self.packets():
+            for address, args in osc.read(packet):
+                self._received(packet, address, args, sender)
+
+    def _received(self, packet, address, args, sender):
+        if not self._rows:
+            self._rows.append(["message"])
+        message = " ".join([address, *map(str, args)]).encode("ascii", "replace").decode()
+        self._rows.append([message])
+        while self.par.clamp.eval() and len(self._rows) > self.par.maxlines.eval() + 1:
+            del self._rows[1]
+        callbacks = self.par.callbacks.eval()
+        if callbacks is not None:
+            peer = types.SimpleNamespace(address=sender[0], port=sender[1], owner=self, hostname=sender[0])
+            shown = args or random.choice([[], [""]])  # noqa: S311 - both have been seen
+            callbacks.call("onReceiveOSC", self, len(self._rows) - 1, message, packet, self.session.absTime.seconds, address, shown, peer)
+
+
+class _Sends:
+    """A socket whose port the system chooses."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__["_socket"] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def transmit(self, packet):
+        host = self.par.address.eval() if hasattr(self.par, "address") else self.par.netaddress.eval()
+        if not self.par.active.eval() or self.par.protocol.eval() != "msging":
+            return 0
+        if self.session.loses():
+            return len(packet)
+        try:
+            return self._socket.sendto(packet, (host, self.par.port.eval()))
+        except OSError:
+            return 0
+
+    def close(self):
+        self._socket.close()
+
+
+class oscoutDAT(_Sends, _Table):  # noqa: N801
+    def sendOSC(self, *messages, asBundle, useNonStandardTypes=True, use64BitPrecision=False):  # noqa: FBT002, N802, N803
+        """`asBundle` has no default here: sources differ about it, so it must be given."""
+        self.session.check_thread()
+        if use64BitPrecision and not useNonStandardTypes:
+            raise tdError("use64BitPrecision needs useNonStandardTypes")
+        parts = []
+        for address, values in zip(messages[::2], messages[1::2], strict=True):
+            if isinstance(values, (bytes, bytearray, str)):
+                values = list(values)  # noqa: PLW2901 - the trap of the bare value
+            parts.append(osc.message(address, values, nonstandard=useNonStandardTypes, wide=use64BitPrecision))
+        if asBundle:
+            return self.transmit(osc.bundle(parts, random.getrandbits(63)))  # noqa: S311
+        return sum(self.transmit(part) for part in parts)
+
+
+# ----------------------------------------------------------------------------------------------------------------- CHOPs
+
+
+class _Chop(Operator):
+    """`channels` is what the real ones keep inside: tests press buttons with it."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(channels={}, inputConnectors=[Connector(self)])
+
+    def current(self):
+        """Pulled from its input, where it has one."""
+        source = self.inputConnectors[0].source
+        return source.current() if source is not None else self.channels
+
+    def __getitem__(self, name):
+        return self.current().get(name)
+
+
+class constantCHOP(_Chop):  # noqa: N801
+    pass
+
+
+class nullCHOP(_Chop):  # noqa: N801
+    pass
+
+
+class outCHOP(_Chop):  # noqa: N801
+    pass
+
+
+class inCHOP(_Chop):  # noqa: N801
+    def current(self):
+        outside = [connector.source for connector in self._parent.inputConnectors if connector.owner is self]
+        return outside[0].current() if outside and outside[0] is not None else {}
+
+
+def float32(value):
+    return struct.unpack(">f", struct.pack(">f", value))[0]
+
+
+class oscoutCHOP(_Sends, _Chop):  # noqa: N801
+    """A bundle per cook, one message per channel, float32, with a time tag that is far off."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__["_sent"] = {}
+
+    def cook_frame(self):
+        channels = self.current()
+        if not self.par.cookalways.eval() or not channels:
+            return
+        wanted = {name: value for name, value in channels.items() if self.par.sendevents.eval() or self._sent.get(name) != value}
+        self.__dict__["_sent"] = dict(channels)
+        number = int if self.par.numericformat.eval() == "int" else float
+        if wanted:
+            messages = [osc.message("/" + name, [number(value)]) for name, value in wanted.items()]
+            self.transmit(osc.bundle(messages, 2**63 + self.session.absTime.frame))
+
+
+class oscinCHOP(_Listens, _Chop):  # noqa: N801
+    """Numbers only; the slash in front goes; a channel keeps its last value for ever."""
+
+    def cook_frame(self):
+        for packet, _ in self.packets():
+            for address, args in osc.read(packet):
+                if len(args) != 1 or not isinstance(args[0], (int, float)):
+                    self.problems.append(f"{address} is not one number")
+                    continue
+                segments = address.strip("/").split("/")[self.par.stripsegments.eval() :]
+                self.channels["/".join(segments)] = float32(args[0])
+
+
+class dattoCHOP(_Chop):  # noqa: N801
+    """One channel per column, named by the heading."""
+
+    def current(self):
+        table = self.par.dat.eval()
+        rows = table._rows if table is not None else []
+        return {name: [float32(float(row[column])) for row in rows[1:]] for column, name in enumerate(rows[0])} if rows else {}
+
+
+# ------------------------------------------------------------------------------------------------------------------ TOPs
+
+
+class FileSaveStatus:
+    def __init__(self, path):
+        self._path = path
+        self.done = False
+
+    def __str__(self):
+        return self._path
+
+    def isCompleted(self):  # noqa: N802
+        return self.done
+
+
+class _Top(Operator):
+    """`image` is (h, w, 3) uint8 as OpenCV has it. A saved file is complete only after some frames."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__["image"] = None
+
+    def save(self, filepath, *args, **options):
+        self.session.check_thread()
+        known = {"quality", "createFolders", "metadata", "async" if self.session.async_keyword else "asynchronous"}
+        if args or not set(options) <= known:
+            raise TypeError(f"save got unexpected {args} {set(options) - known}")
+        import cv2
+
+        if options.get("createFolders"):
+            os.makedirs(os.path.dirname(filepath), exist_ok=True)  # noqa: PTH103, PTH120
+        data = cv2.imencode(os.path.splitext(filepath)[1], self.image)[1].tobytes()  # noqa: PTH122
+        status = FileSaveStatus(filepath)
+        if options.get("async") or options.get("asynchronous"):
+            self._write(filepath, data[: len(data) // 2])
+            self.session.later(5, lambda: (self._write(filepath, data), setattr(status, "done", True)))
+        else:
+            self._write(filepath, data)
+            status.done = True
+        return status if self.session.year >= 2025 else filepath
+
+    @staticmethod
+    def _write(path, data):
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(data)
+
+    def numpyArray(self, delayed=False, writable=False):  # noqa: FBT002, N802
+        import numpy as np
+
+        if delayed and not self.__dict__.setdefault("_asked", False):
+            self.__dict__["_asked"] = True
+            return None
+        rgba = np.dstack([self.image[::-1, :, ::-1], np.full(self.image.shape[:2], 255)])
+        return (rgba / 255).astype(np.float32)
+
+
+class nullTOP(_Top):  # noqa: N801
+    pass
+
+
+class moviefileinTOP(_Top):  # noqa: N801
+    pass
+
+
+TYPES = {
+    kind.__name__: kind
+    for kind in (
+        *(baseCOMP, tableDAT, textDAT, executeDAT, parameterexecuteDAT, oscinDAT, oscoutDAT),
+        *(constantCHOP, nullCHOP, inCHOP, outCHOP, oscoutCHOP, oscinCHOP, dattoCHOP, nullTOP, moviefileinTOP),
+    )
+}

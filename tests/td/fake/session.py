@@ -1,0 +1,187 @@
+"""One running TouchDesigner: its clock, its main thread, its globals."""
+
+import os
+import pickle
+import random
+import sys
+import threading
+import time
+import types
+
+from tests.td.fake import operators
+from tests.td.fake.parameters import ParMode, tdError
+
+BUILD_YEARS = (2022, 2023, 2024, 2025)
+
+
+class TouchDesigner:
+    """See the package's docstring.
+
+    Args:
+        year: of the build; names and signatures follow it.
+        project_folder: where the .toe would be.
+        async_keyword: the oldest name of TOP.save's option.
+        executable: what `app.pythonExecutable` says.
+    """
+
+    def __init__(self, year=2025, project_folder=".", *, async_keyword=False, executable=sys.executable):
+        self.year = year
+        self.async_keyword = async_keyword
+        self.absTime = types.SimpleNamespace(frame=0, seconds=0.0, step=1)
+        self.project = types.SimpleNamespace(folder=str(project_folder).replace("\\", "/"), name="fake.1.toe", cookRate=60.0)
+        self.app = types.SimpleNamespace(version="099", build=f"{year}.30000", processId=os.getpid(), product="TouchDesigner")
+        if year >= 2023:
+            self.app.pythonExecutable = executable
+        self.tdu = types.SimpleNamespace(rand=rand, clamp=lambda value, low, high: max(low, min(high, value)))
+        self.errors = []
+        self.spent = []
+        self._thread = threading.get_ident()
+        self._runs = []
+        self._events = []
+        self._loss = 0.0
+        self._random = random.Random(1)  # noqa: S311
+        self.root = operators.baseCOMP(self, None, "")
+        self.td = types.ModuleType("td")
+        self.td.__dict__.update({name: self.__dict__[name] for name in ("absTime", "project", "app", "tdu", "root")})
+        self.td.__dict__.update(op=self.root.op, run=self.run, ParMode=ParMode, isMainThread=lambda: threading.get_ident() == self._thread)
+
+    # ------------------------------------------------------------------------------------------- what scripts see
+
+    def names(self, operator):
+        """The globals of a script that belongs to this operator."""
+        comp = operator if isinstance(operator, operators.baseCOMP) else operator._parent
+        names = {key: value for key, value in self.td.__dict__.items() if not key.startswith("__")}
+        names.update(
+            me=operator,
+            op=comp.op,
+            parent=operator.parent if operator is not comp else lambda levels=1: comp if levels == 1 else comp.parent(levels - 1),
+            ext=operators._Extensions(comp, upward=True),
+            run=self.run,
+        )
+        return names
+
+    def run(self, script, *args, delayFrames=0, delayMilliSeconds=0, endFrame=False, fromOP=None, group=None, asParameter=False):  # noqa: FBT002, N803
+        self.check_thread()
+        if delayMilliSeconds:
+            raise tdError("the fake counts frames only")
+        self._runs.append((self.absTime.frame + max(delayFrames, 0), script, args, fromOP or self.root))
+
+    def check_thread(self):
+        if threading.get_ident() != self._thread:
+            raise tdError("THREAD CONFLICT")
+
+    # ------------------------------------------------------------------------------------------ what the fake does
+
+    def frame(self):
+        """One frame; the time that the scripts took is kept in `spent`."""
+        started = time.perf_counter()
+        self.absTime.frame += 1
+        self.absTime.seconds = self.absTime.frame / 60
+        events, self._events = self._events, []
+        for event in events:
+            event()
+        due = [entry for entry in self._runs if entry[0] <= self.absTime.frame]
+        self._runs = [entry for entry in self._runs if entry[0] > self.absTime.frame]
+        for _, script, args, where in due:
+            self._run(script, args, where)
+        for operator in self.all_operators():
+            operator.cook_frame()
+        self.spent.append(time.perf_counter() - started)
+
+    def frames(self, count):
+        for _ in range(count):
+            self.frame()
+            time.sleep(1 / 240)
+
+    def until(self, condition, seconds=20):
+        """Frames until the condition holds.
+
+        Raises:
+            TimeoutError: it never did.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {self.absTime.frame} frames; errors: {self.errors}")
+            self.frame()
+            time.sleep(1 / 240)
+
+    def _run(self, script, args, where):
+        try:
+            if callable(script):
+                script(*args)
+            else:
+                exec(script, {**self.names(where), "args": args})  # noqa: S102
+        except Exception as error:  # noqa: BLE001
+            self.failed(where, error)
+
+    def later(self, frames, function):
+        self._runs.append((self.absTime.frame + frames, function, (), self.root))
+
+    def failed(self, operator, error):
+        """What the Textport would show."""
+        self.errors.append(f"{operator.path}: {type(error).__name__}: {error}")
+
+    def all_operators(self, start=None):
+        for child in list((start or self.root)._children.values()):
+            yield child
+            yield from self.all_operators(child)
+
+    @property
+    def waiting_runs(self):
+        return len(self._runs)
+
+    def lose(self, share, seed=1):
+        """From now on this share of all packets is lost, in both directions."""
+        self._loss = share
+        self._random = random.Random(seed)  # noqa: S311
+
+    def loses(self):
+        return self._random.random() < self._loss
+
+    def pulsed(self, par):
+        if par.name == "reinitextensions":
+            self._events.append(par.owner.reinitialize)
+            return
+        for dat in self._parameter_executes(par, "onpulse"):
+            self._events.append(lambda dat=dat: dat.call("onPulse", par))
+
+    def value_changed(self, par, before):
+        for dat in self._parameter_executes(par, "valuechange"):
+            values = (par.val, before) if self.year < 2023 else (before,)
+            self._events.append(lambda dat=dat, values=values: dat.call("onValueChange", par, *values))
+
+    def _parameter_executes(self, par, toggle):
+        dats = [operator for operator in self.all_operators() if isinstance(operator, operators.parameterexecuteDAT)]
+        return [dat for dat in dats if dat.watches(par, toggle)]
+
+    def _execute(self, toggle, name):
+        for operator in self.all_operators():
+            if isinstance(operator, operators.executeDAT):
+                operator.event(toggle, name)
+
+    def opened(self):
+        """The project is opened: components are created, then the project starts."""
+        self._execute("create", "create" if self.year < 2023 else "onCreate")
+        self._execute("start", "onStart")
+
+    def save(self):
+        """Storage is pickled, so what cannot be pickled fails here."""
+        return {operator.path: pickle.dumps(operator.storage) for operator in self.all_operators()}
+
+    def exit(self):
+        """The window is closed. `onExit` may come twice; delayed runs never happen."""
+        self._execute("exit", "onExit")
+        self._execute("exit", "onExit")
+        self.crash()
+
+    def crash(self):
+        """The process is gone: nothing of the project runs any more."""
+        self._runs = []
+        for operator in self.all_operators():
+            operator.close()
+
+
+def rand(seed):
+    """Deterministic, and documented as NOT TouchDesigner's: its algorithm is unpublished."""
+    return random.Random(float(seed)).random()  # noqa: S311
