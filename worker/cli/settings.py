@@ -105,8 +105,8 @@ def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[s
         name = key.replace("-", "_")
         if name not in options:
             known = [str(option).replace("_", "-") for option in options]
-            near = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
-            suggestion = f"did you mean {near[0]}?" if near else "known are " + ", ".join(known) + "."
+            near = difflib.get_close_matches(key.replace("_", "-"), known, n=2, cutoff=0.7)
+            suggestion = f"did you mean {' or '.join(near)}?" if near else "known are " + ", ".join(known) + "."
             raise click.UsageError(f"{path}: there is no setting {key!r}; {suggestion}", ctx)
         checked[name] = _value(ctx, path, key, options[name], value)
     return checked

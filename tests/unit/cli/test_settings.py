@@ -1,0 +1,176 @@
+"""Where the settings of `serve` come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from worker.cli import cli
+from worker.cli import serve as serve_module
+from worker.config import Config
+
+Serve = Callable[..., Result]
+
+
+@pytest.fixture
+def configs() -> list[Config]:
+    """What would have been started."""
+    return []
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[Config]) -> Serve:
+    """Calls `serve` in an empty folder, without starting anything."""
+    monkeypatch.chdir(tmp_path)
+
+    def start(config: Config) -> int:
+        configs.append(config)
+        return 0
+
+    monkeypatch.setattr(serve_module, "start", start)
+    return lambda *arguments, **environment: CliRunner().invoke(cli, ["serve", *map(str, arguments)], env=environment)
+
+
+def test_defaults(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Nothing given: loopback, the ports of the contract, and the current folder, which is said."""
+    result = serve()
+    assert result.exit_code == 0
+    assert f"No --root was given, so jobs may read and write in {tmp_path} only." in result.stdout
+    (config,) = configs
+    assert (config.host, config.port, config.text_port, config.number_port) == ("127.0.0.1", 9460, 9461, 9462)
+    assert config.roots == (tmp_path,)
+    assert config.report == config.report_numbers == config.maps == ()
+
+
+def test_all_options_of_the_command_line(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Repeatable ones keep their order."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b c").mkdir()
+    arguments = "--host 0.0.0.0 --port 0 --report 10.0.0.1:1 --report [::1]:2 --report-numbers h:3 --map C:/show=/data --workers 3"
+    more = ["--root", "a", "--root", "b c", "--queue-jobs", 5, "--timeout-ms", 0, "--text-port", 11, "--number-port", 12, "--no-journal"]
+    assert serve(*arguments.split(), *more).exit_code == 0
+    (config,) = configs
+    assert (config.host, config.port, config.workers, config.text_port, config.number_port) == ("0.0.0.0", 0, 3, 11, 12)
+    assert config.report == (("10.0.0.1", 1), ("::1", 2))
+    assert config.report_numbers == (("h", 3),)
+    assert config.maps == (("C:/show", "/data"),)
+    assert config.roots == (tmp_path / "a", tmp_path / "b c")
+    assert (config.limits.queue_jobs, config.limits.timeout_ms) == (5, 0)
+    assert config.state is None
+
+
+def test_environment(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Lists are separated by a semicolon, so that colons and spaces stay in their paths."""
+    (tmp_path / "b c").mkdir()
+    environment = {
+        "TD_IMAGE_WORKER_PORT": "9470",
+        "TD_IMAGE_WORKER_ROOT": f"{tmp_path};{tmp_path / 'b c'}",
+        "TD_IMAGE_WORKER_MAP": "C:/my show=/data;D:/x=/x",
+        "TD_IMAGE_WORKER_REPORT": "10.0.0.1:1;10.0.0.2:2",
+        "TD_IMAGE_WORKER_QUEUE_JOBS": "7",
+    }
+    assert serve(**environment).exit_code == 0
+    (config,) = configs
+    assert config.port == 9470
+    assert config.roots == (tmp_path, tmp_path / "b c")
+    assert config.maps == (("C:/my show", "/data"), ("D:/x", "/x"))
+    assert config.report == (("10.0.0.1", 1), ("10.0.0.2", 2))
+    assert config.limits.queue_jobs == 7
+
+
+def test_file_in_the_current_folder(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """It is found by its name; keys are the options' names, with - or _; one value may stand for a list of one."""
+    text = 'port = 9470\nqueue-jobs = 8\ntext_port = 5\nreport = "10.0.0.1:1"\nmap = ["C:/show=/data"]\nno-journal = true\n'
+    (tmp_path / "td-image-worker.toml").write_text(text)
+    result = serve()
+    assert result.exit_code == 0, result.output
+    (config,) = configs
+    assert (config.port, config.limits.queue_jobs, config.text_port) == (9470, 8, 5)
+    assert config.report == (("10.0.0.1", 1),)
+    assert config.maps == (("C:/show", "/data"),)
+    assert config.state is None
+
+
+def test_precedence(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Command line before environment before file before default."""
+    (tmp_path / "mine.toml").write_text("port = 1\ntext-port = 1\nnumber-port = 1\n")
+    environment = {"TD_IMAGE_WORKER_PORT": "2", "TD_IMAGE_WORKER_TEXT_PORT": "2", "TD_IMAGE_WORKER_CONFIG": "mine.toml"}
+    assert serve("--port", 3, **environment).exit_code == 0
+    (config,) = configs
+    assert (config.port, config.text_port, config.number_port, config.host) == (3, 2, 1, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("prot = 1", "td-image-worker.toml: there is no setting 'prot'; did you mean root or port?"),
+        ("zzzzzz = 1", "td-image-worker.toml: there is no setting 'zzzzzz'; known are host, port, "),
+        ('port = "many"', "td-image-worker.toml: port: 'many' is not a valid"),
+        ("port = 70000", "td-image-worker.toml: port: 70000 is not in the range"),
+        ("port = true", "td-image-worker.toml: port cannot be true or false."),
+        ("port = [1]", "td-image-worker.toml: port cannot be a list."),
+        ("[port]", "td-image-worker.toml: port cannot be a table."),
+        ('report = ["here"]', "td-image-worker.toml: report: 'here' is not HOST:PORT"),
+        ('root = ["nowhere"]', "td-image-worker.toml: root: there is no folder 'nowhere'; make it first."),
+        ("port =", "td-image-worker.toml is not valid TOML: "),
+    ],
+)
+def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Path, text: str, sentence: str) -> None:
+    """Each is one sentence that names file and key, and exit code 2."""
+    (tmp_path / "td-image-worker.toml").write_text(text)
+    result = serve()
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not configs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--http"], "--http is not in this version yet"),
+        (["--http", "127.0.0.1:9463"], "--http is not in this version yet"),
+        (["--root", "nowhere"], "there is no folder 'nowhere'"),
+        (["--map", "C:/show"], "'C:/show' is not SENDER=WORKER"),
+        (["--report", "9461"], "'9461' is not HOST:PORT"),
+        (["--report", "host:0"], "'host:0' is not HOST:PORT"),
+        (["--port", "x"], "'x' is not a valid"),
+        (["--config", "nowhere.toml"], "The settings file nowhere.toml cannot be read"),
+        (["--prot", "1"], "No such option"),
+    ],
+)
+def test_mistakes_on_the_command_line(serve: Serve, arguments: list[str], sentence: str) -> None:
+    """One sentence and exit code 2."""
+    result = serve(*arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_help_names_every_option_and_gives_examples() -> None:
+    """It is what a person reads first."""
+    result = CliRunner().invoke(cli, ["serve", "--help"])
+    assert result.exit_code == 0
+    for word in (
+        "--host",
+        "--port",
+        "--report",
+        "--report-numbers",
+        "--root",
+        "--map",
+        "--workers",
+        "--config",
+        "Examples:",
+        "TD_IMAGE_WORKER_",
+    ):
+        assert word in result.stdout
+
+
+def test_an_unreadable_file(serve: Serve, tmp_path: Path) -> None:
+    """A folder in the place of the file, for example."""
+    (tmp_path / "folder.toml").mkdir()
+    result = serve("--config", "folder.toml")
+    assert result.exit_code == 2
+    assert "The settings file folder.toml cannot be read" in result.stderr
