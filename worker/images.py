@@ -42,7 +42,7 @@ FORMATS: dict[str, Format] = {
     ".avif": Format((1, 3, 4)),
     ".bmp": Format((1, 3, 4)),
     ".dib": Format((1, 3, 4)),
-    ".gif": Format((3, 4)),
+    ".gif": Format((3,)),  # its transparency is all or nothing
     ".jp2": Format((1, 3, 4), 16),
     ".jpe": Format((1, 3)),
     ".jpeg": Format((1, 3)),

@@ -87,10 +87,6 @@ def test_homography():
     right = np.linalg.norm(found - cv2.perspectiveTransform(points, homography), axis=2) < 4
     assert right.sum() > 100
     assert right.mean() > 0.65
-    estimated, _ = cv2.findHomography(points, found, cv2.RANSAC, 3)
-    middle = np.array([[(200.0, 150.0)], [(600.0, 150.0)], [(600.0, 500.0)], [(200.0, 500.0)]])
-    away = cv2.perspectiveTransform(middle, estimated) - cv2.perspectiveTransform(middle, homography)
-    assert np.linalg.norm(away, axis=2).max() < 4
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in ("fast", "corners")])
