@@ -52,6 +52,7 @@ class Config:
         number_port: where it gets its numbers.
         roots: the directories that jobs may use; relative paths start at the first.
         maps: pairs of a path of the sender's machine and the same path here.
+        gateway_is: in a container, the host that packets from the network's gateway come from in truth; "" for the gateway itself.
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
         durability: what an accepted job survives: a crash of this process, or of the machine.
@@ -67,6 +68,7 @@ class Config:
     number_port: int = addresses.NUMBER_PORT
     roots: tuple[Path, ...] = (Path(),)
     maps: tuple[tuple[str, str], ...] = ()
+    gateway_is: str = ""
     workers: int = field(default_factory=default_workers)
     state: Path | None = None
     durability: Literal["process", "power"] = "process"

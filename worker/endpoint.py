@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 
 from worker.protocol.addresses import MAX_DATAGRAM_IN
+from worker.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 RECEIVE_BUFFER_BYTES = 8 * 2**20
 _WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
 _SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
+_SEND_TRIES = 3
 
 
 class Endpoint:
@@ -30,13 +32,20 @@ class Endpoint:
     Args:
         address: host and port to listen on; port 0 takes a free one.
         deliver: called in the reading thread with (datagram, sender) for each datagram; must return at once.
+        unreachable: called with (peer, reason) when a packet to it is known to have found nobody; from any thread, must return at once.
 
     Raises:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, address: tuple[str, int], deliver: Callable[[bytes, tuple[str, int]], None]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        deliver: Callable[[bytes, tuple[str, int]], None],
+        unreachable: Callable[[tuple[str, int], str], None] | None = None,
+    ) -> None:
         self._deliver = deliver
+        self._unreachable = unreachable
         family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -46,6 +55,7 @@ class Endpoint:
             self._socket.close()
             raise
         self._closing = False
+        self._refusals = Refusals(self._socket, unreachable)
         self._thread = threading.Thread(target=self._read, name="udp-reader", daemon=True)
 
     @property
@@ -59,11 +69,19 @@ class Endpoint:
         self._thread.start()
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
-        """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is logged and no error."""
-        try:
-            self._socket.sendto(datagram, peer)
-        except (OSError, OverflowError, ValueError) as error:  # the last two: a port or a host name that cannot be one
-            log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
+        """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is told of and is no error."""
+        self._refusals.watch()
+        for _ in range(_SEND_TRIES):
+            try:
+                self._socket.sendto(datagram, peer)
+            except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
+                self._refusals.read()
+                continue
+            except (OSError, OverflowError, ValueError) as error:  # the last two: a port or a host name that cannot be one
+                log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
+                if self._unreachable is not None:
+                    self._unreachable(peer, getattr(error, "strerror", None) or str(error))
+            return
 
     def close(self) -> None:
         """Stops reading and gives the port back."""
@@ -87,9 +105,10 @@ class Endpoint:
             try:
                 datagram, sender = receive(MAX_DATAGRAM_IN + 1)
             except OSError as error:
-                # Windows reports here that an earlier packet of ours found nobody. That is the peer's matter.
+                # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
                 if not self._closing:
                     log.debug("receive: %s", error)
+                    self._refusals.read()
                 continue
             if datagram:
                 deliver(datagram, sender[:2])

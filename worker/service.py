@@ -20,7 +20,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker import parent, takeover
+from worker import parent, senders, takeover
 from worker.config import Config
 from worker.endpoint import Endpoint
 from worker.events import (
@@ -31,7 +31,6 @@ from worker.events import (
     Exit,
     NotStored,
     Peer,
-    Received,
     Send,
     SendNumbers,
     StopAsked,
@@ -55,7 +54,7 @@ BATCH = 256
 #: How many finals wait for the journal while it cannot be written.
 MAX_UNWRITTEN = 100_000
 
-_Inbox = queue.SimpleQueue[tuple[bytes, Peer] | Event]
+_Inbox = queue.SimpleQueue[tuple[bytes, Peer] | senders.Unreachable | Event]
 
 
 class Service:
@@ -72,7 +71,13 @@ class Service:
     def __init__(self, config: Config, executor: Executor) -> None:
         self._inbox: _Inbox = queue.SimpleQueue()
         self._executor = executor
-        self._endpoint = Endpoint((config.host, config.port), lambda datagram, sender: self._inbox.put((datagram, sender)))
+        self._unreachable = senders.Unreachables(self._inbox.put)
+        self._endpoint = Endpoint(
+            (config.host, config.port), lambda datagram, sender: self._inbox.put((datagram, sender)), self._unreachable
+        )
+        self._senders = senders.senders(config.gateway_is)
+        self._names = senders.Names()
+        config = senders.with_addresses(config)
         self._journal = _open_journal(config, self._endpoint.address[1])
         if self._journal is None:
             config = replace(config, state=None)
@@ -116,17 +121,19 @@ class Service:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         events: list[Event] = []
         with contextlib.suppress(queue.Empty):
-            events.append(self._event(self._inbox.get(timeout=timeout)))
+            events += self._events(self._inbox.get(timeout=timeout))
             while len(events) < BATCH:
-                events.append(self._event(self._inbox.get_nowait()))
+                events += self._events(self._inbox.get_nowait())
         return events or [Woke()]
 
-    @staticmethod
-    def _event(item: tuple[bytes, Peer] | Event) -> Event:
+    def _events(self, item: tuple[bytes, Peer] | senders.Unreachable | Event) -> Iterator[Event]:
         if isinstance(item, tuple):
             datagram, sender = item
-            return Received(sender, osc.decode_commands(datagram))
-        return item
+            yield self._senders.received(sender, osc.decode_commands(datagram))
+        elif isinstance(item, senders.Unreachable):
+            senders.log_unreachable(item)
+        else:
+            yield item
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = time.monotonic()
@@ -149,12 +156,19 @@ class Service:
         for effect in effects:
             match effect:
                 case Send(peer, report):
-                    self._endpoint.send(osc.encode(report), peer)
+                    self._send(osc.encode(report), peer)
                 case SendNumbers(peer, numbers):
-                    self._endpoint.send(osc.encode_bundle(numbers), peer)
+                    self._send(osc.encode_bundle(numbers), peer)
                 case Exit(reason):
                     log.info("stopping: %s", reason)
                     self._exited = True
+
+    def _send(self, datagram: bytes, peer: Peer) -> None:
+        host, port = peer
+        if address := self._names.address(host):
+            self._endpoint.send(datagram, (address, port))
+        else:
+            self._unreachable(peer, "the name is not known, or not yet")
 
     def _stored(self, effects: list[Effect]) -> list[Effect]:
         """Commits what is to be kept, in one transaction. Jobs that cannot be kept are taken back: `effects` is changed in place."""

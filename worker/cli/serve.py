@@ -77,6 +77,12 @@ the command line counts first, then the environment, then the file.
     metavar="PORT",
     help="The sender's port for number reports.",
 )
+@option(
+    "--gateway-is",
+    default="",
+    metavar="HOST",
+    help="In a container all packets seem to come from its gateway; this is where they come from in truth, if it can be found.",
+)
 @option("--workers", type=click.IntRange(1, 256), default=default_workers, show_default="cores - 1", metavar="N", help="Child processes.")
 @option(
     "--queue-jobs",
@@ -157,6 +163,7 @@ def serve(
     report_numbers: tuple[Peer, ...],
     text_port: int,
     number_port: int,
+    gateway_is: str,
     workers: int,
     queue_jobs: int,
     timeout_ms: int,
@@ -183,6 +190,7 @@ def serve(
         number_port=number_port,
         roots=root or (Path.cwd(),),
         maps=map,
+        gateway_is=gateway_is,
         workers=workers,
         state=None if no_journal else state,
         durability=durability,

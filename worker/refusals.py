@@ -1,0 +1,69 @@
+"""Which of a UDP socket's packets were refused: "port unreachable", which the other side's system sends back when nobody listens.
+
+Linux keeps these answers in an error queue of the socket once it is asked to (IP_RECVERR). Each of them also interrupts the next call on
+the socket, so a flood of reports to nobody would cost time: after a few answers the queue is switched off for the rest of the second.
+Elsewhere the system does not tell it on an unconnected socket, or tells it in a way that has to be ignored (Windows).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+WATCH_AGAIN_S = 1.0
+ANSWERS_AT_A_TIME = 16
+
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+
+
+class Refusals:
+    """The error queue of one socket.
+
+    Args:
+        udp: the socket.
+        tell: called with the target and the reason; from whichever thread meets the answer, so it must return at once.
+    """
+
+    def __init__(self, udp: socket.socket, tell: Callable[[tuple[str, int], str], None] | None) -> None:
+        self._socket = udp
+        self._tell = tell
+        ipv6 = udp.family == socket.AF_INET6
+        self._option = (socket.IPPROTO_IPV6, _IPV6_RECVERR) if ipv6 else (socket.IPPROTO_IP, _IP_RECVERR)
+        self._watch_at = 0.0 if tell is not None and sys.platform == "linux" else float("inf")
+        self._answers = 0
+        self._lock = threading.Lock()
+
+    def watch(self) -> None:
+        """Called before packets are sent."""
+        now = time.monotonic()
+        if now >= self._watch_at:
+            with self._lock:
+                self._watch_at = now + WATCH_AGAIN_S
+                self._answers = 0
+                self._switch(on=True)
+
+    def read(self) -> None:
+        """Called after an error on the socket. Empties the queue, which also takes the error off the socket."""
+        if sys.platform != "linux" or self._tell is None:
+            return
+        with self._lock:
+            with contextlib.suppress(BlockingIOError):
+                while self._answers < ANSWERS_AT_A_TIME:
+                    _, ancillary, _, peer = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+                    self._answers += 1
+                    for level, kind, data in ancillary:
+                        if (level, kind) == self._option and peer:
+                            self._tell(peer[:2], os.strerror(struct.unpack_from("=I", data)[0]))
+            if self._answers >= ANSWERS_AT_A_TIME:
+                self._switch(on=False)  # also empties the queue
+
+    def _switch(self, *, on: bool) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(*self._option, int(on))
