@@ -12,14 +12,16 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from worker.errors import ArgumentError, UnknownOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 P = TypeVar("P", bound="Params")
 
@@ -76,7 +78,7 @@ class WriteText(Params, frozen=True, kw_only=True):
 
 class DrawCircles(Params, frozen=True, kw_only=True):
     output: Annotated[str, Meta(min_length=1, extra=WRITE, description="image files to write; {n} counts from 0")]
-    count: Annotated[int, Meta(ge=1, le=100_000, description="how many images")] = 500
+    count: Annotated[int, Meta(ge=1, le=100_000, description="how many images, or how many centres at most")] = 500
     width: Annotated[Pixels, Meta(description="image width")] = 512
     height: Annotated[Pixels, Meta(description="image height")] = 512
     radius: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="circle radius")] = 63
@@ -84,15 +86,25 @@ class DrawCircles(Params, frozen=True, kw_only=True):
     background: Annotated[Color, Meta(description="background colour as #rrggbb")] = "#000000"
     thickness: Annotated[int, Meta(ge=-1, le=16384, extra={"unit": "px"}, description="line width; -1 fills the circle")] = -1
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="the same seed draws the same circles")] = 0
-    centers: Annotated[str, Meta(description="centres in pixels as text, x y x y ...; they replace the random ones")] = ""
+    centers: Annotated[str, Meta(description="centres in pixels as text, x y x y ...; one image for each, in place of the random ones")] = (
+        ""
+    )
 
 
 class FindCircles(Params, frozen=True, kw_only=True):
     image: ImageIn
-    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic")] = 0.0
-    max_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="largest radius; 0 = automatic")] = 0.0
+    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic, 4.5")] = 0.0
+    max_radius: Annotated[
+        float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="largest radius; 0 = automatic, half the longer side")
+    ] = 0.0
     min_distance: Annotated[
-        float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest distance between two centres; 0 = automatic")
+        float,
+        Meta(
+            ge=0,
+            le=16384,
+            extra={"unit": "px"},
+            description="smallest distance between two centres; 0 = automatic, none within another circle",
+        ),
     ] = 0.0
     max_items: Annotated[int, Meta(ge=1, le=10_000, description="how many circles at most per image, the best first")] = 100
     sensitivity: Annotated[float, Meta(ge=0, le=1, description="0 = only perfect circles, 1 = anything roundish")] = 0.5

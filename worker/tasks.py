@@ -233,7 +233,7 @@ class _Reading(_Base):
             _check_pattern(self.task.operation, name, pattern, inputs.several, ("{name}", "{n}"))
             check_ending(self.files.to_write(_filled(pattern, 0, inputs.paths[0].stem)))
             for n, path in enumerate(inputs.paths):
-                _claim(targets, _filled(pattern, n, path.stem), f"{name} of {path.name}")
+                _claim(targets, _filled(pattern, n, path.stem), f"{name} of {self.files.spell(path)}")
         if self.data:
             _check_table(self.data)
             _claim(targets, self.data, "data")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.operations.shapes import Rows
 
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
-_PYRAMIDS = ("orb", "brisk")  # they fail on images that vanish on the way up their pyramid, and find nothing in them anyway
+_PYRAMIDS = ("orb", "brisk", "akaze", "kaze")  # they fail on images that vanish on the way up their pyramid
 _SMALLEST_SIDE = 32  # pixels
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
@@ -102,7 +102,9 @@ def _detected(plain: Image, params: FindFeatures) -> list[cv2.KeyPoint]:
     detector = _detector(params)
     if params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE:
         return []
-    return sorted(detector.detect(plain, None), key=_strength)[: params.max_items]
+    # KAZE knows its angles only when it has described what it found.
+    keypoints = detector.detectAndCompute(plain, None)[0] if params.method == "kaze" else detector.detect(plain, None)
+    return sorted(keypoints, key=_strength)[: params.max_items]
 
 
 def _strength(keypoint: cv2.KeyPoint) -> tuple[float, float, float]:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ def drawing(**params):
 
 def test_rand_reference():
     """The generator is SplitMix64: these are the first numbers of Vigna's splitmix64.c for the seeds 0 and 1234567."""
-    assert [rand(0, n) for n in range(3)] == [v >> 11 and (v >> 11) / 2**53 for v in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)]
+    assert [rand(0, n) for n in range(3)] == [
+        v >> 11 and (v >> 11) / 2**53 for v in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)
+    ]
     reference = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
     assert [rand(1234567, n) for n in range(5)] == [(value >> 11) / 2**53 for value in reference]
 
@@ -52,7 +56,7 @@ def test_seed_image():
 def test_chain():
     """On a square image y of one image is x of the next."""
     rows = [draw_circle(drawing(seed=5), n)[1][0] for n in range(20)]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         assert before[1] == after[0]
 
 
