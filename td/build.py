@@ -56,7 +56,7 @@ TRIGGERS_OUT = {
 }
 EXECUTE = {"start": True, "create": True, "exit": True, "framestart": False, "frameend": False, "active": True}
 PARAMETER_EXECUTE = {
-    "op": "..",
+    "op": Expression("parent()"),  # a path would break when the component is copied
     "pars": "*",
     "custom": True,
     "builtin": False,

@@ -34,7 +34,7 @@ class Operator:
         object.__setattr__(self, name, value)
 
     @property
-    def OPType(self):  # noqa: N802
+    def OPType(self):
         return type(self).__name__
 
     @property
@@ -82,7 +82,7 @@ class Operator:
         self.session.check_thread()
         self.storage[key] = value
 
-    def fetch(self, key, default=None, search=True, storeDefault=False):  # noqa: FBT002, N803
+    def fetch(self, key, default=None, search=True, storeDefault=False):
         found = self
         while found is not None:
             if key in found.storage:
@@ -105,11 +105,11 @@ class _Sequence:
         self.__dict__["comp"] = comp
 
     @property
-    def numBlocks(self):  # noqa: N802
+    def numBlocks(self):
         return int(hasattr(self.comp.par, "ext0object"))
 
     @numBlocks.setter
-    def numBlocks(self, count):  # noqa: N802
+    def numBlocks(self, count):
         for name, (style, default) in schema.NEW_EXTENSION.items():
             if count and not hasattr(self.comp.par, name):
                 self.comp.par.add(Par(self.comp, name, style, default))
@@ -130,7 +130,7 @@ class _Extensions:
         raise tdAttributeError(f"no extension {name}")
 
 
-class baseCOMP(Operator):  # noqa: N801
+class baseCOMP(Operator):
     def __init__(self, session, parent, name):
         super().__init__(session, parent, name)
         self.__dict__.update(customPages=[], customPars=[], _extension=None, _made=False)
@@ -147,7 +147,7 @@ class baseCOMP(Operator):  # noqa: N801
     def children(self):
         return list(self._children.values())
 
-    def create(self, op_type, name, initialize=True):  # noqa: FBT002
+    def create(self, op_type, name, initialize=True):
         self.session.check_thread()
         op_type = op_type if isinstance(op_type, str) else op_type.__name__
         if op_type not in TYPES:
@@ -178,7 +178,7 @@ class baseCOMP(Operator):  # noqa: N801
                 return None
         return found
 
-    def appendCustomPage(self, name):  # noqa: N802
+    def appendCustomPage(self, name):
         page = Page(self, name)
         self.customPages.append(page)
         return page
@@ -201,7 +201,7 @@ class baseCOMP(Operator):  # noqa: N801
         if not hasattr(self.par, names[0]) or not getattr(self.par, names[0]).val:
             return
         code, name, promote = (getattr(self.par, each).val for each in names)
-        made = eval(code, self.session.names(self))  # noqa: S307
+        made = eval(code, self.session.names(self))
         self.__dict__["_extension"] = {name or type(made).__name__: made}
         self.__dict__["_promoted"] = made if promote else None
 
@@ -266,12 +266,12 @@ class _Table(Operator):
         self.__dict__["_rows"] = []
 
     @property
-    def numRows(self):  # noqa: N802
+    def numRows(self):
         self.session.check_thread()
         return len(self._rows)
 
     @property
-    def numCols(self):  # noqa: N802
+    def numCols(self):
         return len(self._rows[0]) if self._rows else 0
 
     @property
@@ -283,15 +283,15 @@ class _Table(Operator):
         self.session.check_thread()
         self.__dict__["_rows"] = [line.split("\t") for line in text.split("\n")] if text else []
 
-    def appendRow(self, values=()):  # noqa: N802
+    def appendRow(self, values=()):
         self.session.check_thread()
         width = self.numCols or len(values)
         self._rows.append([str(value) for value in [*values, *[""] * width][: max(width, len(values))]])
 
-    def deleteRow(self, row):  # noqa: N802
+    def deleteRow(self, row):
         del self._rows[self._row(row)]
 
-    def clear(self, keepFirstRow=False):  # noqa: FBT002, N803
+    def clear(self, keepFirstRow=False):
         del self._rows[1 if keepFirstRow else 0 :]
 
     def row(self, row):
@@ -320,7 +320,7 @@ class _Table(Operator):
         cell.val = value
 
 
-class tableDAT(_Table):  # noqa: N801
+class tableDAT(_Table):
     pass
 
 
@@ -337,12 +337,12 @@ class _TextDat(Operator):
             module = types.ModuleType(self.name)
             module.__dict__.update(self.session.names(self))
             self.__dict__.update(_module=module, _module_text=self.text)
-            exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102
+            exec(compile(self.text, self.path, "exec"), module.__dict__)
         return self._module
 
     def run(self, *args):
         names = {**self.session.names(self), "args": args, "__name__": "__main__", "__file__": self.path}
-        exec(compile(self.text, self.path, "exec"), names)  # noqa: S102
+        exec(compile(self.text, self.path, "exec"), names)
 
     def call(self, name, *args):
         """Calls a callback if it is there. An error is shown and stops nothing, as in the Textport."""
@@ -353,17 +353,17 @@ class _TextDat(Operator):
             self.session.failed(self, error)
 
 
-class textDAT(_TextDat):  # noqa: N801
+class textDAT(_TextDat):
     pass
 
 
-class executeDAT(_TextDat):  # noqa: N801
+class executeDAT(_TextDat):
     def event(self, toggle, name, *args):
         if self.par.active.eval() and getattr(self.par, toggle).eval():
             self.call(name, *args)
 
 
-class parameterexecuteDAT(_TextDat):  # noqa: N801
+class parameterexecuteDAT(_TextDat):
     def watches(self, par, toggle):
         kind = "custom" if par.page else "builtin"
         own = self.par
@@ -432,7 +432,7 @@ class _Listens:
         self.__dict__.update(_receiver=None, _bound=None)
 
 
-class oscinDAT(_Listens, _Table):  # noqa: N801
+class oscinDAT(_Listens, _Table):
     """Message rows with a heading; one callback per message, from the frame step only."""
 
     def cook_frame(self):
@@ -450,7 +450,7 @@ class oscinDAT(_Listens, _Table):  # noqa: N801
         callbacks = self.par.callbacks.eval()
         if callbacks is not None:
             peer = types.SimpleNamespace(address=sender[0], port=sender[1], owner=self, hostname=sender[0])
-            shown = args or random.choice([[], [""]])  # noqa: S311 - both have been seen
+            shown = args or random.choice([[], [""]])
             callbacks.call("onReceiveOSC", self, len(self._rows) - 1, message, packet, self.session.absTime.seconds, address, shown, peer)
 
 
@@ -476,8 +476,8 @@ class _Sends:
         self._socket.close()
 
 
-class oscoutDAT(_Sends, _Table):  # noqa: N801
-    def sendOSC(self, *messages, asBundle, useNonStandardTypes=True, use64BitPrecision=False):  # noqa: FBT002, N802, N803
+class oscoutDAT(_Sends, _Table):
+    def sendOSC(self, *messages, asBundle, useNonStandardTypes=True, use64BitPrecision=False):
         """`asBundle` has no default here: sources differ about it, so it must be given."""
         self.session.check_thread()
         if use64BitPrecision and not useNonStandardTypes:
@@ -488,7 +488,7 @@ class oscoutDAT(_Sends, _Table):  # noqa: N801
                 values = list(values)  # noqa: PLW2901 - the trap of the bare value
             parts.append(osc.message(address, values, nonstandard=useNonStandardTypes, wide=use64BitPrecision))
         if asBundle:
-            return self.transmit(osc.bundle(parts, random.getrandbits(63)))  # noqa: S311
+            return self.transmit(osc.bundle(parts, random.getrandbits(63)))
         return sum(self.transmit(part) for part in parts)
 
 
@@ -511,19 +511,19 @@ class _Chop(Operator):
         return self.current().get(name)
 
 
-class constantCHOP(_Chop):  # noqa: N801
+class constantCHOP(_Chop):
     pass
 
 
-class nullCHOP(_Chop):  # noqa: N801
+class nullCHOP(_Chop):
     pass
 
 
-class outCHOP(_Chop):  # noqa: N801
+class outCHOP(_Chop):
     pass
 
 
-class inCHOP(_Chop):  # noqa: N801
+class inCHOP(_Chop):
     def current(self):
         outside = [connector.source for connector in self._parent.inputConnectors if connector.owner is self]
         return outside[0].current() if outside and outside[0] is not None else {}
@@ -533,7 +533,7 @@ def float32(value):
     return struct.unpack(">f", struct.pack(">f", value))[0]
 
 
-class oscoutCHOP(_Sends, _Chop):  # noqa: N801
+class oscoutCHOP(_Sends, _Chop):
     """A bundle per cook, one message per channel, float32, with a time tag that is far off."""
 
     def __init__(self, session, parent, name):
@@ -552,7 +552,7 @@ class oscoutCHOP(_Sends, _Chop):  # noqa: N801
             self.transmit(osc.bundle(messages, 2**63 + self.session.absTime.frame))
 
 
-class oscinCHOP(_Listens, _Chop):  # noqa: N801
+class oscinCHOP(_Listens, _Chop):
     """Numbers only; the slash in front goes; a channel keeps its last value for ever."""
 
     def cook_frame(self):
@@ -565,7 +565,7 @@ class oscinCHOP(_Listens, _Chop):  # noqa: N801
                 self.channels["/".join(segments)] = float32(args[0])
 
 
-class dattoCHOP(_Chop):  # noqa: N801
+class dattoCHOP(_Chop):
     """One channel per column, named by the heading."""
 
     def current(self):
@@ -585,7 +585,7 @@ class FileSaveStatus:
     def __str__(self):
         return self._path
 
-    def isCompleted(self):  # noqa: N802
+    def isCompleted(self):
         return self.done
 
 
@@ -604,8 +604,8 @@ class _Top(Operator):
         import cv2
 
         if options.get("createFolders"):
-            os.makedirs(os.path.dirname(filepath), exist_ok=True)  # noqa: PTH103, PTH120
-        data = cv2.imencode(os.path.splitext(filepath)[1], self.image)[1].tobytes()  # noqa: PTH122
+            os.makedirs(os.path.dirname(filepath), exist_ok=True)
+        data = cv2.imencode(os.path.splitext(filepath)[1], self.image)[1].tobytes()
         status = FileSaveStatus(filepath)
         if options.get("async") or options.get("asynchronous"):
             self._write(filepath, data[: len(data) // 2])
@@ -617,10 +617,10 @@ class _Top(Operator):
 
     @staticmethod
     def _write(path, data):
-        with open(path, "wb") as file:  # noqa: PTH123
+        with open(path, "wb") as file:
             file.write(data)
 
-    def numpyArray(self, delayed=False, writable=False):  # noqa: FBT002, N802
+    def numpyArray(self, delayed=False, writable=False):
         import numpy as np
 
         if delayed and not self.__dict__.setdefault("_asked", False):
@@ -630,11 +630,11 @@ class _Top(Operator):
         return (rgba / 255).astype(np.float32)
 
 
-class nullTOP(_Top):  # noqa: N801
+class nullTOP(_Top):
     pass
 
 
-class moviefileinTOP(_Top):  # noqa: N801
+class moviefileinTOP(_Top):
     pass
 
 

@@ -3,11 +3,11 @@
 import fnmatch
 
 
-class tdError(Exception):  # noqa: N801, N818 - TouchDesigner's name
+class tdError(Exception):
     pass
 
 
-class tdAttributeError(tdError, AttributeError):  # noqa: N801 - TouchDesigner's name
+class tdAttributeError(tdError, AttributeError):
     pass
 
 
@@ -58,9 +58,9 @@ class Par:
     def eval(self):
         self.owner.session.check_thread()
         if self.mode == ParMode.EXPRESSION:
-            value = eval(self.expr, self.owner.session.names(self.owner))  # noqa: S307 - TouchDesigner does it
+            value = eval(self.expr, self.owner.session.names(self.owner))
             value = value.eval() if isinstance(value, Par) else value
-            return CASTS[self.style](value)
+            return value if self.style == "OP" else CASTS[self.style](value)
         if self.style == "OP":
             return self.owner.near(self.val) if self.val else None
         return self.val

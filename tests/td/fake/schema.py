@@ -54,12 +54,12 @@ PARAMETERS = {
     "oscoutDAT": OSC_DAT,
     "textDAT": {"file": ("File", ""), "syncfile": ("Toggle", False), "loadonstart": ("Toggle", False), "write": ("Pulse", None)},
     "tableDAT": {"file": ("File", ""), "syncfile": ("Toggle", False)},
-    "executeDAT": {"active": ("Toggle", False), **{name: ("Toggle", False) for name in EXECUTE_EVENTS}},
+    "executeDAT": {"active": ("Toggle", False), **dict.fromkeys(EXECUTE_EVENTS, ("Toggle", False))},
     "parameterexecuteDAT": {
         "active": ("Toggle", False),
         "op": ("OP", ""),
         "pars": ("Str", ""),
-        **{name: ("Toggle", False) for name in PARAMETER_EVENTS},
+        **dict.fromkeys(PARAMETER_EVENTS, ("Toggle", False)),
     },
     "oscinCHOP": {
         **OSC_CHOP,

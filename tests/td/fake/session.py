@@ -39,7 +39,7 @@ class TouchDesigner:
         self._runs = []
         self._events = []
         self._loss = 0.0
-        self._random = random.Random(1)  # noqa: S311
+        self._random = random.Random(1)
         self.root = operators.baseCOMP(self, None, "")
         self.td = types.ModuleType("td")
         self.td.__dict__.update({name: self.__dict__[name] for name in ("absTime", "project", "app", "tdu", "root")})
@@ -60,7 +60,7 @@ class TouchDesigner:
         )
         return names
 
-    def run(self, script, *args, delayFrames=0, delayMilliSeconds=0, endFrame=False, fromOP=None, group=None, asParameter=False):  # noqa: FBT002, N803
+    def run(self, script, *args, delayFrames=0, delayMilliSeconds=0, endFrame=False, fromOP=None, group=None, asParameter=False):
         self.check_thread()
         if delayMilliSeconds:
             raise tdError("the fake counts frames only")
@@ -111,7 +111,7 @@ class TouchDesigner:
             if callable(script):
                 script(*args)
             else:
-                exec(script, {**self.names(where), "args": args})  # noqa: S102
+                exec(script, {**self.names(where), "args": args})
         except Exception as error:  # noqa: BLE001
             self.failed(where, error)
 
@@ -134,7 +134,7 @@ class TouchDesigner:
     def lose(self, share, seed=1):
         """From now on this share of all packets is lost, in both directions."""
         self._loss = share
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
 
     def loses(self):
         return self._random.random() < self._loss
@@ -184,4 +184,4 @@ class TouchDesigner:
 
 def rand(seed):
     """Deterministic, and documented as NOT TouchDesigner's: its algorithm is unpublished."""
-    return random.Random(float(seed)).random()  # noqa: S311
+    return random.Random(float(seed)).random()

@@ -1,0 +1,381 @@
+"""The component on the fake, with a real worker over UDP."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.td.conftest import TD, free_port
+from tests.td.fake import BUILD_YEARS
+
+YEARS = pytest.mark.parametrize("year", BUILD_YEARS)
+EXAMPLES = TD / "examples"
+TEXT = "\n".join(["Start Working Function", *(f"For loop {n} entry" for n in range(100_000)), "Ending working Function"])
+
+
+def words_of(seen):
+    return list(dict.fromkeys(word for _, word in seen))
+
+
+def all_ready(project, count=1):
+    words = list(project.words().values())
+    return len(words) >= count and set(words) == {"Ready"}
+
+
+# ------------------------------------------------------------------------------------------------- the seed's examples
+
+
+@YEARS
+def test_text_py_threads(projects, worker, year):
+    """The same file as the seed's, complete; the table has said Processing, then Ready."""
+    project = projects(year, worker.start())
+    seen = project.watch_words()
+    project.run_script(EXAMPLES / "text_pyThreads.py")
+    project.td.until(lambda: all_ready(project))
+    assert (worker.root / "temp-files/attempt1.txt").read_text() == TEXT
+    assert [word for word in words_of(seen) if word in ("Processing", "Ready")] == ["Processing", "Ready"]
+
+
+@YEARS
+def test_text_py_threads_opencv(projects, worker, year):
+    """500 images, each pixel as the seed's code draws it from the same random numbers."""
+    project = projects(year, worker.start())
+    seen = project.watch_words()
+    project.run_script(EXAMPLES / "text_pyThreads_openCV.py")
+    project.td.until(lambda: all_ready(project), 60)
+    rand = project.td.tdu.rand
+    for n in range(500):
+        expected = np.zeros((512, 512, 3), np.uint8)
+        cv2.circle(expected, (int(rand(n) * 512), int(rand(n + 1) * 512)), 63, (0, 0, 255), -1)
+        assert np.array_equal(cv2.imread(str(worker.root / f"temp-files/imgs/attempt{n}.png")), expected)
+    assert [word for word in words_of(seen) if word in ("Processing", "Ready")] == ["Processing", "Ready"]
+    assert project.table("files").numRows == 501
+    assert project.component.par.Progress.eval() == 1
+
+
+@YEARS
+def test_text_py_threads_queue(projects, worker, year):
+    project = projects(year, worker.start())
+    seen = project.watch_words()
+    table = project.network.create("tableDAT", "table1")
+    project.run_script(EXAMPLES / "text_pyThreads_queue.py")
+    assert table[0, 0].val == "Processing"
+    project.td.until(lambda: table[0, 0].val == "Ready")
+    assert (worker.root / "temp-files/attempt2.txt").read_text() == TEXT
+    assert [word for word in words_of(seen) if word in ("Processing", "Ready")] == ["Processing", "Ready"]
+
+
+@pytest.mark.parametrize(("year", "async_keyword"), [(2022, True), *((year, False) for year in BUILD_YEARS)])
+def test_find_circles_in_top(projects, worker, year, async_keyword):
+    """The file is complete before the worker is told; the circles come as channels, v from the bottom."""
+    project = projects(year, worker.start())
+    project.td.async_keyword = async_keyword
+    project.component.par.Root = str(worker.root)
+    top = project.network.create("nullTOP", "null1")
+    top.image = np.zeros((400, 600, 3), np.uint8)
+    cv2.circle(top.image, (150, 100), 50, (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(top.image, (420, 260), 70, (255, 255, 255), -1, cv2.LINE_AA)
+    project.run_script(EXAMPLES / "find_circles_in_top.py")
+    project.td.until(lambda: all_ready(project))
+    channels = project.network.op("circles").current()
+    found = sorted(zip(channels["x"], channels["y"], channels["u"], channels["v"], channels["radius"], strict=True))
+    assert len(found) == 2
+    x, y, u, v, radius = found[0]
+    assert (x, y, radius) == pytest.approx((150, 100, 50), abs=1.5)
+    assert (u, v) == pytest.approx((150.5 / 600, 1 - 100.5 / 400), abs=0.01)
+    assert list((worker.root / "temp-files/tops").iterdir()) == []
+
+
+# ----------------------------------------------------------------------------------------------------- what artists call
+
+
+def test_the_artists_callbacks_are_called(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.op("callbacks").text = "\n".join(
+        f"def {name}(worker, *rest):\n    worker.storage.setdefault('seen', []).append('{name}')"
+        for name in ("onProcessing", "onProgress", "onReady", "onFailed", "onWorkerLost", "onWorkerBack")
+    )
+    project.component.Submit("draw_circles", output="a{n}.png", count=20)
+    project.component.Submit("convert", image="missing.png", output="b.png")
+    project.td.until(lambda: sorted(project.words().values()) == ["Failed", "Ready"])
+    assert {"onProcessing", "onProgress", "onReady", "onFailed"} <= set(project.component.storage["seen"])
+    assert "404" in project.table("log").text
+
+
+def test_an_error_in_the_artists_code_stops_nothing(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.op("callbacks").text = "def onProcessing(worker, job):\n    1 / 0\n"
+    job = project.component.Submit("write_text", output="a.txt", text="hello")
+    project.component.OnReady(job, lambda _: {}["missing"])
+    project.td.until(lambda: all_ready(project))
+    assert "ZeroDivisionError" in project.table("log").text
+    assert "KeyError" in project.table("log").text
+
+
+def test_status_results_and_files_of_a_job(projects, worker):
+    project = projects(2025, worker.start())
+    component, done = project.component, []
+    job = component.Submit("draw_circles", output="a{n}.png", centers="10 20", radius=5, width=64, height=64, count=1)
+    assert component.Status(job) == "Sending"
+    component.OnReady(job, done.append)
+    project.td.until(lambda: done)
+    assert component.Status(job) == "Ready"
+    assert component.Results(job)[0]["x"] == 10
+    assert component.Files(job)[0].endswith("a0.png")
+    component.OnReady(job, done.append)
+    assert len(done) == 2
+    assert component.Status("unknown") == ""
+    project.td.until(lambda: component.Status() == "Ready" and component.par.Queued.eval() == component.par.Running.eval() == 0)
+
+
+def test_cancel_and_cancel_all(projects, worker):
+    project = projects(2025, worker.start())
+    component = project.component
+    first = component.Submit("draw_circles", output="a{n}.png", count=50_000)
+    others = [component.Submit("draw_circles", output=f"b{number}-{{n}}.png", count=50_000) for number in range(3)]
+    project.td.until(lambda: component.Status(first) == "Processing")
+    component.Cancel(first)
+    project.td.until(lambda: component.Status(first) == "Cancelled")
+    component.par.Cancelall.pulse()
+    project.td.until(lambda: {component.Status(job) for job in others} == {"Cancelled"})
+
+
+def test_the_job_timeout_goes_with_each_job(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.par.Jobtimeout = 0.3
+    job = project.component.Submit("draw_circles", output="a{n}.png", count=100_000)
+    project.td.until(lambda: project.component.Status(job) == "Failed")
+    assert "408" in project.table("log").text
+
+
+def test_a_refused_job_says_why(projects, worker):
+    project = projects(2025, worker.start())
+    job = project.component.Submit("find_circels", image="a.png")
+    project.td.until(lambda: project.component.Status(job) == "Refused")
+    assert "did you mean find_circles?" in project.table("log").text
+
+
+def test_an_idle_component_runs_nothing(projects, worker):
+    """Heartbeats come and are answered, but no delayed run waits."""
+    project = projects(2025, worker.start())
+    job = project.component.Submit("noop")
+    project.td.until(lambda: project.component.Status(job) == "Ready" and project.td.waiting_runs == 0)
+    project.td.frames(120)
+    assert project.td.waiting_runs == 0
+    assert project.component.Status() == "Ready"
+
+
+def test_the_ports_can_be_changed_while_it_runs(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.par.Textport, project.component.par.Numberport = free_port(), free_port()
+    job = project.component.Submit("noop")
+    project.td.until(lambda: project.component.Status(job) == "Ready")
+
+
+def test_a_port_that_is_taken_is_a_warning_on_the_operator(projects, worker):
+    first = projects(2025, worker.start())
+    second = projects(2025, worker, text_port=first.component.par.Textport.eval(), number_port=free_port())
+    first.td.frames(2)
+    second.td.frames(2)
+    assert "Cannot bind" in second.component.op("oscin").warnings()
+    second.td.crash()
+
+
+# ----------------------------------------------------------------------------------------------------------- CHOPs only
+
+
+def press(project, preset="logo"):
+    """A button that is held for 120 frames, then let go."""
+    button = project.network.op("button") or project.network.create("constantCHOP", "button")
+    project.component.inputConnectors[0].connect(button)
+    for level in (0.0, 1.0, 0.0):
+        button.channels[f"worker/trigger/{preset}"] = level
+        project.td.frames(120 if level else 20)
+
+
+def appended(worker, name="presses.txt"):
+    """How many jobs have run: each appends a line."""
+    path = worker.root / name
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def make_preset(project, name="logo", output="presses.txt"):
+    """Of a job that leaves a trace for each time it runs."""
+    project.component.Preset(name, "write_text", output=output, header="pressed", append=True)
+    project.td.until(lambda: project.td.waiting_runs == 0)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_a_press_for_120_frames_is_one_job(projects, worker, lost):
+    project = projects(2025, worker.start())
+    make_preset(project)
+    project.td.lose(lost)
+    press(project)
+    project.td.until(lambda: all_ready(project))
+    assert appended(worker) == 1
+    press(project)
+    project.td.until(lambda: all_ready(project, 2))
+    assert appended(worker) == 2
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_two_clients_that_press_are_two_jobs(projects, worker, lost):
+    first = projects(2025, worker.start())
+    second = projects(2023, worker, text_port=free_port(), number_port=free_port())
+    make_preset(first)
+    first.td.lose(lost, 1)
+    second.td.lose(lost, 2)
+    press(first)
+    press(second)
+    first.td.until(lambda: appended(worker) == 2)
+    first.td.frames(60)
+    assert appended(worker) == 2
+
+
+def test_a_preset_made_by_channels_alone(projects, worker):
+    """The operation is text, so somebody has named it before; the numbers come from channels."""
+    project = projects(2025, worker.start())
+    project.component.Preset("dots", "draw_circles", output="dots{n}.png", count=1)
+    project.td.until(lambda: project.td.waiting_runs == 0)
+    button = project.network.create("constantCHOP", "button")
+    project.component.inputConnectors[0].connect(button)
+    button.channels["worker/set/dots/count"] = 3.0
+    project.td.frames(10)
+    press(project, "dots")
+    project.td.until(lambda: all_ready(project))
+    assert sorted(path.name for path in worker.root.glob("dots*.png")) == ["dots0.png", "dots1.png", "dots2.png"]
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_trigger_from_python(projects, worker, lost):
+    project = projects(2025, worker.start())
+    make_preset(project)
+    project.td.lose(lost)
+    project.component.Trigger("logo")
+    project.component.Trigger("logo")
+    project.td.until(lambda: all_ready(project, 2))
+    assert appended(worker) == 2
+
+
+def test_the_status_comes_as_channels(projects, worker):
+    project = projects(2025, worker.start())
+    job = project.component.Submit("noop")
+    project.td.until(lambda: project.component.Status(job) == "Ready")
+    out = project.component.op("out1")
+    project.td.until(lambda: out["worker/n/done"] == 1)
+    assert out["worker/n/boot"] > 0
+    assert set(out.current()) >= {f"worker/n/{name}" for name in ("ready", "busy", "queued", "running", "progress", "failed", "beat")}
+    beat = out["worker/n/beat"]
+    project.td.until(lambda: out["worker/n/beat"] > beat)
+    assert project.component.op("numbers_in").warnings() == ""
+
+
+# ------------------------------------------------------------------------------------------- starts, crashes, losses
+
+
+def test_touchdesigner_is_there_before_the_worker(projects, worker):
+    project = projects(2025, worker)
+    jobs = [project.component.Submit("noop") for _ in range(5)]
+    project.td.frames(30)
+    assert {project.component.Status(job) for job in jobs} == {"Sending"}
+    worker.start()
+    project.td.until(lambda: all_ready(project, 5))
+
+
+def test_a_worker_that_is_not_there_is_lost_until_it_is(projects, worker):
+    project = projects(2025, worker)
+    project.component.par.Losttimeout = 0.5
+    project.component.Submit("noop")
+    project.td.until(lambda: project.component.par.Status.eval() == "Lost")
+    assert set(project.words().values()) == {"Lost"}
+    worker.start()
+    project.td.until(lambda: all_ready(project))
+    assert project.component.par.Status.eval() in ("Ready", "Processing")
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_the_worker_restarts_in_the_middle(projects, worker, how):
+    """Each line is written once, whatever had been done before."""
+    project = projects(2025, worker.start())
+    for number in range(30):
+        project.component.Submit("write_text", output=f"text{number}.txt", header="begin", line="line {n}", count=20_000)
+    project.td.until(lambda: "Ready" in project.words().values())
+    getattr(worker, how)()
+    project.td.frames(20)
+    worker.start()
+    project.td.until(lambda: all_ready(project, 30), 60)
+    assert len(project.words()) == 30
+    assert {len(path.read_text().splitlines()) for path in worker.root.glob("text*.txt")} == {20_001}
+
+
+def test_touchdesigner_restarts_in_the_middle_with_its_table(projects, worker):
+    """The table was saved with the project; the jobs end in it, though the scripts are new."""
+    old = projects(2025, worker.start())
+    jobs = [old.component.Submit("draw_circles", output=f"c{number}-{{n}}.png", count=100) for number in range(4)]
+    old.td.until(lambda: "Processing" in old.words().values())
+    table = old.table("jobs").text
+    old.td.crash()
+    new = projects(2025, worker)
+    new.table("jobs").text = table
+    new.component.par.reinitextensions.pulse()
+    new.td.until(lambda: {new.words().get(job) for job in jobs} == {"Ready"}, 60)
+    assert len(new.words()) == 4
+
+
+def test_touchdesigner_restarts_without_its_table(projects, worker):
+    """It was not saved; the finals that nobody has acknowledged come all the same, and Replay brings the others."""
+    old = projects(2025, worker.start())
+    first = old.component.Submit("noop")
+    old.td.until(lambda: old.component.Status(first) == "Ready")
+    second = old.component.Submit("draw_circles", output="c{n}.png", count=300)
+    old.td.until(lambda: old.component.Status(second) == "Processing")
+    old.td.crash()
+    new = projects(2025, worker)
+    new.td.until(lambda: new.words().get(second) == "Ready", 60)
+    assert first not in new.words()
+    new.component.par.Replay.pulse()
+    new.td.until(lambda: new.words() == {first: "Ready", second: "Ready"})
+
+
+def test_two_touchdesigners_on_one_worker(projects, worker):
+    """Each sees its own jobs end, and no others."""
+    first = projects(2022, worker.start())
+    second = projects(2025, worker, text_port=free_port(), number_port=free_port())
+    for project in (first, second):
+        for _ in range(20):
+            project.component.Submit("noop")
+
+    def both_ready():
+        second.td.frame()
+        return all_ready(first, 20) and all_ready(second, 20)
+
+    first.td.until(both_ready)
+    assert len(first.words()) == len(second.words()) == 20
+    assert not set(first.words()) & set(second.words())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_fifth_of_all_packets_is_lost(projects, worker, seed):
+    """All jobs end, each has run once, and every file and row is in the tables."""
+    project = projects(2025, worker.start())
+    ready = []
+    project.td.lose(0.2, seed)
+    for _ in range(20):
+        job = project.component.Submit("write_text", output="lines.txt", header="once", append=True)
+        project.component.OnReady(job, lambda job: ready.append(job.id))
+    drawn = project.component.Submit("draw_circles", output="d{n}.png", count=100)
+    project.td.until(lambda: all_ready(project, 21), 60)
+    assert len(ready) == len(set(ready)) == 20
+    assert appended(worker, "lines.txt") == 20
+    assert len(project.component.Files(drawn)) == 100
+    assert len(project.component.Results(drawn)) == 100
+
+
+def test_the_extension_is_made_anew_in_the_middle(projects, worker):
+    project = projects(2025, worker.start())
+    job = project.component.Submit("draw_circles", output="d{n}.png", count=300)
+    project.td.until(lambda: project.component.Status(job) == "Processing")
+    project.component.par.reinitextensions.pulse()
+    project.td.until(lambda: project.words() == {job: "Ready"}, 60)
+    project.td.until(lambda: project.td.waiting_runs == 0)
