@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, str] = {
     "send": "worker.cli.send",
     "run": "worker.cli.run",
     "ops": "worker.cli.ops",
+    "health": "worker.cli.health",
+    "doctor": "worker.cli.doctor",
 }
 
 

@@ -1,0 +1,189 @@
+"""`health`: whether a worker really works, for a container's health check, a service manager or a script."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from worker.cli import show
+from worker.cli.probe import ASK_AGAIN_S, Line, NobodyListens
+from worker.cli.settings import PORT, variable
+from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
+from worker.protocol import addresses
+from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
+
+#: A worker knows a bounded number of clients by their port, so all checks use one. If it is taken, any will do.
+_OUR_PORT = addresses.COMMAND_PORT - 1
+#: So long may a worker take to start before it counts as hanging.
+_YOUNG_S = 60.0
+#: The canary goes through a child every 5 s; a worker whose children have been silent for so long does not recover by itself.
+_DEAD_CANARY_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the check has found.
+
+    Attributes:
+        hangs: it will not get well by itself.
+    """
+
+    well: bool
+    sentence: str
+    hangs: bool = False
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  td-image-worker health
+  td-image-worker health --host 192.168.0.20 --port 9470 --max-age-s 30
+
+It sends a job that does nothing through the queue and a child process; its id begins with health-. A busy worker lets it wait; then the
+worker is well if its canary, which has a child of its own, is young enough.
+
+\b
+Exit codes:
+  0    well
+  1    not well; one sentence says why
+"""
+)
+@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
+@click.option(
+    "--port",
+    type=PORT,
+    default=addresses.COMMAND_PORT,
+    envvar=variable("--port"),
+    show_default=True,
+    metavar="PORT",
+    help="Its command port.",
+)
+@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
+@click.option(
+    "--max-age-s",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    metavar="S",
+    help="So old may the last proof be that a child works.",
+)
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    help="How long to wait for the worker and for the job.",
+)
+@click.option(
+    "--end-wedged",
+    is_flag=True,
+    help="Kill a worker on this machine that says nothing for 20 s, so that whoever started it starts it again.",
+)
+def health(*, host: str, port: int, token: str, max_age_s: float, wait_s: float, end_wedged: bool) -> None:
+    """Check that a running worker works, by a job."""
+    verdict = check(host, port, token, max_age_s=max_age_s, wait_s=wait_s, patience_s=20.0 if end_wedged else 0.0)
+    show.say(verdict.sentence)
+    if verdict.hangs and end_wedged:
+        _end(port)
+    sys.exit(0 if verdict.well else 1)
+
+
+def check(host: str, port: int, token: str, *, max_age_s: float, wait_s: float, patience_s: float = 0.0) -> Verdict:
+    """Says hello, sends a job, and waits for its final and for the age of the canary.
+
+    Args:
+        host: where the worker is.
+        port: its command port.
+        token: if it wants one.
+        max_age_s: so old may the canary be.
+        wait_s: so long is the job waited for.
+        patience_s: so long is a silent worker waited for, to tell slow from hanging.
+    """
+    try:
+        with _line(host, port) as line:
+            hello = Hello("health", 0, 0, "", token)
+            welcome = line.ask((hello,), lambda report: isinstance(report, Welcome), max(wait_s, patience_s))
+            if welcome is None:
+                return Verdict(False, f"The worker at {host}:{port} does not answer.", hangs=True)
+            try:
+                return _try_job(line, max_age_s, wait_s)
+            finally:
+                line.leave()
+    except NobodyListens:
+        return Verdict(False, f"Nobody listens at {host}:{port} (UDP).")
+    except OSError as error:
+        return Verdict(False, f"{host}:{port} cannot be reached: {error.strerror or error}.")
+
+
+def _line(host: str, port: int) -> Line:
+    with contextlib.suppress(OSError):
+        return Line(host, port, local_port=_OUR_PORT)
+    return Line(host, port)
+
+
+def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
+    job = Job(f"health-{uuid.uuid4().hex[:12]}", "noop", (("priority", 0), ("ttl_ms", round(wait_s * 1000))))
+    started = time.monotonic()
+    canary_s: float | None = None
+    final: Ready | Failed | None = None
+    answered = False
+    # A little longer than the job may wait, so that its own end is heard; and than the beat, which tells the canary's age.
+    while (final is None or (canary_s is None and isinstance(final, Failed))) and time.monotonic() - started < wait_s + 1.5:
+        if not answered:
+            line.tell(job)
+        for report in line.hear(ASK_AGAIN_S):
+            if isinstance(report, Health):
+                canary_s = report.canary_s
+            elif getattr(report, "id", "") == job.id:
+                answered = True
+                if isinstance(report, Ready | Failed):
+                    final = report
+                    break
+    return _judge(final, canary_s, max_age_s, time.monotonic() - started)
+
+
+def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: float, took_s: float) -> Verdict:
+    """One sentence.
+
+    >>> _judge(None, 2.0, 20.0, 5.0).sentence
+    'The worker is well but busy: the job still waits; a child last proved itself 2.0 s ago.'
+    >>> _judge(None, 30.0, 20.0, 5.0).well
+    False
+    """
+    if isinstance(final, Ready):
+        return Verdict(True, f"The worker is well: a job took {show.duration(took_s * 1000)}.")
+    if isinstance(final, Failed) and final.code == Draining.code:
+        return Verdict(False, "The worker is shutting down and takes no new jobs.")
+    if isinstance(final, Failed) and final.code not in (Expired.code, QueueFull.code, DeadlineExceeded.code):
+        return Verdict(False, f"A job failed with {final.code} {final.word}: {final.message}")
+    if canary_s is None:
+        return Verdict(False, "The worker answers, but its job does not end and it does not say how its children are.")
+    if canary_s > max_age_s:
+        sentence = f"The worker's children do not work: none has proved itself for {canary_s:.1f} s, and {max_age_s:g} s are allowed."
+        return Verdict(False, sentence, hangs=canary_s > _DEAD_CANARY_S)
+    return Verdict(True, f"The worker is well but busy: the job still waits; a child last proved itself {canary_s:.1f} s ago.")
+
+
+def _end(port: int) -> None:
+    """Kills who holds the port, unless it has only just started. Tells it in the container's log, too."""
+    import psutil
+
+    for connection in psutil.net_connections("udp"):
+        if not connection.pid or not connection.laddr or connection.laddr.port != port or connection.raddr:
+            continue
+        process = psutil.Process(connection.pid)
+        if time.time() - process.create_time() < _YOUNG_S:
+            show.say(f"Process {process.pid} is still starting, so it is left alone.")
+            continue
+        sentence = f"health: process {process.pid} hangs and is ended, so that it is started again."
+        show.say(sentence)
+        with contextlib.suppress(OSError):
+            Path("/proc/1/fd/2").write_text(sentence + "\n", encoding="utf-8")
+        process.kill()

@@ -1,0 +1,103 @@
+"""One blocking socket for `health` and `doctor`, which ask one thing after the other and are to start fast."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+from worker.protocol import osc
+from worker.protocol.messages import Bye, Command, Report
+
+ASK_AGAIN_S = 0.25
+_ON_ITS_WAY_S = 0.1
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server's "everywhere" is here for a client
+
+
+class NobodyListens(Exception):  # noqa: N818 - a sentence reads better
+    """Nobody listens at that address and port."""
+
+
+class Line:
+    """A UDP socket to a worker.
+
+    Args:
+        host: where the worker is.
+        port: its command port.
+        local_port: where answers are taken; 0 is a free one.
+        connected: take datagrams from there only, and be told by the system if nobody listens.
+
+    Raises:
+        OSError: the name cannot be resolved, or the local port is taken.
+    """
+
+    def __init__(self, host: str, port: int, *, local_port: int = 0, connected: bool = True) -> None:
+        family, _, _, _, resolved = socket.getaddrinfo(_EVERYWHERE.get(host, host), port, type=socket.SOCK_DGRAM)[0]
+        self._peer: Any = resolved
+        self._connected = connected
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind(("", local_port))
+            if connected:
+                self._socket.connect(self._peer)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the port back."""
+        self._socket.close()
+
+    def tell(self, *commands: Command) -> None:
+        """Sends commands, once.
+
+        Raises:
+            NobodyListens: that is what an earlier datagram met.
+        """
+        for command in commands:
+            try:
+                self._socket.send(osc.encode(command)) if self._connected else self._socket.sendto(osc.encode(command), self._peer)
+            except ConnectionError:
+                raise NobodyListens from None
+
+    def hear(self, wait_s: float) -> Iterator[Report]:
+        """What comes within this time.
+
+        Raises:
+            NobodyListens: instead of an answer.
+        """
+        deadline = time.monotonic() + wait_s
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                datagram = self._socket.recv(65_535)
+            except TimeoutError:
+                return
+            except ConnectionError:
+                raise NobodyListens from None
+            for report in osc.decode_reports(datagram):
+                if not isinstance(report, Exception):
+                    yield report
+
+    def ask(self, commands: tuple[Command, ...], fits: Callable[[Report], bool], wait_s: float) -> Report | None:
+        """Sends the commands until an answer comes that fits; None if none came in time. Raises as `tell`."""
+        deadline = time.monotonic() + wait_s
+        while (left := deadline - time.monotonic()) > 0:
+            self.tell(*commands)
+            for report in self.hear(min(ASK_AGAIN_S, left)):
+                if fits(report):
+                    return report
+        return None
+
+    def leave(self) -> None:
+        """Says bye, and still takes what is on its way, so that the worker does not find us gone."""
+        self.tell(Bye())
+        for _ in self.hear(_ON_ITS_WAY_S):
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
