@@ -63,7 +63,7 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
 
     Args:
         image: any; colours and alpha are looked at one by one, so that a circle shows if it stands out in one of them.
-        params: radii and distances in pixels, 0 where the image decides.
+        params: radii and distances in pixels, 0 where the image decides. Circles of less than about 4 pixels are not found.
 
     Returns:
         `(N, 6)`: x, y, radius in pixels from the centre of the top left one, u, v, and the score: the share of the circumference, 0
@@ -77,9 +77,8 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
         circles = _improved(edges, scale, circles, least)
         candidates = _candidates(edges, max(low / scale, _SMALLEST if scale == 1 else 2 * _SMALLEST), high / scale, least)
         circles = _distinct(np.vstack([circles, _on_image(_fitted(edges, candidates, least), scale)]))
-    kept = circles[(circles[:, 2] >= low) & (circles[:, 2] <= high)]
-    kept = _sharpened(edges, level, kept)
-    kept = kept[kept[:, 3] >= least]
+    kept = circles[(circles[:, 2] >= low) & (circles[:, 2] <= high) & (circles[:, 3] >= _needed(circles[:, 2], least))]
+    kept = _sharpened(edges, level, kept, least)
     spread = _apart(kept, params.min_distance) if params.min_distance else _outermost(kept)
     return _rows(spread[: params.max_items], image)
 
@@ -87,7 +86,13 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
 def radii(image: Image, params: FindCircles) -> tuple[float, float]:
     """The smallest and the largest radius to look for; 0 means from 4.5 pixels to half the image's longer side."""
     high = params.max_radius or max(image.shape[:2]) / 2
-    return params.min_radius or min(_AUTOMATIC, high), high
+    return params.min_radius or min(_AUTOMATIC, high / 2), high
+
+
+def _needed(radius: Floats, least: float) -> Floats:
+    """The score that a circle of this radius needs: small ones more, because a few pixels of a texture are soon round."""
+    small = np.clip((12 - radius) / 7, 0, 1)
+    return np.asarray(least + 0.35 * (1 - least) * small)
 
 
 def _working(image: Image) -> Image:
@@ -198,20 +203,24 @@ def _improved(edges: Edges, scale: int, circles: Circles, least: float) -> Circl
     return _on_image(np.vstack(improved), scale)
 
 
-def _sharpened(edges: Edges, image: Image, circles: Circles) -> Circles:
+def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> Circles:
     """The circles, each on one side of its line, or, where it is drawn as a line, in the middle of it.
 
     A drawn line has an edge on either side, of opposite signs; a circle fitted to both may lean to one here and to the other there.
+    A small circle that only edges of both signs together hold up is left out: in a texture these come together by chance.
     """
     sharp = [_NO_CIRCLES]
     for group in _by_radius(circles):
         brighter, darker = (_fit(edges, group, (_LINE, *_STEPS[1:]), sign=sign) for sign in (1, -1))
         single = np.where((brighter[:, 3] >= darker[:, 3])[:, None], brighter, darker)
-        clean = (single[:, 3] >= group[:, 3] - 0.1) & (np.abs(single - group)[:, :3].max(axis=1) <= 3 + 0.05 * group[:, 2])
+        clean = (single[:, 3] >= np.maximum(group[:, 3] - 0.1, least)) & (
+            np.abs(single - group)[:, :3].max(axis=1) <= 3 + 0.05 * group[:, 2]
+        )
         middle = (brighter + darker) / 2
         middle[:, 3] = np.maximum(np.maximum(brighter[:, 3], darker[:, 3]), group[:, 3])
-        result = np.where(clean[:, None], single, group)
-        sharp.append(np.where(_is_line(image, brighter, darker)[:, None], middle, result))
+        line = _is_line(image, brighter, darker) & (middle[:, 3] >= least)
+        result = np.where(line[:, None], middle, np.where(clean[:, None], single, group))
+        sharp.append(result[line | clean | (group[:, 2] >= _ROUND)])
     return np.vstack(sharp)
 
 

@@ -79,10 +79,10 @@ def describe_features(image: Image, params: FindFeatures) -> tuple[Rows, NDArray
     if params.method in ("fast", "corners"):
         raise ArgumentError(f"find_features: {params.method} has no descriptors.", "orb and sift have.")
     plain = grey(with_depth(image, 8))
-    keypoints, descriptors = _detector(params).compute(plain, _detected(plain, params))
+    keypoints, descriptors = ((), None) if _vanishes(plain, params) else _detector(params).detectAndCompute(plain, None)
     if descriptors is None:
         return _rows((), plain), np.empty((0, 0), np.uint8)
-    order = sorted(range(len(keypoints)), key=lambda at: _strength(keypoints[at]))  # ORB sorts them by size meanwhile
+    order = sorted(range(len(keypoints)), key=lambda at: _strength(keypoints[at]))[: params.max_items]
     return _rows([keypoints[at] for at in order], plain), descriptors[order]
 
 
@@ -100,11 +100,16 @@ def _detector(params: FindFeatures) -> Any:
 def _detected(plain: Image, params: FindFeatures) -> list[cv2.KeyPoint]:
     """The strongest keypoints first; equals in reading order, so that the result is the same on every machine."""
     detector = _detector(params)
-    if params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE:
+    if _vanishes(plain, params):
         return []
     # KAZE knows its angles only when it has described what it found.
     keypoints = detector.detectAndCompute(plain, None)[0] if params.method == "kaze" else detector.detect(plain, None)
     return sorted(keypoints, key=_strength)[: params.max_items]
+
+
+def _vanishes(plain: Image, params: FindFeatures) -> bool:
+    """Whether the image is too small for the method's pyramid."""
+    return params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE
 
 
 def _strength(keypoint: cv2.KeyPoint) -> tuple[float, float, float]:
