@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import TYPE_CHECKING
@@ -105,13 +106,14 @@ def _center(params: DrawCircles, n: int) -> tuple[int, int]:
     return int(rand(params.seed, n) * params.width), int(rand(params.seed, n + 1) * params.height)
 
 
-def _centers(text: str) -> list[tuple[int, int]]:
+@functools.lru_cache(maxsize=4)  # every image of a job asks for them
+def _centers(text: str) -> tuple[tuple[int, int], ...]:
     """The centres in the text; numbers are cut to whole ones as `int()` does it, commas count as spaces."""
     words = re.findall(r"[^\s,;]+", text)
     if len(words) % 2:
         raise ArgumentError(f"draw_circles: centers must be pairs x y x y ...; it holds {len(words)} numbers.")
     numbers = [_pixel(word) for word in words]
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _pixel(word: str) -> int:
