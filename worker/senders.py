@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 #: How often a name is looked up.
 LOOK_AGAIN_S = 10.0
+LOOK_AT_START_S = 2.0
 MAX_KNOWN = 1000
 #: A target where nobody listens is told about this often.
 TELL_AGAIN_S = 60.0
@@ -132,6 +133,16 @@ def address_of(host: str) -> str:
     return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
+def address_soon(host: str) -> str:
+    """Like `address_of`, but a name service that does not answer counts as "no address": a worker must not wait for it to start."""
+    found: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: found.put(address_of(host)), name="name", daemon=True).start()
+    try:
+        return found.get(timeout=LOOK_AT_START_S)
+    except queue.Empty:
+        return ""
+
+
 def default_gateway(routes: str) -> str:
     r"""The gateway in the text of Linux's /proc/net/route, "" where there is none.
 
@@ -145,13 +156,13 @@ def default_gateway(routes: str) -> str:
     return ""
 
 
-def own_gateways() -> frozenset[str]:
+def own_gateways(*others: str) -> frozenset[str]:
     """Who a container's senders seem to be."""
     try:
         routes = _ROUTES.read_text(encoding="ascii")
     except OSError:
         return frozenset()
-    return frozenset({default_gateway(routes), address_of(_DESKTOP_GATEWAY)} - {""})
+    return frozenset({default_gateway(routes), *others} - {""})
 
 
 class Senders:
@@ -188,10 +199,10 @@ def _to_its_port(gateway: str, command: Command | DecodeError) -> Command | Deco
 
 def senders(gateway_is: str) -> Senders:
     """For a worker that runs here, now."""
-    gateways = own_gateways() if gateway_is else frozenset()
-    address = address_of(gateway_is) if gateways else ""
-    if address:
-        log.info("packets from %s count as coming from %s (%s)", " and ".join(sorted(gateways)), gateway_is, address)
+    address = address_soon(gateway_is) if gateway_is else ""
+    gateways = own_gateways(address_soon(_DESKTOP_GATEWAY)) if address else frozenset()
+    if address and gateways:
+        log.info("packets from %s count as coming from %s, %s", " and ".join(sorted(gateways)), gateway_is, address)
     return Senders(address, gateways)
 
 
@@ -199,6 +210,6 @@ def with_addresses(config: Config) -> Config:
     """The fixed targets as addresses, so that a client that is one of them is known as such. Names that are not found stay names."""
 
     def found(targets: tuple[Peer, ...]) -> tuple[Peer, ...]:
-        return tuple(dict.fromkeys((address_of(host) or host, port) for host, port in targets))
+        return tuple(dict.fromkeys((address_soon(host) or host, port) for host, port in targets))
 
     return replace(config, report=found(config.report), report_numbers=found(config.report_numbers))

@@ -20,8 +20,6 @@ from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
 
 #: A worker knows a bounded number of clients by their port, so all checks use one. If it is taken, any will do.
 _OUR_PORT = addresses.COMMAND_PORT - 1
-#: So long may a worker take to start before it counts as hanging.
-_YOUNG_S = 60.0
 #: The canary goes through a child every 5 s; a worker whose children have been silent for so long does not recover by itself.
 _DEAD_CANARY_S = 180.0
 
@@ -82,16 +80,26 @@ Exit codes:
     help="How long to wait for the worker and for the job.",
 )
 @click.option(
-    "--end-wedged",
-    is_flag=True,
-    help="Kill a worker on this machine that says nothing for 20 s, so that whoever started it starts it again.",
+    "--end-after-s",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="S",
+    help="Kill a worker on this machine that says nothing for S seconds, so that whoever started it starts it again.  [default: never]",
 )
-def health(*, host: str, port: int, token: str, max_age_s: float, wait_s: float, end_wedged: bool) -> None:
+@click.option(
+    "--start-s",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="So long may a worker take to start; until then it is not killed.",
+)
+def health(*, host: str, port: int, token: str, max_age_s: float, wait_s: float, end_after_s: float, start_s: float) -> None:
     """Check that a running worker works, by a job."""
-    verdict = check(host, port, token, max_age_s=max_age_s, wait_s=wait_s, patience_s=20.0 if end_wedged else 0.0)
+    verdict = check(host, port, token, max_age_s=max_age_s, wait_s=wait_s, patience_s=end_after_s)
     show.say(verdict.sentence)
-    if verdict.hangs and end_wedged:
-        _end(port)
+    if verdict.hangs and end_after_s:
+        _end(port, start_s)
     sys.exit(0 if verdict.well else 1)
 
 
@@ -171,7 +179,7 @@ def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: floa
     return Verdict(True, f"The worker is well but busy: the job still waits; a child last proved itself {canary_s:.1f} s ago.")
 
 
-def _end(port: int) -> None:
+def _end(port: int, start_s: float) -> None:
     """Kills who holds the port, unless it has only just started. Tells it in the container's log, too."""
     import psutil
 
@@ -179,7 +187,7 @@ def _end(port: int) -> None:
         if not connection.pid or not connection.laddr or connection.laddr.port != port or connection.raddr:
             continue
         process = psutil.Process(connection.pid)
-        if time.time() - process.create_time() < _YOUNG_S:
+        if time.time() - process.create_time() < start_s:
             show.say(f"Process {process.pid} is still starting, so it is left alone.")
             continue
         sentence = f"health: process {process.pid} hangs and is ended, so that it is started again."
