@@ -15,8 +15,9 @@ UDP loses, doubles and reorders, and a worker may restart at any time. The rules
 from __future__ import annotations
 
 import itertools
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from worker.catalog import CATALOG, fields_of
@@ -58,6 +59,8 @@ MISSED_S = 2.5 * TICK_S
 WINDOW = 256
 #: So many numbers are told in datagrams in any case; of more, the worker may put the rows into a file.
 ALWAYS_TOLD = 10_000
+
+_PARTS = re.compile(r"\d+|\D+")
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
@@ -112,7 +115,7 @@ class Found:
     Attributes:
         kind: last part of the rows' address, empty where there were none.
         rows: one tuple of numbers per item, in order.
-        files: in the order in which the worker told them.
+        files: in the order of the inputs.
         complete: whether everything came that the final speaks of.
     """
 
@@ -125,45 +128,18 @@ class Found:
 # -------------------------------------------------------------------------------------------------------- a job's state
 
 
-class FileOrder:
-    """Files in the order in which the worker tells them, although some are lost and told again.
+def in_order(files: Iterable[File]) -> tuple[File, ...]:
+    """Images before tables, `a2.png` before `a10.png`: the order of the inputs, whatever was lost and overtaken on the way.
 
-    Each new file stands behind the one that came before it, so a complete second telling puts the lost ones into their places.
-
-    >>> def file(path): return File("j", path, 0, 0, 0)
-    >>> order = FileOrder()
-    >>> for path in "acd" "abcd": _ = order.add(file(path))
-    >>> [found.path for found in order]
-    ['a', 'b', 'c', 'd']
+    >>> [file.path for file in in_order(File("j", path, 0, path.endswith("g"), 0) for path in ("a10.png", "b.csv", "a2.png"))]
+    ['a2.png', 'a10.png', 'b.csv']
     """
-
-    def __init__(self) -> None:
-        self._files: dict[str, File] = {}
-        self._next: dict[str, str] = {}
-        self._last = ""  # the path that was told last; "" is the place before the first
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __iter__(self) -> Iterator[File]:
-        path = self._next.get("", "")
-        while path:
-            yield self._files[path]
-            path = self._next.get(path, "")
-
-    def add(self, file: File) -> bool:
-        """Takes note of a file; whether that was news."""
-        is_news = self._files.get(file.path) != file
-        if file.path not in self._files:
-            self._next[file.path] = self._next.get(self._last, "")
-            self._next[self._last] = file.path
-        self._files[file.path] = file
-        self._last = file.path
-        return is_news
-
-    def rewind(self) -> None:
-        """The worker begins again with the first file."""
-        self._last = ""
+    return tuple(
+        sorted(
+            files,
+            key=lambda file: (not file.width, [(int(part), "") if part.isdecimal() else (-1, part) for part in _PARTS.findall(file.path)]),
+        )
+    )
 
 
 @dataclass(slots=True)
@@ -181,9 +157,10 @@ class _Open:
     fraction: float = -1.0
     final: Final | None = None
     chunks: dict[int, ResultRows] = field(default_factory=dict)
-    files: FileOrder = field(default_factory=FileOrder)
+    files: dict[str, File] = field(default_factory=dict)
     queries: int = 0
     pieces: int = 0
+    pieces_when_asked: int = 0
 
     def take(self, report: Report) -> bool:
         """Takes note of a report; whether it is news, as seen from the place that the job's life has reached."""
@@ -194,7 +171,6 @@ class _Open:
                 is_news = attempt > self.attempt and self.final is None
                 if is_news:
                     self.attempt, self.fraction = attempt, -1.0
-                    self.files.rewind()
                 return is_news
             case Progress(fraction=fraction):
                 is_news = fraction > self.fraction and self.final is None
@@ -205,8 +181,9 @@ class _Open:
                 self.chunks.setdefault(chunk, report)
                 self.pieces += is_news
                 return is_news
-            case File():
-                is_news = self.files.add(report)
+            case File(path=path):
+                is_news = self.files.get(path) != report
+                self.files[path] = report
                 self.pieces += is_news
                 return is_news
         return False
@@ -231,7 +208,7 @@ class _Open:
             for chunk in chunks
             for start in range(0, len(chunk.numbers), max(1, chunk.fields))
         )
-        return Found(chunks[0].kind if chunks else "", rows, tuple(self.files), complete)
+        return Found(chunks[0].kind if chunks else "", rows, in_order(self.files.values()), complete)
 
 
 def least_files(job: Job, items: int) -> int:
@@ -459,33 +436,35 @@ class ClientCore:
         if state is None:
             return
         self._arrived(state, now)
-        state.files.rewind()
         if state.final is not None:
             return
         state.final = final
         if state.is_complete(final):
             self._end(state)
         else:
-            self._query_later(state, FIRST_RESEND_S, now)
+            self._query_when_quiet(state, FIRST_RESEND_S, now)
 
-    def _query_later(self, state: _Open, delay: float, now: float) -> None:
-        """Asks for what is missing as soon as nothing new has come for `delay`."""
-        seen = state.pieces
+    def _query_when_quiet(self, state: _Open, delay: float, now: float) -> None:
+        """Asks for what is missing, but not while the worker is still telling it: that would make it tell everything twice."""
+        if state.ended:
+            return
+        quiet_at = state.heard_at + FIRST_RESEND_S
+        if now < quiet_at:
+            self._timers.at(quiet_at, lambda now: self._query_when_quiet(state, FIRST_RESEND_S, now))
+            return
+        if state.pieces > state.pieces_when_asked:
+            state.queries, state.pieces_when_asked = 0, state.pieces
+        if state.queries >= QUERY_TRIES:
+            self._end(state, complete=False)
+            return
+        state.queries += 1
+        self._transmit_as_ours(Query(state.job.id), now)
+        self._timers.at(now + delay, lambda later: self._query_again(state, delay, now, later))
 
-        def query(now: float) -> None:
-            if state.ended:
-                return
-            if state.pieces != seen:
-                state.queries = 0
-                self._query_later(state, FIRST_RESEND_S, now)
-            elif state.queries >= QUERY_TRIES:
-                self._end(state, complete=False)
-            else:
-                state.queries += 1
-                self._transmit_as_ours(Query(state.job.id), now)
-                self._query_later(state, min(2 * delay, LONGEST_QUERY_S), now)
-
-        self._timers.at(now + delay, query)
+    def _query_again(self, state: _Open, delay: float, asked_at: float, now: float) -> None:
+        """At the same pace if the worker has answered, and a part of the answer was lost; else more and more slowly."""
+        answered = state.heard_at > asked_at
+        self._query_when_quiet(state, FIRST_RESEND_S if answered else min(2 * delay, LONGEST_QUERY_S), now)
 
     def _end(self, state: _Open, problem: str = "", *, complete: bool = True) -> None:
         """The only place where a job ends."""
@@ -520,7 +499,6 @@ class ClientCore:
         state.heard_at = state.submitted_at = now
         state.attempt, state.fraction = 0, -1.0
         state.chunks.clear()
-        state.files.rewind()
         self._waiting.append(state)
 
     # -------------------------------------------------------------------------------------------------------- questions

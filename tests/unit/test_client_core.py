@@ -17,7 +17,6 @@ from worker.client_core import (
     Deliver,
     Effect,
     Ended,
-    FileOrder,
     Transmit,
 )
 from worker.protocol.messages import (
@@ -363,16 +362,14 @@ def test_a_query_is_repeated_as_long_as_it_brings_something() -> None:
     assert ends(talk.effects)[0].found.complete
 
 
-@given(st.sets(st.integers(0, 9)))
-def test_a_second_telling_puts_lost_files_into_their_places(lost: set[int]) -> None:
-    """Whichever files were lost in the first telling, after the second they all stand in the worker's order."""
-    order = FileOrder()
-    for number in sorted(set(range(10)) - lost):
-        order.add(File("j", str(number), 0, 0, 0))
-    order.rewind()
-    for number in range(10):
-        order.add(File("j", str(number), 0, 0, 0))
-    assert [file.path for file in order] == [str(number) for number in range(10)]
+@given(st.permutations(range(12)))
+def test_files_come_in_any_order(order: list[int]) -> None:
+    """However they overtake each other, the result names them in the order of the inputs, and a table after the images."""
+    talk = Talk()
+    talk.submit(Job("j", "draw_circles", (("output", "{n}.png"), ("count", 12))))
+    talk.hear(File("j", "1.csv", 5, 0, 0), *(File("j", f"{n}.png", 5, 8, 8) for n in order), rows(0, 1, 0, 12, *ONE * 12))
+    (end,) = ends(talk.hear(Ready("j", 1, 7, 0, 5, 12, "draw_circles")))
+    assert [file.path for file in end.found.files] == [*(f"{n}.png" for n in range(12)), "1.csv"]
 
 
 # -------------------------------------------------------------------------------------------------------------- cancel
