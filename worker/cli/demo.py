@@ -37,8 +37,7 @@ _HEARTBEAT_GAP_S = 0.3
 
 
 @click.command(
-    epilog="""\b
-It starts a worker on a free port of 127.0.0.1, sends the jobs of three TouchDesigner scripts over UDP,
+    epilog="""It starts a worker on a free port of 127.0.0.1, sends the jobs of three TouchDesigner scripts over UDP,
 checks what stands on the disk afterwards, and ends the worker. It opens no window and needs no TouchDesigner.
 
 \b
