@@ -156,13 +156,13 @@ def default_gateway(routes: str) -> str:
     return ""
 
 
-def own_gateways(*others: str) -> frozenset[str]:
+def own_gateways() -> frozenset[str]:
     """Who a container's senders seem to be."""
     try:
         routes = _ROUTES.read_text(encoding="ascii")
     except OSError:
         return frozenset()
-    return frozenset({default_gateway(routes), *others} - {""})
+    return frozenset({default_gateway(routes), address_soon(_DESKTOP_GATEWAY)} - {""})
 
 
 class Senders:
@@ -200,7 +200,7 @@ def _to_its_port(gateway: str, command: Command | DecodeError) -> Command | Deco
 def senders(gateway_is: str) -> Senders:
     """For a worker that runs here, now."""
     address = address_soon(gateway_is) if gateway_is else ""
-    gateways = own_gateways(address_soon(_DESKTOP_GATEWAY)) if address else frozenset()
+    gateways = own_gateways() if address else frozenset()
     if address and gateways:
         log.info("packets from %s count as coming from %s, %s", " and ".join(sorted(gateways)), gateway_is, address)
     return Senders(address, gateways)
