@@ -37,8 +37,7 @@ class ImageWorkerExt:
 
     def __init__(self, ownerComp):
         self.ownerComp = ownerComp
-        par = ownerComp.par
-        self._pending = pending.Pending(ownerComp.path, par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
+        self._pending = pending.Pending(ownerComp.path)
         self._launcher = None
         self._ticket = None  # of the one tick that is to come
         self._tickets = 0
@@ -61,20 +60,20 @@ class ImageWorkerExt:
         timeout_s = self.ownerComp.par.Jobtimeout.eval()
         if timeout_s and "timeout_ms" not in params:
             params["timeout_ms"] = int(timeout_s * 1000)
-        job_id = self._pending.submit(operation, params, self._now())
+        job_id = self._pending.submit(operation, params, self._moment())
         self._show(self._pending.jobs[job_id])
         self._carry_out()
         return job_id
 
     def Cancel(self, job_id):
         """Ends a job; its word becomes `Cancelled`, unless it had ended before."""
-        self._pending.cancel(job_id, self._now())
+        self._pending.cancel(job_id, self._moment())
         self._carry_out()
 
     def CancelAll(self):
         """Ends all jobs of this component."""
         for job in list(self._pending.jobs.values()):
-            self._pending.cancel(job.id, self._now())
+            self._pending.cancel(job.id, self._moment())
         self._carry_out()
 
     def OnReady(self, job_id, callback):
@@ -104,12 +103,12 @@ class ImageWorkerExt:
 
     def Preset(self, name, operation, **params):
         """Gives the worker a named job, which `Trigger` or a CHOP channel `worker/trigger/<name>` starts."""
-        self._pending.preset(name, operation, params, self._now())
+        self._pending.preset(name, operation, params, self._moment())
         self._carry_out()
 
     def Trigger(self, name):
         """Starts the job of a preset, once."""
-        self._pending.trigger(name, self._now())
+        self._pending.trigger(name, self._moment())
         self._carry_out()
 
     def Replay(self):
@@ -123,8 +122,8 @@ class ImageWorkerExt:
             self._log("Start: the worker's host is another machine; start it there.")
             return
         self._stop_presses = 0
-        self._start_asked_at = self._now()
-        self._pending.greet(self._now())
+        self._start_asked_at = self._moment()
+        self._pending.greet(self._moment())
         self._carry_out()
 
     def Stop(self):
@@ -168,8 +167,8 @@ class ImageWorkerExt:
         jobs = self.ownerComp.op("jobs")
         for row in range(1, jobs.numRows):
             if jobs[row, "word"].val not in pending.ENDED:
-                self._pending.watch(jobs[row, "id"].val, jobs[row, "operation"].val, self._now())
-        self._pending.greet(self._now())
+                self._pending.watch(jobs[row, "id"].val, jobs[row, "operation"].val, self._moment())
+        self._pending.greet(self._moment())
         self._carry_out()
 
     def exit(self):
@@ -190,10 +189,7 @@ class ImageWorkerExt:
     def changed(self, name):
         """A parameter has a new value."""
         if name in ("Host", "Port", "Textport", "Numberport", "Token"):
-            par = self.ownerComp.par
-            self._pending.text_port, self._pending.number_port = par.Textport.eval(), par.Numberport.eval()
-            self._pending.token = par.Token.eval()
-            self._pending.greet(self._now())
+            self._pending.greet(self._moment())
             self._carry_out()
 
     # --------------------------------------------------------------------------------------------------- starting
@@ -262,6 +258,13 @@ class ImageWorkerExt:
     @staticmethod
     def _now():
         return time.monotonic()
+
+    def _moment(self):
+        """The time. And the ports as they are now: the change of a parameter is told a frame late, and the worker knows us by them."""
+        par = self.ownerComp.par
+        self._pending.text_port, self._pending.number_port = par.Textport.eval(), par.Numberport.eval()
+        self._pending.token = par.Token.eval()
+        return self._now()
 
     def _carry_out(self):
         """Sends what is to be sent, shows what has happened, and sees to the next tick."""

@@ -59,18 +59,20 @@ class Worker:
         raise AssertionError("the worker did not start: " + self.log.read_text())
 
     def kill(self):
-        """As a crash does."""
-        self._end(signal.SIGKILL)
+        """As a crash does, with its children."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._ended()
 
     def stop(self):
-        self._end(signal.SIGTERM)
+        """It finishes what it has accepted."""
+        self._process.terminate()
+        self._ended()
 
-    def _end(self, number):
-        if self._process is not None:
-            os.killpg(self._process.pid, number)
-            self._process.wait(20)
-            self._process.stdout.close()
-            self._process = None
+    def _ended(self):
+        self._process.wait(20)
+        self._process.stdout.close()
+        self._process = None
 
 
 @pytest.fixture

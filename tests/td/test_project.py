@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-
 from tests.td.conftest import TD, free_port
 from tests.td.fake import BUILD_YEARS
 
