@@ -16,7 +16,6 @@ There is one child more than tasks run at a time: a warm spare, so that after a 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import signal
@@ -50,17 +49,19 @@ class _Child:
     Attributes:
         warm: it has imported everything and waits for tasks, or runs one.
         aborted: it is being killed because its task is not wanted any more.
+        broken: it was found dead before the keeper heard of it.
     """
 
     process: BaseProcess
     pipe: Connection
     warm: bool = False
     aborted: bool = False
+    broken: bool = False
     task: Task | None = None
 
     @property
     def free(self) -> bool:
-        return self.warm and self.task is None and not self.aborted
+        return self.warm and self.task is None and not self.aborted and not self.broken
 
 
 class PoolExecutor:
@@ -135,10 +136,12 @@ class PoolExecutor:
             if not self._waiting:
                 return
             if one.free:
-                # If it has just died, the keeper finds this task with it.
                 one.task = self._waiting.popleft()
-                with contextlib.suppress(OSError):
+                try:
                     one.pipe.send(one.task)
+                except OSError:  # it has just died, and the keeper will hear of it; the task has not begun
+                    self._waiting.appendleft(one.task)
+                    one.task, one.broken = None, True
 
     # ------------------------------------------------------------------------------------------------ the keeper thread
 
