@@ -1,0 +1,317 @@
+"""What the service expects of an executor, held by every one of them; then what only child processes can do wrong."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.contract import bestiary
+from worker.catalog import Noop
+from worker.events import Finished, Progressed
+from worker.executors.inline import InlineExecutor
+from worker.executors.pool import PoolExecutor
+from worker.jobs import Failure, Result, Task
+
+#: Long enough for the slowest machine; nothing waits for it unless something is wrong.
+LONG_S = 60.0
+ROOT = Path(__file__).parents[2]
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="not on this system: signals of POSIX")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="not on this system: reads /proc")
+
+
+class Bench:
+    """An executor at work, and what it has delivered."""
+
+    def __init__(self, executor):
+        self.executor = executor
+        self.inbox = queue.SimpleQueue()
+        self.outcomes = {}
+        self.finished = Counter()
+        self.progress = {}
+        executor.start(self.inbox.put)
+
+    def execute(self, *operations):
+        """Executes tasks numbered on from the last one; returns their numbers."""
+        first = max(self.finished, default=0) + 1
+        numbers = range(first, first + len(operations))
+        for number, operation in zip(numbers, operations, strict=True):
+            self.finished[number] = 0
+            self.executor.execute(Task(number, operation, Noop()))
+        return list(numbers)
+
+    def outcomes_of(self, numbers):
+        """Waits until all these tasks have finished."""
+        deadline = time.monotonic() + LONG_S
+        while any(number not in self.outcomes for number in numbers):
+            self._take(deadline - time.monotonic())
+        return [self.outcomes[number] for number in numbers]
+
+    def _take(self, timeout):
+        match self.inbox.get(timeout=timeout):
+            case Finished(number, outcome):
+                self.finished[number] += 1
+                self.outcomes[number] = outcome
+            case Progressed(number, done):
+                self.progress.setdefault(number, []).append(done)
+
+    def all_that_came(self):
+        while not self.inbox.empty():
+            self._take(0)
+
+
+def children():
+    """The processes that this one has started, but for the helper that multiprocessing keeps until the end."""
+    alive = psutil.Process().children(recursive=True)
+    return [process for process in alive if "resource_tracker" not in " ".join(process.cmdline() or ["resource_tracker"])]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["pool", "inline"])
+def bench(request):
+    executor = PoolExecutor(2, bestiary.make_run_task) if request.param == "pool" else InlineExecutor(bestiary.run_task)
+    yield from _closed(Bench(executor))
+
+
+@pytest.fixture
+def pool():
+    yield from _closed(Bench(PoolExecutor(2, bestiary.make_run_task)))
+
+
+@pytest.fixture
+def small_pool():
+    """One child and no spare, so that whatever it does wrong, the next task feels it."""
+    yield from _closed(Bench(PoolExecutor(1, bestiary.make_run_task, spares=0)))
+
+
+def _closed(bench):
+    yield bench
+    bench.executor.close()
+    bench.all_that_came()
+    assert [number for number, times in bench.finished.items() if times != 1] == []
+    assert children() == []
+
+
+# ----------------------------------------------------------------------------------------------------- all executors
+
+
+def test_outcome(bench):
+    """A task's outcome comes back."""
+    (outcome,) = bench.outcomes_of(bench.execute("works:a.png"))
+    assert outcome.files[0].path == "a.png"
+
+
+def test_many(bench):
+    """Each of many tasks finishes, with its own outcome."""
+    numbers = bench.execute(*[f"works:{n}" for n in range(500)])
+    assert [outcome.files[0].path for outcome in bench.outcomes_of(numbers)] == [str(n) for n in range(500)]
+
+
+def test_progress(bench):
+    """Progress comes in order, and before the end."""
+    bench.outcomes_of(bench.execute("works_slowly:a"))
+    assert bench.progress[1] == sorted(bench.progress[1])
+    assert bench.progress[1]
+
+
+def test_large_outcome(bench):
+    """An outcome may be larger than any pipe's buffer."""
+    (outcome,) = bench.outcomes_of(bench.execute("gives_much:200000"))
+    assert len(outcome.rows) == 200_000
+
+
+def test_abort_of_what_has_ended(bench):
+    """Aborting a task that has ended, or that never was, is no error and harms no other."""
+    (first,) = bench.execute("works:a")
+    bench.outcomes_of([first])
+    bench.executor.abort(first)
+    bench.executor.abort(99)
+    assert isinstance(bench.outcomes_of(bench.execute("works:b"))[0], Result)
+
+
+def test_close_without_work(bench):
+    """An executor that never ran anything closes as well; the fixture looks for what is left."""
+
+
+# ----------------------------------------------------------------------------------------------------- child processes
+
+
+@pytest.mark.parametrize(
+    "beast",
+    [
+        pytest.param("segfaults", marks=POSIX),
+        pytest.param("is_killed", marks=POSIX),
+        "exits:0",
+        "exits:3",
+        "exits_in_python:0",
+        "returns_a_lambda",
+        "returns_poison",
+        "raises",
+        "recurses",
+        pytest.param("closes_everything", marks=POSIX),
+        pytest.param("allocates_without_end", marks=LINUX),
+    ],
+)
+def test_beast(small_pool, beast):
+    """Whatever a task does to its child, it fails alone, and those behind it in the same queue do not notice."""
+    numbers = small_pool.execute("works:before", beast, *[f"works:{n}" for n in range(20)])
+    before, failure, *after = small_pool.outcomes_of(numbers)
+    assert isinstance(failure, Failure)
+    assert failure.code >= 500
+    assert failure.message
+    assert [outcome.files[0].path for outcome in (before, *after)] == ["before", *map(str, range(20))]
+
+
+def test_neighbours(pool):
+    """A task that kills its child leaves the one beside it alone."""
+    slow, *rest = pool.execute("works_slowly:slow", "exits:1", "exits:2", "returns_poison", "works:after")
+    assert isinstance(pool.outcomes_of([slow])[0], Result)
+    assert [type(outcome) for outcome in pool.outcomes_of(rest)] == [Failure, Failure, Failure, Result]
+
+
+@pytest.mark.parametrize("noise", ["prints_much", "tells_much"])
+def test_noise(pool, noise):
+    """A task that prints 100 MB, or tells its progress 200,000 times, works."""
+    assert isinstance(pool.outcomes_of(pool.execute(f"{noise}:a"))[0], Result)
+
+
+@POSIX
+@pytest.mark.parametrize("beast", ["sleeps_in_native_code", "ignores_termination"])
+def test_abort(small_pool, tmp_path, beast):
+    """An abort ends a task that hears nothing, and the next one runs."""
+    marker = tmp_path / "running"
+    stuck, waiting = small_pool.execute(f"{beast}:{marker}", "works:next")
+    wait_for(marker.exists)
+    small_pool.executor.abort(stuck)
+    outcome, following = small_pool.outcomes_of([stuck, waiting])
+    assert (outcome.code, outcome.word) == (502, "child")
+    assert following.files[0].path == "next"
+
+
+@POSIX
+def test_abort_of_a_waiting_task(small_pool, tmp_path):
+    """A task that has not begun is taken out of the queue."""
+    marker, never = tmp_path / "running", tmp_path / "never"
+    stuck, waiting = small_pool.execute(f"sleeps_in_native_code:{marker}", f"ignores_termination:{never}")
+    wait_for(marker.exists)
+    small_pool.executor.abort(waiting)
+    assert isinstance(small_pool.outcomes_of([waiting])[0], Failure)
+    small_pool.executor.abort(stuck)
+    small_pool.outcomes_of([stuck])
+    assert not never.exists()
+
+
+def test_aborts_at_the_last_moment(pool):
+    """An abort that comes just as its task ends harms no other task: each finishes once, and the innocent ones well."""
+    for _ in range(30):
+        victim, *others = pool.execute("works:victim", "works:a", "works:b", "works:c")
+        pool.executor.abort(victim)
+        assert all(isinstance(outcome, Result) for outcome in pool.outcomes_of([victim, *others])[1:])
+
+
+def test_idle_children_are_killed(pool):
+    """Children that die while they have nothing to do are replaced, and the tasks after that run."""
+    pool.outcomes_of(pool.execute("works:a"))
+    wait_for(lambda: len(pool.executor.pids) == 3)
+    before = pool.executor.pids
+    for pid in before:
+        psutil.Process(pid).kill()
+    wait_for(lambda: not set(before) & set(pool.executor.pids))
+    outcomes = pool.outcomes_of(pool.execute(*[f"works:{n}" for n in range(10)]))
+    assert all(isinstance(outcome, Result) for outcome in outcomes)
+    wait_for(lambda: len(pool.executor.pids) == 3)
+
+
+def test_whole_again(pool):
+    """After a row of deaths all children are there again, spare included."""
+    pool.outcomes_of(pool.execute(*["exits:1"] * 6))
+    wait_for(lambda: len(pool.executor.pids) == 3)
+    assert len(children()) == 3
+
+
+def test_one_task_at_a_time(pool):
+    """A child is not given a second task before the first one is done."""
+    outcomes = pool.outcomes_of(pool.execute(*[f"works_slowly:{n}" for n in range(6)]))
+    assert len({outcome.files[0].size_bytes for outcome in outcomes}) <= 3
+
+
+@pytest.mark.parametrize("make", [bestiary.make_run_task_that_fails, bestiary.make_run_task_that_exits])
+def test_children_that_cannot_start(make):
+    """Where no child can start, a task is told so and does not wait for ever; closing works."""
+    bench = Bench(PoolExecutor(1, make, spares=0))
+    (outcome,) = bench.outcomes_of(bench.execute("works:a"))
+    assert outcome.code == 502
+    bench.executor.close()
+    assert children() == []
+
+
+@POSIX
+def test_close_in_the_middle(tmp_path):
+    """Closing ends children that hear nothing, and finishes every task."""
+    bench = Bench(PoolExecutor(2, bestiary.make_run_task))
+    markers = [tmp_path / "a", tmp_path / "b"]
+    numbers = bench.execute(f"sleeps_in_native_code:{markers[0]}", f"ignores_termination:{markers[1]}", "works:never")
+    wait_for(lambda: all(marker.exists() for marker in markers))
+    bench.executor.close()
+    assert all(isinstance(outcome, Failure) for outcome in bench.outcomes_of(numbers))
+    assert children() == []
+    assert set(bench.finished.values()) == {1}
+
+
+def test_close_while_starting():
+    """Closing at once, before any child is warm, leaves none behind."""
+    bench = Bench(PoolExecutor(3, bestiary.make_run_task))
+    bench.executor.close()
+    assert children() == []
+
+
+_PARENT = """
+import sys, time
+from pathlib import Path
+from tests.contract import bestiary
+from worker.catalog import Noop
+from worker.executors.pool import PoolExecutor
+from worker.jobs import Task
+
+if __name__ == "__main__":
+    pool = PoolExecutor(2, bestiary.make_run_task)
+    pool.start(lambda event: None)
+    pool.execute(Task(1, f"sleeps_in_native_code:{sys.argv[1]}", Noop()))
+    while not (Path(sys.argv[1]).exists() and len(pool.pids) == 3):
+        time.sleep(0.01)
+    print(*pool.pids, flush=True)
+    time.sleep(1000)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
+def test_parent_is_killed(tmp_path, number):
+    """No child outlives its parent, not even when that is killed and the child never leaves native code."""
+    if number == "SIGKILL" and sys.platform != "linux":
+        pytest.skip("not on this system: only Linux ends a child that never leaves native code together with its parent")
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT, encoding="utf-8")
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "running")], stdout=subprocess.PIPE, env=environment, text=True
+    ) as parent:
+        processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(processes) == 3
+        parent.send_signal(getattr(signal, number))
+        parent.wait(LONG_S)
+    _, alive = psutil.wait_procs(processes, LONG_S)
+    assert alive == []
