@@ -261,7 +261,7 @@ def test_children_that_cannot_start(make):
 @POSIX
 def test_close_in_the_middle(tmp_path):
     """Closing ends children that hear nothing, and finishes every task."""
-    bench = Bench(PoolExecutor(2, bestiary.make_run_task))
+    bench = Bench(PoolExecutor(2, bestiary.make_run_task, spares=0))
     markers = [tmp_path / "a", tmp_path / "b"]
     numbers = bench.execute(f"sleeps_in_native_code:{markers[0]}", f"ignores_termination:{markers[1]}", "works:never")
     wait_for(lambda: all(marker.exists() for marker in markers))
