@@ -207,8 +207,15 @@ class ImageWorkerExt:
             self._start_asked_at = None
             self._log("A worker runs already.")
         elif silent_s >= (LAST_BEAT_S if answered else ASK_BEFORE_START_S):
+            self._launch_when_the_old_one_has_ended(now)
+
+    def _launch_when_the_old_one_has_ended(self, now):
+        if self._launcher is None or not self._launcher.is_running():
             self._start_asked_at = None
             self._launch(now)
+        elif now - self._start_asked_at > START_S:
+            self._start_asked_at = None
+            self._log("The worker that runs does not answer, and has not ended. Press Stop three times to end it, then Start.")
 
     def _heard_since(self, moment):
         heard_at = self._pending.heard_at
@@ -217,7 +224,8 @@ class ImageWorkerExt:
     def _launch(self, now):
         par = self.ownerComp.par
         folder = project.folder
-        self._launcher = launcher.Launcher(tempfile.gettempdir(), par.Port.eval())
+        if self._launcher is None or self._launcher.port != par.Port.eval():
+            self._launcher = launcher.Launcher(tempfile.gettempdir(), par.Port.eval())
         try:
             arguments = launcher.command(
                 interpreter=launcher.interpreter(par.Interpreter.eval(), app),

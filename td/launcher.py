@@ -63,6 +63,7 @@ class Launcher:
     """
 
     def __init__(self, folder, port):
+        self.port = port
         folder = folder.replace("\\", "/")
         self.pid_file = f"{folder}/td-image-worker-{port}.pid"
         self.log_file = f"{folder}/td-image-worker-{port}.log"
@@ -77,7 +78,7 @@ class Launcher:
         Raises:
             OSError: the interpreter or a folder is not there.
         """
-        if not self._claim():
+        if self.is_running() or not self._claim():
             return False
         try:
             self._process = self._spawn(arguments, cwd, clean_environment(os.environ if environment is None else environment))
@@ -95,6 +96,10 @@ class Launcher:
         pid = self._written_pid()
         return pid if pid and is_alive(pid) else 0
 
+    def is_running(self):
+        """Whether a worker runs that this instance has started."""
+        return self._process is not None and self._process.poll() is None
+
     def ended(self):
         """The exit code, if this instance started a worker that has ended; else None."""
         return None if self._process is None else self._process.poll()
@@ -109,7 +114,7 @@ class Launcher:
 
     def kill(self):
         """Ends the worker that this instance has started, and its children, if it did not end when it was asked to."""
-        if self._process is None or self._process.poll() is not None:
+        if not self.is_running():
             return
         if os.name == "nt":
             self._process.kill()

@@ -1,0 +1,281 @@
+"""The launcher with real processes, and the component that starts and ends a real worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import types
+
+import psutil
+import pytest
+from tests.td.conftest import REPOSITORY, load
+
+launcher = load("launcher")
+
+SLEEPER = [sys.executable, "-c", "import time; print('hello from the worker'); time.sleep(600)"]
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A launcher; its process is ended and reaped afterwards."""
+    one = launcher.Launcher(str(tmp_path), 9999)
+    yield one
+    one.kill()
+    if one._process is not None:
+        one._process.wait(10)
+
+
+def eventually(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_touchdesigner_sets_for_itself_does_not_reach_the_worker():
+    environment = {
+        "PATH": "/bin",
+        "PYTHONHOME": "x",
+        "PYTHONPATH": "x",
+        "DYLD_LIBRARY_PATH": "x",
+        "QT_PLUGIN_PATH": "x",
+        "VIRTUAL_ENV": "x",
+    }
+    assert launcher.clean_environment(environment) == {"PATH": "/bin", **launcher.WANTED}
+
+
+def test_a_started_process_has_the_clean_environment_and_a_log(made, tmp_path):
+    script = "import os; print(os.environ.get('PYTHONHOME'), os.getcwd(), os.getpid() == os.getpgid(0)); 1 / 0"
+    assert made.start([sys.executable, "-c", script], str(tmp_path), {**os.environ, "PYTHONHOME": "/nowhere"})
+    eventually(lambda: made.ended() is not None)
+    log = (tmp_path / "td-image-worker-9999.log").read_text()
+    assert log.startswith(f"None {tmp_path} True")
+    assert made.last_words() == "ZeroDivisionError: division by zero"
+    assert made.ended() == 1
+    made.forget()
+    assert not os.path.exists(made.pid_file)
+
+
+def test_never_two(made, tmp_path):
+    assert made.start(SLEEPER, str(tmp_path))
+    other = launcher.Launcher(str(tmp_path), 9999)
+    assert not other.start(SLEEPER, str(tmp_path))
+    assert other.pid() == made.pid() != 0
+
+
+def test_a_pid_file_of_a_process_that_is_gone_does_not_count(made, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with open(made.pid_file, "w") as file:
+        file.write(str(ended.pid))
+    assert made.start(SLEEPER, str(tmp_path))
+
+
+def test_an_old_pid_file_does_not_count_though_its_pid_lives(made, tmp_path):
+    """After a restart of the machine another program has that pid; a worker that lived would have answered."""
+    with open(made.pid_file, "w") as file:
+        file.write(str(os.getpid()))
+    os.utime(made.pid_file, (time.time() - 3600,) * 2)
+    assert made.start(SLEEPER, str(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_another_instance_finds_the_process_and_does_not_signal_what_it_did_not_start(made, tmp_path):
+    assert made.start(SLEEPER, str(tmp_path))
+    other = launcher.Launcher(str(tmp_path), 9999)
+    other.terminate()
+    other.kill()
+    assert launcher.is_alive(made.pid())
+
+
+def test_terminate_and_kill(made, tmp_path):
+    made.start(SLEEPER, str(tmp_path))
+    pid = made.pid()
+    made.terminate()
+    eventually(lambda: made.ended() is not None)
+    assert not launcher.is_alive(pid)
+    made.kill()
+    assert made.pid() == 0
+
+
+def test_an_interpreter_that_is_not_there_leaves_no_pid_file(made, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        made.start(["/nowhere/python", "-c", ""], str(tmp_path))
+    assert not os.path.exists(made.pid_file)
+
+
+def test_which_interpreter(monkeypatch):
+    app = types.SimpleNamespace(pythonExecutable="C:\\TD\\bin\\python.exe")
+    assert launcher.interpreter("D:/venv/python.exe", app) == "D:/venv/python.exe"
+    assert launcher.interpreter("", app) == "C:/TD/bin/python.exe"
+    monkeypatch.setattr(launcher.sys, "executable", "C:/TD/bin/TouchDesigner.exe")
+    with pytest.raises(ValueError, match="set the parameter Interpreter"):
+        launcher.interpreter("", types.SimpleNamespace())
+
+
+# ------------------------------------------------------------------------------------------------- with the component
+
+
+def workers_on(port):
+    """The workers' own processes, without their children."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = process.info["cmdline"] or []
+        if process.info["status"] != psutil.STATUS_ZOMBIE and "serve" in line and str(port) in line:
+            found.append(process)
+    return found
+
+
+@pytest.fixture
+def local(projects, tmp_path, monkeypatch):
+    """Projects whose component starts workers itself, with pid and log files of the test's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = []
+
+    def make(year=2025, port=None):
+        project = projects(year)
+        par = project.component.par
+        par.Port = port or par.Port.eval()
+        par.Root, par.Interpreter, par.Options = str(tmp_path), sys.executable, "--no-journal --workers 1"
+        made.append(project)
+        return project
+
+    yield make
+    for project in made:
+        for process in workers_on(project.component.par.Port.eval()):
+            process.kill()
+        started = project.component.ext.ImageWorkerExt._launcher
+        if started is not None and started._process is not None:
+            started._process.wait(10)
+
+
+@pytest.mark.parametrize("year", [2022, 2025])
+def test_start_and_stop(local, year):
+    project = local(year)
+    port = project.component.par.Port.eval()
+    project.component.par.Start.pulse()
+    project.td.until(lambda: project.component.par.Status.eval() == "Ready")
+    assert len(workers_on(port)) == 1
+    job = project.component.Submit("write_text", output="a.txt", text="hello")
+    project.td.until(lambda: project.component.Status(job) == "Ready")
+    project.component.par.Start.pulse()
+    project.td.until(lambda: "A worker runs already." in project.table("log").text)
+    assert len(workers_on(port)) == 1
+    project.component.par.Stop.pulse()
+    project.td.until(lambda: not workers_on(port))
+
+
+def test_start_right_after_stop(local):
+    """The worker that is about to end still answers; it does not count."""
+    project = local()
+    port = project.component.par.Port.eval()
+    project.component.Start()
+    project.td.until(lambda: project.component.par.Status.eval() == "Ready")
+    (old,) = workers_on(port)
+    project.component.Submit("draw_circles", output="a{n}.png", count=200)
+    project.td.frames(10)
+    project.component.Stop()
+    project.td.until(lambda: project.component.Status() in ("Draining", "Stopping"))
+    project.component.Start()
+    project.td.until(lambda: project.component.Status() == "Ready", 40)
+    (new,) = workers_on(port)
+    assert new.pid != old.pid
+
+
+def test_two_components_that_start_at_once_start_one(local):
+    first = local()
+    port = first.component.par.Port.eval()
+    second = local(2023, port)
+    first.component.Start()
+    second.component.Start()
+
+    def both_ready():
+        second.td.frame()
+        return first.component.Status() == second.component.Status() == "Ready"
+
+    first.td.until(both_ready)
+    assert len(workers_on(port)) == 1
+
+
+def test_start_with_the_project_and_end_with_it(local):
+    project = local()
+    port = project.component.par.Port.eval()
+    project.component.par.Autostart = True
+    project.td.opened()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    project.td.exit()
+    eventually(lambda: not workers_on(port))
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_the_extension_is_made_anew_and_still_ends_its_worker(local):
+    project = local()
+    port = project.component.par.Port.eval()
+    project.component.Start()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    project.component.par.reinitextensions.pulse()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    project.td.save()
+    project.td.exit()
+    eventually(lambda: not workers_on(port))
+
+
+def test_a_worker_that_somebody_else_started_is_left_alone(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.Start()
+    project.td.until(lambda: "A worker runs already." in project.table("log").text)
+    project.td.exit()
+    other = projects(2025, worker)
+    job = other.component.Submit("noop")
+    other.td.until(lambda: other.component.Status(job) == "Ready")
+
+
+def test_an_interpreter_without_the_worker_says_so(local, tmp_path):
+    project = local()
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\necho No module named worker\nexit 1\n")
+    fake.chmod(0o755)
+    project.component.par.Interpreter = str(fake)
+    project.component.Start()
+    project.td.until(lambda: "ended with code 1: No module named worker" in project.table("log").text)
+    assert project.component.Status() != "Starting"
+
+
+def test_a_worker_on_another_machine_is_not_started_here(local):
+    project = local()
+    project.component.par.Host = "10.0.0.7"
+    project.component.Start()
+    assert "another machine" in project.table("log").text
+    assert project.component.Status() == "Unknown"
+
+
+CRASHING_PROJECT = """
+import os, runpy, sys, tempfile
+sys.path.insert(0, {repository!r})
+from tests.td.fake import TouchDesigner
+tempfile.tempdir = {folder!r}
+td = TouchDesigner(2025, {repository!r})
+sys.modules["td"] = td.td
+network = td.root.create("baseCOMP", "project1")
+runpy.run_path({repository!r} + "/td/build.py", run_name="__main__")
+component = network.op("ImageWorker")
+component.par.Port, component.par.Textport, component.par.Numberport = {ports}
+component.par.Root, component.par.Options = {folder!r}, "--no-journal --workers 1"
+td.frame()
+component.Start()
+td.until(lambda: component.Status() == "Ready")
+os._exit(3)
+"""
+
+
+def test_touchdesigner_crashes_and_its_worker_ends_with_it(tmp_path):
+    from tests.td.conftest import free_port
+
+    ports = (free_port(), free_port(), free_port())
+    script = CRASHING_PROJECT.format(repository=str(REPOSITORY), folder=str(tmp_path), ports=ports)
+    crashed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert crashed.returncode == 3, crashed.stderr
+    eventually(lambda: not workers_on(ports[0]))

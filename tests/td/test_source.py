@@ -1,0 +1,79 @@
+"""What the files of td/ may not contain: anything that waits, anything from outside, anything that an older Python cannot read."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+
+import pytest
+from tests.td.conftest import TD
+
+FILES = sorted(TD.rglob("*.py"))
+#: All that may be imported: nothing that waits, nothing that TouchDesigner does not bring.
+ALLOWED = {"collections", "ctypes", "os", "shlex", "signal", "subprocess", "sys", "tempfile", "time", "traceback", "uuid", "td"}
+FORBIDDEN = re.compile(
+    r"time\.sleep|subprocess\.(run|call|check_call|check_output)|\.communicate\(|\.wait\(|socket|threading|queue\.|asyncio"
+    r"|\.join\(\)|os\.system|os\.popen|select\.|urllib|http\.client|input\("
+)
+
+each_file = pytest.mark.parametrize("path", FILES, ids=[path.relative_to(TD).as_posix() for path in FILES])
+
+
+def code(path):
+    """The file without comments and docstrings, which may speak of threads and queues."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if is_text:
+            node.value.value = ""
+    return ast.unparse(tree)
+
+
+def test_there_are_files():
+    assert {path.name for path in FILES} >= {"build.py", "ImageWorkerExt.py", "pending.py", "launcher.py", "text_pyThreads_queue.py"}
+
+
+@each_file
+def test_nothing_waits(path):
+    assert FORBIDDEN.findall(code(path)) == []
+
+
+@each_file
+def test_only_the_standard_library_is_imported(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.partition(".")[0])
+    assert names <= ALLOWED
+    assert names - {"td"} <= sys.stdlib_module_names
+
+
+@each_file
+def test_python_3_7_can_read_it(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
+
+
+@each_file
+def test_it_is_plain_ascii(path):
+    """TouchDesigner on Windows may read files in another encoding."""
+    path.read_text(encoding="ascii")
+
+
+def test_callbacks_are_one_line_each():
+    """Everything else belongs into the extension, where it can be tested."""
+    for path in (TD / "callbacks").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                assert len(node.body) == 1, path
+
+
+def test_no_dat_shadows_a_module():
+    """A DAT with the name of a module would be imported in its place."""
+    from tests.td.conftest import TD as folder
+
+    names = re.findall(r'^    \("(\w+)", "\w+DAT"', (folder / "build.py").read_text(), re.MULTILINE)
+    assert len(names) > 8
+    assert not set(names) & set(sys.stdlib_module_names)
