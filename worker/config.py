@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from worker.events import Peer
+from worker.gate import Network
 from worker.protocol import addresses
 
 
@@ -29,6 +30,9 @@ class Limits:
         timeout_ms: the timeout of a job that brings none of its own; 0 is none.
         lease_ms: how long a client that said hello counts as present after its last packet.
         result_rows_kept: how many rows and files of ended jobs are kept for `query`.
+        packets_per_s: how many packets one sender may send, on the long run.
+        packets_burst: how many at once.
+        inbox: how many packets of all senders together may wait to be read.
     """
 
     queue_jobs: int = 10_000
@@ -38,7 +42,10 @@ class Limits:
     timeout_ms: int = 600_000
     lease_ms: int = 15_000
     clients: int = 256
-    result_rows_kept: int = 200_000
+    result_rows_kept: int = 100_000
+    packets_per_s: int = 10_000
+    packets_burst: int = 20_000
+    inbox: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Config:
         number_port: where it gets its numbers.
         roots: the directories that jobs may use; relative paths start at the first.
         maps: pairs of a path of the sender's machine and the same path here.
+        allow: other computers that may speak to the worker, beside this one.
+        token: whoever tells it in `hello` may, too; "" for nobody.
         gateway_is: in a container, the host that packets from the network's gateway come from in truth; "" for the gateway itself.
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
@@ -68,6 +77,8 @@ class Config:
     number_port: int = addresses.NUMBER_PORT
     roots: tuple[Path, ...] = (Path(),)
     maps: tuple[tuple[str, str], ...] = ()
+    allow: tuple[Network, ...] = ()
+    token: str = ""
     gateway_is: str = ""
     workers: int = field(default_factory=default_workers)
     state: Path | None = None

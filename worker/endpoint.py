@@ -12,8 +12,10 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from worker import kernel_filter
+from worker.gate import Network
 from worker.protocol.addresses import MAX_DATAGRAM_IN
 from worker.refusals import Refusals
 
@@ -82,6 +84,15 @@ class Endpoint:
                 if self._unreachable is not None:
                     self._unreachable(peer, getattr(error, "strerror", None) or str(error))
             return
+
+    def keep_only(self, networks: Sequence[Network]) -> None:
+        """Has the system drop other senders' packets before they reach us, where it can do that."""
+        kernel_filter.keep_only(self._socket, networks)
+
+    @property
+    def dropped(self) -> int:
+        """How many packets the system has dropped here, where it tells: other senders', and those that found the buffer full."""
+        return kernel_filter.dropped(self._socket)
 
     def close(self) -> None:
         """Stops reading and gives the port back."""

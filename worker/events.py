@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from worker.errors import DecodeError
 from worker.jobs import Outcome, Task
+from worker.protocol.addresses import Peer as Peer  # used everywhere together with the events
 from worker.protocol.messages import Command, Final, Number, Report
-
-#: Host and UDP port.
-Peer = tuple[str, int]
 
 # ------------------------------------------------------------------------------------------------------------ events
 
@@ -60,7 +58,15 @@ class NotStored:
     reason: str
 
 
-Event = Received | Progressed | Finished | Woke | StopAsked | NotStored
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """So many packets of this sender were dropped, because it sends too many."""
+
+    peer: Peer
+    dropped: int
+
+
+Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | NotStored
 
 # ----------------------------------------------------------------------------------------------------------- effects
 

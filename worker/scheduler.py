@@ -35,7 +35,9 @@ from worker.errors import (
     Draining,
     Expired,
     IdReused,
+    PathError,
     QueueFull,
+    TokenError,
     UnknownJob,
     WorkerError,
 )
@@ -57,11 +59,14 @@ from worker.events import (
     StoreFinal,
     StoreJob,
     StorePreset,
+    Throttled,
     Woke,
 )
+from worker.gate import Gate
 from worker.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.ledger import EndedJob, Job, Ledger, State
 from worker.presets import Presets
+from worker.protocol import addresses
 from worker.protocol import messages as wire
 from worker.protocol.addresses import PROTOCOL_VERSION
 from worker.status import StatusBoard
@@ -85,13 +90,15 @@ class Scheduler:
         boot: number of this start, told to every client.
         now: the time of the start, in seconds of a clock that never goes back.
         version: told in `welcome`.
+        gate: knows which other computers reports may be sent to, and who may end the worker.
     """
 
-    def __init__(self, config: Config, boot: int, now: float, version: str = "") -> None:
+    def __init__(self, config: Config, boot: int, now: float, version: str = "", gate: Gate | None = None) -> None:
         self._config = config
         self._boot = boot
         self._started_at = now
         self._version = version
+        self._gate = gate or Gate(config.allow, config.token)
         self._effects: list[Effect] = []
         self._timers = Timers()
         self._delivery = Delivery(config, self._timers, self._emit)
@@ -126,6 +133,8 @@ class Scheduler:
                 self._finished(task_id, outcome, now)
             case StopAsked(reason, at_once):
                 self._stop(reason, at_once=at_once, now=now)
+            case Throttled(peer, dropped):
+                self._throttled(peer, dropped, now)
             case NotStored(client, job_id, reason):
                 self._not_stored((client, job_id), reason, now)
             case Woke():
@@ -198,10 +207,23 @@ class Scheduler:
                 self._command(peer, self._delivery.heard_from(peer, now), command, now)
 
     def _hello(self, peer: Peer, hello: wire.Hello, now: float) -> None:
+        if hello.host not in ("", peer[0]) and not self._may_report_to(hello.host):
+            refusal = PathError(f"Reports may not go to {hello.host!r:.100}.", "Start the worker with --allow and that computer's address.")
+            self._complain(self._delivery.heard_from(peer, now), hello.address, refusal, now)
+            return
         client = self._delivery.hello(peer, hello, now)
         newest_seq = self._delivery.newest_seq(client)
         self._delivery.answer(client, wire.Welcome(self._version, PROTOCOL_VERSION, self._boot, self._config.limits.lease_ms, newest_seq))
         self._board.answer(client)
+
+    def _may_report_to(self, host: str) -> bool:
+        """Only where somebody is known to want it; else anybody could be flooded in somebody else's name."""
+        return self._gate.knows(host) or any(host == target for target, _ in (*self._config.report, *self._config.report_numbers))
+
+    def _throttled(self, peer: Peer, dropped: int, now: float) -> None:
+        limit = self._config.limits.packets_per_s
+        error = QueueFull(f"{dropped} packets were dropped, because more than {limit} a second came from here (--packets-per-second).")
+        self._complain(self._delivery.heard_from(peer, now), addresses.ROOT, error, now)
 
     def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
         match command:
@@ -235,9 +257,18 @@ class Scheduler:
                 self._trigger(peer, client, command, now)
             case wire.Bye():
                 self._delivery.bye(client)
-            case wire.Quit():
-                self._stop(f"asked by {client.name or client.key}", at_once=bool(self._stopping), now=now)
-                self._board.answer(client)
+            case wire.Quit(token=token):
+                self._quit(peer, client, token, now)
+
+    def _quit(self, peer: Peer, client: Client, token: str, now: float) -> None:
+        if not self._gate.is_this_computer(peer[0]) and not self._gate.is_token(token):
+            refusal = TokenError(
+                "quit from another computer needs the worker's token.", "Start the worker with --token, and send the same."
+            )
+            self._complain(client, wire.Quit.address, refusal, now)
+            return
+        self._stop(f"asked by {client.name or client.key}", at_once=bool(self._stopping), now=now)
+        self._board.answer(client)
 
     def _bad_command(self, client: Client, error: DecodeError, now: float) -> None:
         if error.job_id:

@@ -23,6 +23,7 @@ from pathlib import Path
 from worker import parent, senders, takeover
 from worker.config import Config
 from worker.endpoint import Endpoint
+from worker.errors import DecodeError
 from worker.events import (
     Abort,
     Effect,
@@ -37,14 +38,16 @@ from worker.events import (
     Store,
     StoreJob,
     StorePreset,
+    Throttled,
     Woke,
 )
 from worker.executors.base import Executor, RunTask
 from worker.executors.pool import PoolExecutor
+from worker.gate import Gate
 from worker.journal import Journal, JournalError
 from worker.paths import FileRules
 from worker.protocol import osc
-from worker.protocol.messages import Accepted, Processing
+from worker.protocol.messages import Accepted, Command, Hello, Processing
 from worker.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -72,9 +75,11 @@ class Service:
         self._inbox: _Inbox = queue.SimpleQueue()
         self._executor = executor
         self._unreachable = senders.Unreachables(self._inbox.put)
-        self._endpoint = Endpoint(
-            (config.host, config.port), lambda datagram, sender: self._inbox.put((datagram, sender)), self._unreachable
-        )
+        self._limits = config.limits
+        self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst)
+        self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
+        if not self._gate.has_token:  # else everybody may say hello
+            self._endpoint.keep_only(self._gate.allow)
         self._senders = senders.senders(config.gateway_is)
         self._names = senders.Names()
         config = senders.with_addresses(config)
@@ -82,7 +87,8 @@ class Service:
         if self._journal is None:
             config = replace(config, state=None)
         self._unwritten: list[Store] = []
-        self._scheduler = Scheduler(config, self._journal.boot if self._journal else _random_boot(), time.monotonic(), installed_version())
+        boot = self._journal.boot if self._journal else _random_boot()
+        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate)
         self._exited = False
 
     @property
@@ -115,6 +121,17 @@ class Service:
             if self._journal is not None:
                 self._journal.close()
 
+    def _arrived(self, datagram: bytes, sender: Peer) -> None:
+        """Called by the reading thread for every datagram, so it does as little as can be: in, or not."""
+        if not self._gate.admits(datagram, sender):
+            return
+        dropped = self._gate.throttled(sender, time.monotonic())
+        if dropped is None:
+            if self._inbox.qsize() < self._limits.inbox:
+                self._inbox.put((datagram, sender))
+        elif dropped:
+            self._inbox.put(Throttled(sender, dropped))
+
     def _next_events(self) -> list[Event]:
         """Waits for what happens next, at the longest until the scheduler's deadline; then that is what happened."""
         deadline = self._scheduler.next_deadline()
@@ -129,11 +146,20 @@ class Service:
     def _events(self, item: tuple[bytes, Peer] | senders.Unreachable | Event) -> Iterator[Event]:
         if isinstance(item, tuple):
             datagram, sender = item
-            yield self._senders.received(sender, osc.decode_commands(datagram))
+            commands = osc.decode_commands(datagram)
+            if self._is_introduced(sender, commands):
+                yield self._senders.received(sender, commands)
         elif isinstance(item, senders.Unreachable):
             senders.log_unreachable(item)
         else:
             yield item
+
+    def _is_introduced(self, sender: Peer, commands: Sequence[Command | DecodeError]) -> bool:
+        """A stranger's hello is answered only with the right token."""
+        for command in commands:
+            if isinstance(command, Hello) and not self._gate.introduces(sender[0], command.token):
+                log.warning("a hello from %s has no token or a wrong one; it is not answered", sender[0])
+        return self._gate.knows(sender[0])
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = time.monotonic()

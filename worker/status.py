@@ -1,6 +1,6 @@
 """What everybody is told of the worker as a whole: the status words, the numbers, and the heartbeat. Pure.
 
-Changes go out at once, but at most 20 times a second, the newest winning; and once a second in any case.
+A changed word goes out at once, changed numbers at most 20 times a second, the newest winning; and everything once a second in any case.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from worker.timers import Timers
 
 HEARTBEAT_S = 1.0
 INTERVAL_S = 0.05
+WORDS_AT_ONCE = 20  # changes of the word go out at once, this many in a burst and a second; so that no short job goes unseen
 NO_FAILURE = 200  # `last_code` after a job that became ready
 
 
@@ -52,6 +53,8 @@ class StatusBoard:
     _sent_at: float = float("-inf")
     _numbers_changed: bool = False
     _timer_set: bool = False
+    _word_credit: float = WORDS_AT_ONCE
+    _word_credit_at: float = 0.0
 
     @property
     def word(self) -> str:
@@ -87,7 +90,9 @@ class StatusBoard:
         """Tells everybody what has changed since the last time, now or as soon as the interval allows."""
         if self._status() == self._sent and not self._numbers_changed:
             return
-        if now >= self._sent_at + INTERVAL_S:  # the same sum as the timer's, or rounding lets it ring too early for ever
+        if self._is_new_word(now):
+            self._tell_everybody(now)
+        elif now >= self._sent_at + INTERVAL_S:  # the same sum as the timer's, or rounding lets it ring too early for ever
             self._tell_everybody(now)
         elif not self._timer_set:
             self._timer_set = True
@@ -107,6 +112,17 @@ class StatusBoard:
     def health(self, now: float) -> Health:
         """How long ago a child last ended a task, the canary included. Cannot be told by a worker whose children hang."""
         return Health(now - (self.started_at if self.alive_at is None else self.alive_at), self.beat)
+
+    def _is_new_word(self, now: float) -> bool:
+        """Whether the word has changed, and not too often lately."""
+        if self._sent is not None and self._sent.word == self.word:
+            return False
+        self._word_credit = min(WORDS_AT_ONCE, self._word_credit + (now - self._word_credit_at) * WORDS_AT_ONCE)
+        self._word_credit_at = now
+        if self._word_credit < 1:
+            return False
+        self._word_credit -= 1
+        return True
 
     def _timer_rang(self, now: float) -> None:  # noqa: ARG002 - the scheduler calls `report` right after its timers
         self._timer_set = False

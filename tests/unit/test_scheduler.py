@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
-from tests.play import BOOT, OTHER, Play, circles, died, disk_full, finished, found, job, plan, sent
+from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
 from worker.errors import BadArguments, UnknownAddress
-from worker.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal
+from worker.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, Throttled
 from worker.jobs import Failure, Result
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
@@ -772,15 +774,26 @@ def test_status_words():
     assert changes == ["status Processing 1 0 7", "status Processing 1 1 7", "status Processing 1 0 7", "status Ready 0 0 7"]
 
 
+def test_no_short_job_goes_unseen():
+    """Each of a few jobs of a millisecond shows both words, however soon they follow each other."""
+    play = Play(show=["status"], workers=1)
+    lines = []
+    for n in range(5):
+        lines += play(n * 0.01, job(f"j{n}"))
+        lines += play(n * 0.01 + 0.001, finished(n + 1))
+    words = [line.split()[1] for line in lines if line.startswith("status")]
+    assert words == ["Processing", "Ready"] * 5
+
+
 def test_status_rate():
-    """However much changes, the status goes out about 20 times a second, and the last word is the last state."""
+    """However much changes: a burst of 20 changed words, then about 20 a second, and the last word is the last state."""
     play = Play(show=["status"], workers=1)
     lines = []
     for n in range(1000):
         lines += play(n / 1000, job(f"j{n}"))
         lines += play(n / 1000, finished(n + 1))
     status = [line for line in lines if line.startswith("status")]
-    assert 15 <= len(status) <= 23
+    assert 15 <= len(status) <= 20 + 20 + 23
     rest = [line for line in play.until(1.9) if line.startswith("status")]
     assert rest == [] or rest[-1] == "status Ready 0 0 7"
 
@@ -918,10 +931,37 @@ def test_stop_at_once_with_a_journal(tmp_path):
 
 def test_quit():
     """It is answered, drains, and a second one stops at once."""
-    play = Play(workers=1, show=["status"])
+    play = Play(workers=1, show=["status"], token="secret")
     play(0.0, job("a"))
-    assert "status Draining 1 0 7" in play(0.5, Quit())
-    assert "exit asked by 10.0.0.1:9461" in play(0.6, Quit())
+    assert "status Draining 1 0 7" in play(0.5, Quit("secret"))
+    assert "exit asked by 10.0.0.1:9461" in play(0.6, Quit("secret"))
+
+
+@pytest.mark.parametrize("token", ["", "Secret", "secret "])
+def test_quit_from_another_computer_needs_the_token(token):
+    """Without it the worker goes on; from this computer it needs none."""
+    play = Play(token="secret", allow=(ip_network("10.0.0.0/8"),))
+    (line,) = play(0.0, Quit(token), peer=("10.0.0.1", 5000))
+    assert line.startswith("error 401 /worker/quit")
+    assert play(1.0, job("a"))[0].startswith("accepted a")
+    play(2.0, Quit(), peer=("127.0.0.1", 5000))
+    assert "503 draining" in play(3.0, job("b"))[0]
+
+
+def test_hello_names_only_hosts_that_are_known():
+    """Reports go to the sender itself, an allowed address or a fixed target; nobody can be flooded in another's name."""
+    play = Play(allow=(ip_network("10.0.0.0/24"),), report=(("192.168.0.9", 9461),))
+    assert play(0.0, Hello("td", 9461, 0, "8.8.8.8"))[0].startswith("error 403 /worker/hello")
+    for host in ("10.0.0.77", "192.168.0.9", "10.0.0.1"):
+        assert any("welcome" in line for line in play(0.0, Hello("td", 9461, 0, host)))
+
+
+def test_a_sender_of_too_much_is_told():
+    """What was dropped is said, with the limit and its setting."""
+    (line,) = Play()(0.0, Throttled(TD, 123))
+    assert "429" in line
+    assert "123 packets were dropped" in line
+    assert "--packets-per-second" in line
 
 
 # -------------------------------------------------------------------------------------------------- after a restart

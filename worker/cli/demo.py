@@ -30,10 +30,6 @@ FRAME_MS = 1000 / 60
 _STARTS = 15  # tries of a second each
 _WORDS_S = 5.0
 _END_S = 5.0
-#: The worker tells its status at most 20 times a second, the newest wins, and once a second in any case. So that even a job of a few
-#: milliseconds shows both words, it is sent so long after such a heartbeat.
-_AFTER_HEARTBEAT_S = 0.1
-_HEARTBEAT_GAP_S = 0.3
 
 
 @click.command(
@@ -160,18 +156,12 @@ class _Watcher:
         self.words: list[str] = []
         self._bars: show.Bars | None = None
         self._changed = asyncio.Event()
-        self._heartbeat = asyncio.Event()
-        self._heard_at = time.monotonic()
 
     def hear(self, report: Report) -> None:
         from worker.protocol.messages import Status
 
         if not isinstance(report, Status):
             return
-        now = time.monotonic()
-        if now - self._heard_at > _HEARTBEAT_GAP_S:
-            self._heartbeat.set()
-        self._heard_at = now
         if [report.word] != self.words[-1:]:
             self.words.append(report.word)
             self._changed.set()
@@ -189,14 +179,6 @@ class _Watcher:
             yield
         finally:
             self._bars = None
-
-    async def wait_for_heartbeat(self) -> None:
-        """Waits until each change of the word will be told."""
-        self._heartbeat.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WORDS_S):
-                await self._heartbeat.wait()
-        await asyncio.sleep(_AFTER_HEARTBEAT_S)
 
     async def wait_for_both(self, before: int) -> list[str]:
         """The words since there were `before` of them, as soon as they hold Processing and end with Ready."""
@@ -257,7 +239,6 @@ async def _run_one(
     from worker.client import JobFailed, RemoteError
     from worker.protocol.messages import Progress
 
-    await watcher.wait_for_heartbeat()
     bars.add(example.name)
     before = len(watcher.words)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any, Literal
 
 import click
 
-from worker.cli.settings import CONFIG_FILE, MAP, PEER, PORT, ROOT, read_config_file, variable
+from worker.cli.logs import begin_logging
+from worker.cli.settings import CONFIG_FILE, MAP, NETWORK, PEER, PORT, ROOT, read_config_file, variable
 from worker.config import Config, Limits, default_workers
 from worker.events import Peer
+from worker.gate import Gate, Network
 from worker.protocol import addresses
 
 _DEFAULTS = Limits()
@@ -36,7 +37,7 @@ Examples:
   td-image-worker serve
   td-image-worker serve --root D:/show --root D:/cache --workers 4
   td-image-worker serve --report 192.168.0.20:9461     (a second screen)
-  td-image-worker serve --host 0.0.0.0 --root /data --map C:/show=/data
+  td-image-worker serve --host 0.0.0.0 --allow 192.168.0.0/24 --root /data --map C:/show=/data
 
 \b
 Every option can also come from its environment variable or from a TOML file;
@@ -50,7 +51,11 @@ the command line counts first, then the environment, then the file.
 """
 )
 @option(
-    "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen; 0.0.0.0 takes commands from other machines."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="Where to listen; 0.0.0.0 can be reached from other computers (see --allow).",
 )
 @option(
     "--port",
@@ -62,6 +67,22 @@ the command line counts first, then the environment, then the file.
 )
 @option(
     "--root", type=ROOT, multiple=True, metavar="DIR", help="Folder that jobs may read and write; repeatable.  [default: the current one]"
+)
+@option(
+    "--allow",
+    type=NETWORK,
+    multiple=True,
+    metavar="NETWORK",
+    help="Other computers that may send jobs, such as 192.168.0.0/24; repeatable. In a container: gateway.",
+)
+@option("--token", default="", metavar="TEXT", help="A computer whose hello has this token may send jobs, too.")
+@option(
+    "--packets-per-second",
+    type=click.IntRange(1),
+    default=_DEFAULTS.packets_per_s,
+    show_default=True,
+    metavar="N",
+    help="So many packets of one sender are read; more are dropped.",
 )
 @option("--map", type=MAP, multiple=True, metavar="SENDER=WORKER", help="How a path starts for the sender, and here; repeatable.")
 @option("--report", type=PEER, multiple=True, metavar="HOST:PORT", help="Send all text reports there, too; repeatable.")
@@ -135,11 +156,18 @@ the command line counts first, then the environment, then the file.
 @option("--parent-pid", type=click.IntRange(0), default=0, metavar="PID", help="End together with this process, such as TouchDesigner.")
 @option("--replace", is_flag=True, help="If a worker listens on the port already, ask it to leave first.")
 @option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the log there and not to standard error; five files of 10 MB are kept.",
+)
+@option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: one object per line.")
+@option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
     show_default=True,
-    help="What is written to standard error.",
+    help="How much is logged.",
 )
 @click.option(
     "--http", is_flag=False, flag_value="", default=None, metavar="[HOST:PORT]", help="Web page and metrics; not in this version yet."
@@ -158,6 +186,9 @@ def serve(
     host: str,
     port: int,
     root: tuple[Path, ...],
+    allow: tuple[tuple[Network, ...], ...],
+    token: str,
+    packets_per_second: int,
     map: tuple[tuple[str, str], ...],  # noqa: A002 - the option's name
     report: tuple[Peer, ...],
     report_numbers: tuple[Peer, ...],
@@ -174,13 +205,19 @@ def serve(
     remember_hours: float,
     parent_pid: int,
     replace: bool,
+    log_file: Path | None,
+    log_format: str,
     log_level: str,
     http: str | None,
 ) -> None:
     """Start a worker. It runs until Ctrl-C, SIGTERM or /worker/quit."""
     if http is not None:
         raise click.UsageError("--http is not in this version yet; leave it out.")
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not (is_this_computer(host) or allow or token):
+        raise click.UsageError(
+            f"--host {host} lets other computers send jobs, so say which: --allow with their address or network, or --token with a password."
+        )
+    begin_logging(log_level, log_format, log_file)
     config = Config(
         host=host,
         port=port,
@@ -191,16 +228,30 @@ def serve(
         roots=root or (Path.cwd(),),
         maps=map,
         gateway_is=gateway_is,
+        allow=tuple(network for networks in allow for network in networks),
+        token=token,
         workers=workers,
         state=None if no_journal else state,
         durability=durability,
         parent_pid=parent_pid,
         replace=replace,
-        limits=Limits(queue_jobs=queue_jobs, timeout_ms=timeout_ms, remembered_jobs=remember_jobs, remembered_hours=remember_hours),
+        limits=Limits(
+            queue_jobs=queue_jobs,
+            timeout_ms=timeout_ms,
+            remembered_jobs=remember_jobs,
+            remembered_hours=remember_hours,
+            packets_per_s=packets_per_second,
+            packets_burst=2 * packets_per_second,
+        ),
     )
     if not root:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
     sys.exit(start(config))
+
+
+def is_this_computer(host: str) -> bool:
+    """Whether a worker that listens on this address can be reached from this computer only."""
+    return host == "localhost" or Gate.is_this_computer(host)
 
 
 def start(config: Config) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import click
 
 from worker.events import Peer
+from worker.gate import Network
+from worker.senders import own_gateways
 
 CONFIG_FILE = "td-image-worker.toml"
 ENVIRONMENT_PREFIX = "TD_IMAGE_WORKER_"
@@ -72,7 +75,25 @@ class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return path.resolve()
 
 
+class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An address or a network such as 192.168.0.0/24, or "gateway": whoever a container's packets seem to come from."""
+
+    name = "network"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Network, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            if value == "gateway":
+                return tuple(ipaddress.ip_network(address) for address in own_gateways())
+            return (ipaddress.ip_network(str(value)),)
+        except ValueError as error:
+            self.fail(f"{value!r} is neither an address nor a network such as 192.168.0.0/24, nor the word gateway ({error}).", param, ctx)
+
+
 PEER = PeerType()
+NETWORK = NetworkType()
 MAP = MapType()
 ROOT = RootType()
 PORT = click.IntRange(0, 2**16 - 1)

@@ -5,6 +5,7 @@ Everything here is importable by name, because children are spawned.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import logging
@@ -23,10 +24,12 @@ from worker.jobs import Failure, Outcome, Task
 
 log = logging.getLogger(__name__)
 
+LONGEST_LOG = 20_000
 #: A child tells its progress at most this often; the scheduler thins it further.
 PROGRESS_INTERVAL_S = 0.02
-#: Stands for the task id in the first message of a child.
+#: Stand in the place of the task id: in the first message of a child, and before a line for the log.
 WARM = 0
+LOG = -1
 
 _PR_SET_PDEATHSIG = 1
 
@@ -39,6 +42,7 @@ def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
     _silence_stdout()
     if sys.stderr is not None:
         faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, handlers=[_ToParent(pipe)], force=True)
     run_task = make_run_task()
     pipe.send((WARM, None))
     while True:
@@ -54,6 +58,18 @@ def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
             outcome = Failure.of(ChildDied("The operation's result could not be sent back from the child process."))
             message = ForkingPickler.dumps((task.id, outcome))
         pipe.send_bytes(message)
+
+
+class _ToParent(logging.Handler):
+    """Hands log records to the parent, which knows where the log goes. Only one process can write a file that is rotated."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a parent that is gone needs no log
+            self._pipe.send((LOG, (record.levelno, record.name, self.format(record)[:LONGEST_LOG])))
 
 
 def _outcome(run_task: RunTask, task: Task, pipe: Connection) -> Outcome:

@@ -180,6 +180,10 @@ class PoolExecutor:
             log.exception("the outcome of a task could not be brought back from child %s", one.process.pid)
             task_id = one.task.id if one.task else 0
             said = Failure.of(ChildDied("The operation's result could not be brought back from the child process."))
+        if task_id == child.LOG:
+            level, name, text = said
+            logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
+            return
         if isinstance(said, int):
             self._deliver(Progressed(task_id, said))
             return

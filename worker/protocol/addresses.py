@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+#: Host and UDP port.
+Peer = tuple[str, int]
+
 COMMAND_PORT: Final = 9460
 TEXT_PORT: Final = 9461
 NUMBER_PORT: Final = 9462

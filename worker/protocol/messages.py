@@ -7,7 +7,6 @@ where arity and types are checked, so that nobody inside checks them again. Stan
 from __future__ import annotations
 
 import difflib
-import functools
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -65,10 +64,15 @@ class Message:
         return cls(**values)
 
 
-@functools.cache
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
 def _names(message: type[Message]) -> tuple[str, ...]:
     """The names of the fields, looked up once: this is on the way of every datagram."""
-    return tuple(field.name for field in fields(message))
+    names = _NAMES.get(message)
+    if names is None:
+        names = _NAMES[message] = tuple(field.name for field in fields(message))
+    return names
 
 
 def usage(message: type[Message]) -> str:

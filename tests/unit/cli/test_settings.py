@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -49,17 +50,39 @@ def test_all_options_of_the_command_line(serve: Serve, configs: list[Config], tm
     """Repeatable ones keep their order."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b c").mkdir()
-    arguments = "--host 0.0.0.0 --port 0 --report 10.0.0.1:1 --report [::1]:2 --report-numbers h:3 --map C:/show=/data --workers 3"
+    arguments = "--host 0.0.0.0 --allow 10.0.0.0/8 --allow 192.168.0.7 --token t --port 0 --report 10.0.0.1:1 --report [::1]:2"
+    arguments += " --report-numbers h:3 --map C:/show=/data --workers 3"
     more = ["--root", "a", "--root", "b c", "--queue-jobs", 5, "--timeout-ms", 0, "--text-port", 11, "--number-port", 12, "--no-journal"]
     assert serve(*arguments.split(), *more).exit_code == 0
     (config,) = configs
     assert (config.host, config.port, config.workers, config.text_port, config.number_port) == ("0.0.0.0", 0, 3, 11, 12)
+    assert config.allow == (ip_network("10.0.0.0/8"), ip_network("192.168.0.7"))
+    assert config.token == "t"
     assert config.report == (("10.0.0.1", 1), ("::1", 2))
     assert config.report_numbers == (("h", 3),)
     assert config.maps == (("C:/show", "/data"),)
     assert config.roots == (tmp_path / "a", tmp_path / "b c")
     assert (config.limits.queue_jobs, config.limits.timeout_ms) == (5, 0)
     assert config.state is None
+
+
+def test_other_computers_are_let_in_only_on_purpose(serve: Serve, configs: list[Config]) -> None:
+    """An address that others can reach needs --allow or --token; one of this computer needs nothing."""
+    result = serve("--host", "0.0.0.0")
+    assert result.exit_code == 2
+    assert "--allow" in result.output
+    assert "--token" in result.output
+    for host in ("127.0.0.1", "localhost", "::1"):
+        assert serve("--host", host).exit_code == 0
+    assert serve("--host", "0.0.0.0", "--token", "x").exit_code == 0
+    assert [config.host for config in configs] == ["127.0.0.1", "localhost", "::1", "0.0.0.0"]
+
+
+def test_allow_takes_networks(serve: Serve) -> None:
+    """What is none is told in one sentence."""
+    result = serve("--host", "0.0.0.0", "--allow", "192.168.0.7/24")
+    assert result.exit_code == 2
+    assert "is neither an address nor a network" in result.output
 
 
 def test_environment(serve: Serve, configs: list[Config], tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Who may speak to the worker at all. OSC carries no identity, so it goes by the sender's address, and by a token told once in `hello`.
+
+This computer (127.0.0.1, ::1) is always let in, and whoever `--allow` names. Any other computer is let in after a hello with the right
+`--token`. Everybody else is a stranger: counted, never answered, so that nobody can be flooded with our answers in his name.
+
+The thread that reads the socket asks `admits` for every datagram, before anything else is done with it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.protocol import addresses
+from worker.protocol.addresses import Peer
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+THIS_COMPUTER: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
+TELL_AGAIN_S = 1.0
+MAX_SENDERS = 4096
+_HELLO = addresses.HELLO.encode() + b"\0"
+
+
+@dataclass(slots=True)
+class _Sender:
+    """How many packets this sender may still send at once, and what was dropped since it was last told."""
+
+    credit: float
+    at: float
+    dropped: int = 0
+    told_at: float = float("-inf")
+
+
+class Gate:
+    """Knows the strangers from the others, and who sends too much.
+
+    Args:
+        allow: networks whose computers are let in.
+        token: lets any computer in that tells it; "" lets none in this way.
+        packets_per_s: how many packets a sender may send, on the long run.
+        burst: how many at once.
+    """
+
+    def __init__(self, allow: Sequence[Network] = (), token: str = "", packets_per_s: int = 10_000, burst: int = 20_000) -> None:
+        self.allow = (*THIS_COMPUTER, *allow)
+        self._token = token.encode()
+        self._rate = packets_per_s
+        self._burst = burst
+        self._verdicts: OrderedDict[str, bool] = OrderedDict()
+        self._introduced: set[str] = set()
+        self._senders: OrderedDict[Peer, _Sender] = OrderedDict()
+        self.strangers = 0
+
+    @property
+    def has_token(self) -> bool:
+        """Whether computers are let in that `allow` does not name."""
+        return bool(self._token)
+
+    def admits(self, datagram: bytes, sender: Peer) -> bool:
+        """Whether a packet is to be read. A stranger's is, where there is a token, if it may be a hello."""
+        if self.knows(sender[0]) or (self._token and datagram.startswith(_HELLO)):
+            return True
+        self.strangers += 1
+        return False
+
+    def throttled(self, sender: Peer, now: float) -> int | None:
+        """None where the packet is within the sender's rate. Else how many were dropped since this was last told, 0 for "not yet again"."""
+        one = self._senders.get(sender)
+        if one is None:
+            one = self._senders[sender] = _Sender(self._burst, now)
+            while len(self._senders) > MAX_SENDERS:
+                self._senders.popitem(last=False)
+        one.credit = min(self._burst, one.credit + (now - one.at) * self._rate)
+        one.at = now
+        if one.credit >= 1:
+            one.credit -= 1
+            return None
+        one.dropped += 1
+        if now - one.told_at < TELL_AGAIN_S:
+            return 0
+        dropped, one.dropped, one.told_at = one.dropped, 0, now
+        return dropped
+
+    def knows(self, host: str) -> bool:
+        """Whether this computer is let in, by its address."""
+        if host in self._introduced:
+            return True
+        verdict = self._verdicts.get(host)
+        if verdict is None:
+            verdict = self._verdicts[host] = any(_address(host) in network for network in self.allow)
+            while len(self._verdicts) > MAX_SENDERS:
+                self._verdicts.popitem(last=False)
+        return verdict
+
+    def introduces(self, host: str, token: str) -> bool:
+        """Lets a computer in that tells the token. True if it is let in now, for whatever reason."""
+        if self._token and self.is_token(token):
+            self._introduced.add(host)
+        return self.knows(host)
+
+    def is_token(self, token: str) -> bool:
+        """Whether this is the token. Takes as long for a wrong one as for the right one."""
+        return bool(self._token) and hmac.compare_digest(token.encode(), self._token)
+
+    @staticmethod
+    def is_this_computer(host: str) -> bool:
+        """Whether the packet comes from the computer that the worker runs on."""
+        return any(_address(host) in network for network in THIS_COMPUTER)
+
+
+_NOWHERE = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - in no network that is ever allowed
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:  # a name
+        return _NOWHERE
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 sender on an IPv6 socket
+    return mapped or address
