@@ -1,0 +1,158 @@
+"""What stands on which floor, and who may know whom. A circle, or an import upwards, is a sign that something stands on the wrong floor."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: From the ground up. A module may import from its own floor and from those below; a package stands for all its modules.
+FLOORS = (
+    ("worker", "errors", "backlog", "timers", "parent", "refusals", "exif"),
+    ("protocol", "jobs", "catalog", "gate", "kernel_filter", "paths"),
+    ("events", "config", "syncs", "reports", "presets", "client_core"),
+    ("operations", "images", "tasks", "delivery", "ledger", "status", "journal", "senders", "scheduler"),
+    ("executors",),
+    ("endpoint", "takeover", "client"),
+    ("service",),
+    ("cli", "__main__"),
+)
+
+#: They are told everything, the time included.
+PURE = [
+    "protocol.addresses",
+    "protocol.messages",
+    "protocol.osc",
+    "errors",
+    "backlog",
+    "timers",
+    "jobs",
+    "catalog",
+    "events",
+    "config",
+    "syncs",
+    "reports",
+    "presets",
+    "delivery",
+    "ledger",
+    "status",
+    "scheduler",
+    "client_core",
+    "gate",
+]
+#: Modules through which the world could be asked.
+WORLD = {"asyncio", "multiprocessing", "random", "secrets", "select", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
+
+
+def modules():
+    """Every module of the package, by its name without `worker.`, with its syntax tree."""
+    for path in sorted((ROOT / "worker").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "worker").with_suffix("").parts)
+        yield name.removesuffix("__init__").rstrip(".") or "worker", ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree):
+    """The full names of everything that is imported anywhere in a module, for whatever purpose."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a module stands"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+TREES = dict(modules())
+
+
+def of_ours(tree):
+    """The modules of the package that are imported, by their names without `worker.`."""
+    for name in imported(tree):
+        package, _, inner = name.partition(".")
+        if package != "worker":
+            continue
+        known = [module for module in TREES if inner == module or inner.startswith(module + ".")]
+        yield max(known, key=len, default="worker")
+
+
+def floor(name):
+    """On which floor a module stands."""
+    numbers = [number for number, names in enumerate(FLOORS) if name in names or name.partition(".")[0] in names]
+    assert len(numbers) == 1, f"put {name} on one of the floors"
+    return numbers[0]
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_imports_go_down(name):
+    """No module imports from a floor above its own."""
+    assert [other for other in of_ours(TREES[name]) if floor(other) > floor(name)] == []
+
+
+def test_no_circles():
+    """No module can reach itself through its imports."""
+    TopologicalSorter({name: set(of_ours(tree)) - {name} for name, tree in TREES.items()}).prepare()
+
+
+def test_floors_are_not_out_of_date():
+    """Everything that the table names exists."""
+    known = {name.partition(".")[0] for name in TREES}
+    assert [name for names in FLOORS for name in names if name not in known] == []
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure(name):
+    """What decides does not ask the world, nor the clock."""
+    assert {other.partition(".")[0] for other in imported(TREES[name])} & WORLD == set()
+
+
+@pytest.mark.parametrize("name", ["protocol.addresses", "protocol.messages"])
+def test_standard_library_only(name):
+    """The words of the protocol need nothing that must be installed."""
+    foreign = {other.partition(".")[0] for other in imported(TREES[name])} - set(sys.stdlib_module_names)
+    assert foreign <= {"worker"}
+
+
+def test_one_file_knows_pythonosc():
+    """So that its weaknesses are met in one place."""
+    assert [name for name, tree in TREES.items() if any(other.startswith("pythonosc") for other in imported(tree))] == ["protocol.osc"]
+
+
+def test_operations_open_no_file():
+    """Image and params in, result out."""
+    for name, tree in TREES.items():
+        if name.startswith("operations."):
+            called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+            assert "open" not in called
+            assert {other.partition(".")[0] for other in imported(tree)} & (WORLD | {"os", "pathlib", "io"}) == set()
+
+
+def test_packages_import_nothing():
+    """Importing the package, or a part of it, loads nothing else."""
+    for name in ("worker", "protocol", "executors"):
+        assert list(imported(TREES[name])) == []
+
+
+_LOADED = "import sys, {}; print(*({{'cv2', 'numpy', 'asyncio'}} & set(sys.modules)))"
+
+
+@pytest.mark.parametrize(
+    "module", ["worker.__main__", "worker.service", "worker.executors.pool", "worker.executors.child", "worker.cli", "worker.cli.serve"]
+)
+def test_the_parent_stays_light(module):
+    """The worker listens within half a second because its own process imports neither OpenCV nor NumPy."""
+    command = [sys.executable, "-c", _LOADED.format(module)]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert not {"cv2", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "td").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_td_stands_alone(path):
+    """What is copied into a TouchDesigner project imports the standard library, TouchDesigner and its own neighbours only."""
+    neighbours = {other.stem for other in (ROOT / "td").rglob("*.py")} | {"td", "TDFunctions", "TDStoreTools"}
+    names = {other.partition(".")[0] for other in imported(ast.parse(path.read_text(encoding="utf-8")))}
+    assert names - set(sys.stdlib_module_names) - neighbours == set()
