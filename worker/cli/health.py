@@ -137,7 +137,9 @@ def _line(host: str, port: int) -> Line:
 
 
 def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
-    job = Job(f"health-{uuid.uuid4().hex[:12]}", "noop", (("priority", 0), ("ttl_ms", round(wait_s * 1000))))
+    job_id = f"health-{uuid.uuid4().hex[:12]}"
+    # A job of its own each time: one with the same content may be quarantined because of children that died for other reasons.
+    job = Job(job_id, "noop", (("priority", 0), ("ttl_ms", round(wait_s * 1000)), ("replace", job_id)))
     started = time.monotonic()
     canary_s: float | None = None
     final: Ready | Failed | None = None
