@@ -15,7 +15,7 @@ from worker.protocol import addresses
 def default_workers() -> int:
     """One child per core, and one core left for TouchDesigner where there are more than two."""
     cores = os.cpu_count() or 1
-    return max(1, cores - 1) if cores > 2 else cores  # noqa: PLR2004 - said in the docstring
+    return max(1, cores - 1) if cores > 2 else cores
 
 
 @dataclass(frozen=True, slots=True)

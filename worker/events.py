@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.errors import DecodeError
 from worker.jobs import Outcome, Task
-from worker.protocol.addresses import Peer as Peer  # used everywhere together with the events
+from worker.protocol.addresses import Peer as Peer  # noqa: PLC0414 - used everywhere together with the events
 from worker.protocol.messages import Command, Final, Number, Report
 
 # ------------------------------------------------------------------------------------------------------------ events

@@ -55,7 +55,7 @@ def keep_only(udp: socket.socket, networks: Sequence[Network]) -> bool:
 
 
 def dropped(udp: socket.socket) -> int:
-    """How many packets the kernel has dropped at this socket: strangers', and those that found its buffer full. 0 where it does not tell."""
+    """How many packets the kernel has dropped here, strangers' and those that found the buffer full. 0 where it does not tell."""
     if sys.platform != "linux":
         return 0
     try:

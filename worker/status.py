@@ -90,9 +90,8 @@ class StatusBoard:
         """Tells everybody what has changed since the last time, now or as soon as the interval allows."""
         if self._status() == self._sent and not self._numbers_changed:
             return
-        if self._is_new_word(now):
-            self._tell_everybody(now)
-        elif now >= self._sent_at + INTERVAL_S:  # the same sum as the timer's, or rounding lets it ring too early for ever
+        # The sum is the same as the timer's, or rounding lets it ring too early for ever.
+        if self._is_new_word(now) or now >= self._sent_at + INTERVAL_S:
             self._tell_everybody(now)
         elif not self._timer_set:
             self._timer_set = True

@@ -6,6 +6,7 @@ The stranger has an address that the worker does not let in (127.0.0.2). Calm an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import platform
@@ -51,7 +52,10 @@ def main() -> int:
     sending, sent = context.Value("b", False), context.Value("q", 0)
     times: dict[str, list[float]] = {"calm": [], "flood": []}
     flooded_s = 0.0
-    with tempfile.TemporaryDirectory() as directory, running.worker(Path(directory), "--no-journal") as port, over_osc(port, hello=True) as trip:
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        port = stack.enter_context(running.worker(directory, "--no-journal"))
+        trip = stack.enter_context(over_osc(port, hello=True))
         stranger = context.Process(target=flood, args=(port, sending, sent, 300.0), daemon=True)
         stranger.start()
         time.sleep(1)
@@ -68,12 +72,14 @@ def main() -> int:
         stranger.kill()
         stranger.join()
     times["calm"] = times["calm"][options.trips // options.rounds :]  # the first round warms up
-    print(f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores; the stranger sent {sent.value / flooded_s:,.0f} packets a second")
+    rate = sent.value / flooded_s
+    print(f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores; the stranger sent {rate:,.0f} packets a second")
     print(f"{'':6} {'p50 us':>8} {'p95 us':>8} {'p99 us':>8}")
     for name, values in times.items():
         values.sort()
         print(f"{name:6} " + " ".join(f"{share(values, part) * 1e6:8.0f}" for part in (0.5, 0.95, 0.99)))
-    print(f"flood over calm: p50 {share(times['flood'], 0.5) / share(times['calm'], 0.5):.2f}, p99 {share(times['flood'], 0.99) / share(times['calm'], 0.99):.2f}")
+    p50, p99 = (share(times["flood"], part) / share(times["calm"], part) for part in (0.5, 0.99))
+    print(f"flood over calm: p50 {p50:.2f}, p99 {p99:.2f}")
     return 0
 
 

@@ -96,9 +96,15 @@ async def run(jobs: int, kills: int, seed: int, root: Path) -> Findings:
             async def one(number: int, name: str) -> None:
                 async with gate:
                     # Spread over all kills, so that jobs are under way at each of them.
-                    while not killing.done() and number > jobs * (killed.kills + 1) / (kills + 1):
+                    while not killing.done() and number > jobs * (killed.kills + 1) / (kills + 1):  # noqa: ASYNC110 - a test may look now and then
                         await asyncio.sleep(0.05)
-                    params = {"output": f"{name}.txt", "header": f"begin {name}", "line": name + " line {n}", "count": LINES, "footer": f"end {name}"}
+                    params = {
+                        "output": f"{name}.txt",
+                        "header": f"begin {name}",
+                        "line": name + " line {n}",
+                        "count": LINES,
+                        "footer": f"end {name}",
+                    }
                     try:
                         final = await client.submit_soon("write_text", params, name).final()
                     except JobFailed as error:
@@ -137,7 +143,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         findings = asyncio.run(run(options.jobs, options.kills, options.seed, Path(directory)))
     print(f"{findings.jobs} jobs, {findings.kills} kills, {findings.seconds:.1f} s")
-    print(f"without a final: {len(findings.without_final)}, with two: {len(findings.with_two_finals)}, torn files: {len(findings.torn_files)}")
+    print(
+        f"without a final: {len(findings.without_final)}, with two: {len(findings.with_two_finals)}, torn files: {len(findings.torn_files)}"
+    )
     print(f"failed: {findings.failed or 'none'}; temporary files left: {len(findings.litter)}")
     bad = findings.without_final or findings.with_two_finals or findings.torn_files or findings.failed or findings.unfinished_kills
     return 1 if bad else 0

@@ -46,7 +46,9 @@ class LossyProxy:
     async def start(self) -> int:
         """Listens on a free port and gives it."""
         self.loop = asyncio.get_running_loop()
-        self.inner, _ = await self.loop.create_datagram_endpoint(lambda: _Side(self._from_worker), remote_addr=("127.0.0.1", self.worker_port))
+        self.inner, _ = await self.loop.create_datagram_endpoint(
+            lambda: _Side(self._from_worker), remote_addr=("127.0.0.1", self.worker_port)
+        )
         self.outer, _ = await self.loop.create_datagram_endpoint(lambda: _Side(self._from_client), local_addr=("127.0.0.1", 0))
         port: int = self.outer.get_extra_info("sockname")[1]
         return port
@@ -133,7 +135,9 @@ def main() -> int:
         with running.worker(root, "--state", str(root / "state")) as port:
             findings = asyncio.run(run(options.jobs, options.seed, root, port))
     print(f"{findings.jobs} jobs in {findings.seconds:.1f} s; datagrams: {dict(findings.network)}")
-    print(f"without a ready: {len(findings.without_final)}, not run exactly once: {len(findings.not_once)}, two finals: {len(findings.with_two_finals)}")
+    print(
+        f"without a ready: {len(findings.without_final)}, not run exactly once: {len(findings.not_once)}, two: {len(findings.with_two_finals)}"
+    )
     return 1 if findings.without_final or findings.not_once or findings.with_two_finals else 0
 
 

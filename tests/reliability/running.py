@@ -30,7 +30,21 @@ def start(port: int, root: Path, *options: str, log: Path | None = None) -> subp
     with contextlib.ExitStack() as stack:
         output = stack.enter_context((log or root / "worker.log").open("ab"))
         return subprocess.Popen(
-            [sys.executable, "-m", "worker", "serve", "--port", str(port), "--root", str(root), "--text-port", "1", "--number-port", "1", *options],
+            [
+                sys.executable,
+                "-m",
+                "worker",
+                "serve",
+                "--port",
+                str(port),
+                "--root",
+                str(root),
+                "--text-port",
+                "1",
+                "--number-port",
+                "1",
+                *options,
+            ],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,7 +1,7 @@
 """Full load for a long time, with what the worker uses sampled and plotted. Run as `python -m tests.reliability.soak --minutes 30`.
 
-The load is a mix that never pauses: texts, drawn circles, circles and features found in pictures, jobs that are refused, cancelled, or run out of
-time. Memory, handles, threads and children of the worker are sampled; after the warm-up they must stay flat.
+The load is a mix that never pauses: texts, drawn circles, circles and features found in pictures, jobs that are refused, cancelled, or
+run out of time. Memory, handles, threads and children of the worker are sampled; after the warm-up they must stay flat.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def growth(samples: list[Sample]) -> dict[str, float]:
     steady = samples[int(len(samples) * WARM_UP_SHARE) :]
     fifth = max(1, len(steady) // 5)
     return {
-        name: statistics.median(getattr(one, name) for one in steady[-fifth:]) / statistics.median(getattr(one, name) for one in steady[:fifth])
+        name: statistics.median(getattr(one, name) for one in steady[-fifth:])
+        / statistics.median(getattr(one, name) for one in steady[:fifth])
         for name in ALLOWED_GROWTH
     }
 

@@ -215,7 +215,7 @@ def serve(
         raise click.UsageError("--http is not in this version yet; leave it out.")
     if not (is_this_computer(host) or allow or token):
         raise click.UsageError(
-            f"--host {host} lets other computers send jobs, so say which: --allow with their address or network, or --token with a password."
+            f"--host {host} lets other computers send jobs, so say which: --allow with their network, or --token with a password."
         )
     begin_logging(log_level, log_format, log_file)
     config = Config(

@@ -198,7 +198,7 @@ class Job(Message):
         return (self.id, self.operation, *(_plain(part) for pair in self.pairs for part in pair))
 
     @classmethod
-    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:  # noqa: ARG003 - as the others
         if len(arguments) < 2:
             raise BadArguments("/worker/job takes id (text), operation (text), then pairs of key and value.", address=cls.address)
         job_id = _converted(cls, "id", "str", "" if arguments[0] is None else arguments[0])
@@ -211,7 +211,7 @@ class Job(Message):
         rest = arguments[2:]
         if len(rest) % 2:
             raise BadArguments(
-                f"/worker/job: after id and operation come pairs of key and value; got {len(rest)} arguments, the last is {rest[-1]!r:.80}.",
+                f"/worker/job: after id and operation come pairs of key and value; got {len(rest)}, the last is {rest[-1]!r:.80}.",
                 address=cls.address,
                 job_id=job_id,
             )
@@ -225,7 +225,9 @@ class Job(Message):
             value = " ".join(_flat(value))
         if isinstance(value, bytes):
             raise BadArguments(
-                f"/worker/job: {key} came as a blob; send a number or text. Images travel as file paths.", address=cls.address, job_id=job_id
+                f"/worker/job: {key} came as a blob; send a number or text. Images travel as file paths.",
+                address=cls.address,
+                job_id=job_id,
             )
         return key, value
 
@@ -515,7 +517,8 @@ class ResultRows(Message):
             raise BadArguments("/worker/result/<kind> takes id, chunk, chunks, first, total, fields, then numbers.", address=cls.address)
         chunk, chunks, first, total, columns = (_converted(cls, "count", "int", part) for part in arguments[1:6])
         job_id = _converted(cls, "id", "str", arguments[0])
-        return cls(names[0], job_id, chunk, chunks, first, total, columns, tuple(_converted(cls, "number", "float", part) for part in arguments[6:]))
+        numbers = tuple(_converted(cls, "number", "float", part) for part in arguments[6:])
+        return cls(names[0], job_id, chunk, chunks, first, total, columns, numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,12 +628,23 @@ class Number(Message):
     value: float
 
 
-Command = (
-    Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | Trigger | Quit
-)
+Command = Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | Trigger | Quit
 Report = (
-    Welcome | Pong | Status | Health | Accepted | Processing | Progress | ResultRows | File | Ready | Failed | Error | Synced
-    | OperationDescription | Number
+    Welcome
+    | Pong
+    | Status
+    | Health
+    | Accepted
+    | Processing
+    | Progress
+    | ResultRows
+    | File
+    | Ready
+    | Failed
+    | Error
+    | Synced
+    | OperationDescription
+    | Number
 )
 #: Exactly one of these ends each accepted job.
 Final = Ready | Failed

@@ -77,9 +77,9 @@ def _elements(packet: bytes, depth: int = 0) -> Iterator[bytes]:
 
 
 def read_message(packet: bytes) -> tuple[str, list[Argument]]:
-    """The address and the arguments of one OSC message.
+    r"""The address and the arguments of one OSC message.
 
-    >>> read_message(b"/worker/ping\\0\\0\\0\\0,i\\0\\0\\0\\0\\0\\7")
+    >>> read_message(b"/worker/ping\0\0\0\0,i\0\0\0\0\0\7")
     ('/worker/ping', [7])
 
     Raises:
