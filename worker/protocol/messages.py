@@ -211,7 +211,8 @@ class Job(Message):
         rest = arguments[2:]
         if len(rest) % 2:
             raise BadArguments(
-                f"/worker/job: after id and operation come pairs of key and value; got {len(rest)}, the last is {rest[-1]!r:.80}.",
+                "/worker/job: after id and operation come "
+                f"pairs of key and value; got {len(rest)} arguments, the last is {rest[-1]!r:.80}.",
                 address=cls.address,
                 job_id=job_id,
             )
