@@ -192,6 +192,8 @@ def _job(line: Line, name: str, wait_s: float, answers: Line | None = None) -> S
 def _text_reports(question: Question) -> Step:
     """A sender that says no hello, like an OSC Out DAT, has its reports on the default port."""
     name = f"text reports on {question.text_port}"
+    if not question.text_port:
+        return Step("text reports", Mark.SKIPPED, "not asked for")
     try:
         answers = Line(question.host, question.port, local_port=question.text_port, connected=False)
     except OSError:
@@ -205,6 +207,8 @@ def _text_reports(question: Question) -> Step:
 
 def _number_reports(question: Question) -> Step:
     name = f"numbers on {question.number_port}"
+    if not question.number_port:
+        return Step("numbers", Mark.SKIPPED, "not asked for")
     try:
         answers = Line(question.host, question.port, local_port=question.number_port, connected=False)
     except OSError:
@@ -217,8 +221,6 @@ def _number_reports(question: Question) -> Step:
 
 
 def _taken(name: str, port: int) -> Step:
-    if not port:
-        return Step(name, Mark.SKIPPED, "not asked for")
     return Step(
         name, Mark.SKIPPED, f"port {port} is in use here: by TouchDesigner, if all is well", "close its OSC In to have this step tested."
     )
