@@ -92,7 +92,7 @@ class StatusBoard:
             return
         # The sum is the same as the timer's, or rounding lets it ring too early for ever.
         if self._is_new_word(now) or now >= self._sent_at + INTERVAL_S:
-            self._tell_everybody(now)
+            self._tell_everybody(now, only_numbers=self._status() == self._sent)
         elif not self._timer_set:
             self._timer_set = True
             self.timers.at(self._sent_at + INTERVAL_S, self._timer_rang)
@@ -134,9 +134,9 @@ class StatusBoard:
             self.emit(Send(target, health))
         self.timers.at(now + HEARTBEAT_S, self._beat)
 
-    def _tell_everybody(self, now: float) -> None:
+    def _tell_everybody(self, now: float, *, only_numbers: bool = False) -> None:
         self._sent, self._sent_at, self._numbers_changed = self._status(), now, False
-        for target in self._text_targets(now):
+        for target in () if only_numbers else self._text_targets(now):
             self.emit(Send(target, self._sent))
         numbers = tuple(self._numbers(now))
         for target in self._number_targets(now):
