@@ -1,0 +1,110 @@
+"""What the journal promises on the wire: nothing is accepted that is not stored, and a restarted worker goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+from worker.config import Config
+from worker.executors.inline import InlineExecutor
+from worker.jobs import Result
+from worker.protocol import osc
+from worker.protocol.messages import Accepted, Failed, GetStatus, Hello, Job, Ready, Replay, Report, Set, Status, Trigger, Welcome
+from worker.service import Service
+
+
+class Wire:
+    """A socket that says hello and collects what comes."""
+
+    def __init__(self, address: tuple[str, int], *, name: str = "test", local_port: int = 0) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", local_port))
+        self.socket.settimeout(10)
+        self.address = address
+        self.send(Hello(name, 0, 0))
+        self.welcome = self.wait_for(Welcome)
+
+    def send(self, *commands) -> None:
+        for command in commands:
+            self.socket.sendto(osc.encode(command), self.address)
+
+    def wait_for(self, kind, **fields) -> Report:
+        while True:
+            for report in osc.decode_reports(self.socket.recv(65_535)):
+                if isinstance(report, kind) and all(getattr(report, name) == value for name, value in fields.items()):
+                    return report
+
+    def reports_until(self, kind) -> list[Report]:
+        found: list[Report] = []
+        while not (found and isinstance(found[-1], kind)):
+            found += osc.decode_reports(self.socket.recv(65_535))
+        return found
+
+
+@contextlib.contextmanager
+def running(tmp_path, ran: list[str], port: int = 0) -> Iterator[Service]:
+    def run_task(task, _progress):
+        ran.append(task.operation)
+        return Result()
+
+    service = Service(Config(port=port, text_port=1, number_port=1, workers=1, state=tmp_path), InlineExecutor(run_task))
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.stop("the test is over", at_once=True)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path):
+    """A full disk: the job ends as 507 without having been accepted or run, and the worker goes on as soon as there is room."""
+    ran: list[str] = []
+    with running(tmp_path, ran) as service:
+        wire = Wire(service.address)
+        pages = service._journal._database.execute("PRAGMA page_count").fetchone()[0]
+        service._journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        wire.send(Job("big", "write_text", (("output", "a.txt"), ("text", "x" * 30_000))))
+        reports = wire.reports_until(Failed)
+        assert not any(isinstance(report, Accepted) for report in reports)
+        failed = reports[-1]
+        assert (failed.id, failed.code, failed.seq) == ("big", 507, 1)
+        assert "--state" in failed.hint
+        assert "write_text" not in ran
+        service._journal._database.execute("PRAGMA max_page_count = 1000000")
+        wire.send(Job("small", "noop"))
+        assert wire.wait_for(Ready, id="small").seq == 2
+        wire.socket.close()
+
+
+def test_ids_numbers_and_presets_survive_a_restart(tmp_path):
+    """After a restart an ended job is known, its final can be replayed, numbers go on without a gap, and presets are there."""
+    ran: list[str] = []
+    with running(tmp_path, ran) as service:
+        port = service.address[1]
+        wire = Wire(service.address)
+        wire.send(Set("go", "operation", "noop"), Job("a", "noop"), Job("b", "noop"))
+        first = wire.wait_for(Ready, id="b")
+        local_port = wire.socket.getsockname()[1]
+        wire.socket.close()
+    ran_before = ran.count("noop")
+    with running(tmp_path, ran, port) as service:
+        wire = Wire(service.address, local_port=local_port)
+        assert wire.welcome.newest_seq == first.seq == 2
+        assert wire.welcome.boot == first.boot + 1
+        wire.send(Job("b", "noop"))
+        assert wire.wait_for(Accepted, id="b").duplicate == 1
+        assert wire.wait_for(Ready, id="b") == first
+        wire.send(Job("b", "noop", (("priority", 0),)))
+        assert wire.wait_for(Failed, id="b").code == 409
+        wire.send(Replay(1))
+        assert [wire.wait_for(Ready, seq=seq).id for seq in (1, 2)] == ["a", "b"]
+        assert ran.count("noop") == ran_before
+        wire.send(Trigger("go", 1.0))
+        assert wire.wait_for(Ready, seq=3).operation == "noop"
+        wire.send(GetStatus())
+        assert wire.wait_for(Status, word="Ready").boot == first.boot + 1
+        wire.socket.close()
