@@ -89,6 +89,7 @@ class DrawCircles(Params, frozen=True, kw_only=True):
     centers: Annotated[str, Meta(description="centres in pixels as text, x y x y ...; one image for each, in place of the random ones")] = (
         ""
     )
+    data: DataOut = ""
 
 
 class FindCircles(Params, frozen=True, kw_only=True):

@@ -116,6 +116,12 @@ class _Base:
     def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it
         return Result()
 
+    def table(self, joined: Result, names: tuple[str, ...]) -> Result:
+        """Writes the table `data` of all rows, each with its image."""
+        path = self.files.to_write(self.params.data)
+        text = _TABLES[path.suffix.lower()](self.task.operation, joined, names)
+        return Result(files=(self.spelled(write_bytes_whole(path, (text.encode(),))),))
+
     def spelled(self, written: WrittenFile) -> WrittenFile:
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
 
@@ -167,7 +173,9 @@ class _Drawing(_Base):
         check_ending(self.files.to_write(_filled(self.params.output, 0)))
         info = operation_info(self.task.operation)
         slots = self.task.slots if count >= FEW_DRAWINGS else 0
-        return Plan(_parts(count, slots), base=Result(info.kind, info.fields))
+        if self.params.data:
+            _check_table(self.params.data)
+        return Plan(_parts(count, slots), bool(self.params.data), Result(info.kind, info.fields))
 
     def is_small(self, plan: Plan) -> bool:
         return plan.steps < FEW_DRAWINGS
@@ -182,6 +190,11 @@ class _Drawing(_Base):
             rows += rounded(found, info.fields)
             progress(done)
         return Result(info.kind, info.fields, tuple(rows), tuple(written))
+
+    def finish(self, joined: Result) -> Result:
+        numbered = tuple((*row, n) for n, row in enumerate(joined.rows))
+        names = image_names(written.path for written in joined.files)
+        return self.table(dataclasses.replace(joined, fields=(*joined.fields, "image"), rows=numbered), names)
 
 
 class _Reading(_Base):
@@ -272,10 +285,7 @@ class _Detecting(_Reading):
         return Result(info.kind, fields, tuple(rows), written)
 
     def finish(self, joined: Result) -> Result:
-        names = image_names(joined.sources or (self.params.image,))
-        path = self.files.to_write(self.data)
-        table = _TABLES[path.suffix.lower()](self.task.operation, joined, names)
-        return Result(files=(self.spelled(write_bytes_whole(path, (table.encode(),))),))
+        return self.table(joined, image_names(joined.sources or (self.params.image,)))
 
 
 class _Converting(_Reading):

@@ -386,3 +386,14 @@ def test_failing_progress(desk):
 def test_part_without_part(desk):
     """A task in phase PART that names no part is our own mistake."""
     assert run_task(Task(1, "draw_circles", Noop(), Phase.PART), desk.files, print).code == 500
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_drawn_circles_as_a_table(desk, count):
+    """`data` lists each drawn circle with its image, whether the job is small or cut into parts."""
+    result = desk.job("draw_circles", output="c{n}.png", count=count, width=64, height=64, data="centres.csv")
+    lines = (desk.root / "centres.csv").read_text().splitlines()
+    assert lines[0] == "x,y,radius,u,v,score,image"
+    assert [line.rpartition(",")[2] for line in lines[1:]] == [f"c{n}.png" for n in range(count)]
+    assert [line.split(",")[0] for line in lines[1:]] == [f"{row[0]:g}" for row in result.rows]
+    assert paths(result, desk.root)[-1] == "centres.csv"
