@@ -395,5 +395,5 @@ def test_drawn_circles_as_a_table(desk, count):
     lines = (desk.root / "centres.csv").read_text().splitlines()
     assert lines[0] == "x,y,radius,u,v,score,image"
     assert [line.rpartition(",")[2] for line in lines[1:]] == [f"c{n}.png" for n in range(count)]
-    assert [line.split(",")[0] for line in lines[1:]] == [f"{row[0]:g}" for row in result.rows]
+    assert [float(line.split(",")[0]) for line in lines[1:]] == [row[0] for row in result.rows]
     assert paths(result, desk.root)[-1] == "centres.csv"
