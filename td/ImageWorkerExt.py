@@ -174,6 +174,7 @@ class ImageWorkerExt:
     def exit(self):
         """TouchDesigner ends. May be called twice, and nothing that is put off from here happens any more."""
         if self.ownerComp.fetch("started_by", 0, search=False) == os.getpid():
+            self.ownerComp.unstore("started_by")  # a second `quit` would mean: at once
             self._pending.quit()
             if self._launcher is not None:
                 self._launcher.terminate()
@@ -287,8 +288,9 @@ class ImageWorkerExt:
             run("args[0].ext.ImageWorkerExt.tick(args[1])", self.ownerComp, self._ticket, delayFrames=TICK_FRAMES, fromOP=self.ownerComp)
 
     def _send_packets(self):
-        oscout = self.ownerComp.op("oscout")
-        for packet in self._pending.take_packets():
+        packets = self._pending.take_packets()
+        oscout = self.ownerComp.op("oscout") if packets else None
+        for packet in packets:
             flat = [part for message in packet for part in message]
             oscout.sendOSC(*flat, asBundle=len(packet) > 1, useNonStandardTypes=False, use64BitPrecision=False)
 

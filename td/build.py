@@ -57,7 +57,7 @@ TRIGGERS_OUT = {
 EXECUTE = {"start": True, "create": True, "exit": True, "framestart": False, "frameend": False, "active": True}
 PARAMETER_EXECUTE = {
     "op": Expression("parent()"),  # a path would break when the component is copied
-    "pars": "*",
+    "pars": "Host Port Textport Numberport Token Start Stop Cancelall Replay",  # not those that the worker changes all the time
     "custom": True,
     "builtin": False,
     "onpulse": True,
@@ -241,7 +241,8 @@ class Builder:
         if isinstance(value, Expression):
             if parameter.expr != value:
                 parameter.expr = str(value)
-                parameter.mode = td.ParMode.EXPRESSION
+                if hasattr(td, "ParMode"):  # some builds switch by themselves when an expression is set
+                    parameter.mode = td.ParMode.EXPRESSION
             took = parameter.expr
         else:
             if parameter.val != value:

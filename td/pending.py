@@ -87,6 +87,7 @@ class Job:
         self.message = ""
         self.hint = ""
         self.files = []
+        self.paths = set()  # of `files`: a query tells them again
         self.kind = ""
         self.fields = ()
         self.chunks = {}
@@ -384,7 +385,8 @@ class Pending:
         if job is None:
             return
         told = (str(args[1]), int(args[2]), int(args[3]), int(args[4]))
-        if told not in job.files:
+        if told[0] not in job.paths:
+            job.paths.add(told[0])
             job.files.append(told)
             self._tell("file", (job, told))
 

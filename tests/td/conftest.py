@@ -96,6 +96,7 @@ class Project:
         par.Port = worker.port if worker else free_port()
         par.Textport = text_port or (worker.text_port if worker else free_port())
         par.Numberport = number_port or (worker.number_port if worker else free_port())
+        self.td.frame()  # the OSC In DAT listens at its port from here on
 
     def build(self, monkeypatch):
         """Runs the builder as the Textport does."""

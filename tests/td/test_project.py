@@ -246,6 +246,16 @@ def test_a_preset_made_by_channels_alone(projects, worker):
     assert sorted(path.name for path in worker.root.glob("dots*.png")) == ["dots0.png", "dots1.png", "dots2.png"]
 
 
+def test_a_preset_survives_a_restart_of_the_worker(projects, worker):
+    project = projects(2025, worker.start())
+    make_preset(project)
+    worker.kill()
+    worker.start()
+    press(project)
+    project.td.until(lambda: all_ready(project))
+    assert appended(worker) == 1
+
+
 @pytest.mark.parametrize("lost", [0.0, 0.2])
 def test_trigger_from_python(projects, worker, lost):
     project = projects(2025, worker.start())

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from tests.td.conftest import TD
+from tests.td.draw_network import picture
 
 FILES = sorted(TD.rglob("*.py"))
 #: All that may be imported: nothing that waits, nothing that TouchDesigner does not bring.
@@ -72,8 +73,17 @@ def test_callbacks_are_one_line_each():
 
 def test_no_dat_shadows_a_module():
     """A DAT with the name of a module would be imported in its place."""
-    from tests.td.conftest import TD as folder
-
-    names = re.findall(r'^    \("(\w+)", "\w+DAT"', (folder / "build.py").read_text(), re.MULTILINE)
+    names = re.findall(r'^    \("(\w+)", "\w+DAT"', (TD / "build.py").read_text(), re.MULTILINE)
     assert len(names) > 8
     assert not set(names) & set(sys.stdlib_module_names)
+
+
+def test_the_picture_shows_what_is_built():
+    """After a change of build.py: python -m tests.td.draw_network."""
+    assert (TD / "network.svg").read_text(encoding="utf-8") == picture()
+
+
+def test_the_readme_speaks_of_every_parameter_and_method():
+    readme, extension = (TD / "README.md").read_text(encoding="utf-8"), (TD / "ImageWorkerExt.py").read_text(encoding="utf-8")
+    for method in re.findall(r"^    def ([A-Z]\w+)", extension, re.MULTILINE):
+        assert f"`{method}(" in readme, method

@@ -348,7 +348,8 @@ class _TextDat(Operator):
         """Calls a callback if it is there. An error is shown and stops nothing, as in the Textport."""
         try:
             function = getattr(self.module, name, None)
-            return None if function is None else function(*args)
+            with self.session.counting():
+                return None if function is None else function(*args)
         except Exception as error:  # noqa: BLE001
             self.session.failed(self, error)
 

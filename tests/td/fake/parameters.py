@@ -37,7 +37,7 @@ class Par:
         else:
             self.__dict__[name] = value
             if name == "expr":
-                self.__dict__["mode"] = ParMode.EXPRESSION
+                self.__dict__.update(mode=ParMode.EXPRESSION, _code=compile(value, "expr", "eval"))
 
     @property
     def val(self):
@@ -58,7 +58,7 @@ class Par:
     def eval(self):
         self.owner.session.check_thread()
         if self.mode == ParMode.EXPRESSION:
-            value = eval(self.expr, self.owner.session.names(self.owner))
+            value = eval(self._code, self.owner.session.names(self.owner))
             value = value.eval() if isinstance(value, Par) else value
             return value if self.style == "OP" else CASTS[self.style](value)
         if self.style == "OP":

@@ -1,5 +1,6 @@
 """One running TouchDesigner: its clock, its main thread, its globals."""
 
+import contextlib
 import os
 import pickle
 import random
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 import types
+import zlib
 
 from tests.td.fake import operators
 from tests.td.fake.parameters import ParMode, tdError
@@ -35,8 +37,11 @@ class TouchDesigner:
         self.tdu = types.SimpleNamespace(rand=rand, clamp=lambda value, low, high: max(low, min(high, value)))
         self.errors = []
         self.spent = []
+        self._counted = 0.0
+        self._depth = 0
         self._thread = threading.get_ident()
         self._runs = []
+        self._names = {}  # made once per operator: the real one's are not made by Python
         self._events = []
         self._loss = 0.0
         self._random = random.Random(1)
@@ -50,6 +55,8 @@ class TouchDesigner:
     def names(self, operator):
         """The globals of a script that belongs to this operator."""
         comp = operator if isinstance(operator, operators.baseCOMP) else operator._parent
+        if operator in self._names:
+            return self._names[operator]
         names = {key: value for key, value in self.td.__dict__.items() if not key.startswith("__")}
         names.update(
             me=operator,
@@ -58,6 +65,7 @@ class TouchDesigner:
             ext=operators._Extensions(comp, upward=True),
             run=self.run,
         )
+        self._names[operator] = names
         return names
 
     def run(self, script, *args, delayFrames=0, delayMilliSeconds=0, endFrame=False, fromOP=None, group=None, asParameter=False):
@@ -73,8 +81,8 @@ class TouchDesigner:
     # ------------------------------------------------------------------------------------------ what the fake does
 
     def frame(self):
-        """One frame; the time that the scripts took is kept in `spent`."""
-        started = time.perf_counter()
+        """One frame; the processor time that its scripts took is kept in `spent`."""
+        self._counted = 0.0
         self.absTime.frame += 1
         self.absTime.seconds = self.absTime.frame / 60
         events, self._events = self._events, []
@@ -86,7 +94,19 @@ class TouchDesigner:
             self._run(script, args, where)
         for operator in self.all_operators():
             operator.cook_frame()
-        self.spent.append(time.perf_counter() - started)
+        self.spent.append(self._counted)
+
+    @contextlib.contextmanager
+    def counting(self):
+        """Counts what happens inside as time of the project's scripts."""
+        started = time.thread_time()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._counted += time.thread_time() - started
 
     def frames(self, count):
         for _ in range(count):
@@ -107,11 +127,11 @@ class TouchDesigner:
             time.sleep(1 / 240)
 
     def _run(self, script, args, where):
+        names = {**self.names(where), "args": args}
+        script = script if callable(script) else compile(script, "run", "exec")
         try:
-            if callable(script):
-                script(*args)
-            else:
-                exec(script, {**self.names(where), "args": args})
+            with self.counting():
+                script(*args) if callable(script) else exec(script, names)
         except Exception as error:  # noqa: BLE001
             self.failed(where, error)
 
@@ -184,4 +204,4 @@ class TouchDesigner:
 
 def rand(seed):
     """Deterministic, and documented as NOT TouchDesigner's: its algorithm is unpublished."""
-    return random.Random(float(seed)).random()
+    return zlib.crc32(repr(float(seed)).encode()) / 2**32
