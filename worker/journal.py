@@ -164,6 +164,7 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, timeout=1.0, check_same_thread=False)
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two workers must not share one
+        database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         (application_id,) = database.execute("PRAGMA application_id").fetchone()

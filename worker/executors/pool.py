@@ -2,10 +2,11 @@
 
     this process                                                        child
     execute -> (lock) -> a child that is free  ---- Task ------------>  run_task
-    deliver <- keeper thread                   <--- progress, Outcome -
+    deliver <- that child's listening thread   <--- progress, Outcome -
+                         keeper thread: starts children where some are missing
 
-Nothing is shared between children, so one that crashes or is killed harms no other; its pipe ends, which wakes the keeper, so its death
-is noticed without polling. Timeouts are the scheduler's: it knows a job's deadline over all its tasks, and aborts them.
+Nothing is shared between children, so one that crashes or is killed harms no other; its pipe ends, so its death is noticed at once and
+without polling. Timeouts are the scheduler's: it knows a job's deadline over all its tasks, and aborts them.
 
 Why no ready-made pool: `noop` through a worker took 455 us at p50 on `ProcessPoolExecutor` (one per child, so that they cannot break each
 other; two more threads for each, and every task goes through both) and 293 us on plain pipes, measured in one run. Pebble's pool is as
@@ -23,7 +24,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from worker.errors import ChildDied
@@ -78,12 +79,12 @@ class PoolExecutor:
         self._make_run_task = make_run_task
         self._context = multiprocessing.get_context("spawn")
         self._deliver: Deliver = lambda _: None
-        self._children: dict[Connection, _Child] = {}
+        self._children: dict[_Child, threading.Thread] = {}
         self._waiting: deque[Task] = deque()
         self._start_at = 0.0
         self._closing = False
         self._lock = threading.Lock()  # around the three above; held for moments only
-        self._woken, self._wake = multiprocessing.Pipe(duplex=False)
+        self._look = threading.Event()  # wakes the keeper
         # Linux ends a child together with the *thread* that started it (see child.py), so one thread starts them all and lives on.
         self._keeper = threading.Thread(target=self._keep, name="child-keeper", daemon=True)
 
@@ -95,7 +96,7 @@ class PoolExecutor:
     def pids(self) -> tuple[int, ...]:
         """The process ids of the warm children."""
         with self._lock:
-            return tuple(one.process.pid or 0 for one in self._children.values() if one.warm)
+            return tuple(one.process.pid or 0 for one in self._children if one.warm)
 
     def execute(self, task: Task) -> None:
         with self._lock:
@@ -107,7 +108,7 @@ class PoolExecutor:
             waiting = [task for task in self._waiting if task.id == task_id]
             for task in waiting:
                 self._waiting.remove(task)
-            for one in self._children.values():
+            for one in self._children:
                 if one.task is not None and one.task.id == task_id:
                     one.aborted = True
                     one.process.kill()  # native code hears nothing else
@@ -118,41 +119,41 @@ class PoolExecutor:
         with self._lock:
             self._closing = True
         if self._keeper.is_alive():
-            self._wake.send(None)
+            self._look.set()
             self._keeper.join()
-        unfinished = list(self._waiting)
-        for one in self._children.values():
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+            children = dict(self._children)
+        for one in children:
+            one.aborted = True
             one.process.kill()
-            unfinished += [one.task] if one.task else []
-        for one in self._children.values():
-            one.process.join(GONE_WITHIN_S)
-            one.pipe.close()
-        for task in unfinished:
+        for listener in children.values():
+            listener.join(GONE_WITHIN_S)
+        for task in waiting:
             self._deliver(Finished(task.id, _ABORTED))
 
     def _assign(self) -> None:
         """Gives waiting tasks to free children. Called with the lock held."""
-        for one in self._children.values():
+        for one in self._children:
             if not self._waiting:
                 return
             if one.free:
                 one.task = self._waiting.popleft()
                 try:
                     one.pipe.send(one.task)
-                except OSError:  # it has just died, and the keeper will hear of it; the task has not begun
+                except OSError:  # it has just died, as its own thread will hear; the task has not begun
                     self._waiting.appendleft(one.task)
                     one.task, one.broken = None, True
 
     # ------------------------------------------------------------------------------------------------ the keeper thread
 
     def _keep(self) -> None:
-        """Starts children where some are missing, passes on what they say, and notices their death. Waits, never polls."""
+        """Starts children where some are missing. Sleeps until one has died."""
         while not self._closing:
+            self._look.clear()
             self._start_missing()
-            timeout = self._start_at - time.monotonic() if len(self._children) < self._size else None
-            for ready in wait([self._woken, *self._children], timeout):
-                if ready is not self._woken:
-                    self._read(self._children[ready])  # type: ignore[index]
+            missing = len(self._children) < self._size
+            self._look.wait(max(0.0, self._start_at - time.monotonic()) if missing else None)
 
     def _start_missing(self) -> None:
         while len(self._children) < self._size and time.monotonic() >= self._start_at and not self._closing:
@@ -167,15 +168,26 @@ class PoolExecutor:
                 return
             finally:
                 its.close()  # the child has its own by now, so that ours ends when it dies
+            one = _Child(process, ours)
+            listener = threading.Thread(target=self._listen, args=(one,), name=f"child-{process.pid}", daemon=True)
             with self._lock:
-                self._children[ours] = _Child(process, ours)
+                self._children[one] = listener
+            listener.start()
 
-    def _read(self, one: _Child) -> None:
+    # ---------------------------------------------------------------------------------------- each child's own thread
+
+    def _listen(self, one: _Child) -> None:
+        """Passes on what a child says, until it is dead."""
+        while self._read(one):
+            pass
+        self._died(one)
+
+    def _read(self, one: _Child) -> bool:
+        """Waits for one message. False when there will be no more."""
         try:
             task_id, said = one.pipe.recv()
         except (EOFError, OSError):
-            self._died(one)
-            return
+            return False
         except Exception:
             log.exception("the outcome of a task could not be brought back from child %s", one.process.pid)
             task_id = one.task.id if one.task else 0
@@ -183,33 +195,34 @@ class PoolExecutor:
         if task_id == child.LOG:
             level, name, text = said
             logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
-            return
-        if isinstance(said, int):
+        elif isinstance(said, int):
             self._deliver(Progressed(task_id, said))
-            return
-        with self._lock:
-            one.warm, one.task = True, None
-            self._assign()
-        if task_id != child.WARM:
-            self._deliver(Finished(task_id, said))
+        else:
+            with self._lock:
+                one.warm, one.task = True, None
+                self._assign()
+            if task_id != child.WARM:
+                self._deliver(Finished(task_id, said))
+        return True
 
     def _died(self, one: _Child) -> None:
         one.process.kill()  # in case it only closed its pipe
         one.process.join(GONE_WITHIN_S)
         with self._lock:
-            del self._children[one.pipe]
+            del self._children[one]
         one.pipe.close()
         if one.task is not None:
             self._deliver(Finished(one.task.id, _ABORTED if one.aborted else _death(one)))
         elif not one.warm:
             log.error("a child process ended while it was starting (%s); trying again in %g s", _cause(one), START_AGAIN_S)
             self._cannot_start()
+        self._look.set()
 
     def _cannot_start(self) -> None:
         """The next attempt is in a moment. Where no child is left, a job is better told so than left waiting for its timeout."""
         self._start_at = time.monotonic() + START_AGAIN_S
         with self._lock:
-            if any(one.warm for one in self._children.values()):
+            if any(one.warm for one in self._children):
                 return
             waiting, self._waiting = self._waiting, deque()
         for task in waiting:
