@@ -56,7 +56,8 @@ HELLO_AGAIN_S = 0.25  # shorter than any restart of a worker takes
 GIVE_UP_GREETING_S = 15.0
 PRESET_COPIES = 3
 PULSE_COPIES = 4  # each of the level 1 and of the level 0
-QUERIES = 5
+QUERIES = 10  # for rows and files that were lost; each brings four of five even where a fifth of all packets is lost
+LONGEST_QUERY_S = 1.0
 KEPT_JOBS = 500
 KEPT_IDS = 10000
 LARGEST_PACKET = 60000
@@ -112,19 +113,20 @@ class Job:
 class _Resend:
     """A packet that is sent again, each time after twice the wait, until its answer comes or `left` copies have gone."""
 
-    def __init__(self, packet, now, left=None, gives_up_at=None):
+    def __init__(self, packet, now, left=None, gives_up_at=None, longest=LONGEST_RESEND_S):
         self.packet = packet
         self.at = now
         self.wait = FIRST_RESEND_S
         self.left = left
         self.gives_up_at = gives_up_at
+        self.longest = longest
 
     def is_over(self, now):
         return self.left == 0 or (self.gives_up_at is not None and now >= self.gives_up_at)
 
     def sent(self, now):
         self.at = now + self.wait
-        self.wait = min(2 * self.wait, LONGEST_RESEND_S)
+        self.wait = min(2 * self.wait, self.longest)
         if self.left is not None:
             self.left -= 1
 
@@ -400,7 +402,7 @@ class Pending:
         if job.complete or self._is_old(job, int(seq)):
             self._end(job, "Ready", int(seq))
         elif query is None or query.left is None:  # rows or files were lost: a query tells them again
-            self._send(("query", job.id), _Resend([(QUERY, [job.id])], now, left=QUERIES), now)
+            self._send(("query", job.id), _Resend([(QUERY, [job.id])], now, left=QUERIES, longest=LONGEST_QUERY_S), now)
 
     def _failed(self, args, now):
         job_id, seq, _boot, code, _word, message, hint = args[:7]
