@@ -151,6 +151,8 @@ class Service:
                 yield self._senders.received(sender, commands)
         elif isinstance(item, senders.Unreachable):
             senders.log_unreachable(item)
+        elif isinstance(item, Throttled):
+            yield replace(item, peer=self._senders.in_truth(item.peer))
         else:
             yield item
 

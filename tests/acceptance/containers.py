@@ -131,7 +131,7 @@ def running(folder: Path, *options: str, user: tuple[int, int] | None = OWNER, c
         try:
             yield container
         except BaseException:
-            print(f"--- log of {name}\n{container.log}")  # noqa: T201 - pytest shows it with the failure
+            print(f"--- log of {name}\n{container.log}")
             raise
     finally:
         docker("rm", "-f", "-v", name, check=False)

@@ -59,7 +59,7 @@ def image() -> str:
     docker("build", "-f", "docker/Dockerfile", "-t", TAG, "--label", LABEL, str(REPOSITORY), timeout_s=900)
     facts = docker("image", "inspect", "-f", '{{.Size}} {{index .Config.Labels "container-lab.base"}}', TAG).stdout.split()
     stand_in = "" if len(facts) < 2 or facts[1].startswith("<no") else "; its base is a stand-in made by the lab"
-    print(f"{TAG}: {int(facts[0]) / 1e6:.0f} MB{stand_in}")  # noqa: T201 - whoever reads the log of CI wants to know
+    print(f"{TAG}: {int(facts[0]) / 1e6:.0f} MB{stand_in}")
     return TAG
 
 
@@ -145,11 +145,11 @@ async def _seeds_jobs(port, seen):
 # --------------------------------------------------------------------------------------------- 2: stopped in the middle
 
 
-@pytest.mark.parametrize(("grace_s", "drained"), [(60, True), (1, False)], ids=["drained", "carried on"])
-def test_stopped_in_the_middle_of_a_batch(folder, touch, grace_s, drained):
+@pytest.mark.parametrize(("count", "grace_s", "drained"), [(30, 120, True), (80, 1, False)], ids=["drained", "carried on"])
+def test_stopped_in_the_middle_of_a_batch(folder, touch, count, grace_s, drained):
     """`docker stop`, then `docker start`: each accepted job has exactly one final, and its files are whole."""
     pairs = (("count", 40), ("priority", 2))
-    jobs = [Job(f"job{n}", "draw_circles", (("output", f"batch/job{n}-{{n}}.png"), *pairs)) for n in range(80)]
+    jobs = [Job(f"job{n}", "draw_circles", (("output", f"batch/job{n}-{{n}}.png"), *pairs)) for n in range(count)]
     with running(folder, *touch.options) as container:
         container.wait_until_well()
         touch.submit(container.port, *jobs)
@@ -173,7 +173,7 @@ def test_stopped_in_the_middle_of_a_batch(folder, touch, grace_s, drained):
     assert all(isinstance(final, Ready) for each in finals.values() for final in each)
     assert sorted(final.seq for each in finals.values() for final in each) == list(range(1, len(jobs) + 1))
     names = sorted(path.name for path in (folder / "batch").iterdir())
-    assert names == sorted(f"job{n}-{k}.png" for n in range(80) for k in range(40))
+    assert names == sorted(f"job{n}-{k}.png" for n in range(count) for k in range(40))
     assert all(cv2.imread(str(path)) is not None for path in (folder / "batch").iterdir())
 
 

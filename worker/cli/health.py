@@ -20,6 +20,7 @@ from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
 
 #: A worker knows a bounded number of clients by their port, so all checks use one. If it is taken, any will do.
 _OUR_PORT = addresses.COMMAND_PORT - 1
+_LAST_CHANCE_S = 1.0
 #: The canary goes through a child every 5 s; a worker whose children have been silent for so long does not recover by itself.
 _DEAD_CANARY_S = 180.0
 
@@ -118,6 +119,8 @@ def check(host: str, port: int, token: str, *, max_age_s: float, wait_s: float, 
         with _line(host, port) as line:
             hello = Hello("health", 0, 0, "", token)
             welcome = line.ask((hello,), lambda report: isinstance(report, Welcome), max(wait_s, patience_s))
+            if welcome is None:  # asked once more: computer or container may have slept meanwhile, and this check with them
+                welcome = line.ask((hello,), lambda report: isinstance(report, Welcome), _LAST_CHANCE_S)
             if welcome is None:
                 return Verdict(False, f"The worker at {host}:{port} does not answer.", hangs=True)
             try:

@@ -15,7 +15,7 @@ _ON_ITS_WAY_S = 0.1
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server's "everywhere" is here for a client
 
 
-class NobodyListens(Exception):  # noqa: N818 - a sentence reads better
+class NobodyListens(Exception):
     """Nobody listens at that address and port."""
 
 
