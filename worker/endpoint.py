@@ -26,6 +26,10 @@ RECEIVE_BUFFER_BYTES = 8 * 2**20
 _WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
 _SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
 _SEND_TRIES = 3
+_BUFFERS = (
+    *([(_SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)] if sys.platform == "linux" else []),
+    *((socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES // divisor) for divisor in (1, 2, 4, 8, 16)),
+)
 
 
 class Endpoint:
@@ -126,11 +130,11 @@ class Endpoint:
 
 
 def _configure(udp: socket.socket) -> None:
-    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF) if sys.platform == "linux" else (socket.SO_RCVBUF,):
+    for option, size in _BUFFERS:
         try:
-            udp.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES)
+            udp.setsockopt(socket.SOL_SOCKET, option, size)
             break
-        except OSError:
+        except OSError:  # no right to force it; or macOS, which refuses what it cannot give instead of giving less
             continue
     if sys.platform == "win32":
         udp.ioctl(_WINDOWS_IGNORE_RESETS, False)
