@@ -38,15 +38,19 @@ from worker.protocol.messages import (
     Final,
     GetStatus,
     Hello,
+    ListPresets,
     OperationDescription,
     Ping,
     Pong,
+    PresetValue,
     Quit,
     Ready,
     Report,
+    Set,
     Status,
     Sync,
     Synced,
+    Trigger,
     Welcome,
 )
 from worker.protocol.messages import File as FileReport
@@ -58,6 +62,8 @@ log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Report)
 
 CONNECT_S = 3.0
+PRESET_ROUNDS = 5
+TELL_TIMES = 2
 ANSWER_S = 10.0
 _INT_MAX = 2**31 - 1
 
@@ -273,6 +279,8 @@ class Client:
         self._questions: dict[int, asyncio.Future[Report | None]] = {}
         self._inbox: deque[bytes] = deque()
         self._inbox_noticed = False
+        self._preset_values: dict[int, PresetValue] = {}
+        self._refusal: Error | None = None
         self._described: dict[str, OperationDescription] = {}
         self._status_news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -371,6 +379,44 @@ class Client:
             await self.ping()
         return list(self._described.values())
 
+    async def presets(self) -> dict[str, dict[str, str]]:
+        """All presets of the worker, their values as text."""
+        for _ in range(PRESET_ROUNDS):
+            self._preset_values.clear()
+            await self._ask(ListPresets(), PresetValue)
+            await self.ping()
+            total = next(iter(self._preset_values.values())).total
+            if total == 0 or len(self._preset_values) == total:
+                break
+        presets: dict[str, dict[str, str]] = {}
+        for _, one in sorted(self._preset_values.items()):
+            if one.total:
+                presets.setdefault(one.preset, {})[one.key] = one.value
+        return presets
+
+    async def set_preset(self, name: str, params: Mapping[str, Any]) -> None:
+        """Sets values of a preset; the key `operation` names its operation.
+
+        Raises:
+            CommandRefused: the worker does not take one of them.
+        """
+        for key, value in params.items():
+            await self._told(Set(name, key, _wire_value(value)))
+
+    async def trigger(self, name: str) -> None:
+        """Presses a preset's button once. Raises CommandRefused if there is no such preset."""
+        await self._told(Trigger(name, 1.0))
+        await self._told(Trigger(name, 0.0))
+
+    async def _told(self, command: Command) -> None:
+        """Sends a command that has an answer only where it is bad; a ping behind it shows that it has been read."""
+        self._refusal = None
+        for _ in range(TELL_TIMES):  # each may be lost, and to say it again changes nothing
+            self._perform(self._core.tell(command))
+            await self.ping()
+            if self._refusal is not None:
+                raise CommandRefused(self._refusal)
+
     async def quit(self, token: str = "", wait_s: float = CONNECT_S) -> None:
         """Asks the worker to finish what it has accepted and to end."""
         await self._ask(Quit(token), Status, lambda status: status.word in ("Draining", "Stopping"), wait_s)
@@ -447,6 +493,10 @@ class Client:
             self._status_news.set()
         elif isinstance(report, OperationDescription):
             self._described[report.name] = report
+        elif isinstance(report, PresetValue):
+            self._preset_values[report.number] = report
+        elif isinstance(report, Error):
+            self._refusal = report
         self._hear(report)
 
     def _hear(self, report: Report) -> None:

@@ -62,6 +62,7 @@ class Config:
         allow: other computers that may speak to the worker, beside this one.
         token: whoever tells it in `hello` may, too; "" for nobody.
         gateway_is: in a container, the host that packets from the network's gateway come from in truth; "" for the gateway itself.
+        presets: name, key and value of each preset's values from the start.
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
         durability: what an accepted job survives: a crash of this process, or of the machine.
@@ -80,6 +81,7 @@ class Config:
     allow: tuple[Network, ...] = ()
     token: str = ""
     gateway_is: str = ""
+    presets: tuple[tuple[str, str, int | float | str | bool], ...] = ()
     workers: int = field(default_factory=default_workers)
     state: Path | None = None
     durability: Literal["process", "power"] = "process"

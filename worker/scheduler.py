@@ -107,6 +107,8 @@ class Scheduler:
         self._ledger = Ledger(config.limits)
         self._syncs = Syncs()
         self._presets = Presets()
+        for name, key, value in config.presets:
+            self._presets.restore(name, key, value)
         self._tasks: dict[int, Job] = {}
         self._waiting_for: dict[Key, list[Job]] = {}
         self._just_ended: deque[tuple[Key, wire.Final]] = deque()
@@ -158,8 +160,10 @@ class Scheduler:
         """
         for key, newest_seq in kept.newest_seqs:
             self._delivery.restore_seq(key, newest_seq)
+        ours = {(name, key) for name, key, _ in self._config.presets}
         for setting in kept.presets:
-            self._presets.restore(setting.preset, setting.key, setting.value)
+            if (setting.preset, setting.key) not in ours:  # what the operator wrote counts more than what was sent to an earlier run
+                self._presets.restore(setting.preset, setting.key, setting.value)
         for job in kept.jobs:
             client = self._delivery.by_key(job.client)
             if job.final is not None:
@@ -253,6 +257,8 @@ class Scheduler:
                 self._answer_all(client, itertools.islice(finals, REPLAY_AT_ONCE))
             case wire.Set():
                 self._set(client, command, now)
+            case wire.ListPresets():
+                self._list_presets(client)
             case wire.Trigger():
                 self._trigger(peer, client, command, now)
             case wire.Bye():
@@ -294,6 +300,11 @@ class Scheduler:
             self._complain(client, command.full_address, error, now)
         else:
             self._emit(StorePreset(command.preset, command.key, command.value))
+
+    def _list_presets(self, client: Client) -> None:
+        values = [(preset, key, str(value)) for preset, pairs in self._presets.as_dict().items() for key, value in pairs.items()]
+        answers = [wire.PresetValue(number, len(values), *value) for number, value in enumerate(values)]
+        self._answer_all(client, answers or [wire.PresetValue(0, 0, "", "", "")])
 
     def _trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
         if not self._presets.pressed(peer, command.preset, command.value):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
 from worker.errors import BadArguments, UnknownAddress
-from worker.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, Throttled
+from worker.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
 from worker.jobs import Failure, Result
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
@@ -21,6 +21,7 @@ from worker.protocol.messages import (
     Failed,
     GetStatus,
     Hello,
+    ListPresets,
     Ping,
     Query,
     Quit,
@@ -1056,3 +1057,24 @@ def test_received_nothing():
     """An empty bundle is nothing."""
     play = Play()
     assert play(0.0, Received(("10.0.0.1", 5), ())) == []
+
+
+def test_presets_are_listed():
+    """Every value with its place, those of the settings file included; with none there is still an answer."""
+    play = Play(presets=(("file", "operation", "noop"),))
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "count", 3))
+    assert play(1.0, ListPresets()) == [
+        "preset 0 3 file operation noop",
+        "preset 1 3 logo operation draw_circles",
+        "preset 2 3 logo count 3",
+    ]
+    assert play(2.0, Trigger("file", 1.0))[0].startswith("accepted")
+    (line,) = Play()(0.0, ListPresets())
+    assert line.startswith("preset 0 0")
+
+
+def test_the_settings_file_counts_more_than_an_earlier_run():
+    """What the operator wrote replaces what was sent to an earlier run; the rest of that stays."""
+    play = Play(presets=(("logo", "count", 5),))
+    play.restore(Kept(presets=(StorePreset("logo", "operation", "draw_circles"), StorePreset("logo", "count", 3))))
+    assert sorted(line.split(maxsplit=3)[3] for line in play(1.0, ListPresets())) == ["logo count 5", "logo operation draw_circles"]

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "send": "worker.cli.send",
     "run": "worker.cli.run",
     "ops": "worker.cli.ops",
+    "presets": "worker.cli.presets",
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
 }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from worker.cli.logs import begin_logging
-from worker.cli.settings import CONFIG_FILE, MAP, NETWORK, PEER, PORT, ROOT, read_config_file, variable
+from worker.cli.settings import CONFIG_FILE, MAP, NETWORK, PEER, PORT, PRESETS, ROOT, read_config_file, variable
 from worker.config import Config, Limits, default_workers
 from worker.events import Peer
 from worker.gate import Gate, Network
@@ -48,6 +48,9 @@ the command line counts first, then the environment, then the file.
     port = 9470
     root = ["D:/show", "D:/cache"]
     map  = ["C:/show=/data"]
+    [presets.logo]                (started by /worker/trigger/logo)
+    operation = "find_circles"
+    image = "logo.png"
 """
 )
 @option(
@@ -230,6 +233,7 @@ def serve(
         gateway_is=gateway_is,
         allow=tuple(network for networks in allow for network in networks),
         token=token,
+        presets=click.get_current_context().meta.get(PRESETS, ()),
         workers=workers,
         state=None if no_journal else state,
         durability=durability,

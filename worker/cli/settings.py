@@ -10,11 +10,15 @@ from typing import Any
 
 import click
 
+from worker.errors import WorkerError
 from worker.events import Peer
 from worker.gate import Network
+from worker.presets import OPERATION, Presets
 from worker.senders import own_gateways
 
 CONFIG_FILE = "td-image-worker.toml"
+#: Where the presets of the file stand in click's context.
+PRESETS = "td-image-worker.presets"
 ENVIRONMENT_PREFIX = "TD_IMAGE_WORKER_"
 #: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
 LIST_SEPARATOR = ";"
@@ -110,8 +114,24 @@ def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | N
         raise click.UsageError(f"The settings file {path} cannot be read: {error.strerror}.", ctx) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.", ctx) from None
+    ctx.meta[PRESETS] = _presets(ctx, path, settings.pop("presets", {}))
     ctx.default_map = {**(ctx.default_map or {}), **_checked(ctx, path, settings)}
     return str(path)
+
+
+def _presets(ctx: click.Context, path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
+    """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent."""
+    presets = Presets()
+    try:
+        for name, table in tables.items():
+            # The operation first, so that the others are checked against it.
+            for key in sorted(table, key=lambda key: key != OPERATION):
+                presets.set(name, key, table[key])
+    except WorkerError as error:
+        raise click.UsageError(f"{path}: [presets.{name}]: {error.message}", ctx) from None
+    except (AttributeError, TypeError):
+        raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "noop".', ctx) from None
+    return tuple((name, key, value) for name, pairs in presets.as_dict().items() for key, value in pairs.items())
 
 
 def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:

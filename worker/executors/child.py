@@ -36,8 +36,8 @@ _PR_SET_PDEATHSIG = 1
 
 def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
     """The whole life of a child: says when it is warm, then takes tasks until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     _silence_stdout()
     if sys.stderr is not None:

@@ -360,6 +360,17 @@ class Set(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ListPresets(Message):
+    """Asks for all presets, one `PresetValue` for each value.
+
+    >>> wire(ListPresets())
+    '/worker/presets ,'
+    """
+
+    address = addresses.PRESETS
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger(Message):
     """Starts a job from a preset when the number rises through 0.5.
 
@@ -603,6 +614,22 @@ class Synced(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class PresetValue(Message):
+    """One value of a preset as text, number `number` of `total`; with a total of 0 there are no presets.
+
+    >>> wire(PresetValue(0, 2, "logo", "count", "12"))
+    '/worker/preset ,iisss 0 2 logo count 12'
+    """
+
+    address = addresses.PRESET
+    number: int
+    total: int
+    preset: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class OperationDescription(Message):
     """One operation with its parameters, as JSON.
 
@@ -629,7 +656,7 @@ class Number(Message):
     value: float
 
 
-Command = Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | Trigger | Quit
+Command = Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | ListPresets | Trigger | Quit
 Report = (
     Welcome
     | Pong
@@ -644,6 +671,7 @@ Report = (
     | Failed
     | Error
     | Synced
+    | PresetValue
     | OperationDescription
     | Number
 )
@@ -652,12 +680,12 @@ Final = Ready | Failed
 
 COMMANDS: Mapping[str, type[Command]] = {
     message.address: message
-    for message in (Hello, Bye, Ping, Job, Cancel, Clear, Query, Ack, Replay, Sync, GetStatus, Describe, Set, Trigger, Quit)
+    for message in (Hello, Bye, Ping, Job, Cancel, Clear, Query, Ack, Replay, Sync, GetStatus, Describe, Set, ListPresets, Trigger, Quit)
 }
 REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
-        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced,
+        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced, PresetValue,
         OperationDescription, Number,
     )
 }  # fmt: skip

@@ -197,3 +197,20 @@ def test_an_unreadable_file(serve: Serve, tmp_path: Path) -> None:
     result = serve("--config", "folder.toml")
     assert result.exit_code == 2
     assert "The settings file folder.toml cannot be read" in result.stderr
+
+
+def test_presets_of_the_file(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """[presets.NAME] tables are there from the start; a bad one is named with its file."""
+    file = tmp_path / "td-image-worker.toml"
+    file.write_text('[presets.logo]\ncount = 3\noperation = "draw_circles"\n')
+    assert serve().exit_code == 0
+    assert set(configs[0].presets) == {("logo", "operation", "draw_circles"), ("logo", "count", 3)}
+    for text, sentence in (
+        ('[presets.logo]\noperation = "draw"\n', "[presets.logo]: There is no operation"),
+        ('[presets.logo]\noperation = "draw_circles"\ncount = -1\n', "count must be a whole number from 1"),
+        ("presets = 3\n", "presets are tables such as [presets.logo]"),
+    ):
+        file.write_text(text)
+        result = serve()
+        assert result.exit_code == 2
+        assert sentence in " ".join(result.output.split())

@@ -1,0 +1,33 @@
+"""`td-image-worker presets` against a real worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.reliability import running
+
+
+def presets(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "worker", "presets", "--port", str(port), *arguments]
+    return subprocess.run(command, cwd=running.REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_presets(tmp_path):
+    """They are set, listed and started from the command line, refused with a sentence, and survive a restart."""
+    port = running.free_port()
+    state = ("--state", str(tmp_path / "state"))
+    with running.worker(tmp_path, *state, port=port):
+        assert "There are no presets" in presets(port).stdout
+        assert presets(port, "set", "hello", "text=hi", "operation=write_text", "output=hello.txt").returncode == 0
+        wrong = presets(port, "set", "hello", "count=x")
+        assert (wrong.returncode, "count must be a whole number" in wrong.stderr) == (2, True)
+        unknown = presets(port, "trigger", "helo")
+        assert (unknown.returncode, "did you mean hello" in unknown.stderr) == (2, True)
+    with running.worker(tmp_path, *state, port=port):
+        assert json.loads(presets(port, "--json").stdout) == {"hello": {"operation": "write_text", "text": "hi", "output": "hello.txt"}}
+        assert presets(port, "trigger", "hello").returncode == 0
+    assert (tmp_path / "hello.txt").read_text() == "hi"
+    silent = presets(port)
+    assert (silent.returncode, f"127.0.0.1:{port}" in silent.stderr) == (3, True)

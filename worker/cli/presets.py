@@ -1,0 +1,99 @@
+"""`presets`: named jobs that are started by a number."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli import show
+from worker.cli.arguments import HELP, parse_pairs
+from worker.cli.settings import PORT, variable
+from worker.protocol import addresses
+
+if TYPE_CHECKING:
+    from worker.client import Client
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  td-image-worker presets
+  td-image-worker presets set logo operation=find_circles image=logo.png overlay=found.png
+  td-image-worker presets trigger logo
+
+A preset is started by /worker/trigger/NAME with a number that rises through 0.5, such as a button's channel of an OSC Out CHOP.
+It survives restarts of the worker. Presets can also stand in the settings file of `serve`, as [presets.NAME].
+""",
+)
+@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
+@click.option(
+    "--port",
+    type=PORT,
+    default=addresses.COMMAND_PORT,
+    envvar=variable("--port"),
+    show_default=True,
+    metavar="PORT",
+    help="Its command port.",
+)
+@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def presets(ctx: click.Context, *, host: str, port: int, token: str, as_json: bool) -> None:
+    """List, set or trigger the presets of a running worker."""
+    ctx.obj = (host, port, token)
+    if ctx.invoked_subcommand is None:
+        _ask(ctx, lambda client: _list(client, as_json=as_json))
+
+
+@presets.command("set", epilog=HELP)
+@click.argument("name")
+@click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.pass_context
+def set_(ctx: click.Context, name: str, pairs: tuple[str, ...]) -> None:
+    """Set values of a preset; the key `operation` names its operation."""
+    values = parse_pairs(pairs)
+    ordered = {key: values[key] for key in sorted(values, key=lambda key: key != "operation")}  # the others are checked against it
+    _ask(ctx, lambda client: client.set_preset(name, ordered))
+
+
+@presets.command()
+@click.argument("name")
+@click.pass_context
+def trigger(ctx: click.Context, name: str) -> None:
+    """Start a preset's job once."""
+    _ask(ctx, lambda client: client.trigger(name))
+
+
+def _ask(ctx: click.Context, question: Callable[[Client], Awaitable[None]]) -> None:
+    sys.exit(asyncio.run(_asked(ctx.obj, question)))
+
+
+async def _asked(address: tuple[str, int, str], question: Callable[[Client], Awaitable[None]]) -> int:
+    from worker.client import Client, CommandRefused, WorkerSilent
+
+    host, port, token = address
+    try:
+        async with Client(host, port, "presets", token) as client:
+            await question(client)
+    except WorkerSilent as error:
+        show.complain(str(error))
+        return show.SILENT
+    except CommandRefused as refused:
+        show.complain(str(refused))
+        return show.exit_code(refused.code)
+    return show.READY
+
+
+async def _list(client: Client, *, as_json: bool) -> None:
+    found = await client.presets()
+    if as_json:
+        show.print_json(found)
+    elif not found:
+        show.say("There are no presets. `td-image-worker presets set NAME operation=... key=value ...` makes one.")
+    else:
+        show.table("", ["preset", "key", "value"], [[name, key, value] for name, values in found.items() for key, value in values.items()])
