@@ -121,7 +121,8 @@ class Delivery:
 
     def _forget_oldest(self) -> None:
         while len(self._clients) > self._config.limits.clients:
-            self._clients.popitem(last=False)
+            left = next((key for key, client in self._clients.items() if client.gone), next(iter(self._clients)))
+            del self._clients[left]
 
     # ------------------------------------------------------------------------------------------------------- sending
 

@@ -166,6 +166,21 @@ class ChildDied(ServerError):
     word = "child"
 
 
+class NoChild(ServerError):
+    """No child process can be started; the worker's log says why."""
+
+    code = 502
+    word = "no-child"
+    transient = True
+
+
+class ResultLost(ServerError):
+    """The operation's result could not be brought back from the child process."""
+
+    code = 502
+    word = "result"
+
+
 class Draining(ServerError):
     """The worker is shutting down and takes no new jobs."""
 

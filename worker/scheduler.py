@@ -545,7 +545,7 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------ what it found
 
     def _finished(self, task_id: int, outcome: Outcome, now: float) -> None:
-        if not isinstance(outcome, Failure) or outcome.code != ChildDied.code:
+        if not isinstance(outcome, Failure) or outcome.code != ChildDied.code:  # nor NoChild, which has the same
             self._board.alive_at = now
         if task_id == self._canary:
             self._canary = None
@@ -620,7 +620,7 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------------- its end
 
     def _task_failed(self, job: Job, failure: Failure, now: float) -> None:
-        died = failure.code == ChildDied.code
+        died = failure.word == ChildDied.word  # by its own fault; that no child can be started is nobody's
         deaths = self._deaths.get(job.content, 0) + died
         if died:
             self._deaths[job.content] = deaths

@@ -18,7 +18,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
-from worker.errors import ChildDied, InternalError
+from worker.errors import InternalError, ResultLost
 from worker.executors.base import MakeRunTask, RunTask
 from worker.jobs import Failure, Outcome, Task
 
@@ -55,7 +55,7 @@ def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
             message = ForkingPickler.dumps((task.id, outcome))
         except Exception:
             log.exception("the outcome of %s cannot be sent to the parent", task.operation)
-            outcome = Failure.of(ChildDied("The operation's result could not be sent back from the child process."))
+            outcome = Failure.of(ResultLost())
             message = ForkingPickler.dumps((task.id, outcome))
         pipe.send_bytes(message)
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from worker.errors import ChildDied
+from worker.errors import ChildDied, NoChild, ResultLost
 from worker.events import Finished, Progressed
 from worker.executors import child
 from worker.executors.base import Deliver, MakeRunTask
@@ -191,7 +191,7 @@ class PoolExecutor:
         except Exception:
             log.exception("the outcome of a task could not be brought back from child %s", one.process.pid)
             task_id = one.task.id if one.task else 0
-            said = Failure.of(ChildDied("The operation's result could not be brought back from the child process."))
+            said = Failure.of(ResultLost())
         if task_id == child.LOG:
             level, name, text = said
             logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
@@ -226,7 +226,7 @@ class PoolExecutor:
                 return
             waiting, self._waiting = self._waiting, deque()
         for task in waiting:
-            self._deliver(Finished(task.id, Failure.of(ChildDied("No child process can be started.", "The worker's log says why."))))
+            self._deliver(Finished(task.id, Failure.of(NoChild())))
 
 
 def _death(one: _Child) -> Failure:
