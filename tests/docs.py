@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--write"]:
         PROTOCOL.write_text(wanted, encoding="utf-8", newline="\n")
         return 0
-    print(f"{PROTOCOL.name} is", "up to date." if text == wanted else "not up to date: python -m tests.docs --write")  # noqa: T201
+    print(f"{PROTOCOL.name} is", "up to date." if text == wanted else "not up to date: python -m tests.docs --write")
     return int(text != wanted)
 
 

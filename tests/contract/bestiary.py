@@ -100,7 +100,7 @@ def closes_everything(_argument: str, _progress: Progress) -> Result:
 
 def allocates_without_end(_argument: str, _progress: Progress) -> Result:
     """Until the limit that it has set itself, so that the machine is safe."""
-    import resource  # noqa: PLC0415 - not on Windows
+    import resource
 
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     limit = used + 200 * 2**20

@@ -80,7 +80,7 @@ def is_report(line):
 def same_text(message, line):
     """Whether the message is written like this; left out arguments are the same as their defaults, and spaces at the end do not count."""
     written = wire(message)
-    address, tags, *words = written.split(" ")
+    _, tags, *words = written.split(" ")
     short = line.split(" ")
     return written.rstrip() == line or "[" in line or tags.rstrip("si") != short[1].rstrip("si") or words[: len(short) - 2] == short[2:]
 
