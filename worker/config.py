@@ -9,6 +9,7 @@ from typing import Literal
 
 from worker.events import Peer
 from worker.gate import Network
+from worker.limits import DEFAULT_LIMITS, FileLimits
 from worker.protocol import addresses
 
 
@@ -58,6 +59,8 @@ class Config:
         text_port: where a client gets its text reports that never said hello.
         number_port: where it gets its numbers.
         roots: the directories that jobs may use; relative paths start at the first.
+        read_roots: further directories, which jobs may only read.
+        kept: files of the worker's own, which no job may write.
         maps: pairs of a path of the sender's machine and the same path here.
         allow: other computers that may speak to the worker, beside this one.
         token: whoever tells it in `hello` may, too; "" for nobody.
@@ -68,6 +71,7 @@ class Config:
         durability: what an accepted job survives: a crash of this process, or of the machine.
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
+        files: what the files of one job may amount to, and its memory.
     """
 
     host: str = "127.0.0.1"
@@ -77,6 +81,8 @@ class Config:
     text_port: int = addresses.TEXT_PORT
     number_port: int = addresses.NUMBER_PORT
     roots: tuple[Path, ...] = (Path(),)
+    read_roots: tuple[Path, ...] = ()
+    kept: tuple[Path, ...] = ()
     maps: tuple[tuple[str, str], ...] = ()
     allow: tuple[Network, ...] = ()
     token: str = ""
@@ -87,4 +93,5 @@ class Config:
     durability: Literal["process", "power"] = "process"
     parent_pid: int = 0
     replace: bool = False
+    files: FileLimits = DEFAULT_LIMITS
     limits: Limits = Limits()

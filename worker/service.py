@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import logging
+import os
 import queue
 import secrets
 import signal
@@ -20,7 +21,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker import parent, senders, takeover
+from worker import memory, parent, senders, sweep, takeover
 from worker.config import Config
 from worker.endpoint import Endpoint
 from worker.errors import DecodeError
@@ -231,7 +232,9 @@ class Service:
 
 
 def make_run_task(rules: FileRules) -> RunTask:
-    """Called in each child: imports OpenCV there, and only there."""
+    """Called in each child: imports OpenCV there, and only there. What bounds it must stand before."""
+    memory.cap(rules.limits.child_mb)
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
     import cv2
 
     from worker.tasks import run_task
@@ -254,7 +257,13 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
     Returns:
         The exit code: 0 after a stop that was asked for, 1 if the port is taken.
     """
-    rules = FileRules(roots=tuple(root.resolve() for root in config.roots), maps=config.maps)
+    rules = FileRules(
+        roots=tuple(root.resolve() for root in config.roots),
+        read_roots=tuple(root.resolve() for root in config.read_roots),
+        maps=config.maps,
+        limits=config.files,
+        kept=config.kept,
+    )
     executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules))
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
@@ -270,6 +279,7 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
         parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
     for line in announcement(config, service):
         announce(line)
+    sweep.begin(rules.roots)
     service.run()
     announce("Stopped.")
     return 0
@@ -298,6 +308,8 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
     yield f"  number reports  to each sender's port {_joined([config.number_port, *config.report_numbers])}"
     for root in config.roots:
         yield f"  reads, writes   {root.resolve()}"
+    for root in config.read_roots:
+        yield f"  reads           {root.resolve()}"
     for sender, here in config.maps:
         yield f"  maps            {sender} -> {here}"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"

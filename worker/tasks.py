@@ -23,13 +23,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from worker.catalog import operation_info
-from worker.errors import ArgumentError, InternalError, LimitExceeded, UnsupportedFormat, WorkerError
-from worker.images import append_bytes, check_ending, read_image, readable_endings, write_bytes_whole, write_image
+from worker.errors import ArgumentError, InternalError, UnsupportedFormat, WorkerError
+from worker.handles import free_bytes
+from worker.images import (
+    append_bytes,
+    check_ending,
+    is_out_of_memory,
+    read_image,
+    readable_endings,
+    wanted_memory,
+    write_bytes_whole,
+    write_image,
+)
 from worker.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task, WrittenFile
+from worker.limits import NO_LIMITS
 from worker.operations import OPERATIONS
+from worker.operations.convert import target_size
+from worker.operations.pixels import Image, size_of
 from worker.operations.shapes import Detector, Filter, Nothing, Rows, Source, Text
 
 if TYPE_CHECKING:
+    from worker.limits import FileLimits
     from worker.paths import FileRules, Inputs
 
 log = logging.getLogger(__name__)
@@ -63,11 +77,16 @@ def run_task(task: Task, files: FileRules, progress: Progress) -> Outcome:
         return _run(task, files, progress)
     except WorkerError as error:
         return Failure.of(error)
-    except MemoryError:
-        return Failure.of(LimitExceeded(f"{task.operation} needs more memory than this machine has."))
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            return Failure.of(_limits(files).out_of_memory(task.operation, wanted_memory(error)))
         log.exception("task %d, %s, phase %s", task.id, task.operation, task.phase.value)
         return Failure.of(InternalError(f"{task.operation} failed inside the worker; the log says more."))
+
+
+def _limits(files: FileRules) -> FileLimits:
+    """A local `run` may do what the machine can."""
+    return NO_LIMITS if files.unrestricted else files.limits
 
 
 def _run(task: Task, files: FileRules, progress: Progress) -> Outcome:
@@ -113,14 +132,28 @@ class _Base:
     def operation(self) -> Any:
         return OPERATIONS[self.task.operation]
 
+    @property
+    def limits(self) -> FileLimits:
+        return _limits(self.files)
+
+    def read(self, source: str) -> Image:
+        return read_image(self.files.to_read(source), limits=self.limits)
+
+    def to_write(self, output: str) -> Path:
+        """Where an output goes, once its disk is known to have room."""
+        path = self.files.to_write(output)
+        self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if above.is_dir())))
+        return path
+
     def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it
         return Result()
 
     def table(self, joined: Result, names: tuple[str, ...]) -> Result:
         """Writes the table `data` of all rows, each with its image."""
+        self.limits.check_rows(self.task.operation, len(joined.rows))
         path = self.files.to_write(self.params.data)
         text = _TABLES[path.suffix.lower()](self.task.operation, joined, names)
-        return Result(files=(self.spelled(write_bytes_whole(path, (text.encode(),))),))
+        return Result(files=(self.spelled(write_bytes_whole(path, (text.encode(),), self.limits)),))
 
     def spelled(self, written: WrittenFile) -> WrittenFile:
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
@@ -144,7 +177,7 @@ class _Writing(_Base):
 
     def plan(self) -> Plan:
         self.operation.check(self.params)
-        self.files.to_write(self.params.output)
+        self.to_write(self.params.output)
         return Plan((Part(0, 0, self.operation.steps(self.params)),))
 
     def is_small(self, plan: Plan) -> bool:
@@ -153,7 +186,10 @@ class _Writing(_Base):
     def run(self, _part: Part, progress: Progress) -> Result:
         path = self.files.to_write(self.params.output)
         blocks = _reporting(self.operation.blocks(self.params), progress)
-        written = append_bytes(path, blocks, self.operation.between(self.params)) if self.params.append else write_bytes_whole(path, blocks)
+        if self.params.append:
+            written = append_bytes(path, blocks, self.operation.between(self.params), self.limits)
+        else:
+            written = write_bytes_whole(path, blocks, self.limits)
         return Result(files=(self.spelled(written),))
 
 
@@ -170,7 +206,10 @@ class _Drawing(_Base):
         self.operation.check(self.params)
         count = self.operation.count(self.params)
         _check_pattern(self.task.operation, "output", self.params.output, count > 1, ("{n}",))
-        check_ending(self.files.to_write(_filled(self.params.output, 0)))
+        path = self.to_write(_filled(self.params.output, 0))
+        check_ending(path)
+        self.limits.check_outputs(self.task.operation, count + bool(self.params.data))
+        self.limits.check_picture(path.name, self.params.width, self.params.height)
         info = operation_info(self.task.operation)
         slots = self.task.slots if count >= FEW_DRAWINGS else 0
         if self.params.data:
@@ -186,7 +225,8 @@ class _Drawing(_Base):
         written = []
         for done, n in enumerate(range(part.first, part.stop), start=1):
             image, found = self.operation.make(self.params, n)
-            written.append(self.spelled(write_image(self.files.to_write(_filled(self.params.output, n)), image)))
+            path = self.files.to_write(_filled(self.params.output, n))
+            written.append(self.spelled(write_image(path, image, limits=self.limits)))
             rows += rounded(found, info.fields)
             progress(done)
         return Result(info.kind, info.fields, tuple(rows), tuple(written))
@@ -222,6 +262,7 @@ class _Reading(_Base):
         result = Result()
         for done, source in enumerate(part.sources, start=1):
             result = self._joined(result, self.run_one(source, part.first + done - 1, several))
+            self.limits.check_rows(self.task.operation, len(result.rows))
             progress(done)
         return result
 
@@ -239,14 +280,16 @@ class _Reading(_Base):
     def _check_outputs(self, inputs: Inputs) -> None:
         """Before anything is written: every output has a place of its own, and none of them is an input."""
         targets: dict[str, str] = {}
+        wanted = sum(bool(getattr(self.params, name)) for name in self.outputs) * len(inputs.paths)
+        self.limits.check_outputs(self.task.operation, wanted + bool(self.data))
         for name in self.outputs:
             pattern = getattr(self.params, name)
             if not pattern:
                 continue
             _check_pattern(self.task.operation, name, pattern, inputs.several, ("{name}", "{n}"))
-            check_ending(self.files.to_write(_filled(pattern, 0, inputs.paths[0].stem)))
+            check_ending(self.to_write(_filled(pattern, 0, inputs.paths[0].stem)))
             for n, path in enumerate(inputs.paths):
-                _claim(targets, _filled(pattern, n, path.stem), f"{name} of {self.files.spell(path)}")
+                _claim(targets, _filled(pattern, n, path.stem), f"{name} of image {n} ({path.name})")
         if self.data:
             _check_table(self.data)
             _claim(targets, self.data, "data")
@@ -272,7 +315,7 @@ class _Detecting(_Reading):
 
     def run_one(self, source: str, n: int, several: bool) -> Result:
         info = operation_info(self.task.operation)
-        image = read_image(self.files.to_read(source))
+        image = self.read(source)
         found = self.operation.find(image, self.params)
         rows = rounded(found, info.fields)
         fields = info.fields
@@ -281,7 +324,7 @@ class _Detecting(_Reading):
         written: tuple[WrittenFile, ...] = ()
         if self.params.overlay:
             marked = self.operation.draw(image, found)
-            written = (self.spelled(write_image(self._target(self.params.overlay, source, n), marked)),)
+            written = (self.spelled(write_image(self._target(self.params.overlay, source, n), marked, limits=self.limits)),)
         return Result(info.kind, fields, tuple(rows), written)
 
     def finish(self, joined: Result) -> Result:
@@ -294,8 +337,10 @@ class _Converting(_Reading):
     outputs = ("output",)
 
     def run_one(self, source: str, n: int, several: bool) -> Result:  # noqa: ARG002 - a file needs no column for its image
-        image = self.operation.apply(read_image(self.files.to_read(source)), self.params)
-        written = write_image(self._target(self.params.output, source, n), image, self.params.quality)
+        image = self.read(source)
+        target = self._target(self.params.output, source, n)
+        self.limits.check_picture(target.name, *target_size(*size_of(image), self.params.width, self.params.height))
+        written = write_image(target, self.operation.apply(image, self.params), self.params.quality, self.limits)
         return Result(files=(self.spelled(written),))
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 #: From the ground up. A module may import from its own floor and from those below; a package stands for all its modules.
 FLOORS = (
-    ("worker", "errors", "backlog", "timers", "parent", "refusals", "exif", "memory", "limits", "handles", "headers", "sweep"),
+    ("worker", "errors", "backlog", "timers", "parent", "refusals", "exif", "memory", "handles", "headers", "sweep"),
     ("protocol", "jobs", "catalog", "gate", "kernel_filter", "limits", "paths"),
     ("events", "config", "syncs", "reports", "presets", "client_core"),
     ("operations", "images", "tasks", "delivery", "ledger", "status", "journal", "senders", "scheduler"),

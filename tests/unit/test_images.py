@@ -4,7 +4,6 @@ import os
 import struct
 import threading
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -222,10 +221,10 @@ def test_failing_disk(tmp_path, monkeypatch, number, error):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def refuse(self, target):
+    def refuse(self, old, new):
         raise OSError(number, os.strerror(number)) if number else OSError("odd")
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(images.handles.Folder, "rename", refuse)
     with pytest.raises(error, match=r"a\.png"):
         write_image(path, picture())
     assert path.read_bytes() == b"old"

@@ -13,6 +13,7 @@ import pytest
 
 from worker import tasks
 from worker.catalog import Noop, operation_info, parse_job
+from worker.handles import Folder
 from worker.images import read_image, write_image
 from worker.jobs import Failure, Part, Phase, Plan, Result, Task
 from worker.operations import OPERATIONS
@@ -337,10 +338,10 @@ def test_image_gone_since_the_plan(desk):
 def test_full_disk(desk, monkeypatch):
     """A full disk is a failure that may pass, so that a job with retries is tried again."""
 
-    def refuse(self, target):
+    def refuse(self, old, new):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Folder, "rename", refuse)
     outcome = desk.task("draw_circles", output="a.png", count=1)
     assert (outcome.code, outcome.transient) == (507, True)
     assert "No space left" in outcome.message

@@ -14,6 +14,7 @@ from worker.cli.settings import CONFIG_FILE, MAP, NETWORK, PEER, PORT, PRESETS, 
 from worker.config import Config, Limits, default_workers
 from worker.events import Peer
 from worker.gate import Gate, Network
+from worker.limits import DEFAULT_LIMITS, OPTIONS, FileLimits
 from worker.protocol import addresses
 
 _DEFAULTS = Limits()
@@ -29,6 +30,40 @@ def default_state() -> Path:
 def option(name: str, **settings: Any) -> Callable[[Any], Any]:
     """An option that can also be given by its environment variable."""
     return click.option(name, envvar=variable(name), **settings)
+
+
+#: What the help says of each limit of `FileLimits`.
+_FILE_LIMITS = {
+    "file_mb": "A file may be so large, read or written.",
+    "megapixels": "A picture may be so large, read or written.",
+    "frames": "An animation may hold so many pictures.",
+    "inputs": "A folder or pattern may stand for so many images.",
+    "entries": "So many files and folders are looked through for them.",
+    "outputs": "A job may write so many files.",
+    "rows": "A result may have so many rows.",
+    "child_mb": "A child process may take so much memory; 0 = all there is.",
+    "min_free_mb": "So much must stay free on a disk that is written to.",
+}
+
+
+def file_limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that make a `FileLimits`, under the names of `OPTIONS`."""
+    for attribute, text in reversed(_FILE_LIMITS.items()):
+        may_be_zero = attribute in ("child_mb", "min_free_mb")
+        command = option(
+            OPTIONS[attribute],
+            type=click.IntRange(0 if may_be_zero else 1),
+            default=getattr(DEFAULT_LIMITS, attribute),
+            show_default=True,
+            metavar="MB" if attribute.endswith("_mb") else "N",
+            help=text,
+        )(command)
+    return command
+
+
+def file_limits(values: dict[str, int]) -> FileLimits:
+    """From the options' values, by the names that click gives them."""
+    return FileLimits(**{attribute: values[name.removeprefix("--").replace("-", "_")] for attribute, name in OPTIONS.items()})
 
 
 @click.command(
@@ -87,6 +122,8 @@ the command line counts first, then the environment, then the file.
     metavar="N",
     help="So many packets of one sender are read; more are dropped.",
 )
+@option("--read-root", type=ROOT, multiple=True, metavar="DIR", help="Folder that jobs may only read; repeatable.")
+@file_limit_options
 @option("--map", type=MAP, multiple=True, metavar="SENDER=WORKER", help="How a path starts for the sender, and here; repeatable.")
 @option("--report", type=PEER, multiple=True, metavar="HOST:PORT", help="Send all text reports there, too; repeatable.")
 @option("--report-numbers", type=PEER, multiple=True, metavar="HOST:PORT", help="Send all number reports there, too; repeatable.")
@@ -189,6 +226,7 @@ def serve(
     host: str,
     port: int,
     root: tuple[Path, ...],
+    read_root: tuple[Path, ...],
     allow: tuple[tuple[Network, ...], ...],
     token: str,
     packets_per_second: int,
@@ -212,6 +250,7 @@ def serve(
     log_format: str,
     log_level: str,
     http: str | None,
+    **file_limit_values: int,
 ) -> None:
     """Start a worker. It runs until Ctrl-C, SIGTERM or /worker/quit."""
     if http is not None:
@@ -229,6 +268,8 @@ def serve(
         text_port=text_port,
         number_port=number_port,
         roots=root or (Path.cwd(),),
+        read_roots=read_root,
+        kept=(log_file.absolute(),) if log_file else (),
         maps=map,
         gateway_is=gateway_is,
         allow=tuple(network for networks in allow for network in networks),
@@ -239,6 +280,7 @@ def serve(
         durability=durability,
         parent_pid=parent_pid,
         replace=replace,
+        files=file_limits(file_limit_values),
         limits=Limits(
             queue_jobs=queue_jobs,
             timeout_ms=timeout_ms,

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from worker.errors import ChildDied, NoChild, ResultLost
+from worker import memory
+from worker.errors import ChildDied, LimitExceeded, NoChild, ResultLost
 from worker.events import Finished, Progressed
 from worker.executors import child
 from worker.executors.base import Deliver, MakeRunTask
@@ -231,6 +232,8 @@ class PoolExecutor:
 
 def _death(one: _Child) -> Failure:
     log.warning("child %s died while it ran a task: %s", one.process.pid, _cause(one))
+    if one.process.exitcode == memory.OVER_MEMORY:
+        return Failure.of(LimitExceeded("The job took more memory than a job may take.", "The worker's --max-child-mb changes this limit."))
     message = f"The child process that ran the job ended unexpectedly ({_cause(one)})."
     return Failure.of(ChildDied(message, "Other jobs are not affected; the worker's log may say more."))
 

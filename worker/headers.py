@@ -1,0 +1,158 @@
+"""What an image file says about itself in its first bytes, read before anything is decoded.
+
+Sizes come from `imagesize`, which reads the headers of PNG, JPEG, JPEG 2000, GIF, TIFF, BMP, WebP, AVIF and Netpbm; the few formats that
+OpenCV reads beside them are read here. A header that nobody here can read is no danger: OpenCV checks the size by itself before it
+asks for memory (`OPENCV_IO_MAX_IMAGE_PIXELS`, set in each child), only its sentence says less.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+
+import imagesize
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_SUN = b"\x59\xa6\x6a\x95"
+_TIFF = {b"II*\0": "<", b"MM\0*": ">"}
+_NUMBERS = rb"\s(?:\s|#[^\n]*\n)*"
+_PFM = re.compile(rb"P[Ff]" + _NUMBERS + rb"(\d{1,10})" + _NUMBERS + rb"(\d{1,10})")
+_PAM_WIDTH, _PAM_HEIGHT = re.compile(rb"\nWIDTH[ \t]+(\d{1,10})"), re.compile(rb"\nHEIGHT[ \t]+(\d{1,10})")
+_RADIANCE = re.compile(rb"\n[-+]Y[ ]+(\d{1,10})[ ]+[-+]X[ ]+(\d{1,10})")
+_HEAD = 4096
+#: Longer chains of pictures are not counted to their end.
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Width and height in pixels as they are stored, 0 where they cannot be told; and how many pictures there are."""
+
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+
+
+def read_header(data: bytes) -> Header:
+    """What the file claims to hold. Never raises: what cannot be read is left to the decoder."""
+    width, height = _size(data)
+    try:
+        return Header(width, height, _frames(data))
+    except (struct.error, IndexError):  # it ends in the middle
+        return Header(width, height)
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether the file is known to be complete by the way it ends; False also where the format does not tell."""
+    try:
+        if data.startswith(_PNG):
+            return data.endswith(_PNG_END)
+        if data.startswith(b"\xff\xd8"):
+            return data.endswith(b"\xff\xd9")
+        if data.startswith(b"GIF8"):
+            return data.endswith(b"\0;")
+        if data.startswith(b"RIFF"):
+            return len(data) >= 12 and struct.unpack_from("<I", data, 4)[0] + 8 == len(data)
+        if data.startswith(b"BM"):
+            return bool(struct.unpack_from("<I", data, 2)[0] == len(data))
+        if data[4:8] in (b"ftyp", b"jP  "):
+            return _ends_with_a_box(data)
+    except struct.error:
+        pass
+    return False
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    head = data[:_HEAD]
+    if head.startswith(_SUN) and len(head) >= 12:
+        width, height = struct.unpack_from(">II", head, 4)
+        return width, height
+    if found := _PFM.match(head):
+        return int(found[1]), int(found[2])
+    if head.startswith(b"P7"):
+        pam_width, pam_height = _PAM_WIDTH.search(head), _PAM_HEIGHT.search(head)
+        return (int(pam_width[1]), int(pam_height[1])) if pam_width and pam_height else (0, 0)
+    if head.startswith(b"#?"):
+        radiance = _RADIANCE.search(head)
+        return (int(radiance[2]), int(radiance[1])) if radiance else (0, 0)
+    if head.lstrip()[:1] == b"<":  # no XML is parsed: OpenCV reads no SVG
+        return 0, 0
+    try:
+        width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
+    except Exception:  # noqa: BLE001 - a parser met a file made to break it; the decoder has its own check
+        return 0, 0
+    return max(0, int(width)), max(0, int(height))
+
+
+def _frames(data: bytes) -> int:
+    if data.startswith(_PNG):
+        at = data.find(b"acTL", 8, _HEAD)
+        return max(1, struct.unpack_from(">I", data, at + 4)[0]) if at > 0 else 1
+    if data.startswith(b"GIF8"):
+        return max(1, _gif_frames(data))
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return max(1, _webp_frames(data))
+    if data[:4] in _TIFF:
+        return max(1, _tiff_pages(data, _TIFF[data[:4]]))
+    return 1
+
+
+def _gif_frames(data: bytes) -> int:
+    """Counts the image descriptors. Blocks are an extension (0x21), an image (0x2C) or the end; each holds a chain of sub-blocks."""
+    at = 13 + _table_bytes(data[10])
+    frames = 0
+    while frames < _MANY:
+        kind = data[at]
+        if kind == 0x21:
+            at += 2
+        elif kind == 0x2C:
+            frames += 1
+            at += 10 + _table_bytes(data[at + 9]) + 1  # the descriptor, its colours, and the size of the first codes
+        else:
+            break
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+        if at >= len(data):
+            break
+    return frames
+
+
+def _table_bytes(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _webp_frames(data: bytes) -> int:
+    at, frames = 12, 0
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        frames += name == b"ANMF"
+        at += 8 + size + size % 2
+    return frames
+
+
+def _tiff_pages(data: bytes, order: str) -> int:
+    """Counts the directories in their chain, which may be a circle."""
+    seen: set[int] = set()
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    while at and at not in seen and len(seen) < _MANY:
+        seen.add(at)
+        (count,) = struct.unpack_from(order + "H", data, at)
+        (at,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
+    return len(seen)
+
+
+def _ends_with_a_box(data: bytes) -> bool:
+    """JPEG 2000 and AVIF are chains of boxes: a size, a name, a body. Size 1 stands for a longer number, 0 for "to the end"."""
+    at = 0
+    while at + 8 <= len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+        if size < 8:
+            return False
+        at += size
+    return at == len(data)

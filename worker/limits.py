@@ -1,0 +1,124 @@
+"""What the files of one job may amount to, and the sentence for each limit that is reached.
+
+Every sentence names the limit, its value, what came, and the option of `serve` that changes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from worker.errors import DiskFull, LimitExceeded
+
+MB = 2**20
+_NONE = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """Each attribute belongs to the option of `serve` that is named in `OPTIONS`.
+
+    Attributes:
+        file_mb: how large one file may be, read or written.
+        megapixels: how large one picture may be, as its header says, or as it would be written. A picture of 16384 x 16384, the
+            largest that graphics cards commonly take, has 268.
+        frames: how many pictures an animation may hold.
+        inputs: how many images a folder or a pattern may stand for.
+        entries: how many files and folders may be looked through to find them.
+        outputs: how many files a job may write.
+        rows: how many rows a result may have.
+        child_mb: how much memory a child process may take; 0 is as much as there is.
+        min_free_mb: how much must stay free on a disk that is written to.
+    """
+
+    file_mb: int = 1024
+    megapixels: int = 300
+    frames: int = 10_000
+    inputs: int = 20_000
+    entries: int = 200_000
+    outputs: int = 100_000
+    rows: int = 1_000_000
+    child_mb: int = 4096
+    min_free_mb: int = 64
+
+    def check_file(self, name: str, size_bytes: int) -> None:
+        if size_bytes > self.file_mb * MB:
+            raise LimitExceeded(
+                f"{name} is larger than one file may be: {_mb(size_bytes)}, and the limit is {self.file_mb} MB.", _how("file_mb")
+            )
+
+    def check_picture(self, name: str, width: int, height: int, frames: int = 1) -> None:
+        if width * height > self.megapixels * 1_000_000:
+            raise LimitExceeded(
+                f"{name} is larger than one picture may be: {width}x{height} are {width * height / 1e6:,.0f} megapixels, "
+                f"and the limit is {self.megapixels}.",
+                _how("megapixels"),
+            )
+        if frames > self.frames:
+            raise LimitExceeded(f"{name} holds {frames} pictures; an animation may hold {self.frames}.", _how("frames"))
+
+    def check_inputs(self, text: str, found: int) -> None:
+        if found > self.inputs:
+            raise LimitExceeded(f"{text} stands for {found} images or more; a job may read {self.inputs}.", _how("inputs"))
+
+    def check_entries(self, text: str, seen: int) -> None:
+        if seen > self.entries:
+            raise LimitExceeded(
+                f"{text} means looking through {seen} files and folders or more; the limit is {self.entries}.", _how("entries")
+            )
+
+    def check_outputs(self, operation: str, count: int) -> None:
+        if count > self.outputs:
+            raise LimitExceeded(f"{operation} would write {count} files; a job may write {self.outputs}.", _how("outputs"))
+
+    def check_rows(self, operation: str, count: int) -> None:
+        if count > self.rows:
+            raise LimitExceeded(
+                f"{operation} found {count} rows or more; a result may have {self.rows}. A smaller max_items finds fewer.", _how("rows")
+            )
+
+    def check_free(self, name: str, free_bytes: int, wanted_bytes: int = 0) -> None:
+        """Raises DiskFull where too little would be left. `free_bytes` below 0 means that the system does not tell."""
+        if 0 <= free_bytes < self.min_free_mb * MB + wanted_bytes:
+            needs = f"{name} needs {_mb(wanted_bytes)}, and " if wanted_bytes else ""
+            raise DiskFull(
+                f"The disk of {name} has {_mb(free_bytes)} free; {needs}{self.min_free_mb} MB must stay free.", _how("min_free_mb")
+            )
+
+    def out_of_memory(self, what: str, wanted: str = "") -> LimitExceeded:
+        """The error for an operation that could not get memory. `wanted` is what it asked for last, where that is known."""
+        more = f"; it asked for {wanted} more" if wanted else ""
+        if not self.child_mb:
+            return LimitExceeded(f"{what} needs more memory than this machine has{more}.")
+        return LimitExceeded(f"{what} needs more memory than a job may take: the limit is {self.child_mb} MB{more}.", _how("child_mb"))
+
+
+DEFAULT_LIMITS = FileLimits()
+#: For the local `run`, where the machine is the only limit.
+NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
+
+#: The option that sets each attribute.
+OPTIONS = {
+    "file_mb": "--max-file-mb",
+    "megapixels": "--max-megapixels",
+    "frames": "--max-frames",
+    "inputs": "--max-inputs",
+    "entries": "--max-entries",
+    "outputs": "--max-outputs",
+    "rows": "--max-rows",
+    "child_mb": "--max-child-mb",
+    "min_free_mb": "--min-free-mb",
+}
+
+
+def _how(attribute: str) -> str:
+    return f"The worker's {OPTIONS[attribute]} changes this limit."
+
+
+def _mb(size_bytes: int) -> str:
+    """Megabytes as a person reads them.
+
+    >>> _mb(79_000), _mb(3 * MB)
+    ('0.1 MB', '3 MB')
+    """
+    return f"{size_bytes / MB:.1f} MB" if size_bytes < MB else f"{size_bytes / MB:.0f} MB"

@@ -1,0 +1,97 @@
+"""The bound on a child's memory, so that one job cannot take the machine's.
+
+Linux: `RLIMIT_DATA`, which counts what a process asks for to write into (heap, arrays, stacks), and neither libraries nor files that it
+maps; `RLIMIT_AS` counts those, too, and would refuse work that takes no memory. An allocation over the limit fails at once: NumPy
+raises `MemoryError`, OpenCV raises `cv2.error`, both become 413, and the child lives on.
+Windows: a job object with a limit for the process, which does the same. Not run on our machines yet.
+Elsewhere (macOS enforces no such limit): a thread looks every so often, and ends the child with `OVER_MEMORY`, which becomes 413, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+#: The exit code of a child that ended itself because it took too much.
+OVER_MEMORY = 86
+LOOK_EVERY_S = 0.1
+
+_MB = 2**20
+
+
+def cap(limit_mb: int) -> None:
+    """Bounds the memory of this process; 0 does not. Called in a child, once, before it imports much."""
+    if not limit_mb:
+        return
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = limit_mb * _MB
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    elif sys.platform == "win32":
+        _put_into_job(limit_mb * _MB)
+    else:
+        watch(limit_mb)
+
+
+def watch(limit_mb: int) -> None:
+    """Ends this process as soon as it is seen to take more."""
+    threading.Thread(target=_watch, args=(limit_mb * _MB,), name="memory-watch", daemon=True).start()
+
+
+def _watch(limit_bytes: int) -> None:
+    import psutil
+
+    process = psutil.Process()
+    while process.memory_info().rss <= limit_bytes:
+        time.sleep(LOOK_EVERY_S)
+    os._exit(OVER_MEMORY)
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    _PROCESS_MEMORY = 0x100  # JOB_OBJECT_LIMIT_PROCESS_MEMORY
+    _EXTENDED = 9  # JobObjectExtendedLimitInformation
+
+    class _Basic(ctypes.Structure):
+        _fields_ = (
+            ("PerProcessUserTimeLimit", ctypes.c_int64),
+            ("PerJobUserTimeLimit", ctypes.c_int64),
+            ("LimitFlags", wintypes.DWORD),
+            ("MinimumWorkingSetSize", ctypes.c_size_t),
+            ("MaximumWorkingSetSize", ctypes.c_size_t),
+            ("ActiveProcessLimit", wintypes.DWORD),
+            ("Affinity", ctypes.c_size_t),
+            ("PriorityClass", wintypes.DWORD),
+            ("SchedulingClass", wintypes.DWORD),
+        )
+
+    class _Extended(ctypes.Structure):
+        _fields_ = (
+            ("BasicLimitInformation", _Basic),
+            ("IoInfo", ctypes.c_uint64 * 6),
+            ("ProcessMemoryLimit", ctypes.c_size_t),
+            ("JobMemoryLimit", ctypes.c_size_t),
+            ("PeakProcessMemoryUsed", ctypes.c_size_t),
+            ("PeakJobMemoryUsed", ctypes.c_size_t),
+        )
+
+    def _put_into_job(limit_bytes: int) -> None:
+        """A job object that nobody holds but this process; it goes away with it. Where it cannot be made, the watch stands in."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateJobObjectW.restype = wintypes.HANDLE
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        kernel.SetInformationJobObject.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
+        kernel.AssignProcessToJobObject.argtypes = (wintypes.HANDLE, wintypes.HANDLE)
+        limits = _Extended()
+        limits.BasicLimitInformation.LimitFlags = _PROCESS_MEMORY
+        limits.ProcessMemoryLimit = limit_bytes
+        job = kernel.CreateJobObjectW(None, None)
+        done = job and kernel.SetInformationJobObject(job, _EXTENDED, ctypes.byref(limits), ctypes.sizeof(limits))
+        if not (done and kernel.AssignProcessToJobObject(job, kernel.GetCurrentProcess())):
+            watch(limit_bytes // _MB)
