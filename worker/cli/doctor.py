@@ -17,7 +17,7 @@ import click
 
 from worker.cli import show
 from worker.cli.probe import Line, NobodyListens
-from worker.cli.settings import PORT, variable
+from worker.cli.settings import PORT, variable, worker_address
 from worker.protocol import addresses, osc
 from worker.protocol.messages import Accepted, Failed, Hello, Job, Number, Pong, Ready, Welcome
 from worker.senders import address_of, own_gateways
@@ -66,16 +66,7 @@ Examples:
 Close TouchDesigner's OSC In operators first if their ports are to be tested from here. Exit code 1 if a step is broken.
 """
 )
-@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
-@click.option(
-    "--port",
-    type=PORT,
-    default=addresses.COMMAND_PORT,
-    envvar=variable("--port"),
-    show_default=True,
-    metavar="PORT",
-    help="Its command port.",
-)
+@worker_address
 @click.option(
     "--text-port",
     type=PORT,
@@ -94,7 +85,6 @@ Close TouchDesigner's OSC In operators first if their ports are to be tested fro
     metavar="PORT",
     help="Where number reports are awaited; 0 = not.",
 )
-@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
 @click.option("--docker", is_flag=True, help="Also look at the container, from outside or from inside.")
 def doctor(*, host: str, port: int, text_port: int, number_port: int, token: str, docker: bool) -> None:
     """Prove the round trip to a worker and back, and say what to change."""

@@ -13,7 +13,7 @@ import click
 
 from worker.cli import show
 from worker.cli.probe import ASK_AGAIN_S, Line, NobodyListens
-from worker.cli.settings import PORT, variable
+from worker.cli.settings import worker_address
 from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
 from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
@@ -53,17 +53,7 @@ Exit codes:
   1    not well; one sentence says why
 """
 )
-@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
-@click.option(
-    "--port",
-    type=PORT,
-    default=addresses.COMMAND_PORT,
-    envvar=variable("--port"),
-    show_default=True,
-    metavar="PORT",
-    help="Its command port.",
-)
-@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
+@worker_address
 @click.option(
     "--max-age-s",
     type=click.FloatRange(0, min_open=True),

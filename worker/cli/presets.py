@@ -11,8 +11,7 @@ import click
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
-from worker.cli.settings import PORT, variable
-from worker.protocol import addresses
+from worker.cli.settings import worker_address
 
 if TYPE_CHECKING:
     from worker.client import Client
@@ -30,17 +29,7 @@ A preset is started by /worker/trigger/NAME with a number that rises through 0.5
 It survives restarts of the worker. Presets can also stand in the settings file of `serve`, as [presets.NAME].
 """,
 )
-@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
-@click.option(
-    "--port",
-    type=PORT,
-    default=addresses.COMMAND_PORT,
-    envvar=variable("--port"),
-    show_default=True,
-    metavar="PORT",
-    help="Its command port.",
-)
-@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
+@worker_address
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def presets(ctx: click.Context, *, host: str, port: int, token: str, as_json: bool) -> None:

@@ -11,8 +11,7 @@ import click
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
-from worker.cli.settings import PORT, variable
-from worker.protocol import addresses
+from worker.cli.settings import worker_address
 
 if TYPE_CHECKING:
     from worker.client import Job, JobResult
@@ -52,17 +51,7 @@ retries, replace and after; `td-image-worker ops` explains them. {HELP}
 )
 @click.argument("operation")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is.")
-@click.option(
-    "--port",
-    type=PORT,
-    default=addresses.COMMAND_PORT,
-    envvar=variable("--port"),
-    show_default=True,
-    metavar="PORT",
-    help="Its command port.",
-)
-@click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one.")
+@worker_address
 @click.option("--id", "job_id", metavar="ID", help="The job's id.  [default: a new one]")
 @click.option("--priority", type=click.Choice(list(_PRIORITIES)), help="Its place in the queue.  [default: normal]")
 @click.option(

@@ -14,6 +14,7 @@ from worker.errors import WorkerError
 from worker.events import Peer
 from worker.gate import Network
 from worker.presets import OPERATION, Presets
+from worker.protocol import addresses
 from worker.senders import own_gateways
 
 CONFIG_FILE = "td-image-worker.toml"
@@ -101,6 +102,27 @@ NETWORK = NetworkType()
 MAP = MapType()
 ROOT = RootType()
 PORT = click.IntRange(0, 2**16 - 1)
+
+
+def worker_address(command: Any) -> Any:
+    """The options of a command that talks to a running worker: where it is, and its token."""
+    for option in (
+        click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one."),
+        click.option(
+            "--port",
+            type=PORT,
+            default=addresses.COMMAND_PORT,
+            envvar=variable("--port"),
+            show_default=True,
+            metavar="PORT",
+            help="Its command port.",
+        ),
+        click.option(
+            "--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
