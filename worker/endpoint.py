@@ -107,7 +107,10 @@ class Endpoint:
         self._socket.close()
 
     def _wake_reader(self) -> None:
-        """A blocking recvfrom does not notice a close everywhere; an empty datagram to ourselves does it on every system."""
+        """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, elsewhere an empty datagram to
+        ourselves; there it would not do alone, because a refusal that waits on the socket fails it, or the kernel's filter drops it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
         host, port = self.address
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         with contextlib.suppress(OSError):
