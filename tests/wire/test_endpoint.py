@@ -1,0 +1,63 @@
+"""The socket itself: it delivers, it closes, and it gives its port back whatever state it is in."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from ipaddress import ip_network
+
+import pytest
+
+from worker.endpoint import Endpoint
+
+LONG_S = 60.0
+
+
+def test_there_and_back():
+    """What comes is delivered with its sender, who can be answered."""
+    came = queue.SimpleQueue()
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *datagram: came.put(datagram))
+    endpoint.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(LONG_S)
+        udp.sendto(b"question", endpoint.address)
+        datagram, sender = came.get(timeout=LONG_S)
+        assert (datagram, sender) == (b"question", udp.getsockname())
+        endpoint.send(b"answer", sender)
+        assert udp.recvfrom(100) == (b"answer", endpoint.address)
+    endpoint.close()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_close(refused, filtered):
+    """The port is free at once: also when a refusal waits on the socket, and when the kernel drops what we send ourselves."""
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None, lambda *_: None)
+    endpoint.start()
+    if filtered:
+        endpoint.keep_only([ip_network("10.0.0.0/8")])
+    if refused:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            gone = nobody.getsockname()
+        endpoint.send(b"is anybody there?", gone)
+    address = endpoint.address
+    endpoint.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(address)
+
+
+def test_close_before_the_start():
+    """An endpoint that never read closes as well."""
+    Endpoint(("127.0.0.1", 0), lambda *_: None).close()
+
+
+@pytest.mark.parametrize(
+    "peer", [("127.0.0.1", 0), ("127.0.0.1", 99_999), ("no.such.host.invalid", 1), ("a" * 300, 1), ("a\0b", 1), ("::1", 1)]
+)
+def test_sending_to_nowhere(peer):
+    """A peer that cannot be is no error."""
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None)
+    endpoint.send(b"x", peer)
+    endpoint.close()
