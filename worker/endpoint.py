@@ -83,7 +83,7 @@ class Endpoint:
             except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
                 self._refusals.read()
                 continue
-            except (OSError, OverflowError, ValueError) as error:  # the last two: a port or a host name that cannot be one
+            except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
                 log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
                 if self._unreachable is not None:
                     self._unreachable(peer, getattr(error, "strerror", None) or str(error))
@@ -108,7 +108,8 @@ class Endpoint:
 
     def _wake_reader(self) -> None:
         """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, elsewhere an empty datagram to
-        ourselves; there it would not do alone, because a refusal that waits on the socket fails it, or the kernel's filter drops it."""
+        ourselves; there it would not do alone, because a refusal that waits on the socket fails it, or the kernel's filter drops it.
+        """
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         host, port = self.address
