@@ -173,9 +173,9 @@ def _step(handle: int, name: str, *, make: bool) -> int:
         if not make:
             raise
     except NotADirectoryError:
-        if stat.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
-            raise OSError(errno.ELOOP, "there is a link in the path") from None
-        raise
+        if stat.S_ISREG(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
+            raise
+        raise OSError(errno.ELOOP, "there is a link in the path, or was a moment ago") from None
     with contextlib.suppress(FileExistsError):  # somebody else makes it, too
         os.mkdir(name, dir_fd=handle)
     return os.open(name, _STEP, dir_fd=handle)

@@ -155,7 +155,10 @@ class FileRules:
             _check_portable(spelled, _parts_below(path, roots))
         if spelled.startswith("//") and _lexical_root(path, roots) is None:
             raise _outside(text, done)  # another computer is not even asked whether it has the file
-        path = Path(os.path.realpath(path))
+        try:
+            path = Path(os.path.realpath(path))
+        except OSError:  # somebody changes it while we look, or we may not look
+            raise _outside(text, done) from None
         root = _root_of(path, roots)
         if root is None:
             raise _outside(text, done)
@@ -167,7 +170,7 @@ class FileRules:
         for sender, worker in self._maps_by(0):
             rest = _below(spelled, sender)
             if rest is not None:
-                return _as_stored(Path(worker), rest) if _has_no_case(sender) else Path(worker + rest)
+                return _as_stored(Path(os.path.realpath(worker)), rest) if _has_no_case(sender) else Path(worker + rest)
         if _DRIVE.match(spelled) and os.name != "nt":
             raise PathError(f"{spelled} is a path of another machine.", "Start the worker with --map, for example --map C:/show=/data.")
         return Path(spelled)
@@ -285,14 +288,17 @@ def _has_no_case(prefix: str) -> bool:
 
 
 def _as_stored(folder: Path, rest: str) -> Path:
-    """`rest` below `folder`, each name in the case in which it is stored, where there is just one that fits."""
+    """`rest` below `folder`, each name in the case in which it is stored, where there is just one that fits.
+
+    What stands behind a link is not looked at: it may lead anywhere.
+    """
     names = [name for name in rest.split("/") if name]
     if ".." in names:
         return folder.joinpath(*names)
     for name in names:
         if not os.path.lexists(folder / name):
             try:
-                stored = [entry.name for entry in folder.iterdir() if entry.name.casefold() == name.casefold()]
+                stored = [entry for entry, _ in handles.entries(folder) if entry.casefold() == name.casefold()]
             except OSError:
                 stored = []
             name = stored[0] if len(stored) == 1 else name  # noqa: PLW2901 - as it is stored
@@ -363,7 +369,10 @@ class _Search:
 
     def _mode(self, link: Path) -> int:
         """What is at the end of a link; 0 for nothing."""
-        target = Path(os.path.realpath(link))
+        try:
+            target = Path(os.path.realpath(link))
+        except OSError:
+            raise _outside(self.text, "read") from None
         if not self.rules.contains(target):
             raise _outside(self.text, "read")
         try:

@@ -213,6 +213,7 @@ class _Drawing(_Base):
         info = operation_info(self.task.operation)
         slots = self.task.slots if count >= FEW_DRAWINGS else 0
         if self.params.data:
+            self.to_write(self.params.data)
             _check_table(self.params.data)
         return Plan(_parts(count, slots), bool(self.params.data), Result(info.kind, info.fields))
 
@@ -291,6 +292,7 @@ class _Reading(_Base):
             for n, path in enumerate(inputs.paths):
                 _claim(targets, _filled(pattern, n, path.stem), f"{name} of image {n} ({path.name})")
         if self.data:
+            self.to_write(self.data)
             _check_table(self.data)
             _claim(targets, self.data, "data")
         self._check_not_inputs(inputs, targets)
