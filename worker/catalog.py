@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from worker.errors import ArgumentError, UnknownOperation
+from worker.protocol.messages import number_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -315,7 +316,7 @@ def _convert(operation: str, target: type[P], fields: tuple[Field, ...], given: 
 def _coerced(operation: str, field: Field, value: Value) -> Value:
     """What msgspec's own lax mode leaves: numbers for text, 1.0 for true, and no infinities."""
     if field.type == "str" and not isinstance(value, str):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return number_as_text(value) if isinstance(value, float) else str(value)
     if field.type == "bool" and value in (0.0, 1.0):
         return bool(value)
     if field.type in ("int", "float"):

@@ -90,12 +90,17 @@ class Delivery:
         client.gone = True
         client.unacknowledged.clear()
 
-    def by_key(self, key: str) -> Client:
-        """The client of this key, made anew where it is not known (jobs of an earlier run)."""
+    def by_key(self, key: str, now: float) -> Client:
+        """The client of this key, made anew where it is not known (jobs of an earlier run).
+
+        One at another than the default port has said hello to that run, so it has a lease, in which it may say hello to this one.
+        """
         if key not in self._clients:
             host, _, port = key.rpartition(":")
-            numbers = self._config.number_port if int(port) == self._config.text_port else 0
-            self._client(host, int(port), numbers)
+            default = int(port) == self._config.text_port
+            client = self._client(host, int(port), self._config.number_port if default else 0)
+            client.leased = not default
+            client.heard_at = now
         return self._clients[key]
 
     def present(self, now: float) -> Iterator[Client]:

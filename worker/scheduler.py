@@ -165,7 +165,7 @@ class Scheduler:
             if (setting.preset, setting.key) not in ours:  # what the operator wrote counts more than what was sent to an earlier run
                 self._presets.restore(setting.preset, setting.key, setting.value)
         for job in kept.jobs:
-            client = self._delivery.by_key(job.client)
+            client = self._delivery.by_key(job.client, now)
             if job.final is not None:
                 self._ledger.restore(EndedJob(client, job.job_id, job.content, job.final))
             else:

@@ -167,7 +167,9 @@ def test_errors_are_limited():
 def test_by_key():
     """A client of an earlier run is known by where its reports went, IPv6 included."""
     delivery = Desk().delivery
-    assert delivery.by_key("10.0.0.1:9461").numbers == ("10.0.0.1", 9462)
-    assert delivery.by_key("10.0.0.1:7001").numbers is None
-    assert delivery.by_key("::1:9461").text == ("::1", 9461)
-    assert delivery.by_key("10.0.0.1:9461") is delivery.heard_from(TD, 0.0)
+    assert delivery.by_key("10.0.0.1:9461", 0.0).numbers == ("10.0.0.1", 9462)
+    assert delivery.by_key("10.0.0.1:7001", 0.0).numbers is None
+    assert delivery.by_key("::1:9461", 0.0).text == ("::1", 9461)
+    present = {client.key for client in delivery.present(3600.0)}
+    assert present == {"10.0.0.1:9461", "::1:9461"}, "no heartbeat for ever to whoever said hello to an earlier run only"
+    assert delivery.by_key("10.0.0.1:9461", 0.0) is delivery.heard_from(TD, 0.0)
