@@ -470,7 +470,7 @@ def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
         return PathError(f"{path.name} may not be {done}: it is a pipe, a device or a socket.")
     if error.errno in (errno.ELOOP, errno.EXDEV):
         return PathError(f"{path.name} may not be {done}: a folder or link on its way was changed meanwhile.", "Send the job again.")
-    if isinstance(error, IsADirectoryError) or path.is_dir():
+    if isinstance(error, IsADirectoryError) or os.path.isdir(path):
         return ArgumentError(f"{path.name} is a folder; the name of a file is needed.")
     if done == "read":
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)

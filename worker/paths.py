@@ -91,11 +91,11 @@ class FileRules:
         path, root = self._checked(text, self._roots, "written")
         if root is None:
             return path
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
         if any(path == own or path.is_relative_to(own) for own in self._kept):
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
-        if path.suffix.lower() not in _WRITTEN and not path.is_dir():
+        if path.suffix.lower() not in _WRITTEN and not os.path.isdir(path):
             if os.path.lexists(path):
                 raise PathError(f"{text} is not a kind of file that this worker replaces.", _ENDINGS_HINT)
             raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _ENDINGS_HINT)
@@ -118,7 +118,7 @@ class FileRules:
         found = _pattern_matches(self, spelled)
         if found is None:
             path = self.to_read(spelled)
-            if not path.is_dir():
+            if not os.path.isdir(path):
                 return Inputs((path,), several=False)
             found = _Search(self, spelled, ("*",)).found(path)
         images = []
@@ -315,7 +315,7 @@ def _below(text: str, prefix: str) -> str | None:
 
 def _pattern_matches(rules: FileRules, spelled: str) -> Iterator[Path] | None:
     """The files that match a pattern; None if `spelled` is a plain path. A file whose name holds brackets is a plain path."""
-    if not _WILDCARDS.search(spelled) or rules.to_read(spelled).exists():
+    if not _WILDCARDS.search(spelled) or os.path.exists(rules.to_read(spelled)):
         return None
     parts = spelled.split("/")
     first = next(index for index, part in enumerate(parts) if _WILDCARDS.search(part))

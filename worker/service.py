@@ -234,6 +234,7 @@ class Service:
 def make_run_task(rules: FileRules) -> RunTask:
     """Called in each child: imports OpenCV there, and only there. What bounds it must stand before."""
     memory.cap(rules.limits.child_mb)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken picture is said in the report
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
     import cv2
 

@@ -15,6 +15,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -142,7 +143,7 @@ class _Base:
     def to_write(self, output: str) -> Path:
         """Where an output goes, once its disk is known to have room."""
         path = self.files.to_write(output)
-        self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if above.is_dir())))
+        self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
         return path
 
     def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it

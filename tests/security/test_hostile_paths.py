@@ -50,18 +50,24 @@ class Place:
 
     def _link(self):
         links = {
-
-                "out": self.outside,
-                "chain": "out",
-                "up": "..",
-                "top": "/",
-                "self": "/proc/self",
-                "null.png": "/dev/null",
-                "zero.png": "/dev/zero"
-            ,
-            "leak.png": self.outside / "canary.png", "leak.txt": "../outside/canary.txt", "dangling.txt": self.outside / "new.txt",
-            "dangling.png": "../outside/new.png", "sub/relative": "../../outside", "loop.png": "loop.png", "loop": "loop",
-            "ring": "sub/ring", "sub/ring": "../ring", "twice": "sub/relative", "in": "inner",
+            "out": self.outside,
+            "chain": "out",
+            "up": "..",
+            "top": "/",
+            "self": "/proc/self",
+            "null.png": "/dev/null",
+            "zero.png": "/dev/zero",
+            "leak.png": self.outside / "canary.png",
+            "leak.txt": "../outside/canary.txt",
+            "dangling.txt": self.outside / "new.txt",
+            "dangling.png": "../outside/new.png",
+            "sub/relative": "../../outside",
+            "loop.png": "loop.png",
+            "loop": "loop",
+            "ring": "sub/ring",
+            "sub/ring": "../ring",
+            "twice": "sub/relative",
+            "in": "inner",
         }
         for name, target in links.items():
             (self.root / name).symlink_to(target)
@@ -132,9 +138,7 @@ def test_refused(place, text):
 
 
 def tree_names(folder):
-    return sorted(
-        os.path.relpath(os.path.join(here, name), folder) for here, folders, files in os.walk(folder) for name in (*folders, *files)
-    )
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("text", hostile.PATTERNS)
