@@ -144,6 +144,36 @@ def test_unmapped_drive(files):
     assert "--map" in caught.value.hint
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there the system itself knows no case")
+def test_case_of_maps(root):
+    """A sender whose system takes A and a for the same finds files as they are stored; where two fit, the exact one counts."""
+    touch(root, "Shots/Day 1/IMG.png", "two/a.png", "two/A.png")
+    files = FileRules((root,), maps=(("C:/show", str(root)), ("//SERVER/share", str(root)), ("/Volumes/show", str(root))))
+    for text in ("c:\\show\\shots\\DAY 1\\img.PNG", "\\\\server\\Share\\SHOTS\\day 1\\img.png"):
+        assert files.to_read(text) == root / "Shots" / "Day 1" / "IMG.png"
+    assert files.to_write("C:/show/shots/new.png") == root / "Shots" / "new.png"
+    assert files.to_read("C:/show/two/A.png") == root / "two" / "A.png"
+    assert files.to_read("C:/show/TWO/a.png") == root / "two" / "a.png"
+    assert files.to_read("/Volumes/show/shots/a.png") == root / "shots" / "a.png"
+    assert files.spell(root / "Shots" / "a.png") == "C:/show/Shots/a.png"
+
+
+def test_many_stars(files, root):
+    """A pattern that would take for ever, were each way to match it tried, takes a moment."""
+    touch(root, "/".join("d" * 30) + "/a.png")
+    with pytest.raises(MissingFile):
+        files.to_read_all("/".join(["**"] * 15 + ["d", "**"] * 10 + ["b*.png"]), ENDINGS)
+    assert len(files.to_read_all("**/**/d/**/a*.png", ENDINGS).paths) == 1
+
+
+def test_written_endings():
+    """Every image that can be written may be written."""
+    from worker.images import FORMATS
+    from worker.paths import IMAGE_ENDINGS
+
+    assert FORMATS.keys() <= IMAGE_ENDINGS
+
+
 def test_spell(root):
     """Paths go back in the sender's own spelling, and come to the same file again."""
     files = FileRules((root,), maps=(("C:\\show\\", str(root)),))

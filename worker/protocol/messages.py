@@ -656,7 +656,9 @@ class Number(Message):
     value: float
 
 
-Command = Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | ListPresets | Trigger | Quit
+Command = (
+    Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | ListPresets | Trigger | Quit
+)
 Report = (
     Welcome
     | Pong

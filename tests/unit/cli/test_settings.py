@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from worker.cli import cli
 from worker.cli import serve as serve_module
 from worker.config import Config
+from worker.limits import OPTIONS, FileLimits
 
 Serve = Callable[..., Result]
 
@@ -214,3 +216,23 @@ def test_presets_of_the_file(serve: Serve, configs: list[Config], tmp_path: Path
         result = serve()
         assert result.exit_code == 2
         assert sentence in " ".join(result.output.split())
+
+
+def test_limits_of_files(serve: Serve, configs: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each limit has an option, a variable and a key; roots to read from, and the log that no job may write."""
+    monkeypatch.setattr(serve_module, "begin_logging", lambda *_: None)
+    (tmp_path / "library").mkdir()
+    (tmp_path / "td-image-worker.toml").write_text("max-rows = 7\nread-root = ['library']\n")
+    result = serve("--max-megapixels", 5, "--min-free-mb", 0, "--log-file", "a.log", TD_IMAGE_WORKER_MAX_CHILD_MB="900")
+    assert result.exit_code == 0, result.output
+    (config,) = configs
+    assert (config.files.megapixels, config.files.min_free_mb, config.files.rows, config.files.child_mb) == (5, 0, 7, 900)
+    assert config.files.file_mb == FileLimits().file_mb
+    assert config.read_roots == (tmp_path / "library",)
+    assert config.kept == (tmp_path / "a.log",)
+    assert serve("--max-megapixels", 0).exit_code == 2
+
+
+def test_every_limit_of_files_has_an_option() -> None:
+    """The table of options, the help, and the fields are the same."""
+    assert {field.name for field in fields(FileLimits)} == set(OPTIONS) == set(serve_module._FILE_LIMITS)

@@ -1,0 +1,52 @@
+"""The watch over memory that stands in where the system enforces no limit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import pytest
+
+from worker import memory
+from worker.catalog import Noop
+from worker.events import Finished
+from worker.executors.pool import PoolExecutor
+from worker.jobs import Result, Task
+
+
+def greedy():
+    """A child that is watched, and whose task takes ever more."""
+    memory.watch(200)
+
+    def run(task, progress):
+        if task.operation == "noop":
+            return Result()
+        held = []
+        while True:
+            held.append(b"x" * 2**20)
+            time.sleep(0.001)
+
+    return run
+
+
+@pytest.mark.timeout(30)
+def test_watch():
+    """A child over its memory ends, its job is 413 with the option, and the next job runs."""
+    told = multiprocessing.get_context("spawn").SimpleQueue()
+    pool = PoolExecutor(1, greedy)
+    pool.start(told.put)
+    try:
+        pool.execute(Task(1, "greedy", Noop()))
+        finished = told.get()
+        assert isinstance(finished, Finished)
+        assert finished.outcome.code == 413
+        assert "--max-child-mb" in finished.outcome.hint
+        pool.execute(Task(2, "noop", Noop()))
+        assert told.get() == Finished(2, Result())
+    finally:
+        pool.close()
+
+
+def test_no_cap():
+    """0 is no limit."""
+    memory.cap(0)
