@@ -94,6 +94,11 @@ class Endpoint:
         kernel_filter.keep_only(self._socket, networks)
 
     @property
+    def receive_buffer_bytes(self) -> int:
+        """How much the system keeps for us while we are busy; a small packet takes about 800 of them."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    @property
     def dropped(self) -> int:
         """How many packets the system has dropped here, where it tells: other senders', and those that found the buffer full."""
         return kernel_filter.dropped(self._socket)

@@ -58,6 +58,10 @@ BATCH = 256
 #: How many finals wait for the journal while it cannot be written.
 MAX_UNWRITTEN = 100_000
 
+#: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
+BYTES_PER_PACKET = 768
+ENOUGH_PACKETS = 5_000
+
 _Inbox = queue.SimpleQueue[tuple[bytes, Peer] | senders.Unreachable | Event]
 
 
@@ -100,6 +104,11 @@ class Service:
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""
         self._inbox.put(StopAsked(reason, at_once))
+
+    @property
+    def burst(self) -> int:
+        """About how many small packets the system keeps for us while we are busy."""
+        return self._endpoint.receive_buffer_bytes // BYTES_PER_PACKET
 
     @property
     def journal_path(self) -> Path | None:
@@ -315,6 +324,8 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
         yield f"  maps            {sender} -> {here}"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
     yield f"  children        {config.workers}, and one in reserve"
+    if service.burst < ENOUGH_PACKETS:
+        yield f"  at once         about {service.burst} packets; more may be lost and sent again (Linux: sysctl -w net.core.rmem_max=4194304)"
     yield "Ready. Ctrl-C stops it."
 
 
