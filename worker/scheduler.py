@@ -35,6 +35,7 @@ from worker.errors import (
     Draining,
     Expired,
     IdReused,
+    LimitExceeded,
     PathError,
     QueueFull,
     TokenError,
@@ -582,11 +583,18 @@ class Scheduler:
         while job.parts_in_order in job.results:
             self._found(job, job.results.pop(job.parts_in_order))
             job.parts_in_order += 1
-        if job.running or job.todo or job.results:
+        if len(job.result.rows) > self._config.files.rows:
+            self._end(job, self._too_many_rows(job), now)
+        elif job.running or job.todo or job.results:
             self._report_progress(job, now)
         else:
             self._send_progress(job, now)
             self._finish_or_conclude(job, now)
+
+    def _too_many_rows(self, job: Job) -> LimitExceeded:
+        """The sum over all parts; each part has been checked where it was found."""
+        message = f"{job.operation} found {len(job.result.rows)} rows or more; a result may have {self._config.files.rows} (--max-rows)."
+        return LimitExceeded(message, "A smaller max_items finds fewer.")
 
     def _found(self, job: Job, result: Result) -> None:
         job.result = job.result.joined(result)
@@ -615,7 +623,7 @@ class Scheduler:
         if not self._needs_table(job):
             return job.params
         name = re.sub(r"[^A-Za-z0-9._-]", "_", job.id)
-        return msgspec.structs.replace(job.params, data=f"td-image-worker-results/{name}.json")
+        return msgspec.structs.replace(job.params, data=f"td-image-worker-results/job-{name}.json")
 
     # ------------------------------------------------------------------------------------------------- its end
 

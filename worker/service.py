@@ -325,7 +325,8 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
     yield f"  children        {config.workers}, and one in reserve"
     if service.burst < ENOUGH_PACKETS:
-        yield f"  at once         about {service.burst} packets; more may be lost and sent again (Linux: sysctl -w net.core.rmem_max=4194304)"
+        remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
+        yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"
     yield "Ready. Ctrl-C stops it."
 
 

@@ -1,6 +1,7 @@
 """A known client's jobs while a stranger sends as fast as one core can. Run as `python -m tests.benchmarks.flood`.
 
-The stranger has an address that the worker does not let in (127.0.0.2). Calm and flood take turns in one run; the figures are ratios.
+The stranger has an address that the worker does not let in (127.0.0.2), and a core of its own, as another computer would; client,
+worker and children share the others, in calm as in flood. Both states take turns in one run; the figures are ratios.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from worker.protocol.messages import Job
 
 def flood(port: int, sending: Synchronized[bool], sent: Synchronized[int], seconds: float) -> None:
     """Sends as fast as it can while `sending` says so, and for so long at the most."""
+    use_cores(last=True)
     datagram = osc.encode(Job("stranger", "noop"))
     end = time.monotonic() + seconds
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -39,6 +41,13 @@ def flood(port: int, sending: Synchronized[bool], sent: Synchronized[int], secon
             sent.value += 500
 
 
+def use_cores(*, last: bool) -> None:
+    """Keeps this process, and those that it will start, on the last core or on all others. Does nothing where the system cannot."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        cores = sorted(os.sched_getaffinity(0) | {(os.cpu_count() or 1) - 1})
+        os.sched_setaffinity(0, cores[-1:] if last else cores[:-1])
+
+
 def share(ordered: list[float], part: float) -> float:
     return ordered[int(len(ordered) * part)]
 
@@ -48,6 +57,7 @@ def main() -> int:
     parser.add_argument("--trips", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
+    use_cores(last=False)
     context = multiprocessing.get_context("spawn")
     sending, sent = context.Value("b", False), context.Value("q", 0)
     times: dict[str, list[float]] = {"calm": [], "flood": []}

@@ -135,9 +135,7 @@ def main() -> int:
         with running.worker(root, "--state", str(root / "state")) as port:
             findings = asyncio.run(run(options.jobs, options.seed, root, port))
     print(f"{findings.jobs} jobs in {findings.seconds:.1f} s; datagrams: {dict(findings.network)}")
-    print(
-        f"without a ready: {len(findings.without_final)}, not run once: {len(findings.not_once)}, two: {len(findings.with_two_finals)}"
-    )
+    print(f"without a ready: {len(findings.without_final)}, not run once: {len(findings.not_once)}, two: {len(findings.with_two_finals)}")
     return 1 if findings.without_final or findings.not_once or findings.with_two_finals else 0
 
 

@@ -10,6 +10,7 @@ from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished
 from worker.errors import BadArguments, UnknownAddress
 from worker.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
 from worker.jobs import Failure, Result
+from worker.limits import FileLimits
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import (
@@ -120,7 +121,7 @@ def test_too_many_chunks():
     play = Play()
     play(0.0, circles("shot 1/a"))
     assert play(0.5, finished(1, found(*[(1.0, 2.0)] * 10_000))) == ["run 2 find_circles finish"]
-    assert play.tasks[-1].params.data == "td-image-worker-results/shot_1_a.json"
+    assert play.tasks[-1].params.data == "td-image-worker-results/job-shot_1_a.json"
     assert len(play.tasks[-1].joined.rows) == 10_000
     assert [line.split()[0] for line in play(1.0, finished(2, Result(files=found(files=["x.json"]).files)))] == ["file", "ready"]
 
@@ -1078,3 +1079,17 @@ def test_the_settings_file_counts_more_than_an_earlier_run():
     play = Play(presets=(("logo", "count", 5),))
     play.restore(Kept(presets=(StorePreset("logo", "operation", "draw_circles"), StorePreset("logo", "count", 3))))
     assert sorted(line.split(maxsplit=3)[3] for line in play(1.0, ListPresets())) == ["logo count 5", "logo operation draw_circles"]
+
+
+def test_rows_of_all_parts_together_are_bounded():
+    """A job whose parts find more rows than a result may have ends with 413, and its other parts are stopped."""
+    play = Play(workers=2, files=FileLimits(rows=3))
+    play(0.0, job("a", "find_circles", image="shots/*.png"))
+    play(0.1, finished(1, plan(1, 1, 1)))
+    two = found((1.0, 2.0), (3.0, 4.0))
+    play(0.2, finished(2, two))
+    lines = play(0.3, finished(3, two))
+    assert any(line.startswith("abort 4") for line in lines)
+    (failed,) = [line for line in lines if line.startswith("failed a")]
+    assert "413 limit" in failed
+    assert "--max-rows" in failed
