@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final as Constant
 
@@ -96,7 +97,7 @@ class Journal:
         """
         try:
             with self._transaction():
-                for store in stores:
+                for store in _with_attempts(stores):
                     self._write(store)
                 if self._since_pruned >= _PRUNE_EVERY:
                     self._prune()
@@ -119,12 +120,13 @@ class Journal:
             raise
         self._database.execute("COMMIT")
 
-    def _write(self, store: Store) -> None:
+    def _write(self, store: _StartedJob | Store) -> None:
         execute = self._database.execute
         match store:
-            case StoreJob(client, job_id, content):
+            case _StartedJob(StoreJob(client, job_id, content), attempt):
                 # An id that was forgotten in memory may still stand here.
-                execute("INSERT OR REPLACE INTO job (client, id, content) VALUES (?, ?, ?)", (client, job_id, content))
+                job = (client, job_id, content, attempt)
+                execute("INSERT OR REPLACE INTO job (client, id, content, attempt) VALUES (?, ?, ?, ?)", job)
             case StoreAttempt(client, job_id, attempt):
                 execute("UPDATE job SET attempt = ? WHERE client = ? AND id = ?", (attempt, client, job_id))
             case StoreFinal(client, job_id, final):
@@ -146,6 +148,25 @@ class Journal:
             "(SELECT number FROM job WHERE final IS NOT NULL ORDER BY ended_at DESC, number DESC LIMIT ?)",
             (self._limits.remembered_jobs,),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _StartedJob:
+    """A new job, and how often it was started in the round that accepted it."""
+
+    job: StoreJob
+    attempt: int
+
+
+def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
+    """Most jobs are started in the round that accepts them: that is one row to write and not two changes of it."""
+    stores = tuple(stores)
+    attempts = {(store.client, store.job_id): store.attempt for store in stores if isinstance(store, StoreAttempt)}
+    for store in stores:
+        if isinstance(store, StoreJob):
+            yield _StartedJob(store, attempts.pop((store.client, store.job_id), 0))
+        elif not isinstance(store, StoreAttempt) or (store.client, store.job_id) in attempts:
+            yield store
 
 
 def _opened(path: Path, durability: str) -> sqlite3.Connection:
