@@ -62,6 +62,8 @@ MAX_UNWRITTEN = 100_000
 BYTES_PER_PACKET = 768
 ENOUGH_PACKETS = 5_000
 
+TELL_OF_STRANGERS_S = 10.0
+
 _Inbox = queue.SimpleQueue[tuple[bytes, Peer] | senders.Unreachable | Event]
 
 
@@ -85,6 +87,7 @@ class Service:
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)
+        self._tell_of_strangers_at = 0.0
         self._senders = senders.senders(config.gateway_is)
         self._names = senders.Names()
         config = senders.with_addresses(config)
@@ -170,7 +173,10 @@ class Service:
         """A stranger's hello is answered only with the right token."""
         for command in commands:
             if isinstance(command, Hello) and not self._gate.introduces(sender[0], command.token):
-                log.warning("a hello from %s has no token or a wrong one; it is not answered", sender[0])
+                now = time.monotonic()
+                if now >= self._tell_of_strangers_at:  # whoever knocks all the time shall not fill the log
+                    self._tell_of_strangers_at = now + TELL_OF_STRANGERS_S
+                    log.warning("a hello from %s has no token or a wrong one; it is not answered", sender[0])
         return self._gate.knows(sender[0])
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
