@@ -152,13 +152,6 @@ class InternalError(ServerError):
     """The operation failed inside the worker; the log says more."""
 
 
-class NotYet(ServerError):
-    """This version does not do that yet."""
-
-    code = 501
-    word = "not-yet"
-
-
 class ChildDied(ServerError):
     """The child process that ran the job ended unexpectedly."""
 

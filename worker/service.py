@@ -130,9 +130,16 @@ class Service:
                 self._carry_out(self._handle(self._next_events()))
         finally:
             self._executor.close()
+            self._tell_dropped()
             self._endpoint.close()
             if self._journal is not None:
                 self._journal.close()
+
+    def _tell_dropped(self) -> None:
+        """Strangers get no answer, but they are counted."""
+        strangers, dropped = self._gate.strangers, self._endpoint.dropped
+        if strangers or dropped:
+            log.info("%d packets of strangers were left unread; the system dropped %d, strangers' or over its buffer", strangers, dropped)
 
     def _arrived(self, datagram: bytes, sender: Peer) -> None:
         """Called by the reading thread for every datagram, so it does as little as can be: in, or not."""

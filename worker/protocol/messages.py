@@ -742,8 +742,3 @@ def wire(message: Message) -> str:
     arguments = message.arguments()
     tags = "".join("i" if isinstance(value, int) else "f" if isinstance(value, float) else "s" for value in arguments)
     return " ".join([message.full_address, "," + tags, *map(str, arguments)])
-
-
-def as_pairs(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
-    """The pairs of a `Job` from a mapping."""
-    return tuple(params.items()) if isinstance(params, Mapping) else tuple(params)
