@@ -95,10 +95,14 @@ class Journal:
         Raises:
             JournalError: nothing was written.
         """
+        writes = tuple(_with_attempts(stores))
         try:
+            if len(writes) == 1 and self._since_pruned < _PRUNE_EVERY:
+                self._write(writes[0])  # one statement is a transaction of its own, and two calls cheaper
+                return
             with self._transaction():
-                for store in _with_attempts(stores):
-                    self._write(store)
+                for write in writes:
+                    self._write(write)
                 if self._since_pruned >= _PRUNE_EVERY:
                     self._prune()
         except sqlite3.Error as error:
