@@ -98,7 +98,7 @@ class Journal:
         writes = tuple(_with_attempts(stores))
         try:
             if len(writes) == 1 and self._since_pruned < _PRUNE_EVERY:
-                self._write(writes[0])  # one statement is a transaction of its own, and two calls cheaper
+                self._write(writes[0])  # a statement alone is a transaction of its own, and two calls cheaper
                 return
             with self._transaction():
                 for write in writes:
@@ -136,7 +136,9 @@ class Journal:
             case StoreFinal(client, job_id, final):
                 text = msgspec.json.encode([type(final).__name__.lower(), *final.arguments()]).decode()
                 values = (final.seq, text, time.time(), client, job_id)
-                execute("UPDATE job SET seq = ?, final = ?, ended_at = ? WHERE client = ? AND id = ?", values)
+                updated = execute("UPDATE job SET seq = ?, final = ?, ended_at = ? WHERE client = ? AND id = ?", values)
+                if updated.rowcount == 0:  # a job that could not be kept has used a number all the same
+                    execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (client, final.seq))
                 self._since_pruned += 1
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))

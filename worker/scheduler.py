@@ -634,7 +634,7 @@ class Scheduler:
             self._deaths[job.content] = deaths
             while len(self._deaths) > QUARANTINE_SIZE:
                 self._deaths.popitem(last=False)
-        if deaths >= DEATHS_TO_QUARANTINE:
+        if died and deaths >= DEATHS_TO_QUARANTINE:
             message = f"{failure.message} It was number {deaths} with this job, which is quarantined now."
             self._end(job, ChildDied(message, "Check its input file; a restart of the worker lifts the quarantine."), now)
         elif (failure.transient or died) and job.attempt <= job.options.retries and job.params.repeatable():

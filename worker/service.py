@@ -242,6 +242,7 @@ class Service:
             -MAX_UNWRITTEN:
         ]
         refusals = self._handle([NotStored(client, job_id, reason) for client, job_id in lost])
+        self._unwritten += [effect for effect in refusals if isinstance(effect, Store)]
         aborted = {effect.task_id for effect in refusals if isinstance(effect, Abort)}
         ids = {job_id for _, job_id in lost}
 

@@ -72,6 +72,16 @@ def test_newest_seq_outlives_the_jobs_it_belonged_to(tmp_path):
     journal.close()
 
 
+def test_a_job_that_could_not_be_kept_has_used_its_number(journal):
+    """Its final was sent, so that number is not given again after a restart."""
+    journal.commit([StoreJob("td", "a", CONTENT), StoreFinal("td", "a", ready("a", 1))])
+    journal.commit([StoreFinal("td", "lost", ready("lost", 2))])
+    journal = reopened(journal)
+    assert [job.job_id for job in journal.kept().jobs] == ["a"]
+    assert dict(journal.kept().newest_seqs) == {"td": 2}
+    journal.close()
+
+
 def test_only_the_newest_ended_jobs_are_kept_but_all_unfinished_ones(tmp_path):
     """The limit forgets ended jobs, the oldest first, and never an unfinished one."""
     limits = Limits(remembered_jobs=2)

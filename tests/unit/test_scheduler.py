@@ -1093,3 +1093,12 @@ def test_rows_of_all_parts_together_are_bounded():
     (failed,) = [line for line in lines if line.startswith("failed a")]
     assert "413 limit" in failed
     assert "--max-rows" in failed
+
+
+def test_only_a_death_is_told_as_one():
+    """A twin of a quarantined job that was running already, and then fails in its own way, says so."""
+    play = Play(workers=3)
+    play(0.0, job("a"), job("b"), job("c"))
+    play(0.1, died(1), died(2))
+    (line,) = [line for line in play(0.2, finished(3, Failure(404, "file", "There is no file x.png."))) if line.startswith("failed c")]
+    assert "404 file" in line

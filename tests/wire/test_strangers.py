@@ -14,7 +14,7 @@ from worker.config import Config
 from worker.executors.inline import InlineExecutor
 from worker.jobs import Result
 from worker.protocol import osc
-from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status
+from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
 from worker.service import Service
 
 
@@ -81,7 +81,9 @@ def test_a_token_lets_in_and_a_wrong_one_does_not(caplog):
             stranger.send(Hello("x", 0, 0, "", token), Job("a", "noop"))
         assert stranger.hears_nothing()
         assert caplog.text.count("no token or a wrong one") == 1
-        stranger.send(Hello("x", 0, 0, "", "secret"), Job("a", "noop"))
+        stranger.send(Hello("x", 0, 0, "", "secret"))
+        stranger.wait_for(Welcome)  # what he sends before is a stranger's still
+        stranger.send(Job("a", "noop"))
         assert stranger.wait_for(Ready).id == "a"
         other_port.send(Hello("y", 0, 0), Ping(2))
         assert other_port.wait_for(Pong).nonce == 2

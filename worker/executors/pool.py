@@ -51,7 +51,7 @@ class _Child:
     Attributes:
         warm: it has imported everything and waits for tasks, or runs one.
         aborted: it is being killed because its task is not wanted any more.
-        broken: it was found dead before the keeper heard of it.
+        broken: it was found dead before its own thread heard of it.
     """
 
     process: BaseProcess
