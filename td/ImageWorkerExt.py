@@ -13,6 +13,10 @@ import shlex
 import tempfile
 import time
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # TouchDesigner defines them in every DAT
+    from td import app, op, project, run
 
 pending = op("pending").module
 launcher = op("launcher").module
@@ -197,8 +201,8 @@ class ImageWorkerExt:
 
     def _go_on_starting(self, now):
         """First it is asked whether a worker runs; only silence starts one."""
-        if self._launched_at is not None:
-            self._watch_launch(now)
+        if self._launched_at is not None and self._launcher is not None:
+            self._watch_launch(self._launcher, now)
         if self._start_asked_at is None:
             return
         answered = self._heard_since(self._start_asked_at)
@@ -250,17 +254,17 @@ class ImageWorkerExt:
             self._log("Another component is starting the worker.")
         self._pending.greet(now)
 
-    def _watch_launch(self, now):
-        code = self._launcher.ended()
+    def _watch_launch(self, started, now):
+        code = started.ended()
         if self._heard_since(self._launched_at):
             self._launched_at = None
         elif code is not None:
             self._launched_at = None
-            self._launcher.forget()
-            self._log(f"The worker ended with code {code}: {self._launcher.last_words()} (all in {self._launcher.log_file})")
+            started.forget()
+            self._log(f"The worker ended with code {code}: {started.last_words()} (all in {started.log_file})")
         elif now - self._launched_at > START_S:
             self._launched_at = None
-            self._log(f"The worker does not answer; see {self._launcher.log_file}")
+            self._log(f"The worker does not answer; see {started.log_file}")
 
     # ------------------------------------------------------------------------------------------------------ inside
 
@@ -289,7 +293,9 @@ class ImageWorkerExt:
 
     def _send_packets(self):
         packets = self._pending.take_packets()
-        oscout = self.ownerComp.op("oscout") if packets else None
+        if not packets:
+            return
+        oscout = self.ownerComp.op("oscout")
         for packet in packets:
             flat = [part for message in packet for part in message]
             oscout.sendOSC(*flat, asBundle=len(packet) > 1, useNonStandardTypes=False, use64BitPrecision=False)

@@ -9,8 +9,12 @@ It reports every parameter that this build of TouchDesigner does not have, and g
 """
 
 import os
+from typing import TYPE_CHECKING
 
 import td
+
+if TYPE_CHECKING:  # in a Text DAT TouchDesigner defines it
+    from td import me
 
 COMPONENT = "ImageWorker"
 
@@ -67,7 +71,7 @@ PARAMETER_EXECUTE = {
 }
 
 # name, type, x, y, colour, comment, parameters
-OPERATORS = (
+OPERATORS: tuple = (
     ("oscout", "oscoutDAT", 0, 300, BLUE, "Commands to the worker.", SEND),
     ("oscin", "oscinDAT", 200, 300, BLUE, "Reports from the worker; each one calls the extension.", RECEIVE),
     ("in1", "inCHOP", 0, 150, GREEN, "Wire channels named worker/trigger/<preset> in here: a rise through 0.5 starts one job.", {}),

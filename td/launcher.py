@@ -114,9 +114,9 @@ class Launcher:
 
     def kill(self):
         """Ends the worker that this instance has started, and its children, if it did not end when it was asked to."""
-        if not self.is_running():
+        if self._process is None or self._process.poll() is not None:
             return
-        if os.name == "nt":
+        if sys.platform == "win32":
             self._process.kill()
         else:
             os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
@@ -162,11 +162,8 @@ class Launcher:
             return 0
 
     def _spawn(self, arguments, cwd, environment):
-        settings = {}
-        if os.name == "nt":
-            settings["creationflags"] = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-        else:
-            settings["start_new_session"] = True
+        # Both are 0 where there is no such thing.
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         with open(self.log_file, "wb") as log:
             return subprocess.Popen(
                 arguments,
@@ -176,7 +173,8 @@ class Launcher:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 close_fds=True,
-                **settings,
+                creationflags=flags,
+                start_new_session=True,  # Windows ignores it
             )
 
 
@@ -196,34 +194,34 @@ def interpreter(chosen, app):
     return str(found).replace("\\", "/")
 
 
-def is_alive(pid):
-    """Whether there is such a process."""
-    return _is_alive_windows(pid) if os.name == "nt" else _is_alive_posix(pid)
+if sys.platform == "win32":
 
+    def is_alive(pid):
+        """Whether there is such a process."""
+        # os.kill(pid, 0) would send Ctrl-C there.
+        import ctypes
 
-def _is_alive_posix(pid):
-    try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:  # a child of ours that had ended and waited to be noticed
+        synchronize, still_running = 0x00100000, 0x102
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)
+        if not handle:
             return False
-    except ChildProcessError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        waited = ctypes.windll.kernel32.WaitForSingleObject(handle, 0)
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return waited == still_running
 
+else:
 
-def _is_alive_windows(pid):
-    # os.kill(pid, 0) would send Ctrl-C there.
-    import ctypes
-
-    synchronize, still_running = 0x00100000, 0x102
-    handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)
-    if not handle:
-        return False
-    waited = ctypes.windll.kernel32.WaitForSingleObject(handle, 0)
-    ctypes.windll.kernel32.CloseHandle(handle)
-    return waited == still_running
+    def is_alive(pid):
+        """Whether there is such a process."""
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:  # a child of ours that had ended and waited to be noticed
+                return False
+        except ChildProcessError:
+            pass
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True

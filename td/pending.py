@@ -166,7 +166,7 @@ class Pending:
         self._packets = []
         self._news = []
         self._unfinished = collections.OrderedDict()
-        self._ended = collections.deque()  # ids that are still in `jobs`, the oldest first
+        self._ended: collections.deque = collections.deque()  # ids that are still in `jobs`, the oldest first
         self._ended_ids = collections.OrderedDict()  # many more, to know a repeated final by
         self._handlers = {
             WELCOME: self._welcome,
@@ -497,17 +497,6 @@ class Pending:
     def _hello(self, now):
         self._hello_at = self._said_at = now
         return (HELLO, [self.name, self.text_port, self.number_port, "", self.token, 1])
-
-    def _send_due(self, now):
-        for at, packet in [entry for entry in self._train if entry[0] <= now]:
-            self._packets.append(packet)
-            self._train.remove((at, packet))
-        for key, resend in list(self._resends.items()):
-            if resend.is_over(now):
-                self._give_up(key)
-            elif resend.at <= now:
-                self._packets.append(self._introduced(resend.packet, now))
-                resend.sent(now)
 
     def _introduced(self, packet, now):
         """A job goes with a hello in front, in one bundle. Else a worker that has just restarted would take it for a stranger's,

@@ -187,6 +187,27 @@ def test_rows_that_never_come_do_not_hold_the_job_for_ever():
     assert component.jobs["s-1"].word == "Ready"
 
 
+def queries(component, now):
+    component.look(now)
+    return sum(address == "/worker/query" for packet in component.take_packets() for address, _ in packet)
+
+
+def test_the_last_query_has_as_long_for_its_answer_as_the_others():
+    """It used to be given up in the same moment in which it was sent."""
+    component = made()
+    component.submit("write_text", {"output": "a.txt"}, 0)
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "write_text"], 0)
+    asked, now = queries(component, 0), 0.0
+    while asked < pending.QUERIES:
+        now += 0.1
+        asked += queries(component, now)
+    assert queries(component, now + pending.LONGEST_QUERY_S - 0.1) == 0
+    component.received("/worker/file", ["s-1", "a.txt", 5, 0, 0], now + 0.9)
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "write_text"], now + 0.9)
+    assert component.jobs["s-1"].complete
+    assert [word for word in news(component) if word in ("file", "ready")] == ["file", "ready"]
+
+
 def test_a_job_of_a_trigger_is_first_heard_of_by_its_reports():
     component = made()
     component.received("/worker/accepted", ["w5-1", 0, 0], 0)
