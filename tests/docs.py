@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.catalog import CATALOG, Field, JobOptions, OperationInfo, fields_of
+from worker.catalog.parse import CATALOG, Field, JobOptions, OperationInfo, fields_of
 
 PROTOCOL = Path(__file__).parents[1] / "protocol.md"
 BEGIN = "<!-- operations: rewritten by `python -m tests.docs --write` -->\n"

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from worker.config import Config, Limits
-from worker.errors import DecodeError
-from worker.events import (
+from worker.core.events import (
     Abort,
     Effect,
     Event,
@@ -34,9 +33,10 @@ from worker.events import (
     StorePreset,
     Woke,
 )
-from worker.jobs import Failure, Part, Plan, Result, Task, WrittenFile
+from worker.core.jobs import Failure, Part, Plan, Result, Task, WrittenFile
+from worker.core.scheduler import Scheduler
+from worker.errors import DecodeError
 from worker.protocol.messages import Command, Job, wire
-from worker.scheduler import Scheduler
 
 #: Not 0, and nothing that floats hold exactly.
 START = 1000.1

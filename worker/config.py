@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from worker.events import Peer
-from worker.gate import Network
-from worker.limits import DEFAULT_LIMITS, FileLimits
+from worker.core.events import Peer
+from worker.core.gate import Network
+from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.protocol import addresses
 
 

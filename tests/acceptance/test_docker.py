@@ -39,8 +39,8 @@ from tests.acceptance.containers import (
     why_not,
 )
 from tests.reliability.running import free_port
-from worker.client import Client
-from worker.images import encoded
+from worker.client.client import Client
+from worker.pictures.images import encoded
 from worker.protocol.messages import Job, Number, Pong, Processing, Ready, Replay, Status
 
 pytestmark = pytest.mark.timeout(400)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.running import REPOSITORY, free_port, start, wait_until_it_answers, worker
-from worker.cli.probe import Line
+from worker.client.line import Line
 from worker.protocol.messages import Hello, Job, Processing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="not on this system: no SIGSTOP")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.jobs import Result, Task, WrittenFile
+from worker.core.jobs import Result, Task, WrittenFile
 
 Progress = Callable[[int], None]
 

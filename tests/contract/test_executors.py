@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from tests.contract import bestiary
-from worker.catalog import Noop
-from worker.events import Finished, Progressed
+from worker.catalog.parse import Noop
+from worker.core.events import Finished, Progressed
+from worker.core.jobs import Failure, Result, Task
 from worker.executors.inline import InlineExecutor
 from worker.executors.pool import PoolExecutor
-from worker.jobs import Failure, Result, Task
 
 #: Long enough for the slowest machine; nothing waits for it unless something is wrong.
 LONG_S = 60.0
@@ -282,9 +282,9 @@ _PARENT = """
 import sys, time
 from pathlib import Path
 from tests.contract import bestiary
-from worker.catalog import Noop
+from worker.catalog.parse import Noop
 from worker.executors.pool import PoolExecutor
-from worker.jobs import Task
+from worker.core.jobs import Task
 
 if __name__ == "__main__":
     pool = PoolExecutor(2, bestiary.make_run_task)

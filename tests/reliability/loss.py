@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.reliability import running
-from worker.client import Client
+from worker.client.client import Client
 from worker.protocol import osc
 from worker.protocol.messages import Failed, Ready
 

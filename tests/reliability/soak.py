@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from tests.reliability import running
-from worker.client import Client, JobFailed
+from worker.client.client import Client, JobFailed
 from worker.protocol.messages import Failed
 
 DATA = Path(__file__).parents[1] / "data"

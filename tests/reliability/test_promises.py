@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.reliability import kill, loss, running
-from worker.client import Client
+from worker.client.client import Client
 from worker.protocol.messages import Ready
 
 

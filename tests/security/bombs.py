@@ -8,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 
-from worker.images import FORMATS
+from worker.pictures.images import FORMATS
 
 BOMB = (60_000, 50_000)  # 3,000 megapixels
 

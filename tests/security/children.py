@@ -9,13 +9,13 @@ import queue
 import time
 from pathlib import Path
 
-from worker.catalog import parse_job
-from worker.events import Finished
+from worker.catalog.parse import parse_job
+from worker.core.events import Finished
+from worker.core.jobs import Failure, Outcome, Task
 from worker.executors.pool import PoolExecutor
-from worker.jobs import Failure, Outcome, Task
-from worker.limits import FileLimits
-from worker.paths import FileRules
-from worker.service import make_run_task
+from worker.files.limits import FileLimits
+from worker.files.paths import FileRules
+from worker.service.loop import make_run_task
 
 
 class Hang(AssertionError):

@@ -9,10 +9,10 @@ import struct
 import sys
 from pathlib import Path
 
-from worker.catalog import parse_job
-from worker.jobs import Failure, Phase, Plan, Result, Task
-from worker.paths import FileRules
-from worker.tasks import run_task
+from worker.catalog.parse import parse_job
+from worker.core.jobs import Failure, Phase, Plan, Result, Task
+from worker.files.paths import FileRules
+from worker.tasks.run import run_task
 
 
 def run_job(rules: FileRules, operation: str, **values) -> Result | Failure:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.security.bombs import bombs, seeds
 from tests.security.children import Child, Hang, failed
-from worker.limits import DEFAULT_LIMITS
+from worker.files.limits import DEFAULT_LIMITS
 
 CAP_MB = 1024
 _LIMITS = dataclasses.replace(DEFAULT_LIMITS, megapixels=50, child_mb=CAP_MB)

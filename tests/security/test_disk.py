@@ -13,11 +13,11 @@ import pytest
 
 from tests.security.children import Child, Hang, failed
 from tests.security.desk import run_job, tree
-from worker import sweep
-from worker.images import write_image
-from worker.jobs import Failure, Result
-from worker.limits import DEFAULT_LIMITS, MB, NO_LIMITS
-from worker.paths import FileRules
+from worker.core.jobs import Failure, Result
+from worker.files import sweep
+from worker.files.limits import DEFAULT_LIMITS, MB, NO_LIMITS
+from worker.files.paths import FileRules
+from worker.pictures.images import write_image
 
 _IS_ROOT = sys.platform == "linux" and os.geteuid() == 0
 needs_root = pytest.mark.skipif(not _IS_ROOT, reason="only Linux's root may mount a small disk")
@@ -65,8 +65,8 @@ def test_full(small_disk, monkeypatch, operation, values, told):
     fill(small_disk)
     before = tree(small_disk)
     if not told:
-        monkeypatch.setattr("worker.handles.free_bytes", lambda place: -1)
-        monkeypatch.setattr("worker.tasks.free_bytes", lambda place: -1)
+        monkeypatch.setattr("worker.files.handles.free_bytes", lambda place: -1)
+        monkeypatch.setattr("worker.tasks.run.free_bytes", lambda place: -1)
     outcome = run_job(rules(small_disk), operation, **values)
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.transient) == (507, True)
@@ -248,7 +248,7 @@ def test_killed_while_it_writes(tmp_path):
 
 def test_what_is_not_swept(tmp_path):
     """Files that are being written, files of other kinds, and whatever stands behind a link, are left alone."""
-    from worker.images import write_bytes_whole
+    from worker.pictures.images import write_bytes_whole
 
     root, outside, dead = tmp_path / "root", tmp_path / "outside", 2**22 + 1
     root.mkdir()

@@ -15,10 +15,10 @@ import pytest
 
 from tests.security import hostile
 from tests.security.desk import HAS_WATCH, Watch, run_job, tree
+from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
-from worker.images import read_image
-from worker.jobs import Failure, Result
-from worker.paths import FileRules
+from worker.files.paths import FileRules
+from worker.pictures.images import read_image
 
 pytestmark = pytest.mark.skipif(not HAS_WATCH, reason="needs Linux's inotify, links that anybody may make, pipes and sockets")
 

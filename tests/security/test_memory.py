@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from worker import memory
-from worker.catalog import Noop
-from worker.events import Finished
+from worker.catalog.parse import Noop
+from worker.core.events import Finished
+from worker.core.jobs import Result, Task
+from worker.executors import memory
 from worker.executors.pool import PoolExecutor
-from worker.jobs import Result, Task
 
 
 def greedy():

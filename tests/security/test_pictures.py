@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from tests.security import mutate
 from tests.security.bombs import animated_gif, bombs, seeds
 from tests.security.children import Child, failed
-from worker import headers, images
 from worker.errors import LimitExceeded, UnsupportedFormat
-from worker.headers import is_whole, read_header
-from worker.images import StillWritten, read_image, write_image
-from worker.limits import DEFAULT_LIMITS, NO_LIMITS
+from worker.files.limits import DEFAULT_LIMITS, NO_LIMITS
+from worker.pictures import headers, images
+from worker.pictures.headers import is_whole, read_header
+from worker.pictures.images import StillWritten, read_image, write_image
 
 CAP_MB = 1024
 OLD = (1_000_000_000, 1_000_000_000)
@@ -266,7 +266,7 @@ def test_output_over_the_limit(child, root):
 def test_numbers_are_kept_in_view(tmp_path):
     """So many inputs, outputs, entries and rows: each sentence has the limit, what came, and the option."""
     from tests.security.desk import run_job
-    from worker.paths import FileRules
+    from worker.files.paths import FileRules
 
     for n in range(5):
         write_image(tmp_path / f"{n}.png", np.zeros((40, 40), np.uint8))

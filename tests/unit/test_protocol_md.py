@@ -12,11 +12,12 @@ import pytest
 from tests import docs
 from tests.play import Play
 from tests.strategies import osc_message, osc_text
-from worker import errors, presets
-from worker.catalog import CATALOG, parse_job
+from worker import errors
+from worker.catalog.parse import CATALOG, parse_job
 from worker.config import Config
+from worker.core import presets
+from worker.core.events import SendNumbers
 from worker.errors import DecodeError
-from worker.events import SendNumbers
 from worker.protocol import addresses
 from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, wire
 from worker.protocol.osc import decode_commands, decode_reports, encode

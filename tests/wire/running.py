@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from worker.config import Config
-from worker.events import Finished, Progressed
+from worker.core.events import Finished, Progressed
+from worker.core.jobs import Outcome, Result, Task
 from worker.executors.base import Deliver, Executor
-from worker.jobs import Outcome, Result, Task
 from worker.protocol import osc
 from worker.protocol.messages import Message, Report
-from worker.service import Service
+from worker.service.loop import Service
 
 #: Long enough for the slowest machine; nothing waits for it unless something is wrong.
 LONG_S = 60.0

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from worker.endpoint import Endpoint
+from worker.network.endpoint import Endpoint
 
 LONG_S = 60.0
 

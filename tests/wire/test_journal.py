@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 
 from worker.config import Config
+from worker.core.jobs import Result
 from worker.executors.inline import InlineExecutor
-from worker.jobs import Result
 from worker.protocol import osc
 from worker.protocol.messages import Accepted, Failed, GetStatus, Hello, Job, Ready, Replay, Report, Set, Status, Trigger, Welcome
-from worker.service import Service
+from worker.service.loop import Service
 
 
 class Wire:

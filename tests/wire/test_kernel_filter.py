@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from worker import kernel_filter
+from worker.network import kernel_filter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not on this system: the filter is Linux's")
 

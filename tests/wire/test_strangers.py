@@ -11,11 +11,11 @@ from typing import Self
 import pytest
 
 from worker.config import Config
+from worker.core.jobs import Result
 from worker.executors.inline import InlineExecutor
-from worker.jobs import Result
 from worker.protocol import osc
 from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
-from worker.service import Service
+from worker.service.loop import Service
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ def main(folder: Path) -> None:
     """Measures in a temporary folder beside the real output, on the same disk."""
     import cv2
 
-    from worker.catalog import parse_job
+    from worker.catalog.parse import parse_job
     from worker.cli import examples
     from worker.cli.run import run_job
-    from worker.jobs import Failure
-    from worker.paths import FileRules
-    from worker.tasks import run_task
+    from worker.core.jobs import Failure
+    from worker.files.paths import FileRules
+    from worker.tasks.run import run_task
 
     cv2.setNumThreads(1)
     measured = {}

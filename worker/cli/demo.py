@@ -23,7 +23,7 @@ from worker.cli import examples, show
 from worker.cli.settings import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
-    from worker.client import Client
+    from worker.client.client import Client
     from worker.protocol.messages import Report, Status
 
 FRAME_MS = 1000 / 60
@@ -70,7 +70,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _demo(folder: Path) -> int:
-    from worker.client import RemoteError
+    from worker.client.client import RemoteError
 
     folder.mkdir(parents=True, exist_ok=True)
     examples.remove_old(folder)
@@ -191,7 +191,7 @@ class _Watcher:
 
 
 async def _talk(folder: Path, port: int, worker: subprocess.Popen[bytes], begin: float) -> _Record:
-    from worker.client import WorkerSilent
+    from worker.client.client import WorkerSilent
 
     record, watcher = _Record(), _Watcher()
     show.say(f"Starting a worker on 127.0.0.1:{port} (UDP), which writes into {folder}")
@@ -212,7 +212,7 @@ async def _connected(port: int, worker: subprocess.Popen[bytes], watcher: _Watch
     Raises:
         WorkerSilent: it has ended, or does not answer.
     """
-    from worker.client import Client, WorkerSilent
+    from worker.client.client import Client, WorkerSilent
 
     for _ in range(_STARTS):
         client = Client(port=port, name="demo", connect_s=1.0, on_report=watcher.hear)
@@ -236,7 +236,7 @@ async def _run_one(
     folder: Path, client: Client, bars: show.Bars, watcher: _Watcher, record: _Record, *, example: examples.Example
 ) -> Sequence[examples.Item]:
     """Sends one job, shows its life, and checks what it wrote."""
-    from worker.client import JobFailed, RemoteError
+    from worker.client.client import JobFailed, RemoteError
     from worker.protocol.messages import Progress
 
     bars.add(example.name)

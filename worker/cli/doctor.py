@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 
 from worker.cli import show
-from worker.cli.probe import Line, NobodyListens
 from worker.cli.settings import PORT, variable, worker_address
+from worker.client.line import Line, NobodyListens
+from worker.network.gateways import address_of, own_gateways
 from worker.protocol import addresses, osc
 from worker.protocol.messages import Accepted, Failed, Hello, Job, Number, Pong, Ready, Welcome
-from worker.senders import address_of, own_gateways
 
 _WAIT_S = 3.0
 _DOCKER_S = 10.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from worker.cli import show
-from worker.cli.probe import ASK_AGAIN_S, Line, NobodyListens
 from worker.cli.settings import worker_address
+from worker.client.line import ASK_AGAIN_S, Line, NobodyListens
 from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
 from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome

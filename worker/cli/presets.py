@@ -14,7 +14,7 @@ from worker.cli.arguments import HELP, parse_pairs
 from worker.cli.settings import worker_address
 
 if TYPE_CHECKING:
-    from worker.client import Client
+    from worker.client.client import Client
 
 
 @click.group(
@@ -63,7 +63,7 @@ def _ask(ctx: click.Context, question: Callable[[Client], Awaitable[None]]) -> N
 
 
 async def _asked(address: tuple[str, int, str], question: Callable[[Client], Awaitable[None]]) -> int:
-    from worker.client import Client, CommandRefused, WorkerSilent
+    from worker.client.client import Client, CommandRefused, WorkerSilent
 
     host, port, token = address
     try:

@@ -15,8 +15,8 @@ from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
 
 if TYPE_CHECKING:
-    from worker.catalog import Params
-    from worker.jobs import Failure, Outcome, Result, Task, WrittenFile
+    from worker.catalog.parse import Params
+    from worker.core.jobs import Failure, Outcome, Result, Task, WrittenFile
 
     #: Does one task.
     Run = Callable[[Task], Outcome]
@@ -39,9 +39,9 @@ Paths start at the current folder and may lead anywhere. {HELP}
 @click.option("--json", "as_json", is_flag=True, help='Print {"operation", "items": [...], "files": [...]} as one line.')
 def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Run an operation right here, without a worker. For trying parameters out."""
-    from worker.catalog import JobOptions, parse_job
+    from worker.catalog.parse import JobOptions, parse_job
+    from worker.core.jobs import Failure
     from worker.errors import WorkerError
-    from worker.jobs import Failure
 
     try:
         params, options = parse_job(operation, parse_pairs(pairs).items())
@@ -59,8 +59,8 @@ def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
 
 def run_here(operation: str, params: Params, bars: show.Bars) -> Result | Failure:
     """Runs a job in this process, part after part."""
+    from worker.core.jobs import Failure
     from worker.errors import InternalError
-    from worker.jobs import Failure
 
     try:
         run_task = _task_runner()
@@ -73,8 +73,8 @@ def run_here(operation: str, params: Params, bars: show.Bars) -> Result | Failur
 
 
 def _task_runner() -> Callable[[Task, Callable[[int], None]], Outcome]:
-    from worker.paths import FileRules
-    from worker.tasks import run_task
+    from worker.files.paths import FileRules
+    from worker.tasks.run import run_task
 
     rules = FileRules(roots=(Path.cwd(),), unrestricted=True)
     return lambda task, progress: run_task(task, rules, progress)
@@ -87,7 +87,7 @@ def run_job(
     progress: Callable[[int, int], None],
 ) -> Result | Failure:
     """PLAN, then the parts in order, then FINISH where the plan asks for it: what the scheduler does with children."""
-    from worker.jobs import Failure, Phase, Plan, Result, Task
+    from worker.core.jobs import Failure, Phase, Plan, Result, Task
 
     outcome = run_task(Task(1, operation, params), lambda _: None)
     if not isinstance(outcome, Plan):
@@ -113,7 +113,7 @@ def run_job(
 
 
 def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
-    from worker.jobs import Failure
+    from worker.core.jobs import Failure
 
     if isinstance(outcome, Failure):
         error = {"code": outcome.code, "word": outcome.word, "message": outcome.message, "hint": outcome.hint}

@@ -14,7 +14,7 @@ from worker.cli.arguments import HELP, parse_pairs
 from worker.cli.settings import worker_address
 
 if TYPE_CHECKING:
-    from worker.client import Job, JobResult
+    from worker.client.client import Job, JobResult
     from worker.protocol.messages import File, Report
 
 _PRIORITIES = {"live": 0, "normal": 1, "batch": 2}
@@ -88,7 +88,7 @@ def send(
 
 
 async def _carry_out(order: Order) -> int:
-    from worker.client import Client, CommandRefused, JobFailed, WorkerSilent
+    from worker.client.client import Client, CommandRefused, JobFailed, WorkerSilent
 
     try:
         async with Client(order.host, order.port, "send", order.token) as client:
@@ -108,7 +108,7 @@ async def _carry_out(order: Order) -> int:
 
 
 async def _wait_for(order: Order, client: Any, job: Job) -> int:
-    from worker.client import JobFailed, ResultIncomplete
+    from worker.client.client import JobFailed, ResultIncomplete
 
     watching = asyncio.ensure_future(_watch(order, job))
     try:

@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
+from worker.core.events import Peer
+from worker.core.gate import Network
+from worker.core.presets import OPERATION, Presets
 from worker.errors import WorkerError
-from worker.events import Peer
-from worker.gate import Network
-from worker.presets import OPERATION, Presets
+from worker.network.gateways import own_gateways
 from worker.protocol import addresses
-from worker.senders import own_gateways
 
 CONFIG_FILE = "td-image-worker.toml"
 #: Where the presets of the file stand in click's context.
-PRESETS = "td-image-worker.presets"
+PRESETS = "td-image-worker.core.presets"
 ENVIRONMENT_PREFIX = "TD_IMAGE_WORKER_"
 #: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
 LIST_SEPARATOR = ";"

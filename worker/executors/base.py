@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from worker.events import Finished, Progressed
-from worker.jobs import Outcome, Task
+from worker.core.events import Finished, Progressed
+from worker.core.jobs import Outcome, Task
 
 #: Called from any thread; must return at once.
 Deliver = Callable[[Progressed | Finished], None]

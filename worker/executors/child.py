@@ -18,9 +18,9 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
+from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
 from worker.executors.base import MakeRunTask, RunTask
-from worker.jobs import Failure, Outcome, Task
 
 log = logging.getLogger(__name__)
 

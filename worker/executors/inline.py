@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from worker.events import Finished, Progressed
+from worker.core.events import Finished, Progressed
+from worker.core.jobs import Task
 from worker.executors.base import Deliver, RunTask
-from worker.jobs import Task
 
 
 class InlineExecutor:

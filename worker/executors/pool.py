@@ -27,12 +27,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from worker import memory
+from worker.core.events import Finished, Progressed
+from worker.core.jobs import Failure, Task
 from worker.errors import ChildDied, LimitExceeded, NoChild, ResultLost
-from worker.events import Finished, Progressed
-from worker.executors import child
+from worker.executors import child, memory
 from worker.executors.base import Deliver, MakeRunTask
-from worker.jobs import Failure, Task
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from worker.errors import ArgumentError
 from worker.operations.edges import GAIN, Edges, find_edges
-from worker.operations.pixels import Image, over_black, size_of, with_depth
+from worker.pictures.pixels import Image, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.catalog import FindCircles
+    from worker.catalog.parse import FindCircles
     from worker.operations.shapes import Rows
 
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Images in another size, depth and format; the format is the business of `worker.images`."""
+"""Images in another size, depth and format; the format is the business of `worker.pictures.images`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from worker.operations.pixels import Image, size_of, with_depth
+from worker.pictures.pixels import Image, size_of, with_depth
 
 if TYPE_CHECKING:
-    from worker.catalog import Convert
+    from worker.catalog.parse import Convert
 
 
 def check(params: Convert) -> None:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from worker.errors import ArgumentError
-from worker.operations.pixels import Image, bgr, color, with_depth
+from worker.pictures.pixels import Image, bgr, color, with_depth
 
 if TYPE_CHECKING:
-    from worker.catalog import DrawCircles
+    from worker.catalog.parse import DrawCircles
     from worker.operations.shapes import Rows
 
 _MASK = 2**64 - 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.operations.pixels import Image
+    from worker.pictures.pixels import Image
 
 Floats = NDArray[np.float32]
 

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 from worker.errors import ArgumentError
-from worker.operations.pixels import Image, grey, size_of, with_depth
+from worker.pictures.pixels import Image, grey, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from worker.catalog import FindFeatures
+    from worker.catalog.parse import FindFeatures
     from worker.operations.shapes import Rows
 
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed

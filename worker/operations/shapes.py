@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.operations.pixels import Image
+    from worker.pictures.pixels import Image
 
 #: One row per item found, the columns as in the catalogue's `fields`.
 Rows = NDArray[np.float64]

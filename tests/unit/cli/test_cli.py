@@ -11,10 +11,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.catalog import CATALOG, JobOptions, fields_of
+from worker.catalog.parse import CATALOG, JobOptions, fields_of
 from worker.cli import COMMANDS, cli, show
 from worker.cli.arguments import parse_pairs
-from worker.client import Client, JobFailed, WorkerSilent
+from worker.client.client import Client, JobFailed, WorkerSilent
 from worker.protocol.messages import Failed
 
 
@@ -225,7 +225,7 @@ class NoWorker(Client):
 def test_send_exit_codes(monkeypatch: pytest.MonkeyPatch, problem: Exception, code: int, sentence: str) -> None:
     """Each outcome has its own."""
     NoWorker.problem = problem
-    monkeypatch.setattr("worker.client.Client", NoWorker)
+    monkeypatch.setattr("worker.client.client.Client", NoWorker)
     result = call("send", "noop")
     assert result.exit_code == code
     assert result.stderr.strip() == sentence
@@ -234,7 +234,7 @@ def test_send_exit_codes(monkeypatch: pytest.MonkeyPatch, problem: Exception, co
 def test_send_failure_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code, word, message and hint."""
     NoWorker.problem = JobFailed(Failed("j", 0, 1, 429, "queue", "The queue is full.", "Later."))
-    monkeypatch.setattr("worker.client.Client", NoWorker)
+    monkeypatch.setattr("worker.client.client.Client", NoWorker)
     value = json.loads(call("send", "noop", "--json", "--id", "j").stdout)
     error = {"code": 429, "word": "queue", "message": "The queue is full.", "hint": "Later."}
     assert value == {"id": "j", "outcome": "refused", "operation": "noop", "error": error}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.catalog import parse_job
+from worker.catalog.parse import parse_job
 from worker.cli import examples
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from worker.cli import cli
 from worker.cli import serve as serve_module
 from worker.config import Config
-from worker.limits import OPTIONS, FileLimits
+from worker.files.limits import OPTIONS, FileLimits
 
 Serve = Callable[..., Result]
 

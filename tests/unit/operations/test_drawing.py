@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog import DrawCircles
+from worker.catalog.parse import DrawCircles
 from worker.errors import ArgumentError
 from worker.operations.drawing import check, count, draw_circle, mark_circles, mark_features, rand
 

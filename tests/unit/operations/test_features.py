@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.catalog import FindFeatures
+from worker.catalog.parse import FindFeatures
 from worker.errors import ArgumentError
-from worker.operations import features, unavailable
+from worker.operations import features
 from worker.operations.features import check, describe_features, find_features, missing_methods
+from worker.operations.table import unavailable
 
 DATA = Path(__file__).parents[2] / "data"
 X, Y, SIZE, ANGLE, RESPONSE, U, V = range(7)

@@ -1,0 +1,1104 @@
+"""The scheduler's rules: lists of events against lists of effects. `tests/play.py` says how a line reads."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
+from worker.core.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
+from worker.core.jobs import Failure, Result
+from worker.errors import BadArguments, UnknownAddress
+from worker.files.limits import FileLimits
+from worker.protocol import osc
+from worker.protocol.addresses import MAX_DATAGRAM_OUT
+from worker.protocol.messages import (
+    Ack,
+    Bye,
+    Cancel,
+    Clear,
+    Describe,
+    Failed,
+    GetStatus,
+    Hello,
+    ListPresets,
+    Ping,
+    Query,
+    Quit,
+    Ready,
+    Replay,
+    Set,
+    Sync,
+    Trigger,
+)
+
+# ---------------------------------------------------------------------------------------------------- a job's life
+
+
+def test_small_job():
+    """First accepted, then processing, and the final, which goes twice to a client that does not acknowledge."""
+    play = Play()
+    assert play(0.0, job("a")) == ["accepted a 0 0", "processing a 1", "run 1 noop plan"]
+    assert play(0.5, finished(1)) == ["ready a 1 7 0 500 0 noop"]
+    assert play.until(10.0) == ["ready a 1 7 0 500 0 noop"]
+
+
+def test_stored_before_accepted():
+    """To be accepted means that the job survives a crash, so it comes after the job is stored; so does the final."""
+    play = Play(show=["store"])
+    assert play(0.0, job("a")) == ["store job a", "accepted a 0 0", "store attempt a 1", "processing a 1", "run 1 noop plan"]
+    assert play(0.5, finished(1)) == ["store final a 1", "ready a 1 7 0 500 0 noop"]
+
+
+def test_job_waits():
+    """A job that finds all slots taken waits; `position` says how many go before it, and the final how long it waited."""
+    play = Play(workers=1)
+    play(0.0, job("a"))
+    assert play(0.1, job("b")) == ["accepted b 0 0"]
+    assert play(0.2, job("c")) == ["accepted c 1 0"]
+    assert sent(play(0.5, finished(1))) == ["ready a 1 7 0 500 0 noop", "processing b 1"]
+    assert "processing c 1" in play(0.75, finished(2))
+    assert "ready c 3 7 550 250 0 noop" in play(1.0, finished(3))
+
+
+def test_batch():
+    """A batch is cut by its first task; its parts run side by side and are told in order, whatever order they end in."""
+    play = Play(workers=2)
+    assert play(0.0, circles("a"))[-1] == "run 1 find_circles plan"
+    assert play(0.5, finished(1, plan(2, 2, 1))) == [
+        "progress a 0.0 0 5 -1 ",
+        "run 2 find_circles part 0",
+        "run 3 find_circles part 1",
+    ]
+    assert play(1.0, finished(3, found((3, 3), files=["3.png"]))) == ["progress a 0.4 2 5 1500 ", "run 4 find_circles part 2"]
+    assert play(1.5, finished(4, found((5, 5)))) == ["progress a 0.6 3 5 1000 "]
+    assert play(2.0, finished(2, found((1, 1), (2, 2), files=["1.png", "2.png"]))) == [
+        "file a 1.png 10 4 3",
+        "file a 2.png 10 4 3",
+        "file a 3.png 10 4 3",
+        "progress a 1.0 5 5 0 ",
+        "result/circles a 0 1 0 4 2 1.0 1.0 2.0 2.0 3.0 3.0 5.0 5.0",
+        "ready a 1 7 0 2000 4 find_circles",
+    ]
+
+
+def test_finish():
+    """Where a table is to be written of all rows, one more task does it before the final."""
+    play = Play(workers=2)
+    play(0.0, circles("a", data="all.csv"))
+    play(0.1, finished(1, plan(1, 1, finish=True)))
+    play(0.2, finished(2, found((1, 1))))
+    assert play(0.3, finished(3, found((2, 2))))[-1] == "run 4 find_circles finish"
+    assert play.tasks[-1].joined.rows == ((1, 1), (2, 2))
+    assert play(0.4, finished(4, Result(files=found(files=["all.csv"]).files))) == [
+        "file a all.csv 10 4 3",
+        "result/circles a 0 1 0 2 2 1.0 1.0 2.0 2.0",
+        "ready a 1 7 0 400 2 find_circles",
+    ]
+
+
+def test_nothing_found():
+    """Finding nothing is a result of no rows."""
+    play = Play()
+    play(0.0, circles("a"))
+    assert play(0.5, finished(1, found())) == ["result/circles a 0 1 0 0 2", "ready a 1 7 0 500 0 find_circles"]
+
+
+def test_chunks():
+    """A long result travels in chunks of one small datagram each, which together are all rows."""
+    play = Play()
+    rows = [(float(n), float(-n)) for n in range(1000)]
+    play(0.0, circles("a"))
+    chunks = [line.split()[2:] for line in play(0.5, finished(1, found(*rows))) if line.startswith("result/")]
+    assert [int(chunk[0]) for chunk in chunks] == list(range(int(chunks[0][1])))
+    assert [int(chunk[2]) for chunk in chunks] == [sum(len(other[5:]) // 2 for other in chunks[:place]) for place in range(len(chunks))]
+    assert [float(number) for chunk in chunks for number in chunk[5:]] == [number for row in rows for number in row]
+
+
+def test_too_many_chunks():
+    """Rows for more than 64 chunks go into a file of the worker's choice, and are not sent."""
+    play = Play()
+    play(0.0, circles("shot 1/a"))
+    assert play(0.5, finished(1, found(*[(1.0, 2.0)] * 10_000))) == ["run 2 find_circles finish"]
+    assert play.tasks[-1].params.data == "td-image-worker-results/job-shot_1_a.json"
+    assert len(play.tasks[-1].joined.rows) == 10_000
+    assert [line.split()[0] for line in play(1.0, finished(2, Result(files=found(files=["x.json"]).files)))] == ["file", "ready"]
+
+
+def test_small_datagrams():
+    """No report is longer than 1,200 bytes, whatever a job is called and whatever its error says."""
+    play = Play()
+    play(0.0, job("ü" * 100), circles("é" * 100))
+    long = "Größenwahn " * 200
+    play(0.1, finished(1, Failure(500, "internal", long, long)))
+    play(0.2, finished(2, found(*[(1.0, 2.0)] * 500)))
+    play(0.3, UnknownAddress(long, long, address="/" + "ö" * 500), job("x", "ö" * 1000), Describe(), Cancel("ö" * 1000))
+    sizes = [len(osc.encode(effect.report)) for effect in play.effects if isinstance(effect, Send)]
+    assert max(sizes) <= MAX_DATAGRAM_OUT
+
+
+def test_operation_descriptions_fit():
+    """Each operation's parameters, as JSON, fit into one datagram."""
+    play = Play()
+    play(0.0, Describe())
+    assert all(len(osc.encode(effect.report)) <= MAX_DATAGRAM_OUT for effect in play.effects if isinstance(effect, Send))
+
+
+# ------------------------------------------------------------------------------------------------------- progress
+
+
+def running_batch(steps=100):
+    play = Play(workers=1)
+    play(0.0, circles("a"))
+    play(1.0, finished(1, plan(steps)))
+    return play
+
+
+def test_progress_is_throttled():
+    """Progress goes out at most ten times a second for a job, and the newest wins."""
+    play = running_batch()
+    lines = []
+    for n in range(1, 61):
+        lines += play(1.0 + n / 60, Progressed(2, n))
+    steps = [int(line.split()[3]) for line in [*lines, *play.until(3.0)]]
+    assert len(steps) == 10
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 60
+
+
+def test_progress_of_parts_is_added():
+    """The steps of all parts count together."""
+    play = Play(workers=2)
+    play(0.0, circles("a"))
+    play(1.0, finished(1, plan(10, 10)))
+    play(1.2, Progressed(2, 5))
+    assert play(2.0, Progressed(3, 5)) == ["progress a 0.5 10 20 2000 "]
+    assert play(3.0, finished(2)) == ["progress a 0.75 15 20 1000 "]
+
+
+def test_no_progress_of_a_small_job():
+    """A job of one task has no steps to tell of."""
+    play = Play()
+    play(0.0, job("a"))
+    assert play(0.5, Progressed(1, 1)) == []
+
+
+def test_late_events():
+    """What a task still tells after its job has ended means nothing."""
+    play = running_batch()
+    play(1.2, Progressed(2, 5), Progressed(2, 6))
+    play(1.21, Cancel("a"))
+    assert (
+        sent(play(5.0, Progressed(2, 50), finished(2, found((1, 1))), finished(99), Progressed(98, 1)), lambda line: "499" not in line)
+        == []
+    )
+
+
+# ---------------------------------------------------------------------------------------------- once and only once
+
+
+def test_duplicate():
+    """The same id with the same content is accepted again and never run twice; with the final, if there is one."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"))
+    assert play(0.1, job("a")) == ["accepted a 0 1"]
+    play(0.2, finished(1))
+    assert play(5.0, job("a"))[-2:] == ["accepted a 0 1", "ready a 1 7 0 200 0 noop"]
+    assert play(5.1, finished(2)) == ["ready b 2 7 200 4900 0 noop"]
+
+
+def test_duplicate_in_another_spelling():
+    """The content is what counts: a float for an int, another order and a default written out are the same work."""
+    play = Play()
+    play(0.0, job("a", "draw_circles", output="{n}.png", count=3))
+    assert play(0.1, job("a", "draw_circles", count=3.0, radius=63, output="{n}.png")) == ["accepted a 0 1"]
+
+
+def test_id_reused():
+    """The same id with other content is refused, before and after the job has ended."""
+    play = Play()
+    play(0.0, job("a"))
+    refusal = "failed a 0 7 409 id The id 'a' already belongs to a job with other content. Use a new id for each new job."
+    assert play(0.1, job("a", priority=0)) == [refusal]
+    play(0.2, finished(1))
+    assert refusal in play(0.3, circles("a"))
+
+
+def test_ids_of_two_clients():
+    """Two clients may use the same id; none gets the other's reports."""
+    play = Play()
+    play(0.0, job("a"))
+    assert sent(play(0.1, job("a"), peer=OTHER)) == ["10.0.0.2:9461 accepted a 0 0", "10.0.0.2:9461 processing a 1"]
+    assert play(0.2, finished(1)) == ["ready a 1 7 0 200 0 noop"]
+    assert "10.0.0.2:9461 ready a 1 7 0 200 0 noop" in play(0.3, finished(2))
+
+
+def test_worker_makes_an_id():
+    """An empty id asks the worker to make one; each is new."""
+    play = Play()
+    assert play(0.0, job(""), job(""))[0::3] == [f"accepted w{BOOT}-1 0 0", f"accepted w{BOOT}-2 0 0"]
+
+
+def test_forgotten():
+    """Only the newest ended jobs are remembered; an id from before them is new again."""
+    play = Play(workers=1, remembered_jobs=3)
+    for n in range(5):
+        play(float(n), job(f"j{n}"))
+        play(n + 0.5, finished(n + 1))
+    assert play(10.0, Query("j1"))[-1].startswith("failed j1 0 7 404 job")
+    assert play(10.0, Query("j2")) == ["ready j2 3 7 0 500 0 noop"]
+    assert sent(play(11.0, job("j0"))) == ["accepted j0 0 0", "processing j0 1"]
+
+
+# --------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("command", "start"),
+    [
+        (job("a", "nop"), "failed a 0 7 404 operation There is no operation 'nop'; did you mean noop?"),
+        (job("a", "find_circles"), "failed a 0 7 400 arguments find_circles needs image"),
+        (job("a", "draw_circles", output="x", count=0), "failed a 0 7 400 arguments draw_circles: count must be a whole number from 1"),
+        (job("a", "noop", priority=3), "failed a 0 7 400 arguments noop: priority must be one of 0, 1, 2; got 3"),
+        (job("a", after="b"), "failed a 0 7 404 job after: there is no job 'b'"),
+        (job("a", after="a"), "failed a 0 7 404 job after: there is no job 'a'"),
+        (BadArguments("Bad.", job_id="a", address="/worker/job"), "failed a 0 7 400 arguments Bad."),
+    ],
+)
+def test_refused(command, start):
+    """A refused job is told so with seq 0; nothing of it is kept, and its id stays free."""
+    play = Play(show=["store"])
+    (line,) = play(0.0, command)
+    assert line.startswith(start)
+    assert play(0.1, job("a"))[0] == "store job a"
+
+
+def test_complaints():
+    """What belongs to no job is answered with an error."""
+    play = Play()
+    assert play(0.0, UnknownAddress("Unknown.", address="/x")) == ["error 404 /x Unknown."]
+    assert play(0.1, Cancel("a")) == ["error 404 /worker/cancel There is no job 'a' of this client."]
+
+
+def test_complaints_are_limited():
+    """At most five errors a second go to a client, so that a CHOP that sends nonsense at 60 Hz is not echoed."""
+    play = Play()
+    complaints = [line for n in range(120) for line in play(n / 60, UnknownAddress("Unknown.", address="/x"))]
+    assert 10 <= len(complaints) <= 5 * 2 + 5
+    assert play(2.01, UnknownAddress("Unknown.", address="/x"), peer=OTHER) == ["10.0.0.2:9461 error 404 /x Unknown."]
+
+
+def test_queue_limit():
+    """A full queue refuses with 429 and says which setting changes it; a running job does not count."""
+    play = Play(workers=1, queue_jobs=2)
+    play(0.0, job("a"), job("b"), job("c"))
+    (line,) = play(0.1, job("d"))
+    assert line.startswith("failed d 0 7 429 queue 2 jobs are waiting and the limit is 2 (--queue-jobs).")
+    play(0.2, finished(1))
+    assert "accepted d 1 0" in play(0.3, job("d"))
+
+
+def test_queue_limit_in_bytes():
+    """Long parameters count, too."""
+    play = Play(workers=1, queue_bytes=3000)
+    play(0.0, job("a"))
+    assert sent(play(0.1, job("b", "write_text", output="x", text="t" * 2000))) == ["accepted b 0 0"]
+    (line,) = play(0.2, job("c", "write_text", output="x", text="t" * 2000))
+    assert line.startswith("failed c 0 7 429 queue")
+    play(0.3, Cancel("b"))
+    assert "accepted c 0 0" in play(0.4, job("c", "write_text", output="x", text="t" * 2000))
+
+
+def test_duplicate_of_a_full_queue():
+    """A repeated command is answered even where a new one would be refused."""
+    play = Play(workers=1, queue_jobs=1)
+    play(0.0, job("a"), job("b"))
+    assert play(0.1, job("b"))[0].startswith("accepted b")
+
+
+def test_not_stored():
+    """A job that cannot be kept fails, and the client is told what to do."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"))
+    (line,) = play(0.01, NotStored("10.0.0.1:9461", "b", "no space left on device"))
+    assert line.startswith("failed b 1 7 507 disk The job could not be stored: no space left on device.")
+
+
+# ---------------------------------------------------------------------------------------------------------- bundles
+
+
+def test_bundle():
+    """The jobs of a bundle are all accepted before the first one starts."""
+    play = Play(workers=1)
+    assert sent(play.bundle(0.0, job("a"), job("b"))) == ["accepted a 0 0", "accepted b 1 0", "processing a 1"]
+
+
+def test_bundle_all_or_none():
+    """One bad job in a bundle, and none is stored; each is told why."""
+    play = Play(show=["store"])
+    first, second, third = play.bundle(0.0, job("a"), job("b", "nop"), job("c"))
+    assert first.startswith("failed a 0 7 400 arguments Job 2 of the same bundle was refused")
+    assert second.startswith("failed b 0 7 404 operation")
+    assert third.startswith("failed c 0 7 400")
+
+
+def test_bundle_with_an_unreadable_job():
+    """A job that could not even be read spoils its bundle as well."""
+    play = Play(show=["store"])
+    first, second = play.bundle(0.0, job("a"), BadArguments("/worker/job takes id ...", address="/worker/job"))
+    assert first.startswith("failed a 0 7 400")
+    assert second.startswith("error 400 /worker/job")
+
+
+def test_bundle_with_a_stray_channel():
+    """Other commands of a bundle stand for themselves, good or bad."""
+    play = Play()
+    lines = play.bundle(0.0, UnknownAddress("Unknown.", address="/x"), job("a"), job("b"), Ping(3))
+    assert [line.split()[0] for line in sent(lines)] == ["error", "accepted", "accepted", "pong", "processing", "processing"]
+
+
+def test_bundle_over_the_limit():
+    """A bundle that does not fit into the queue as a whole is refused as a whole."""
+    play = Play(workers=1, queue_jobs=3)
+    play(0.0, job("x"))
+    assert all(line.startswith("failed") for line in play.bundle(0.1, *map(job, "abcd")))
+    assert all(line.startswith("accepted") for line in play.bundle(0.2, *map(job, "abc")))
+
+
+def test_bundle_sent_twice():
+    """A bundle that comes again is accepted again and not run twice."""
+    play = Play(workers=1)
+    play.bundle(0.0, job("a"), job("b"))
+    assert [line.split()[::3] for line in play.bundle(0.1, job("a"), job("b"))] == [["accepted", "1"], ["accepted", "1"]]
+
+
+def test_bundle_with_one_id_twice():
+    """One id for two jobs of a bundle is a mistake."""
+    play = Play()
+    assert [line.split()[4] for line in play.bundle(0.0, job("a"), job("a"))] == ["400", "409"]
+
+
+def test_bundle_after():
+    """A job of a bundle may wait for an earlier one of the same bundle."""
+    play = Play()
+    assert sent(play.bundle(0.0, job("a"), job("b", after="a"))) == ["accepted a 0 0", "accepted b 1 0", "processing a 1"]
+    assert "processing b 1" in play(0.1, finished(1))
+
+
+def test_hello_and_jobs_in_one_bundle():
+    """Commands of a bundle count in order: jobs behind a hello belong to the client that it introduces."""
+    play = Play()
+    lines = sent(play.bundle(0.0, Hello("td", 7001, 0), job("a"), job("b")))
+    assert all(line.startswith("10.0.0.1:7001 ") for line in lines)
+    assert [line.split()[1] for line in lines] == ["welcome", "accepted", "accepted", "processing", "processing"]
+
+
+# ------------------------------------------------------------------------------------------------ cancel and clear
+
+
+def test_cancel_queued():
+    """A queued job that is cancelled never runs."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"))
+    assert play(0.1, Cancel("b")) == ["failed b 1 7 499 cancelled The job was cancelled. "]
+    assert sent(play(1.0, finished(1)), lambda line: " b " not in line) == ["ready a 2 7 0 1000 0 noop"]
+
+
+def test_cancel_running():
+    """A running job that is cancelled is aborted with all its tasks, and its slots are free for others."""
+    play = Play(workers=2)
+    play(0.0, circles("a"))
+    play(0.1, finished(1, plan(1, 1, 1)))
+    play(0.1, job("b"))
+    assert play(0.2, Cancel("a")) == [
+        "abort 2",
+        "abort 3",
+        "failed a 1 7 499 cancelled The job was cancelled. ",
+        "processing b 1",
+        "run 4 noop plan",
+    ]
+
+
+def test_cancel_ended():
+    """Cancelling a job that has ended gives its final again."""
+    play = Play()
+    play(0.0, job("a"))
+    play(0.1, finished(1))
+    assert play(5.0, Cancel("a"))[-1] == "ready a 1 7 0 100 0 noop"
+
+
+def test_cancel_wins_over_start():
+    """A cancel in the same bundle comes before the start."""
+    play = Play()
+    assert play.bundle(0.0, job("a"), Cancel("a")) == ["accepted a 0 0", "failed a 1 7 499 cancelled The job was cancelled. "]
+
+
+def test_cancel_of_another_client():
+    """Nobody can cancel another client's job."""
+    play = Play()
+    play(0.0, job("a"))
+    assert play(0.1, Cancel("a"), Clear(), peer=OTHER) == ["10.0.0.2:9461 error 404 /worker/cancel There is no job 'a' of this client."]
+
+
+def test_clear():
+    """A clear ends this client's queued jobs; running ones and other clients' go on."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"), job("c"))
+    play(0.0, job("x"), peer=OTHER)
+    assert [line.split()[:5] for line in play(0.1, Clear())] == [["failed", "b", "1", "7", "499"], ["failed", "c", "2", "7", "499"]]
+    assert "10.0.0.2:9461 processing x 1" in play(0.2, finished(1))
+
+
+def test_clear_of_a_chain():
+    """Jobs that wait for each other get one final each."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"), job("c", after="b"), job("d", after="c"))
+    assert [line.split()[1] for line in play(0.01, Clear())] == ["b", "c", "d"]
+
+
+# -------------------------------------------------------------------------------------------------- query and sync
+
+
+def test_query():
+    """A query gives a job's latest report again, whatever it was."""
+    play = Play(workers=1)
+    play(0.0, circles("a"), job("b"))
+    assert play(0.1, Query("b"))[0].startswith("accepted b")
+    assert play(0.1, Query("a")) == ["processing a 1"]
+    play(1.0, finished(1, plan(2, 2)))
+    assert play(1.1, Query("a")) == ["progress a 0.0 0 4 -1 "]
+    play(2.0, finished(2, found((1, 1), files=["1.png"])))
+    play(3.0, finished(3, found((2, 2))))
+    assert play(9.0, Query("a"))[-3:] == [
+        "file a 1.png 10 4 3",
+        "result/circles a 0 1 0 2 2 1.0 1.0 2.0 2.0",
+        "ready a 1 7 0 3000 2 find_circles",
+    ]
+    assert play(9.1, Query("x"))[-1].startswith("failed x 0 7 404 job")
+
+
+def test_rows_are_kept_for_some():
+    """The rows of old jobs are dropped when they are too many; their finals are not."""
+    play = Play(workers=1, result_rows_kept=10)
+    for n in range(3):
+        play(float(n), circles(f"j{n}"))
+        play(n + 0.5, finished(n + 1, found(*[(0.0, 0.0)] * 5)))
+    assert [line.split()[0] for line in play(9.0, Query("j0"))[-1:]] == ["ready"]
+    assert [line.split()[0] for line in play(9.1, Query("j2"))] == ["result/circles", "ready"]
+
+
+def test_sync():
+    """The answer comes when all this client's earlier jobs have ended, and counts those since its last sync."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"))
+    assert play(0.1, Sync(1)) == []
+    play(0.1, job("late"))
+    play(0.2, job("x"), peer=OTHER)
+    play(0.3, finished(1))
+    assert "synced 1 1 1" in play(0.4, Cancel("b"))
+    assert play(0.45, Sync(2)) == []
+    assert "synced 2 1 0" in play(0.6, finished(3))
+
+
+def test_sync_of_nothing():
+    """With nothing to wait for the answer comes at once."""
+    play = Play()
+    assert play(0.0, Sync(5)) == ["synced 5 0 0"]
+
+
+def test_sync_asked_again():
+    """The same number again gives the same answer again: the first may have been lost."""
+    play = Play(workers=1)
+    play(0.0, job("a"), Sync(1), Sync(1))
+    assert "synced 1 1 0" in play(0.1, finished(1))
+    assert play(0.15, Sync(1)) == ["synced 1 1 0"]
+
+
+def test_two_syncs():
+    """Two open syncs are answered in order, and each job is counted once."""
+    play = Play(workers=1)
+    play(0.0, job("a"), Sync(1), job("b"), Sync(2))
+    assert "synced 1 1 0" in play(0.1, finished(1))
+    assert "synced 2 1 0" in play(0.2, finished(2))
+
+
+def test_too_many_syncs():
+    """A client that asks without end is stopped."""
+    play = Play(workers=1)
+    play(0.0, job("a"))
+    lines = play(0.1, *[Sync(n) for n in range(70)])
+    assert lines[0].startswith("error 413 /worker/sync 64 syncs of this client are open")
+
+
+# ------------------------------------------------------------------------------------------------- order and load
+
+
+def test_priorities():
+    """Live goes before normal, normal before batch, and within a priority the older job first."""
+    play = Play(workers=1)
+    play(0.0, job("x"), job("b", priority=2), job("n", priority=1), job("l", priority=0), job("m", priority=1))
+    order = [line.split()[1] for task in range(1, 6) for line in play(task / 10, finished(task)) if line.startswith("processing")]
+    assert order == ["l", "n", "m", "b"]
+
+
+def test_batch_is_not_starved():
+    """However much live work there is, a batch gets a turn now and then."""
+    play = Play(workers=1)
+    play(0.0, job("x"), job("b", priority=2), job("l0", priority=0))
+    order = []
+    for task in range(1, 15):
+        play(task / 10, job(f"l{task}", priority=0))
+        order += [line.split()[1] for line in play(task / 10, finished(task)) if line.startswith("processing")]
+    assert "b" in order
+    assert order.index("b") == 8
+
+
+def test_live_waits_for_one_task_only():
+    """A live job goes between the parts of a batch."""
+    play = Play(workers=1)
+    play(0.0, circles("b", priority=2))
+    play(0.1, finished(1, plan(1, 1, 1)))
+    play(0.2, job("l", priority=0))
+    assert "run 3 noop plan" in play(0.3, finished(2))
+
+
+def test_ttl():
+    """A job that has waited for too long is dropped; one that has started is not."""
+    play = Play(workers=1)
+    play(0.0, job("a", ttl_ms=500), job("b", ttl_ms=500))
+    assert play.until(2.0) == ["failed b 1 7 410 expired The job waited for longer than its ttl_ms of 500. "] * 2
+    assert "ready a 2 7 0 3000 0 noop" in play(3.0, finished(1))
+
+
+def test_replace():
+    """A newer job with the same key ends the queued older one; a running one goes on."""
+    play = Play(workers=1)
+    play(0.0, job("a", replace="k"))
+    assert play(0.1, job("b", replace="k")) == ["accepted b 0 0"]
+    lines = play(0.2, job("c", replace="k"))
+    assert lines[0].startswith("accepted c")
+    assert lines[1:] == ["failed b 1 7 410 expired Replaced by the newer job 'c' (replace='k'). "]
+    assert "processing c 1" in play(0.3, finished(1))
+    assert play(0.4, job("d", replace="k"), peer=OTHER)[-1] == "10.0.0.2:9461 accepted d 0 0"
+
+
+def test_replace_takes_the_place():
+    """The newer job takes the older one's place in the queue; else one that is replaced all the time would never run."""
+    play = Play(workers=1)
+    play(0.0, job("x"), job("a", replace="k"), job("n"))
+    play(0.1, job("b", replace="k"))
+    assert "processing b 1" in play(0.2, finished(1))
+
+
+def test_after():
+    """A job with `after` starts when that one is ready."""
+    play = Play()
+    play(0.0, job("a"))
+    assert play(0.1, job("b", after="a")) == ["accepted b 0 0"]
+    assert sent(play(0.2, finished(1))) == ["ready a 1 7 0 200 0 noop", "processing b 1"]
+    play(0.3, finished(2))
+    assert "processing c 1" in play(0.4, job("c", after="a"))
+
+
+def test_after_failed():
+    """A job with `after` fails when that one does, and those behind it, too."""
+    play = Play()
+    play(0.0, job("a"), job("b", after="a"), job("c", after="b"))
+    lines = play(0.1, Cancel("a"))
+    assert [line.split()[:5] for line in sent(lines)] == [
+        ["failed", name, seq, "7", code] for name, seq, code in (("a", "1", "499"), ("b", "2", "410"), ("c", "3", "410"))
+    ]
+    assert play(0.15, job("d", after="c"))[-1].startswith("failed d 4 7 410")
+
+
+def test_long_chain():
+    """A chain of thousands ends without trouble when its first job fails."""
+    play = Play(workers=1)
+    play(0.0, job("j0"), *[job(f"j{n}", after=f"j{n - 1}") for n in range(1, 5000)])
+    assert len(play(0.01, Cancel("j0"))) == 5001  # and one abort
+    assert len([effect for effect in play.effects if isinstance(effect, StoreFinal)]) == 5000
+
+
+# ---------------------------------------------------------------------------------------------- when things go wrong
+
+
+def test_failure():
+    """A failed task fails its job, with its words; what other parts still do is stopped."""
+    play = Play(workers=2)
+    play(0.0, circles("a"))
+    play(0.1, finished(1, plan(1, 1, 1)))
+    assert play(0.2, finished(2, Failure(404, "file", "There is no file x.png.", "Look."))) == [
+        "abort 3",
+        "failed a 1 7 404 file There is no file x.png. Look.",
+    ]
+
+
+def test_retries():
+    """After an error that may pass, a job with retries is tried again, later each time."""
+    play = Play()
+    play(0.0, job("a", retries=2))
+    assert play(1.0, disk_full(1)) == []
+    assert play.until(1.49) == []
+    assert play.until(1.6) == ["processing a 2", "run 2 noop plan"]
+    play(2.0, disk_full(2))
+    assert play.until(2.99) == []
+    assert play.until(3.1) == ["processing a 3", "run 3 noop plan"]
+    assert play(4.0, disk_full(3)) == ["failed a 1 7 507 disk The disk is full. "]
+
+
+def test_retry_starts_over():
+    """A retry of a batch begins from nothing and says so."""
+    play = Play(workers=2)
+    play(0.0, circles("a", retries=1))
+    play(0.1, finished(1, plan(1, 1)))
+    play(0.2, finished(2, found((1, 1))))
+    play(0.3, disk_full(3))
+    assert "processing a 2" in play.until(1.0)
+    play(1.1, finished(4, plan(1, 1)))
+    play(1.2, finished(5, found((1, 1))))
+    assert "ready a 1 7 800 500 2 find_circles" in play(1.3, finished(6, found((2, 2))))
+
+
+def test_no_retry_of_the_clients_mistakes():
+    """What will fail again is not tried again."""
+    play = Play()
+    play(0.0, job("a", retries=5))
+    assert play(0.1, finished(1, Failure(404, "file", "No file.", "")))[0].startswith("failed a 1 7 404")
+
+
+def test_no_retry_of_what_may_not_be_repeated():
+    """An append may have happened before its child died."""
+    play = Play()
+    play(0.0, job("a", "write_text", output="x", text="t", append=1, retries=5))
+    assert play(0.1, died(1))[0].startswith("failed a 1 7 502")
+
+
+def test_cancel_while_waiting_for_a_retry():
+    """A job that waits for its next attempt is cancelled for good."""
+    play = Play()
+    play(0.0, job("a", retries=5))
+    play(0.1, disk_full(1))
+    assert play(0.2, Cancel("a")) == ["failed a 1 7 499 cancelled The job was cancelled. "]
+    assert sent(play.until(60.0)) == ["failed a 1 7 499 cancelled The job was cancelled. "]
+
+
+def test_timeout():
+    """A job that runs for too long is stopped, native code included."""
+    play = Play()
+    play(0.0, job("a", timeout_ms=500))
+    abort, failed, *_ = play.until(1.0)
+    assert (abort, failed.split()[:6]) == ("abort 1", ["failed", "a", "1", "7", "408", "timeout"])
+
+
+def test_default_timeout():
+    """Without one of its own a job has the worker's."""
+    play = Play(timeout_ms=1000)
+    play(0.0, job("a"))
+    assert play.until(0.9) == []
+    assert play.until(1.1)[0] == "abort 1"
+
+
+def test_timeout_of_each_attempt():
+    """The timeout counts from the start of the attempt, not from that of the one before."""
+    play = Play()
+    play(0.0, job("a", timeout_ms=2000, retries=1))
+    play(1.9, disk_full(1))
+    assert play.until(2.5) == ["processing a 2", "run 2 noop plan"]
+    assert play.until(4.3) == []
+    assert play.until(4.5)[0] == "abort 2"
+
+
+def test_timers_end_with_their_job():
+    """Nothing holds on to an ended job for its ten-minute timeout."""
+    play = Play(workers=1)
+    for n in range(1000):
+        play(n / 100, job(f"j{n}", ttl_ms=1_000_000))
+        play(n / 100, finished(n + 1))
+    play.until(11.0)
+    assert len(play.scheduler._timers._heap) < 200
+
+
+def test_quarantine():
+    """The same work that has killed two children is not run again, in whatever queue it stands."""
+    play = Play(workers=1)
+    play(0.0, circles("a"), circles("b"), circles("c"))
+    assert play(0.1, died(1))[0].startswith("failed a 1 7 502 child The child died.")
+    again, second, third = play(0.2, died(2))
+    assert again.split()[1] == "a"
+    assert second.startswith("failed b 2 7 502 child The child died. It was number 2 with this job, which is quarantined")
+    assert third.startswith("failed c 3 7 502 child This job has killed 2 child processes")
+    assert play(9.0, circles("d"))[-1].startswith("failed d 0 7 502 child This job has killed 2 child processes and is quarantined.")
+    assert "accepted e 0 0" in play(9.1, circles("e", image="other"))
+
+
+def test_quarantine_ends_retries():
+    """Retries do not kill a third child."""
+    play = Play()
+    play(0.0, circles("a", retries=9))
+    play(0.1, died(1))
+    play.until(1.0)
+    assert "quarantined" in play(1.1, died(2))[0]
+
+
+# -------------------------------------------------------------------------------------------- presets and triggers
+
+
+def test_trigger():
+    """A press, that is a rise through 0.5, starts a job from its preset, once."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"), Set("logo", "count", 3.0))
+    assert sent(play(0.1, Trigger("logo", 0.4))) == []
+    assert sent(play(0.2, Trigger("logo", 1.0))) == ["accepted w7-1 0 0", "processing w7-1 1"]
+    assert sent(play(0.3, Trigger("logo", 1.0), Trigger("logo", 0.9))) == []
+    assert sent(play(0.4, Trigger("logo", 0.0), Trigger("logo", 1.0))) == ["accepted w7-2 0 0", "processing w7-2 1"]
+
+
+def test_bad_setting():
+    """A value that does not fit is told at once, where the operation is known."""
+    play = Play(show=["store"])
+    assert play(0.0, Set("logo", "operation", "draw_circles")) == ["store preset logo operation draw_circles"]
+    assert play(0.1, Set("logo", "count", -1))[0].startswith("error 400 /worker/set/logo/count draw_circles: count must be")
+    assert play(0.2, Trigger("lego", 1.0))[0].startswith("error 404 /worker/trigger/lego There is no preset 'lego'; did you mean logo?")
+
+
+# ------------------------------------------------------------------------------------------------ status and numbers
+
+
+def test_status_words():
+    """Processing from the first accepted job to the last final, then Ready."""
+    play = Play(show=["status"], workers=1)
+    play(0.5, Ping(1))
+    words = []
+    for at, *events in ((0.6, job("a")), (1.6, job("b")), (2.6, finished(1)), (3.6, finished(2))):
+        words += [line for line in play(at, *events) if line.startswith("status")]
+    changes = [line for line, before in zip(words, ["", *words], strict=False) if line != before]
+    assert changes == ["status Processing 1 0 7", "status Processing 1 1 7", "status Processing 1 0 7", "status Ready 0 0 7"]
+
+
+def test_no_short_job_goes_unseen():
+    """Each of a few jobs of a millisecond shows both words, however soon they follow each other."""
+    play = Play(show=["status"], workers=1)
+    lines = []
+    for n in range(5):
+        lines += play(n * 0.01, job(f"j{n}"))
+        lines += play(n * 0.01 + 0.001, finished(n + 1))
+    words = [line.split()[1] for line in lines if line.startswith("status")]
+    assert words == ["Processing", "Ready"] * 5
+
+
+def test_status_rate():
+    """However much changes: a burst of 20 changed words, then about 20 a second, and the last word is the last state."""
+    play = Play(show=["status"], workers=1)
+    lines = []
+    for n in range(1000):
+        lines += play(n / 1000, job(f"j{n}"))
+        lines += play(n / 1000, finished(n + 1))
+    status = [line for line in lines if line.startswith("status")]
+    assert 15 <= len(status) <= 20 + 20 + 23
+    rest = [line for line in play.until(1.9) if line.startswith("status")]
+    assert rest == [] or rest[-1] == "status Ready 0 0 7"
+
+
+def test_heartbeat():
+    """Once a second everybody who is known is told, whether or not something happens."""
+    play = Play(show=["status", "numbers"])
+    play(0.5, Ping(1))
+    lines = play.until(5.5)
+    assert sum(line.startswith("status") for line in lines) == 5
+    assert [int(line.split("beat=")[1].split()[0]) for line in lines if line.startswith("numbers")] == [2, 3, 4, 5, 6]
+
+
+def test_numbers():
+    """Counters and levels, all floats, to the number port of everybody known."""
+    play = Play(show=["numbers"], workers=1)
+    play(0.0, circles("a"), job("b"))
+    play(0.5, finished(1, plan(2, 2)))
+    play(2.0, finished(2))
+    lines = [line for line in play(2.1, GetStatus()) if line.startswith("numbers to 10.0.0.1:9462")]
+    levels = dict(part.split("=") for part in lines[-1].split()[3:])
+    assert {name: levels[name] for name in ("ready", "busy", "queued", "running", "progress", "boot")} == {
+        "ready": "0",
+        "busy": "1",
+        "queued": "1",
+        "running": "1",
+        "progress": "0.5",
+        "boot": "7",
+    }
+    play(2.2, finished(3))
+    play(2.3, finished(4, Failure(404, "file", "No file.", "")))
+    lines = [line for line in play.until(5.0) if line.startswith("numbers")]
+    levels = dict(part.split("=") for part in lines[-1].split()[3:])
+    assert {name: levels[name] for name in ("ready", "busy", "done", "failed", "last_code", "last_ms")} == {
+        "ready": "1",
+        "busy": "0",
+        "done": "1",
+        "failed": "1",
+        "last_code": "404",
+        "last_ms": "100",
+    }
+
+
+def test_fixed_targets():
+    """Fixed targets get everybody's reports about jobs, the status and the numbers, from the start."""
+    play = Play(show=["status", "numbers"], report=(("10.9.9.9", 8000),), report_numbers=(("10.9.9.9", 8001),))
+    lines = play(0.0, job("a"))
+    assert "10.9.9.9:8000 status Ready 0 0 7" in lines
+    assert "10.9.9.9:8000 accepted a 0 0" in lines
+    assert any(line.startswith("numbers to 10.9.9.9:8001 ") for line in lines)
+
+
+def test_fixed_target_that_is_a_client():
+    """A target that is a client as well gets everything once."""
+    play = Play(report=(("10.0.0.1", 9461),))
+    assert play(0.0, job("a")) == ["accepted a 0 0", "processing a 1", "run 1 noop plan"]
+
+
+# --------------------------------------------------------------------------------------------------- the small ones
+
+
+def test_ping():
+    """The answer gives the number back, and how long the worker has been up."""
+    play = Play()
+    assert play(2.5, Ping(42)) == ["pong 42 7 2.5"]
+
+
+def test_hello():
+    """The answer goes to the ports that hello names, with the version, the boot number and the newest final's number."""
+    play = Play()
+    play(0.0, job("a"), peer=OTHER)
+    assert play(0.1, Hello("td", 7001, 7002))[0] == "10.0.0.1:7001 welcome 0.1.0 1 7 15000 0"
+    play(0.2, finished(1))
+    assert "10.0.0.2:9461 welcome 0.1.0 1 7 15000 1" in play(0.3, Hello("td", 9461, 9462), peer=OTHER)
+
+
+def test_describe():
+    """One report for one operation, or one for each."""
+    play = Play()
+    assert play(0.0, Describe("noop"))[0].startswith('operation noop {"name":"noop"')
+    assert len(play(0.1, Describe())) > 5
+    assert play(0.2, Describe("nop")) == [
+        "error 404 /worker/describe There is no operation 'nop'; did you mean noop? `td-image-worker ops` lists all operations."
+    ]
+
+
+def test_replay():
+    """Any of the finals that are remembered can be had again, in order."""
+    play = Play(workers=1)
+    for n in range(4):
+        play(float(n), job(f"j{n}"))
+        play(n + 0.5, finished(n + 1))
+    assert [line.split()[1:3] for line in play(9.0, Replay(3))[-2:]] == [["j2", "3"], ["j3", "4"]]
+    assert play(9.1, Replay(5)) == []
+    assert play(9.2, Replay(1), peer=OTHER) == []
+
+
+# ------------------------------------------------------------------------------------------------ the worker's end
+
+
+def test_drain():
+    """Asked to stop, it takes no new jobs, ends those it has, and exits."""
+    play = Play(workers=1, show=["status"])
+    play(0.0, job("a"), job("b"))
+    assert "status Draining 1 1 7" in play(0.5, StopAsked("SIGTERM"))
+    (line,) = [line for line in play(0.6, job("c")) if line.startswith("failed")]
+    assert line.startswith("failed c 0 7 503 draining The worker is shutting down (SIGTERM)")
+    assert [line for line in play(0.7, job("a")) if line.startswith("accepted")] == ["accepted a 0 1"]
+    play(0.8, finished(1))
+    lines = play(0.9, finished(2))
+    assert [line for line in lines if not line.startswith("ready a")][-2:] == ["status Stopping 0 0 7", "exit SIGTERM"]
+
+
+def test_drain_of_nothing():
+    """With nothing to do it exits at once."""
+    play = Play()
+    assert play(0.0, StopAsked("SIGTERM")) == ["exit SIGTERM"]
+    assert play(0.1, StopAsked("SIGTERM")) == []
+
+
+def test_stop_at_once():
+    """Without a journal, jobs that have not ended are told so; those that wait for each other once."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"), job("c", after="b"))
+    lines = play(0.5, StopAsked("SIGINT", at_once=True))
+    assert [line.split()[:2] for line in lines] == [["abort", "1"], ["failed", "a"], ["failed", "b"], ["failed", "c"], ["exit", "SIGINT"]]
+
+
+def test_stop_at_once_with_a_journal(tmp_path):
+    """With a journal they wait for the next start."""
+    play = Play(workers=1, state=tmp_path)
+    play(0.0, job("a"), job("b"))
+    assert play(0.5, StopAsked("SIGINT", at_once=True)) == ["abort 1", "exit SIGINT"]
+
+
+def test_quit():
+    """It is answered, drains, and a second one stops at once."""
+    play = Play(workers=1, show=["status"], token="secret")
+    play(0.0, job("a"))
+    assert "status Draining 1 0 7" in play(0.5, Quit("secret"))
+    assert "exit asked by 10.0.0.1:9461" in play(0.6, Quit("secret"))
+
+
+@pytest.mark.parametrize("token", ["", "Secret", "secret "])
+def test_quit_from_another_computer_needs_the_token(token):
+    """Without it the worker goes on; from this computer it needs none."""
+    play = Play(token="secret", allow=(ip_network("10.0.0.0/8"),))
+    (line,) = play(0.0, Quit(token), peer=("10.0.0.1", 5000))
+    assert line.startswith("error 401 /worker/quit")
+    assert play(1.0, job("a"))[0].startswith("accepted a")
+    play(2.0, Quit(), peer=("127.0.0.1", 5000))
+    assert "503 draining" in play(3.0, job("b"))[0]
+
+
+def test_hello_names_only_hosts_that_are_known():
+    """Reports go to the sender itself, an allowed address or a fixed target; nobody can be flooded in another's name."""
+    play = Play(allow=(ip_network("10.0.0.0/24"),), report=(("192.168.0.9", 9461),))
+    assert play(0.0, Hello("td", 9461, 0, "8.8.8.8"))[0].startswith("error 403 /worker/hello")
+    for host in ("10.0.0.77", "192.168.0.9", "10.0.0.1"):
+        assert any("welcome" in line for line in play(0.0, Hello("td", 9461, 0, host)))
+
+
+def test_a_sender_of_too_much_is_told():
+    """What was dropped is said, with the limit and its setting."""
+    (line,) = Play()(0.0, Throttled(TD, 123))
+    assert "429" in line
+    assert "123 packets were dropped" in line
+    assert "--packets-per-second" in line
+
+
+# -------------------------------------------------------------------------------------------------- after a restart
+
+
+def kept(job_id, operation="noop", attempt=0, final=None, **params):
+    """A job as an earlier run has kept it: found out by asking one."""
+    play = Play()
+    play(0.0, job(job_id, operation, **params))
+    stored = next(effect for effect in play.effects if type(effect).__name__ == "StoreJob")
+    return KeptJob(stored.client, stored.job_id, stored.content, attempt, final)
+
+
+def test_restart():
+    """Queued jobs wait again, started ones run again where they may be repeated, and else end as 502."""
+    play = Play(workers=4)
+    lines = play.restore(
+        Kept(
+            jobs=(
+                kept("queued"),
+                kept("started", attempt=1),
+                kept("append", "write_text", attempt=1, output="x", text="t", append=1),
+                kept("ended", final=Ready("ended", 4, 6, 0, 0, 0, "noop")),
+            ),
+            newest_seqs=(("10.0.0.1:9461", 4),),
+        )
+    )
+    assert [line.split()[:5] for line in lines] == [["failed", "append", "5", "7", "502"]]
+    assert sent(play(0.01, Ping(0)), lambda line: not line.startswith("pong")) == ["processing queued 1", "processing started 2"]
+    assert play(0.02, job("ended")) == ["accepted ended 0 1", "ready ended 4 6 0 0 0 noop"]
+    assert [line.split()[1] for line in play(0.5, Replay(1))[-2:]] == ["ended", "append"]
+
+
+def test_restart_of_a_chain():
+    """`after` holds across a restart."""
+    play = Play()
+    play.restore(Kept(jobs=(kept("a"), KeptJob(*_chained()))))
+    assert sent(play(0.0, Ping(0))) == ["pong 0 7 0.0", "processing a 1"]
+    assert "processing b 1" in play(0.1, finished(1))
+
+
+def _chained():
+    play = Play()
+    play(0.0, job("a"), job("b", after="a"))
+    stored = [effect for effect in play.effects if type(effect).__name__ == "StoreJob"][1]
+    return stored.client, stored.job_id, stored.content
+
+
+def test_restart_with_an_unknown_operation():
+    """A job that this version does not know ends with a sentence, not with a crash."""
+    play = Play()
+    (line,) = play.restore(Kept(jobs=(KeptJob("10.0.0.1:9461", "a", b'["no_such_thing",{},{}]'),)))
+    assert line.startswith("failed a 1 7 404 operation There is no operation 'no_such_thing'")
+
+
+# ------------------------------------------------------------------------------------------------------- everything
+
+
+def test_exactly_one_final_each():
+    """Jobs that end in every way there is have one final each, numbered without a gap."""
+    play = Play(workers=2, timeout_ms=1000)
+    play(
+        0.0,
+        job("ready"),
+        job("timeout"),
+        job("cancelled"),
+        job("expired", ttl_ms=100),
+        job("replaced", replace="k"),
+        job("replacing", replace="k"),
+    )
+    play(0.5, finished(1), Cancel("cancelled"))
+    play(3.0, finished(3), finished(4))
+    play(5.0, StopAsked("test", at_once=True))
+    finals = [effect for effect in play.effects if isinstance(effect, StoreFinal)]
+    assert sorted(final.job_id for final in finals) == sorted(["ready", "timeout", "cancelled", "expired", "replaced", "replacing"])
+    assert [final.final.seq for final in finals] == list(range(1, 7))
+
+
+def test_bye_and_acknowledgements():
+    """A client that leaves gets nothing more, one that acknowledges gets no final again."""
+    play = Play()
+    play(0.0, Hello("td", 9461, 0, acknowledges=1), job("a"), job("b"))
+    play(0.1, finished(1), Ack(1))
+    assert play.until(1.0) == []
+    assert play(1.1, Bye(), finished(2)) == []
+    assert play.until(20.0) == []
+    assert [type(effect.report) for effect in play.effects if isinstance(effect, Send)].count(Ready) == 1
+    assert not any(isinstance(effect.report, Failed) for effect in play.effects if isinstance(effect, Send))
+
+
+def test_received_nothing():
+    """An empty bundle is nothing."""
+    play = Play()
+    assert play(0.0, Received(("10.0.0.1", 5), ())) == []
+
+
+def test_presets_are_listed():
+    """Every value with its place, those of the settings file included; with none there is still an answer."""
+    play = Play(presets=(("file", "operation", "noop"),))
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "count", 3))
+    assert play(1.0, ListPresets()) == [
+        "preset 0 3 file operation noop",
+        "preset 1 3 logo operation draw_circles",
+        "preset 2 3 logo count 3",
+    ]
+    assert play(2.0, Trigger("file", 1.0))[0].startswith("accepted")
+    (line,) = Play()(0.0, ListPresets())
+    assert line.startswith("preset 0 0")
+
+
+def test_the_settings_file_counts_more_than_an_earlier_run():
+    """What the operator wrote replaces what was sent to an earlier run; the rest of that stays."""
+    play = Play(presets=(("logo", "count", 5),))
+    play.restore(Kept(presets=(StorePreset("logo", "operation", "draw_circles"), StorePreset("logo", "count", 3))))
+    assert sorted(line.split(maxsplit=3)[3] for line in play(1.0, ListPresets())) == ["logo count 5", "logo operation draw_circles"]
+
+
+def test_rows_of_all_parts_together_are_bounded():
+    """A job whose parts find more rows than a result may have ends with 413, and its other parts are stopped."""
+    play = Play(workers=2, files=FileLimits(rows=3))
+    play(0.0, job("a", "find_circles", image="shots/*.png"))
+    play(0.1, finished(1, plan(1, 1, 1)))
+    two = found((1.0, 2.0), (3.0, 4.0))
+    play(0.2, finished(2, two))
+    lines = play(0.3, finished(3, two))
+    assert any(line.startswith("abort 4") for line in lines)
+    (failed,) = [line for line in lines if line.startswith("failed a")]
+    assert "413 limit" in failed
+    assert "--max-rows" in failed
+
+
+def test_only_a_death_is_told_as_one():
+    """A twin of a quarantined job that was running already, and then fails in its own way, says so."""
+    play = Play(workers=3)
+    play(0.0, job("a"), job("b"), job("c"))
+    play(0.1, died(1), died(2))
+    (line,) = [line for line in play(0.2, finished(3, Failure(404, "file", "There is no file x.png."))) if line.startswith("failed c")]
+    assert "404 file" in line

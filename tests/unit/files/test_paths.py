@@ -1,0 +1,258 @@
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
+from worker.files.paths import FileRules
+
+ENDINGS = frozenset({".png", ".jpg"})
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path.resolve() / "show"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def files(root):
+    return FileRules((root,))
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_relative(files, root):
+    """Relative paths start at the first root."""
+    assert files.to_read("shots/a.png") == root / "shots" / "a.png"
+    assert files.to_write("./b.png") == root / "b.png"
+
+
+def test_back_slashes(files, root):
+    """Back-slashes separate folders on every system."""
+    assert files.to_read("shots\\day 1\\a.png") == root / "shots" / "day 1" / "a.png"
+
+
+def test_absolute(files, root):
+    """An absolute path under a root is taken as it is."""
+    assert files.to_write(str(root / "a.png")) == root / "a.png"
+
+
+@pytest.mark.parametrize("text", ["../secret.png", "shots/../../secret.png", "/etc/passwd", "..\\secret.png", "//etc/passwd"])
+def test_outside(files, text):
+    """A path that leads out of the roots is refused with a sentence that names the setting."""
+    for ask in (files.to_read, files.to_write):
+        with pytest.raises(PathError) as caught:
+            ask(text)
+        assert text.replace("\\", "/") in caught.value.message.replace("\\", "/")
+        assert "--root" in caught.value.hint
+
+
+def test_sibling_with_the_same_beginning(files, root):
+    """/data/show-2 does not lie in /data/show."""
+    with pytest.raises(PathError):
+        files.to_read(str(root) + "-2/a.png")
+
+
+def test_links(files, root, tmp_path):
+    """A link is followed before the check: one that leads out is refused, one that leads to another place inside is not."""
+    outside = tmp_path / "outside"
+    touch(outside, "a.png")
+    touch(root, "b.png")
+    try:
+        (root / "out").symlink_to(outside, target_is_directory=True)
+        (root / "in.png").symlink_to(root / "b.png")
+    except OSError:
+        pytest.skip("this system lets us make no links")
+    for text in ("out/a.png", "out/new.png"):
+        with pytest.raises(PathError):
+            files.to_write(text)
+    assert files.to_read("in.png") == root / "b.png"
+
+
+def test_read_roots(root, tmp_path):
+    """What lies under a read root may be read and not written."""
+    library = tmp_path.resolve() / "library"
+    files = FileRules((root,), (library,))
+    assert files.to_read(str(library / "a.png")) == library / "a.png"
+    with pytest.raises(PathError, match="written"):
+        files.to_write(str(library / "a.png"))
+
+
+def test_no_roots():
+    """Without any root no file may be touched, and the sentence says how to change that."""
+    with pytest.raises(PathError) as caught:
+        FileRules(()).to_read("a.png")
+    assert "--root" in caught.value.hint
+
+
+def test_unrestricted(tmp_path, monkeypatch):
+    """The local `run` may go anywhere; its relative paths start at the current folder."""
+    monkeypatch.chdir(tmp_path)
+    files = FileRules((), unrestricted=True)
+    assert files.to_write("a.png") == tmp_path.resolve() / "a.png"
+    assert files.to_read("../b.png") == tmp_path.resolve().parent / "b.png"
+
+
+@pytest.mark.parametrize("text", ["", "a\0.png", "a\n.png", "a\x7f.png", "\ud800.png"])
+def test_unspeakable(files, text):
+    """Empty paths, control characters and half characters are refused."""
+    with pytest.raises(ArgumentError) as caught:
+        files.to_read(text)
+    caught.value.message.encode()
+
+
+def test_maps(root):
+    """The sender's prefix becomes ours, on whole components only, and without regard to a drive letter's case."""
+    files = FileRules((root,), maps=(("C:/show", str(root)),))
+    assert files.to_read("C:/show/a.png") == root / "a.png"
+    assert files.to_read("c:\\SHOW\\b\\A.png") == root / "b" / "A.png"
+    assert files.to_read("C:/show") == root
+    for text in ("C:/show2/a.png", "C:/showa.png"):
+        with pytest.raises(PathError):
+            files.to_read(text)
+
+
+def test_longest_map_wins(root):
+    """Of two maps that fit, the more special one is used."""
+    files = FileRules((root,), maps=(("/Volumes", str(root)), ("/Volumes/fast", str(root / "ssd"))))
+    assert files.to_read("/Volumes/fast/a.png") == root / "ssd" / "a.png"
+    assert files.to_read("/Volumes/faster/a.png") == root / "faster" / "a.png"
+
+
+def test_map_does_not_widen(root):
+    """A mapped path must lie under a root like every other."""
+    files = FileRules((root,), maps=(("C:/show", str(root)),))
+    with pytest.raises(PathError):
+        files.to_read("C:/show/../secret.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is a path of this machine")
+def test_unmapped_drive(files):
+    """A path with a drive letter that nothing maps is refused with a sentence that names --map."""
+    with pytest.raises(PathError) as caught:
+        files.to_read("D:/shots/a.png")
+    assert "--map" in caught.value.hint
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there the system itself knows no case")
+def test_case_of_maps(root):
+    """A sender whose system takes A and a for the same finds files as they are stored; where two fit, the exact one counts."""
+    touch(root, "Shots/Day 1/IMG.png", "two/a.png", "two/A.png")
+    files = FileRules((root,), maps=(("C:/show", str(root)), ("//SERVER/share", str(root)), ("/Volumes/show", str(root))))
+    for text in ("c:\\show\\shots\\DAY 1\\img.PNG", "\\\\server\\Share\\SHOTS\\day 1\\img.png"):
+        assert files.to_read(text) == root / "Shots" / "Day 1" / "IMG.png"
+    assert files.to_write("C:/show/shots/new.png") == root / "Shots" / "new.png"
+    assert files.to_read("C:/show/two/A.png") == root / "two" / "A.png"
+    assert files.to_read("C:/show/TWO/a.png") == root / "two" / "a.png"
+    assert files.to_read("/Volumes/show/shots/a.png") == root / "shots" / "a.png"
+    assert files.spell(root / "Shots" / "a.png") == "C:/show/Shots/a.png"
+
+
+def test_many_stars(files, root):
+    """A pattern that would take for ever, were each way to match it tried, takes a moment."""
+    touch(root, "/".join("d" * 30) + "/a.png")
+    with pytest.raises(MissingFile):
+        files.to_read_all("/".join(["**"] * 15 + ["d", "**"] * 10 + ["b*.png"]), ENDINGS)
+    assert len(files.to_read_all("**/**/d/**/a*.png", ENDINGS).paths) == 1
+
+
+def test_written_endings():
+    """Every image that can be written may be written."""
+    from worker.files.paths import IMAGE_ENDINGS
+    from worker.pictures.images import FORMATS
+
+    assert FORMATS.keys() <= IMAGE_ENDINGS
+
+
+def test_spell(root):
+    """Paths go back in the sender's own spelling, and come to the same file again."""
+    files = FileRules((root,), maps=(("C:\\show\\", str(root)),))
+    assert files.spell(root / "b" / "a.png") == "C:/show/b/a.png"
+    assert files.to_read(files.spell(root / "b" / "a.png")) == root / "b" / "a.png"
+    assert FileRules((root,)).spell(root / "a.png") == (root / "a.png").as_posix()
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("C",), exclude_characters='/\\:*?[]"<>|.'), min_size=1, max_size=8), min_size=1))
+def test_spell_round_trip(parts):
+    """For every path under a mapped root, reading its spelling gives the path."""
+    root = Path("/nowhere/data").resolve()
+    files = FileRules((root,), maps=(("C:/show", str(root)), ("/mnt/x", str(root / "x"))))
+    path = root.joinpath(*parts)
+    assert files.to_read(files.spell(path)) == path
+
+
+@given(st.text(max_size=40))
+def test_any_text(text):
+    """Any text is a path under the root, or refused."""
+    root = Path("/nowhere/data").resolve()
+    with contextlib.suppress(ArgumentError, PathError, UnsupportedFormat, DiskFull):
+        assert FileRules((root,)).to_write(text).is_relative_to(root)
+
+
+def test_one_file(files, root):
+    """A file is one input, also if its name looks like a pattern, or if it is not there yet."""
+    touch(root, "a[1].png")
+    assert files.to_read_all("a[1].png", ENDINGS).paths == (root / "a[1].png",)
+    missing = files.to_read_all("missing.png", ENDINGS)
+    assert (missing.paths, missing.several) == ((root / "missing.png",), False)
+
+
+def test_folder(files, root):
+    """A folder stands for its images, in natural order, without hidden and unfinished files, folders and other files."""
+    touch(
+        root,
+        *(f"s/{name}" for name in ("img10.png", "img2.png", "IMG1.JPG", ".img3.png", ".img4.png.7-1.part", "notes.txt", "x.png/y.txt")),
+    )
+    inputs = files.to_read_all("s", ENDINGS)
+    assert [path.name for path in inputs.paths] == ["IMG1.JPG", "img2.png", "img10.png"]
+    assert inputs.several
+
+
+def test_pattern(files, root):
+    """A pattern stands for the images that match it, in deeper folders, too, if it says so."""
+    touch(root, "s/a2.png", "s/a10.png", "s/b.png", "s/a.txt", "s/deep/a1.png")
+    assert [path.name for path in files.to_read_all("s\\a*", ENDINGS).paths] == ["a2.png", "a10.png"]
+    assert len(files.to_read_all("s/**/a*.png", ENDINGS).paths) == 3
+    assert files.to_read_all(str(root / "s" / "b.*"), ENDINGS).several
+
+
+@pytest.mark.parametrize("text", ["s", "s/*.png", "nowhere/*.png", "*.txt"])
+def test_no_match(files, root, text):
+    """A folder or pattern without images is refused with a sentence that repeats it."""
+    touch(root, "s/notes.txt", "b.txt")
+    with pytest.raises(MissingFile, match=text.replace("*", r"\*")):
+        files.to_read_all(text, ENDINGS)
+
+
+@pytest.mark.parametrize("text", ["../*.png", "*/../../*.png", "/etc/*", "s/**x/../*.png"])
+def test_pattern_outside(files, text):
+    """A pattern leads out of the roots no more than a path does."""
+    with pytest.raises((PathError, ArgumentError)):
+        files.to_read_all(text, ENDINGS)
+
+
+def test_pattern_through_a_link(files, root, tmp_path):
+    """A pattern does not reach through a link that leads out."""
+    touch(tmp_path / "outside", "a.png")
+    try:
+        (root / "out").symlink_to(tmp_path / "outside", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets us make no links")
+    with pytest.raises(PathError):
+        files.to_read_all("*/a.png", ENDINGS)
+
+
+def test_video(files):
+    """A video is refused with a sentence of its own."""
+    with pytest.raises(UnsupportedFormat, match="video"):
+        files.to_read_all("clip.MOV", ENDINGS)

@@ -1,0 +1,171 @@
+"""What happened (events, past tense) and what is wanted (effects, imperative). The scheduler turns one into the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.core.jobs import Outcome, Task
+from worker.errors import DecodeError
+from worker.protocol.addresses import Peer as Peer  # noqa: PLC0414 - used everywhere together with the events
+from worker.protocol.messages import Command, Final, Number, Report
+
+# ------------------------------------------------------------------------------------------------------------ events
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A datagram came. Several commands stand in it where it was a bundle."""
+
+    peer: Peer
+    commands: tuple[Command | DecodeError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A task has done so many of its steps."""
+
+    task_id: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A task ended, one way or the other. Comes exactly once for each executed task, aborted ones included."""
+
+    task_id: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time given by `next_deadline` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants the worker to end: after the accepted jobs, or at once."""
+
+    reason: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """An accepted job could not be kept, and its `accepted` has not been sent."""
+
+    client: str
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """So many packets of this sender were dropped, because it sends too many."""
+
+    peer: Peer
+    dropped: int
+
+
+Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | NotStored
+
+# ----------------------------------------------------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one report."""
+
+    peer: Peer
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class SendNumbers:
+    """Send several numbers as one bundle."""
+
+    peer: Peer
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run this task in a child."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Stop this task, native code included."""
+
+    task_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreJob:
+    """Keep an accepted job, so that it survives a crash. `content` is its operation, params and options as JSON."""
+
+    client: str
+    job_id: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAttempt:
+    """Keep that a job was started for the n-th time."""
+
+    client: str
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFinal:
+    """Keep how a job ended."""
+
+    client: str
+    job_id: str
+    final: Final
+
+
+@dataclass(frozen=True, slots=True)
+class StorePreset:
+    """Keep one value of a preset."""
+
+    preset: str
+    key: str
+    value: int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Everything is done: end the process."""
+
+    reason: str
+
+
+Store = StoreJob | StoreAttempt | StoreFinal | StorePreset
+Effect = Send | SendNumbers | Execute | Abort | Store | Exit
+
+
+# ------------------------------------------------------------------------------------------- what an earlier run left
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob:
+    """A job that was accepted by an earlier run. `final` is None where it has yet to end; `attempt` counts its starts."""
+
+    client: str
+    job_id: str
+    content: bytes
+    attempt: int = 0
+    final: Final | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Everything that an earlier run left: jobs in the order of their acceptance, each client's newest final, all presets."""
+
+    jobs: tuple[KeptJob, ...] = ()
+    newest_seqs: tuple[tuple[str, int], ...] = ()
+    presets: tuple[StorePreset, ...] = ()

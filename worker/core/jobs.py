@@ -1,0 +1,137 @@
+"""The values that travel between the scheduler, the executors and the child processes. All frozen, all small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from worker.errors import WorkerError
+
+if TYPE_CHECKING:
+    from worker.catalog.parse import Params
+
+
+class Phase(Enum):
+    """What a child is asked to do with a job.
+
+    Every job starts with PLAN. A small job is done in that one step. A batch answers with a `Plan`; its parts then run
+    side by side as PART tasks, and FINISH runs once over the joined result where the plan asks for it.
+    """
+
+    PLAN = "plan"
+    PART = "part"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The items `first` to `stop` - 1 of a batch. `sources` are their input files, empty where nothing is read."""
+
+    index: int
+    first: int
+    stop: int
+    sources: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        return self.stop - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that stands complete under its name. Width and height are pixels, 0 for a file that is no image."""
+
+    path: str
+    size_bytes: int
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an operation found and wrote.
+
+    Attributes:
+        kind: last part of the report's address (`/worker/result/<kind>`), empty where there are no rows.
+        fields: names of the columns of `rows`.
+        rows: one tuple of plain numbers per item found, in the order of the inputs.
+        files: everything that was written, in the order of the inputs.
+        sources: the input images, where there are several; the column `image` counts into it.
+    """
+
+    kind: str = ""
+    fields: tuple[str, ...] = ()
+    rows: tuple[tuple[float, ...], ...] = ()
+    files: tuple[WrittenFile, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> int:
+        """How many items a job produced: rows where the operation has rows, else files."""
+        return len(self.rows) if self.kind else len(self.files)
+
+    def joined(self, other: Result) -> Result:
+        """This result followed by another one of the same job."""
+        return Result(
+            self.kind or other.kind,
+            self.fields or other.fields,
+            self.rows + other.rows,
+            self.files + other.files,
+            self.sources or other.sources,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a child process.
+
+    Attributes:
+        id: unique while the worker runs.
+        slots: how many children may share the job, so that a plan can be cut to fit.
+        part: which part, in phase PART.
+        joined: the result so far, in phase FINISH.
+    """
+
+    id: int
+    operation: str
+    params: Params
+    phase: Phase = Phase.PLAN
+    slots: int = 1
+    part: Part | None = None
+    joined: Result = field(default_factory=Result)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch, cut into parts. `finish` asks for one FINISH task over the joined result.
+
+    `base` holds what is known before the first part has run (kind, fields, sources); the parts' results are joined to it.
+    """
+
+    parts: tuple[Part, ...]
+    finish: bool = False
+    base: Result = field(default_factory=Result)
+
+    @property
+    def steps(self) -> int:
+        return sum(part.steps for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task ended without a result. The words of a `WorkerError`, as a value that crosses processes."""
+
+    code: int
+    word: str
+    message: str
+    hint: str = ""
+    transient: bool = False
+
+    @classmethod
+    def of(cls, error: WorkerError) -> Failure:
+        return cls(error.code, error.word, error.message, error.hint, error.transient)
+
+
+#: How a task ended.
+Outcome = Result | Plan | Failure

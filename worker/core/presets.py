@@ -1,0 +1,86 @@
+"""Named jobs that are set key by key and started by a number, for people who have only an OSC Out CHOP. Pure.
+
+A CHOP sends its channels as floats, again and again. So a press is a rise through 0.5, it counts once until the number has fallen
+again, and each sender (host and source port) has a level of its own: two clients that press are two presses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+
+from worker.catalog.parse import Value, check_pair, operation_info
+from worker.core.events import Peer
+from worker.errors import ArgumentError, ClientError, LimitExceeded
+
+THRESHOLD = 0.5
+OPERATION = "operation"
+MAX_PRESETS = 1000
+MAX_KEYS = 100
+MAX_LEVELS = 4096
+
+
+class UnknownPreset(ClientError):
+    """There is no such preset."""
+
+    code = 404
+    word = "preset"
+
+
+class Presets:
+    """All presets by name, and the level of every trigger."""
+
+    def __init__(self) -> None:
+        self._presets: dict[str, dict[str, Value]] = {}
+        self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
+
+    def restore(self, name: str, key: str, value: Value) -> None:
+        """Sets what was set before, unchecked: a key that is no longer known is told when the preset is triggered."""
+        self._presets.setdefault(name, {})[key] = value
+
+    def set(self, name: str, key: str, value: Value) -> None:
+        """Sets one value. A new preset comes into being with its first key.
+
+        Raises:
+            WorkerError: the operation or the key is unknown, or the value does not fit it. The preset stays as it was.
+        """
+        preset = self._presets.get(name, {})
+        if name not in self._presets and len(self._presets) >= MAX_PRESETS:
+            raise LimitExceeded(f"There are {MAX_PRESETS} presets already, which is the limit.")
+        if key not in preset and len(preset) >= MAX_KEYS:
+            raise LimitExceeded(f"The preset {name!r} has {MAX_KEYS} keys already, which is the limit.")
+        if key == OPERATION:
+            operation_info(str(value))
+        elif OPERATION in preset:
+            check_pair(str(preset[OPERATION]), key, value)
+        self._presets[name] = {**preset, key: value}
+
+    def pressed(self, peer: Peer, name: str, value: float) -> bool:
+        """Whether this number is a press: the first one above the threshold since the last one below."""
+        before = self._pressed.get((peer, name), False)
+        self._pressed[peer, name] = value >= THRESHOLD
+        self._pressed.move_to_end((peer, name))
+        while len(self._pressed) > MAX_LEVELS:
+            self._pressed.popitem(last=False)
+        return value >= THRESHOLD and not before
+
+    def job(self, name: str) -> tuple[str, tuple[tuple[str, Value], ...]]:
+        """The operation of a preset, and the pairs of its job.
+
+        Raises:
+            UnknownPreset: nothing was ever set under this name.
+            ArgumentError: it has no operation.
+        """
+        if name not in self._presets:
+            near = difflib.get_close_matches(name, self._presets, n=1)
+            known = f"did you mean {near[0]}?" if near else f"send /worker/set/{name}/operation first."
+            raise UnknownPreset(f"There is no preset {name!r}; {known}")
+        pairs = dict(self._presets[name])
+        operation = pairs.pop(OPERATION, None)
+        if operation is None:
+            raise ArgumentError(f"The preset {name!r} has no operation; send /worker/set/{name}/operation first.")
+        return str(operation), tuple(pairs.items())
+
+    def as_dict(self) -> dict[str, dict[str, Value]]:
+        """All presets, for those who list them."""
+        return {name: dict(preset) for name, preset in self._presets.items()}

@@ -1,0 +1,92 @@
+"""Makes reports from what the worker knows of a job, each short enough for one datagram. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from worker.catalog.parse import OperationInfo, fields_of
+from worker.core.jobs import Failure, Result
+from worker.errors import WorkerError
+from worker.protocol.addresses import MAX_DATAGRAM_OUT
+from worker.protocol.messages import Failed, File, ResultRows
+
+#: More chunks than this are not sent; the rows go into a file instead.
+MAX_CHUNKS = 64
+#: Bytes of texts, so that a report fits into one datagram beside an id of `MAX_ID_BYTES`.
+LONGEST_MESSAGE = 600
+LONGEST_HINT = 250
+LONGEST_ADDRESS = 400
+
+
+def failed(job_id: str, boot: int, why: WorkerError | Failure, seq: int = 0) -> Failed:
+    """A `failed` report from an error. With seq 0 it says that a job was refused."""
+    return Failed(job_id, seq, boot, why.code, why.word, cut(why.message, LONGEST_MESSAGE), cut(why.hint, LONGEST_HINT))
+
+
+def cut(text: str, size_bytes: int) -> str:
+    """The text, or as much of its beginning as fits into so many bytes of UTF-8.
+
+    >>> cut("größer", 4)
+    'grö'
+    """
+    data = text.encode(errors="replace")
+    return text if len(data) <= size_bytes else data[:size_bytes].decode(errors="ignore")
+
+
+def sentence(error: WorkerError) -> str:
+    """An error's message and hint in one text."""
+    return cut(f"{error.message} {error.hint}".strip(), LONGEST_MESSAGE)
+
+
+def files(job_id: str, result: Result) -> Iterator[File]:
+    """One report per file that was written."""
+    return (File(job_id, written.path, written.size_bytes, written.width, written.height) for written in result.files)
+
+
+def chunks(job_id: str, result: Result) -> int:
+    """In how many datagrams the rows travel; finding nothing is told in one, too."""
+    return max(1, -(-len(result.rows) // _rows_per_chunk(job_id, result))) if result.kind else 0
+
+
+def rows(job_id: str, result: Result) -> Iterator[ResultRows]:
+    """The rows in chunks, or nothing where there are too many of them for datagrams."""
+    count = chunks(job_id, result)
+    if count > MAX_CHUNKS:
+        return
+    per_chunk = _rows_per_chunk(job_id, result)
+    for chunk in range(count):
+        first = chunk * per_chunk
+        numbers = tuple(itertools.chain.from_iterable(result.rows[first : first + per_chunk]))
+        yield ResultRows(result.kind, job_id, chunk, count, first, len(result.rows), len(result.fields), numbers)
+
+
+def _rows_per_chunk(job_id: str, result: Result) -> int:
+    """A number takes four bytes and one for its tag; the rest is for the address, the id and six counts."""
+    head = 100 + len(result.kind) + len(job_id.encode())
+    return max(1, (MAX_DATAGRAM_OUT - head) // (5 * max(1, len(result.fields))))
+
+
+def description(row: OperationInfo) -> str:
+    """One operation as JSON. Where it does not fit into a datagram, without the parameters' help texts."""
+
+    def build(keep: Callable[[str], bool]) -> str:
+        parameters: dict[str, dict[str, Any]] = {}
+        for one in fields_of(row.params):
+            entry: dict[str, Any] = {"type": one.type, "default": one.default, "required": one.required or None}
+            entry |= {
+                "min": one.minimum,
+                "max": one.maximum,
+                "choices": one.choices or None,
+                "unit": one.unit or None,
+                "help": one.description,
+            }
+            parameters[one.name] = {key: value for key, value in entry.items() if value is not None and keep(key)}
+        whole = {"name": row.name, "summary": row.summary, "result": row.kind, "fields": row.fields, "parameters": parameters}
+        return msgspec.json.encode(whole).decode()
+
+    text = build(lambda _: True)
+    return text if len(text) < MAX_DATAGRAM_OUT - 100 else build(lambda key: key != "help")

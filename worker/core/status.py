@@ -1,0 +1,170 @@
+"""What everybody is told of the worker as a whole: the status words, the numbers, and the heartbeat. Pure.
+
+A changed word goes out at once, changed numbers at most 20 times a second, the newest winning; and everything once a second in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from worker.config import Config
+from worker.core.delivery import Client, Delivery
+from worker.core.events import Effect, Peer, Send, SendNumbers
+from worker.protocol.messages import Failed, Final, Health, Number, Status
+from worker.timers import Timers
+
+HEARTBEAT_S = 1.0
+INTERVAL_S = 0.05
+WORDS_AT_ONCE = 20  # changes of the word go out at once, this many in a burst and a second; so that no short job goes unseen
+NO_FAILURE = 200  # `last_code` after a job that became ready
+
+
+@dataclass(slots=True)
+class StatusBoard:
+    """The worker's state in the words of the protocol.
+
+    Attributes:
+        running: how many jobs run.
+        queued: how many accepted jobs wait.
+        stopping: it takes no new jobs.
+        exited: it is about to end.
+        alive_at: when a child process last proved that it works, by ending a task; None before the first.
+    """
+
+    boot: int
+    config: Config
+    delivery: Delivery
+    timers: Timers
+    emit: Callable[[Effect], None]
+    running: int = 0
+    queued: int = 0
+    stopping: bool = False
+    exited: bool = False
+    alive_at: float | None = None
+    started_at: float = 0.0
+    done: int = 0
+    failed: int = 0
+    last_code: int = 0
+    last_ms: int = 0
+    progress: float = 0.0
+    beat: int = 0
+    _sent: Status | None = None
+    _sent_at: float = float("-inf")
+    _numbers_changed: bool = False
+    _timer_set: bool = False
+    _word_credit: float = WORDS_AT_ONCE
+    _word_credit_at: float = 0.0
+
+    @property
+    def word(self) -> str:
+        """The status word."""
+        if self.exited:
+            return "Stopping"
+        if self.stopping:
+            return "Draining"
+        return "Processing" if self.running or self.queued else "Ready"
+
+    def start(self, now: float) -> None:
+        """Begins the heartbeat. The fixed targets of --report learn at once that a worker is there."""
+        self.started_at = now
+        self._beat(now)
+
+    def job_progressed(self, fraction: float) -> None:
+        """Notes how far the job is that was heard of last."""
+        self.progress = fraction
+        self._numbers_changed = True
+
+    def job_ended(self, final: Final, run_ms: int) -> None:
+        """Counts an ended job."""
+        if isinstance(final, Failed):
+            self.failed += 1
+            self.last_code = final.code
+        else:
+            self.done += 1
+            self.last_code = NO_FAILURE
+        self.last_ms = run_ms
+        self.progress = 1.0
+
+    def report(self, now: float) -> None:
+        """Tells everybody what has changed since the last time, now or as soon as the interval allows."""
+        if self._status() == self._sent and not self._numbers_changed:
+            return
+        # The sum is the same as the timer's, or rounding lets it ring too early for ever.
+        if self._is_new_word(now) or now >= self._sent_at + INTERVAL_S:
+            self._tell_everybody(now, only_numbers=self._status() == self._sent)
+        elif not self._timer_set:
+            self._timer_set = True
+            self.timers.at(self._sent_at + INTERVAL_S, self._timer_rang)
+
+    def report_last(self, now: float) -> None:
+        """Tells everybody that the worker ends."""
+        self.exited = True
+        self._tell_everybody(now)
+
+    def answer(self, client: Client) -> None:
+        """Tells one client who asked."""
+        self.delivery.answer(client, self._status())
+        if client.numbers:
+            self.emit(SendNumbers(client.numbers, tuple(self._numbers(client.heard_at))))
+
+    def health(self, now: float) -> Health:
+        """How long ago a child last ended a task, the canary included. Cannot be told by a worker whose children hang."""
+        return Health(now - (self.started_at if self.alive_at is None else self.alive_at), self.beat)
+
+    def _is_new_word(self, now: float) -> bool:
+        """Whether the word has changed, and not too often lately."""
+        if self._sent is not None and self._sent.word == self.word:
+            return False
+        self._word_credit = min(WORDS_AT_ONCE, self._word_credit + (now - self._word_credit_at) * WORDS_AT_ONCE)
+        self._word_credit_at = now
+        if self._word_credit < 1:
+            return False
+        self._word_credit -= 1
+        return True
+
+    def _timer_rang(self, now: float) -> None:  # noqa: ARG002 - the scheduler calls `report` right after its timers
+        self._timer_set = False
+
+    def _beat(self, now: float) -> None:
+        self.beat += 1
+        self._tell_everybody(now)
+        health = self.health(now)
+        for target in self._text_targets(now):
+            self.emit(Send(target, health))
+        self.timers.at(now + HEARTBEAT_S, self._beat)
+
+    def _tell_everybody(self, now: float, *, only_numbers: bool = False) -> None:
+        self._sent, self._sent_at, self._numbers_changed = self._status(), now, False
+        for target in () if only_numbers else self._text_targets(now):
+            self.emit(Send(target, self._sent))
+        numbers = tuple(self._numbers(now))
+        for target in self._number_targets(now):
+            self.emit(SendNumbers(target, numbers))
+
+    def _text_targets(self, now: float) -> Iterable[Peer]:
+        return dict.fromkeys([*self.config.report, *(client.text for client in self.delivery.present(now))])
+
+    def _number_targets(self, now: float) -> Iterable[Peer]:
+        clients = (client.numbers for client in self.delivery.present(now) if client.numbers)
+        return dict.fromkeys([*self.config.report_numbers, *clients])
+
+    def _status(self) -> Status:
+        return Status(self.word, self.running, self.queued, self.boot)
+
+    def _numbers(self, now: float) -> Iterator[Number]:
+        levels: dict[str, float] = {
+            "ready": self.word == "Ready",
+            "busy": self.running + self.queued > 0,
+            "queued": self.queued,
+            "running": self.running,
+            "progress": self.progress,
+            "done": self.done,
+            "failed": self.failed,
+            "last_code": self.last_code,
+            "last_ms": self.last_ms,
+            "beat": self.beat,
+            "boot": self.boot,
+            "canary_s": self.health(now).canary_s,
+        }
+        return (Number(name, float(value)) for name, value in levels.items())

@@ -1,0 +1,70 @@
+"""`/worker/sync`: tells a client when all its jobs so far have ended, and how. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from worker.core.backlog import Key
+from worker.errors import LimitExceeded
+from worker.protocol.messages import Synced
+
+#: Of one client; each holds the keys of all its unfinished jobs.
+MAX_OPEN = 64
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One client: its jobs that ended since its last sync, the jobs each open sync waits for, and its newest answer."""
+
+    ready: int = 0
+    failed: int = 0
+    open: dict[int, set[Key]] = field(default_factory=dict)
+    answered: Synced | None = None
+
+
+class Syncs:
+    """All clients' syncs.
+
+    >>> syncs = Syncs()
+    >>> list(syncs.asked("td", 1, [("td", "a")]))
+    []
+    >>> list(syncs.ended(("td", "a"), ready=True))
+    [Synced(n=1, ready=1, failed=0)]
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, _Tally] = {}
+
+    def asked(self, client: str, number: int, unfinished: Iterable[Key]) -> Iterator[Synced]:
+        """A client wants to know. Gives the answers that are due now; the same again where the first was lost.
+
+        Raises:
+            LimitExceeded: too many of its syncs are open.
+        """
+        tally = self._tallies.setdefault(client, _Tally())
+        if tally.answered is not None and tally.answered.n == number:
+            return iter([tally.answered])
+        if number not in tally.open:
+            if len(tally.open) >= MAX_OPEN:
+                raise LimitExceeded(f"{MAX_OPEN} syncs of this client are open, which is the limit.", "Wait for an answer first.")
+            tally.open[number] = set(unfinished)
+        return self._answers(tally)
+
+    def ended(self, key: Key, *, ready: bool) -> Iterator[Synced]:
+        """A job has ended. Gives the answers that are due now."""
+        tally = self._tallies.setdefault(key[0], _Tally())
+        tally.ready += ready
+        tally.failed += not ready
+        for awaited in tally.open.values():
+            awaited.discard(key)
+        return self._answers(tally)
+
+    @staticmethod
+    def _answers(tally: _Tally) -> Iterator[Synced]:
+        due = [number for number, awaited in tally.open.items() if not awaited]
+        for number in due:
+            del tally.open[number]
+            tally.answered = Synced(number, tally.ready, tally.failed)
+            tally.ready = tally.failed = 0
+            yield tally.answered

@@ -1,0 +1,213 @@
+"""Opens files and folders without ever following a link, so that what was checked is what is opened.
+
+`worker.files.paths` resolves a path first and checks where it leads. Between that and the opening somebody may put a link in the place of
+a folder. Therefore the resolved path, in which no link is left, is walked from the top, each folder opened below the handle of the one
+before it, and none of them may be a link (`O_NOFOLLOW`): then the file that is opened is the one that was checked, or none is.
+
+    with folder(path.parent, make=True) as place:       /  ->  data  ->  show  ->  out         four handles, one after the other
+        place.open(".a.png.part", ...)                  everything else happens below the last one
+        place.rename(".a.png.part", "a.png")
+
+Windows has no such handles in Python. There the path is opened as a whole, and the system is asked which file the handle belongs to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Whether files can be opened below the handle of their folder.
+HAS_HANDLES = {os.open, os.mkdir, os.rename, os.unlink, os.stat} <= os.supports_dir_fd and os.scandir in os.supports_fd
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
+#: On the way a folder need not be readable, where the system knows the difference.
+_STEP = _FOLDER | getattr(os, "O_PATH", 0)
+#: No waiting for the other end of a pipe, no terminal that becomes ours, no line ends that are changed.
+_FILE = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotRegular(OSError):
+    """What has this name is no file with bytes in it: a pipe, a device, a socket."""
+
+
+class Folder:
+    """A folder that is held, so that nobody can put another one in its place. Get it from `folder`."""
+
+    def __init__(self, path: Path, handle: int | None) -> None:
+        self._path = path
+        self._handle = handle
+
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor of a regular file; never through a link.
+
+        Raises:
+            NotRegular: it is something else.
+            OSError: as `os.open`, with ELOOP for a link.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            check_regular(self.status(name), name)  # before the opening, which can do something to a device
+        descriptor = os.open(self._at(name), flags | _FILE, 0o666, dir_fd=self._handle)
+        try:
+            check_regular(os.fstat(descriptor), name)
+            if self._handle is None:
+                _check_place(descriptor, self._path / name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def status(self, name: str) -> os.stat_result:
+        """About the name itself, also if it is a link."""
+        return os.stat(self._at(name), dir_fd=self._handle, follow_symlinks=False)
+
+    def rename(self, old: str, new: str) -> None:
+        """In one step; what was called `new` is gone then. A link of that name is replaced, not followed."""
+        os.replace(self._at(old), self._at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
+
+    def unlink(self, name: str) -> None:
+        os.unlink(self._at(name), dir_fd=self._handle)
+
+    def free_bytes(self) -> int:
+        """How much room is left on the disk for us; -1 where the system does not tell."""
+        return free_bytes(self._path if self._handle is None else self._handle)
+
+    def _at(self, name: str) -> str | Path:
+        return name if self._handle is not None else self._path / name
+
+
+@contextlib.contextmanager
+def folder(path: Path, *, make: bool = False) -> Iterator[Folder]:
+    """Holds the folder at an absolute path without links; with `make` it is made where it is missing.
+
+    Raises:
+        OSError: ELOOP where a link stands in the path, ENOTDIR for a file, and what the system says else.
+    """
+    if not HAS_HANDLES:
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
+        _check_links(path)
+        yield Folder(path, None)
+        return
+    handle = _walked(path, make=make)
+    try:
+        yield Folder(path, handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """A descriptor of the regular file at an absolute path without links.
+
+    Raises:
+        OSError: as `Folder.open`.
+    """
+    with folder(path.parent) as place:
+        descriptor = place.open(path.name, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def entries(path: Path) -> list[tuple[str, os.stat_result]]:
+    """The names in a folder and what they are; what has gone away meanwhile is left out. Raises as `folder`."""
+    if not HAS_HANDLES:
+        _check_links(path)
+        return list(_entries(path))
+    handle = _walked(path)
+    try:
+        readable = os.open(".", _FOLDER, dir_fd=handle)
+    finally:
+        os.close(handle)
+    try:
+        return list(_entries(readable))
+    finally:
+        os.close(readable)
+
+
+def free_bytes(place: Path | int) -> int:
+    """How much room is left on the disk at a path or behind a handle; -1 where the system does not tell."""
+    if sys.platform == "win32":
+        import shutil
+
+        return shutil.disk_usage(place).free if isinstance(place, Path) else -1
+    try:
+        found = os.fstatvfs(place) if isinstance(place, int) else os.statvfs(place)
+    except OSError:
+        return -1
+    return found.f_bavail * found.f_frsize if found.f_blocks else -1
+
+
+def _entries(place: Path | int) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(place) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.name, entry.stat(follow_symlinks=False)
+
+
+def _walked(path: Path, *, make: bool = False) -> int:
+    handle = os.open(path.anchor, _STEP)
+    for name in path.parts[1:]:
+        try:
+            inner = _step(handle, name, make=make)
+        finally:
+            os.close(handle)
+        handle = inner
+    return handle
+
+
+def _step(handle: int, name: str, *, make: bool) -> int:
+    try:
+        return os.open(name, _STEP, dir_fd=handle)
+    except FileNotFoundError:
+        if not make:
+            raise
+    except NotADirectoryError:
+        if stat.S_ISREG(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
+            raise
+        raise OSError(errno.ELOOP, "there is a link in the path, or was a moment ago") from None
+    with contextlib.suppress(FileExistsError):  # somebody else makes it, too
+        os.mkdir(name, dir_fd=handle)
+    return os.open(name, _STEP, dir_fd=handle)
+
+
+def check_regular(status: os.stat_result, name: str) -> None:
+    """Raises IsADirectoryError, OSError with ELOOP, or NotRegular for what is no file with bytes in it."""
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, "it is a link now")
+    if not stat.S_ISREG(mode):
+        raise NotRegular(errno.EINVAL, "it is no regular file")
+
+
+def _check_links(path: Path) -> None:
+    """Where there are no handles: the path must still be its own resolution."""
+    if os.path.normcase(os.path.realpath(path)) != os.path.normcase(path):
+        raise OSError(errno.ELOOP, "there is a link in the path")
+
+
+def _check_place(descriptor: int, path: Path) -> None:
+    """On Windows: the system's own name of the open file must be the one that was checked. Not run on our machines yet."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        text = ctypes.create_unicode_buffer(2**15)
+        handle = msvcrt.get_osfhandle(descriptor)
+        if not ctypes.windll.kernel32.GetFinalPathNameByHandleW(ctypes.c_void_p(handle), text, len(text), 0):
+            raise ctypes.WinError()
+        name = text.value.replace("\\\\?\\UNC\\", "\\\\").replace("\\\\?\\", "")
+        if os.path.normcase(name) != os.path.normcase(path):
+            raise OSError(errno.ELOOP, "there is a link in the path")

@@ -1,0 +1,423 @@
+"""Which files a job may touch, and how the sender's spelling of a path becomes ours and back.
+
+Every decision about a path is made here, and nowhere else. No numpy and no cv2: the parent process may ask, too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
+from worker.files import handles
+from worker.files.limits import DEFAULT_LIMITS, FileLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_WILDCARDS = re.compile(r"[*?\[]")
+_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
+# Beside the control characters: ends of lines, and what turns the direction of writing, so that a name reads as another one.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_VIDEO = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mxf"})
+
+#: A file of another ending is neither made nor replaced: nothing that a system or a program runs, and nobody's project.
+IMAGE_ENDINGS = frozenset(
+    ".avif .bmp .dib .exr .gif .hdr .jp2 .jpe .jpeg .jpg .pam .pbm .pfm .pgm .pic .png .pnm .ppm .pxm .ras .sr .tif .tiff .webp".split()  # noqa: SIM905 - a list of words reads better
+)
+TEXT_ENDINGS = frozenset(
+    ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
+)
+_WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
+
+#: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes; Linux's limits, and no system's are wider
+#: What stands here looks like files and is none.
+_SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys")) if os.name == "posix" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The image files that a parameter names, in natural order. `several` is true for a folder and a pattern, also of one file."""
+
+    paths: tuple[Path, ...]
+    several: bool
+
+
+@dataclass(frozen=True)
+class FileRules:
+    """What the worker may read and write, and the maps between the sender's paths and ours.
+
+    Attributes:
+        roots: the folders (`--root`) that jobs may read and write. Relative paths start at the first one.
+        read_roots: further folders that jobs may only read.
+        maps: pairs of a prefix as the sender spells it and as it is called here (`--map C:/show=/data`).
+        unrestricted: for the local `run`, where the user's own rights are the only limit.
+        limits: how large and how many.
+        kept: the worker's own files and folders (journal, settings, log), which no job may write.
+    """
+
+    roots: tuple[Path, ...]
+    read_roots: tuple[Path, ...] = ()
+    maps: tuple[tuple[str, str], ...] = ()
+    unrestricted: bool = False
+    limits: FileLimits = DEFAULT_LIMITS
+    kept: tuple[Path, ...] = ()
+
+    def to_read(self, text: str) -> Path:
+        """The absolute path, free of links, that `text` names for reading; it need not exist.
+
+        Raises:
+            ArgumentError: `text` is empty, too long, or holds control characters.
+            PathError: the path leads out of the roots.
+        """
+        return self._checked(text, (*self._roots, *self._read_roots), "read")[0]
+
+    def to_write(self, text: str) -> Path:
+        """The absolute path, free of links, that `text` names for writing; it need not exist.
+
+        Raises:
+            ArgumentError, PathError: as `to_read`; also where a file stands that the worker does not write.
+            UnsupportedFormat: no file with this ending is written.
+            DiskFull: the root itself is not there. It is not made: where its disk is missing, another one would fill up.
+        """
+        path, root = self._checked(text, self._roots, "written")
+        if root is None:
+            return path
+        if not os.path.isdir(root):
+            raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
+        if any(path == own or path.is_relative_to(own) for own in self._kept):
+            raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
+        if path.suffix.lower() not in _WRITTEN and not os.path.isdir(path):
+            if os.path.lexists(path):
+                raise PathError(f"{text} is not a kind of file that this worker replaces.", _ENDINGS_HINT)
+            raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _ENDINGS_HINT)
+        return path
+
+    def to_read_all(self, text: str, endings: Collection[str]) -> Inputs:
+        """The image files that `text` names: one file, those in a folder, or those that match a pattern.
+
+        In folders and patterns only files with one of the `endings` (lower case, with the dot) count; hidden and unfinished
+        (`.part`) files do not. `shots/img2.png` comes before `shots/img10.png`.
+
+        Raises:
+            ArgumentError, PathError: as `to_read`, for each file.
+            MissingFile: nothing matches.
+            UnsupportedFormat: `text` names a video.
+        """
+        spelled = _plain(text)
+        if Path(spelled).suffix.lower() in _VIDEO:
+            raise UnsupportedFormat(f"{text} is a video; this version reads single images only.", "Write its frames to a folder first.")
+        found = _pattern_matches(self, spelled)
+        if found is None:
+            path = self.to_read(spelled)
+            if not os.path.isdir(path):
+                return Inputs((path,), several=False)
+            found = _Search(self, spelled, ("*",)).found(path)
+        images = []
+        for path in found:
+            if path.suffix.lower() in endings:
+                images.append(path)
+                self.limits.check_inputs(spelled, len(images))
+        if not images:
+            raise MissingFile(f"No image matches {text}.", "Images end in " + " ".join(sorted(endings)) + ".")
+        return Inputs(tuple(self.to_read(self.spell(path)) for path in sorted(images, key=_natural)), several=True)
+
+    def spell(self, path: Path) -> str:
+        """The path as the sender spells it, with forward slashes. `to_read` of it gives the path again."""
+        text = path.as_posix()
+        for sender, worker in self._maps_by(1):
+            rest = _below(text, worker)
+            if rest is not None:
+                return sender + rest
+        return text
+
+    def contains(self, path: Path) -> bool:
+        """Whether a path without links may be read."""
+        return self.unrestricted or _root_of(path, (*self._roots, *self._read_roots)) is not None
+
+    def _checked(self, text: str, roots: tuple[Path, ...], done: str) -> tuple[Path, Path | None]:
+        """The resolved path and the root that it lies below; None where there is no limit."""
+        spelled = _plain(text)
+        path = self._translated(spelled)
+        if not path.is_absolute():
+            path = self._start / path
+        if self.unrestricted:
+            return Path(os.path.realpath(path)), None
+        if os.name == "nt" or done == "written":  # elsewhere a file of such a name is read if it is there
+            _check_portable(spelled, _parts_below(path, roots))
+        if spelled.startswith("//") and _lexical_root(path, roots) is None:
+            raise _outside(text, done)  # another computer is not even asked whether it has the file
+        try:
+            path = Path(os.path.realpath(path))
+        except OSError:  # somebody changes it while we look, or we may not look
+            raise _outside(text, done) from None
+        root = _root_of(path, roots)
+        if root is None:
+            raise _outside(text, done)
+        if done == "written":
+            _check_portable(spelled, path.parts[len(root.parts) :])
+        return root / Path(*path.parts[len(root.parts) :]), root
+
+    def _translated(self, spelled: str) -> Path:
+        for sender, worker in self._maps_by(0):
+            rest = _below(spelled, sender)
+            if rest is not None:
+                return _as_stored(Path(os.path.realpath(worker)), rest) if _has_no_case(sender) else Path(worker + rest)
+        if _DRIVE.match(spelled) and os.name != "nt":
+            raise PathError(f"{spelled} is a path of another machine.", "Start the worker with --map, for example --map C:/show=/data.")
+        return Path(spelled)
+
+    def _maps_by(self, side: int) -> list[tuple[str, str]]:
+        """The maps, the longest prefix first, so that the most special one wins."""
+        plain = [(_prefix(sender), _prefix(worker)) for sender, worker in self.maps]
+        return sorted(plain, key=lambda pair: len(pair[side]), reverse=True)
+
+    @property
+    def _start(self) -> Path:
+        if self._roots:
+            return self._roots[0]
+        if self.unrestricted:
+            return Path.cwd()
+        raise PathError("This worker may not touch any file.", "Start the worker with --root FOLDER.")
+
+    @cached_property
+    def _kept(self) -> tuple[Path, ...]:
+        return tuple(Path(os.path.realpath(path)) for path in self.kept)
+
+    @cached_property
+    def _roots(self) -> tuple[Path, ...]:
+        return tuple(Path(os.path.realpath(root)) for root in self.roots)
+
+    @cached_property
+    def _read_roots(self) -> tuple[Path, ...]:
+        return tuple(Path(os.path.realpath(root)) for root in self.read_roots)
+
+
+def _plain(text: str) -> str:
+    """The path with forward slashes, once it is known to be speakable."""
+    if not text:
+        raise ArgumentError("A path is empty.")
+    if _CONTROL.search(text):
+        raise ArgumentError(f"The path {text[:80]!r} holds control characters.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ArgumentError(f"The path {text[:80]!a} is not valid Unicode.") from None
+    length, longest = len(text.encode()), max(len(name.encode()) for name in re.split(r"[/\\]", text))
+    if length > _LONGEST_PATH or longest > _LONGEST_NAME:
+        raise ArgumentError(
+            f"The path {text[:80]!r}... is too long: {length} bytes, and {longest} in one name; "
+            f"{_LONGEST_PATH} and {_LONGEST_NAME} are the most that systems take."
+        )
+    return text.replace("\\", "/")
+
+
+def _prefix(text: str) -> str:
+    return text.replace("\\", "/").rstrip("/")
+
+
+_ENDINGS_HINT = f"It writes images ({' '.join(sorted(IMAGE_ENDINGS))}) and texts ({' '.join(sorted(TEXT_ENDINGS))})."
+
+
+def _outside(text: str, done: str) -> PathError:
+    option = "--root names these folders" if done == "written" else "--root and --read-root name these folders"
+    return PathError(f"{text} lies outside the folders in which files may be {done}.", f"The worker's {option}.")
+
+
+def _lexical_root(path: Path, roots: tuple[Path, ...]) -> Path | None:
+    return next((root for root in roots if path.is_relative_to(root)), None)
+
+
+def _root_of(path: Path, roots: tuple[Path, ...]) -> Path | None:
+    """The root that a path without links lies below. On systems where A and a are the same, the system is asked."""
+    for root in roots:
+        if not _is_below(path, root):
+            continue
+        if not any(path.is_relative_to(system) and not root.is_relative_to(system) for system in _SYSTEM):
+            return root
+    return None
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    if path.is_relative_to(root):
+        return True
+    top = Path(*path.parts[: len(root.parts)])
+    if str(top).casefold() != str(root).casefold():
+        return False
+    try:
+        return top.samefile(root)
+    except OSError:
+        return False
+
+
+def _parts_below(path: Path, roots: tuple[Path, ...]) -> tuple[str, ...]:
+    """The names that a sender chose: those below a root, else all."""
+    root = _lexical_root(path, roots)
+    return path.parts[len(root.parts) :] if root is not None else path.parts[1:]
+
+
+def _check_portable(text: str, names: tuple[str, ...]) -> None:
+    """Raises PathError for names that mean something else than a file of that name, here or on another system."""
+    for index, name in enumerate(names):
+        if name in (".", ".."):
+            continue
+        if _DEVICE.match(name):
+            reason = f"{name} is the name of a device on Windows"
+        elif ":" in name:
+            reason = f"{name} holds a colon, which names a second stream of a file on Windows"
+        elif name != name.rstrip(". "):
+            reason = f"{name!r} ends in a dot or a space, which Windows leaves out"
+        elif not index and name.startswith("~"):
+            reason = f"{name} is not understood as somebody's home"
+        else:
+            continue
+        raise PathError(f"{text} cannot be used: {reason}.", "Choose another name.")
+
+
+def _has_no_case(prefix: str) -> bool:
+    """Whether the sender's system takes A and a for the same: drives and shares of Windows."""
+    return bool(_DRIVE.match(prefix)) or prefix.startswith("//")
+
+
+def _as_stored(folder: Path, rest: str) -> Path:
+    """`rest` below `folder`, each name in the case in which it is stored, where there is just one that fits.
+
+    What stands behind a link is not looked at: it may lead anywhere.
+    """
+    names = [name for name in rest.split("/") if name]
+    if ".." in names:
+        return folder.joinpath(*names)
+    for name in names:
+        if not os.path.lexists(folder / name):
+            try:
+                stored = [entry for entry, _ in handles.entries(folder) if entry.casefold() == name.casefold()]
+            except OSError:
+                stored = []
+            name = stored[0] if len(stored) == 1 else name  # noqa: PLW2901 - as it is stored
+        folder /= name
+    return folder
+
+
+def _below(text: str, prefix: str) -> str | None:
+    """What follows `prefix` in `text`, from the slash on; None if `text` is not below it. Drive letters have no case."""
+    head, rest = text[: len(prefix)], text[len(prefix) :]
+    same = head.casefold() == prefix.casefold() if _has_no_case(prefix) else head == prefix
+    return rest if same and (not rest or rest.startswith("/")) else None
+
+
+def _pattern_matches(rules: FileRules, spelled: str) -> Iterator[Path] | None:
+    """The files that match a pattern; None if `spelled` is a plain path. A file whose name holds brackets is a plain path."""
+    if not _WILDCARDS.search(spelled) or os.path.exists(rules.to_read(spelled)):
+        return None
+    parts = spelled.split("/")
+    first = next(index for index, part in enumerate(parts) if _WILDCARDS.search(part))
+    if ".." in parts[first:]:
+        raise ArgumentError(f"The pattern {spelled} has '..' after its first wildcard.")
+    folder = rules.to_read("/".join(parts[:first]) or ("/" if first else "."))
+    return _Search(rules, spelled, tuple(part for part in parts[first:] if part not in ("", "."))).found(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks for the files that match a pattern, one folder after the other, with an eye on how many that are.
+
+    Every name takes each set of places in the pattern to the next one, so that the time does not explode however many `**` there are.
+    Hidden files and folders match only what begins with a dot. `**` does not go through links.
+
+    Attributes:
+        rules: where a link may lead.
+        text: the pattern as it came.
+        parts: it, part by part, from the first wildcard on.
+    """
+
+    rules: FileRules
+    text: str
+    parts: tuple[str, ...]
+
+    def found(self, folder: Path) -> Iterator[Path]:
+        seen = 0
+        waiting = [(folder, self._opened({0}))]
+        while waiting:
+            here, places = waiting.pop()
+            try:
+                names = handles.entries(here)
+            except OSError:  # not ours to read, or gone
+                continue
+            seen += len(names)
+            self.rules.limits.check_entries(self.text, seen)
+            for name, status in names:
+                if not _is_speakable(name):
+                    continue
+                path, after = here / name, self._after(name, places)
+                if stat.S_ISLNK(status.st_mode):
+                    after = self._after(name, {place for place in places if not self._is_deep(place)})
+                    mode = self._mode(path) if after else 0
+                else:
+                    mode = status.st_mode
+                if stat.S_ISREG(mode) and len(self.parts) in after:
+                    yield path
+                elif stat.S_ISDIR(mode) and after - {len(self.parts)}:
+                    waiting.append((path, after - {len(self.parts)}))
+
+    def _mode(self, link: Path) -> int:
+        """What is at the end of a link; 0 for nothing."""
+        try:
+            target = Path(os.path.realpath(link))
+        except OSError:
+            raise _outside(self.text, "read") from None
+        if not self.rules.contains(target):
+            raise _outside(self.text, "read")
+        try:
+            return target.stat().st_mode
+        except OSError:
+            return 0
+
+    def _is_deep(self, place: int) -> bool:
+        return place < len(self.parts) and self.parts[place] == "**"
+
+    def _opened(self, places: set[int]) -> set[int]:
+        """`**` may also stand for no folder at all."""
+        for place in sorted(places):
+            while self._is_deep(place):
+                place += 1  # noqa: PLW2901 - one further in the pattern
+                places.add(place)
+        return places
+
+    def _after(self, name: str, places: set[int]) -> set[int]:
+        after = set()
+        for place in places:
+            if place == len(self.parts):
+                continue
+            part = self.parts[place]
+            if name.startswith(".") and not part.startswith("."):
+                continue
+            if part == "**":
+                after.add(place)
+            elif fnmatch.fnmatch(name, part):
+                after.add(place + 1)
+        return self._opened(after)
+
+
+def _is_speakable(name: str) -> bool:
+    """Whether a path with this name can be said in a message, and is understood as this name."""
+    try:
+        return _plain(name) == name
+    except ArgumentError:
+        return False
+
+
+def _natural(path: Path) -> list[tuple[list[tuple[int, str]], str]]:
+    """Sorts img2 before img10, in every part of the path; of two names that differ in case only, the same comes first always."""
+    return [([_number_or_word(piece) for piece in re.split(r"([0-9]+)", part.casefold())], part) for part in path.parts]
+
+
+def _number_or_word(piece: str) -> tuple[int, str]:
+    return (int(piece), "") if piece.isascii() and piece.isdigit() else (-1, piece)

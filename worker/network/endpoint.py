@@ -1,0 +1,152 @@
+"""A UDP socket with a reading thread. Moves bytes and decides nothing.
+
+Why a thread and not asyncio's datagram endpoint: the thread does no work but emptying the socket, so a burst waits in memory and not in
+the system's small buffer while commands are handled; and a blocking socket behaves the same on Windows, where asyncio's proactor loop
+can fall deaf after a peer has closed its port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from worker.core.gate import Network
+from worker.network import kernel_filter
+from worker.network.unreachable import Refusals
+from worker.protocol.addresses import MAX_DATAGRAM_IN
+
+log = logging.getLogger(__name__)
+
+#: What we ask the system for; it may give less (Linux: net.core.rmem_max).
+RECEIVE_BUFFER_BYTES = 8 * 2**20
+_WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
+_SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
+_SEND_TRIES = 3
+_BUFFERS = (
+    *([(_SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)] if sys.platform == "linux" else []),
+    *((socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES // divisor) for divisor in (1, 2, 4, 8, 16)),
+)
+
+
+class Endpoint:
+    """One bound UDP socket.
+
+    Args:
+        address: host and port to listen on; port 0 takes a free one.
+        deliver: called in the reading thread with (datagram, sender) for each datagram; must return at once.
+        unreachable: called with (peer, reason) when a packet to it is known to have found nobody; from any thread, must return at once.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        deliver: Callable[[bytes, tuple[str, int]], None],
+        unreachable: Callable[[tuple[str, int], str], None] | None = None,
+    ) -> None:
+        self._deliver = deliver
+        self._unreachable = unreachable
+        family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            _configure(self._socket)
+            self._socket.bind(resolved)
+        except OSError:
+            self._socket.close()
+            raise
+        self._closing = False
+        self._refusals = Refusals(self._socket, unreachable)
+        self._thread = threading.Thread(target=self._read, name="udp-reader", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def start(self) -> None:
+        """Begins to deliver."""
+        self._thread.start()
+
+    def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
+        """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is told of and is no error."""
+        self._refusals.watch()
+        for _ in range(_SEND_TRIES):
+            try:
+                self._socket.sendto(datagram, peer)
+            except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
+                self._refusals.read()
+                continue
+            except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
+                log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
+                if self._unreachable is not None:
+                    self._unreachable(peer, getattr(error, "strerror", None) or str(error))
+            return
+
+    def keep_only(self, networks: Sequence[Network]) -> None:
+        """Has the system drop other senders' packets before they reach us, where it can do that."""
+        kernel_filter.keep_only(self._socket, networks)
+
+    @property
+    def receive_buffer_bytes(self) -> int:
+        """How much the system keeps for us while we are busy; a small packet takes about 800 of them."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    @property
+    def dropped(self) -> int:
+        """How many packets the system has dropped here, where it tells: other senders', and those that found the buffer full."""
+        return kernel_filter.dropped(self._socket)
+
+    def close(self) -> None:
+        """Stops reading and gives the port back."""
+        self._closing = True
+        if self._thread.is_alive():
+            self._wake_reader()
+            self._thread.join(1)
+        self._socket.close()
+
+    def _wake_reader(self) -> None:
+        """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, elsewhere an empty datagram to
+        ourselves; there it would not do alone, because a refusal that waits on the socket fails it, or the kernel's filter drops it.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        host, port = self.address
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        with contextlib.suppress(OSError):
+            self._socket.sendto(b"", (loopback, port))
+
+    def _read(self) -> None:
+        # Looked up once: this loop is what keeps a burst from being lost.
+        receive, deliver = self._socket.recvfrom, self._deliver
+        while not self._closing:
+            try:
+                datagram, sender = receive(MAX_DATAGRAM_IN + 1)
+            except OSError as error:
+                # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
+                if not self._closing:
+                    log.debug("receive: %s", error)
+                    self._refusals.read()
+                continue
+            if datagram:
+                deliver(datagram, sender[:2])
+
+
+def _configure(udp: socket.socket) -> None:
+    for option, size in _BUFFERS:
+        try:
+            udp.setsockopt(socket.SOL_SOCKET, option, size)
+            break
+        except OSError:  # no right to force it; or macOS, which refuses what it cannot give instead of giving less
+            continue
+    if sys.platform == "win32":
+        udp.ioctl(_WINDOWS_IGNORE_RESETS, False)
+    elif sys.platform == "darwin":
+        with contextlib.suppress(OSError):  # sending more than 9,216 bytes needs it
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_DATAGRAM_IN)
