@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.catalog.parse import CATALOG, Field, JobOptions, OperationInfo, fields_of
+from worker.catalog.fields import Field, fields_of
+from worker.catalog.params import JobOptions
+from worker.catalog.table import CATALOG, OperationInfo
 
 PROTOCOL = Path(__file__).parents[1] / "protocol.md"
 BEGIN = "<!-- operations: rewritten by `python -m tests.docs --write` -->\n"

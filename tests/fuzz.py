@@ -23,12 +23,13 @@ import psutil
 
 from tests.strategies import osc_bundle, osc_message
 from worker.config import Config, Limits
-from worker.core.events import Abort, Execute, Finished, Peer, Progressed, Received, Send, StoreFinal, StoreJob, Woke
-from worker.core.jobs import Failure, Part, Plan, Result, Task, WrittenFile
+from worker.core.events import Abort, Execute, Finished, Progressed, Received, Send, StoreFinal, StoreJob, Woke
+from worker.core.jobs import Failure, Part, Plan, Result, Task
 from worker.core.scheduler import Scheduler
+from worker.files.whole import WrittenFile
 from worker.protocol import messages as wire
 from worker.protocol import osc
-from worker.protocol.addresses import MAX_DATAGRAM_IN
+from worker.protocol.addresses import MAX_DATAGRAM_IN, Peer
 
 VALID_EVERY = 1000
 MEASURE_EVERY = 20_000

@@ -23,7 +23,6 @@ from worker.core.events import (
     Exit,
     Finished,
     Kept,
-    Peer,
     Received,
     Send,
     SendNumbers,
@@ -33,9 +32,11 @@ from worker.core.events import (
     StorePreset,
     Woke,
 )
-from worker.core.jobs import Failure, Part, Plan, Result, Task, WrittenFile
+from worker.core.jobs import Failure, Part, Plan, Result, Task
 from worker.core.scheduler import Scheduler
 from worker.errors import DecodeError
+from worker.files.whole import WrittenFile
+from worker.protocol.addresses import Peer
 from worker.protocol.messages import Command, Job, wire
 
 #: Not 0, and nothing that floats hold exactly.

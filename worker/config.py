@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from worker.core.events import Peer
-from worker.core.gate import Network
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.protocol import addresses
+from worker.protocol.addresses import Network, Peer
 
 
 def default_workers() -> int:
@@ -95,3 +95,11 @@ class Config:
     replace: bool = False
     files: FileLimits = DEFAULT_LIMITS
     limits: Limits = Limits()
+
+
+def installed_version() -> str:
+    """The version of this distribution."""
+    try:
+        return version("td-image-worker")
+    except PackageNotFoundError:  # run from a source tree
+        return "0"

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.core.jobs import Result, Task, WrittenFile
+from worker.core.jobs import Result, Task
+from worker.files.whole import WrittenFile
 
 Progress = Callable[[int], None]
 

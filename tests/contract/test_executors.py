@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.contract import bestiary
-from worker.catalog.parse import Noop
+from worker.catalog.table import Noop
 from worker.core.events import Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
 from worker.executors.inline import InlineExecutor
@@ -282,7 +282,7 @@ _PARENT = """
 import sys, time
 from pathlib import Path
 from tests.contract import bestiary
-from worker.catalog.parse import Noop
+from worker.catalog.table import Noop
 from worker.executors.pool import PoolExecutor
 from worker.core.jobs import Task
 

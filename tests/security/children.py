@@ -15,7 +15,7 @@ from worker.core.jobs import Failure, Outcome, Task
 from worker.executors.pool import PoolExecutor
 from worker.files.limits import FileLimits
 from worker.files.paths import FileRules
-from worker.service.loop import make_run_task
+from worker.tasks.prepare import make_run_task
 
 
 class Hang(AssertionError):

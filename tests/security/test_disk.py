@@ -66,7 +66,7 @@ def test_full(small_disk, monkeypatch, operation, values, told):
     before = tree(small_disk)
     if not told:
         monkeypatch.setattr("worker.files.handles.free_bytes", lambda place: -1)
-        monkeypatch.setattr("worker.tasks.run.free_bytes", lambda place: -1)
+        monkeypatch.setattr("worker.tasks.base.free_bytes", lambda place: -1)
     outcome = run_job(rules(small_disk), operation, **values)
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.transient) == (507, True)
@@ -248,7 +248,7 @@ def test_killed_while_it_writes(tmp_path):
 
 def test_what_is_not_swept(tmp_path):
     """Files that are being written, files of other kinds, and whatever stands behind a link, are left alone."""
-    from worker.pictures.images import write_bytes_whole
+    from worker.files.whole import write_bytes_whole
 
     root, outside, dead = tmp_path / "root", tmp_path / "outside", 2**22 + 1
     root.mkdir()

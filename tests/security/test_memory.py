@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from worker.catalog.parse import Noop
+from worker.catalog.table import Noop
 from worker.core.events import Finished
 from worker.core.jobs import Result, Task
 from worker.executors import memory

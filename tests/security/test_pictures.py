@@ -19,9 +19,10 @@ from tests.security.bombs import animated_gif, bombs, seeds
 from tests.security.children import Child, failed
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, NO_LIMITS
+from worker.files.whole import StillWritten, is_whole
 from worker.pictures import headers, images
-from worker.pictures.headers import is_whole, read_header
-from worker.pictures.images import StillWritten, read_image, write_image
+from worker.pictures.headers import read_header
+from worker.pictures.images import read_image, write_image
 
 CAP_MB = 1024
 OLD = (1_000_000_000, 1_000_000_000)

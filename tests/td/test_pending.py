@@ -6,7 +6,7 @@ import random
 
 import pytest
 from tests.td.conftest import load
-from worker.catalog.parse import CATALOG
+from worker.catalog.table import CATALOG
 from worker.protocol import addresses
 
 pending = load("pending")

@@ -13,7 +13,8 @@ from tests import docs
 from tests.play import Play
 from tests.strategies import osc_message, osc_text
 from worker import errors
-from worker.catalog.parse import CATALOG, parse_job
+from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.core import presets
 from worker.core.events import SendNumbers

@@ -11,7 +11,7 @@ import pytest
 
 from tests.reliability.running import free_port
 from worker.network.endpoint import Endpoint
-from worker.network.gateways import Unreachables
+from worker.network.unreachable import Unreachables
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="not on this system: it does not tell which packets were refused")
 

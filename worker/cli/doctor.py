@@ -18,7 +18,8 @@ import click
 from worker.cli import show
 from worker.cli.settings import PORT, variable, worker_address
 from worker.client.line import Line, NobodyListens
-from worker.network.gateways import address_of, own_gateways
+from worker.network.gateways import own_gateways
+from worker.network.names import address_of
 from worker.protocol import addresses, osc
 from worker.protocol.messages import Accepted, Failed, Hello, Job, Number, Pong, Ready, Welcome
 

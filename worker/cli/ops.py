@@ -10,7 +10,8 @@ import click
 from worker.cli import show
 
 if TYPE_CHECKING:
-    from worker.catalog.parse import Field, OperationInfo
+    from worker.catalog.fields import Field
+    from worker.catalog.table import OperationInfo
 
 
 @click.command(
@@ -25,7 +26,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def ops(*, name: str | None, as_json: bool) -> None:
     """List the operations and their parameters."""
-    from worker.catalog.parse import CATALOG, operation_info
+    from worker.catalog.table import CATALOG, operation_info
     from worker.errors import UnknownOperation
 
     try:
@@ -42,7 +43,7 @@ def ops(*, name: str | None, as_json: bool) -> None:
 
 
 def _show_all(rows: list[OperationInfo]) -> None:
-    from worker.catalog.parse import fields_of
+    from worker.catalog.fields import fields_of
 
     show.table("", ("operation", "result", "what it does"), [(row.name, row.kind or "-", row.summary) for row in rows])
     for row in rows:
@@ -53,7 +54,7 @@ def _show_all(rows: list[OperationInfo]) -> None:
 
 
 def _show_one(row: OperationInfo) -> None:
-    from worker.catalog.parse import fields_of
+    from worker.catalog.fields import fields_of
 
     show.say(f"{row.name}: {row.summary}")
     if row.kind:
@@ -65,7 +66,8 @@ def _show_one(row: OperationInfo) -> None:
 
 
 def _job_keys() -> None:
-    from worker.catalog.parse import JobOptions, fields_of
+    from worker.catalog.fields import fields_of
+    from worker.catalog.params import JobOptions
 
     _parameters("Every job may carry", fields_of(JobOptions))
 
@@ -85,7 +87,7 @@ def _show_missing(rows: list[OperationInfo]) -> None:
 
 def _missing() -> dict[str, str]:
     """What this build of OpenCV lacks, or why OpenCV itself cannot be loaded."""
-    from worker.catalog.parse import CATALOG
+    from worker.catalog.table import CATALOG
 
     try:
         from worker.operations.table import unavailable
@@ -115,7 +117,8 @@ def _range(field: Field) -> str:
 
 
 def _as_json(rows: list[OperationInfo]) -> dict[str, Any]:
-    from worker.catalog.parse import JobOptions, fields_of
+    from worker.catalog.fields import fields_of
+    from worker.catalog.params import JobOptions
 
     return {
         "operations": [

@@ -15,8 +15,9 @@ from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
 
 if TYPE_CHECKING:
-    from worker.catalog.parse import Params
-    from worker.core.jobs import Failure, Outcome, Result, Task, WrittenFile
+    from worker.catalog.params import Params
+    from worker.core.jobs import Failure, Outcome, Result, Task
+    from worker.files.whole import WrittenFile
 
     #: Does one task.
     Run = Callable[[Task], Outcome]
@@ -39,7 +40,8 @@ Paths start at the current folder and may lead anywhere. {HELP}
 @click.option("--json", "as_json", is_flag=True, help='Print {"operation", "items": [...], "files": [...]} as one line.')
 def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Run an operation right here, without a worker. For trying parameters out."""
-    from worker.catalog.parse import JobOptions, parse_job
+    from worker.catalog.params import JobOptions
+    from worker.catalog.parse import parse_job
     from worker.core.jobs import Failure
     from worker.errors import WorkerError
 

@@ -12,10 +12,10 @@ import click
 from worker.cli.logs import begin_logging
 from worker.cli.settings import CONFIG_FILE, MAP, NETWORK, PEER, PORT, PRESETS, ROOT, read_config_file, variable
 from worker.config import Config, Limits, default_workers
-from worker.core.events import Peer
-from worker.core.gate import Gate, Network
+from worker.core.gate import Gate
 from worker.files.limits import DEFAULT_LIMITS, OPTIONS, FileLimits
 from worker.protocol import addresses
+from worker.protocol.addresses import Network, Peer
 
 _DEFAULTS = Limits()
 
@@ -302,7 +302,7 @@ def is_this_computer(host: str) -> bool:
 
 def start(config: Config) -> int:
     """Runs the worker; its exit code."""
-    from worker.service.loop import serve as run_service
+    from worker.service.serve import serve as run_service
 
     return run_service(config, _announce)
 

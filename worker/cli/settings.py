@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from worker.core.events import Peer
-from worker.core.gate import Network
 from worker.core.presets import OPERATION, Presets
 from worker.errors import WorkerError
 from worker.network.gateways import own_gateways
 from worker.protocol import addresses
+from worker.protocol.addresses import Network, Peer
 
 CONFIG_FILE = "td-image-worker.toml"
 #: Where the presets of the file stand in click's context.

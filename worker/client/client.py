@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from worker.catalog.parse import CATALOG
+from worker.catalog.table import CATALOG
 from worker.client.core import Announce, Answered, ClientCore, Deliver, Effect, Ended, Found, Transmit
 from worker.errors import DecodeError
 from worker.network.endpoint import Endpoint

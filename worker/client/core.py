@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from worker.catalog.parse import CATALOG, fields_of
+from worker.catalog.fields import fields_of
+from worker.catalog.table import CATALOG
 from worker.protocol.messages import (
     Accepted,
     Ack,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from worker.config import Config
-from worker.core.events import Effect, Peer, Send
+from worker.core.events import Effect, Send
+from worker.protocol.addresses import Peer
 from worker.protocol.messages import Error, Final, Hello, Report
 from worker.timers import Timers
 

@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.protocol import addresses
-from worker.protocol.addresses import Peer
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from worker.protocol.addresses import Network, Peer
 
 THIS_COMPUTER: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
 TELL_AGAIN_S = 1.0

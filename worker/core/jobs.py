@@ -7,9 +7,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
+from worker.files.whole import WrittenFile
 
 if TYPE_CHECKING:
-    from worker.catalog.parse import Params
+    from worker.catalog.params import Params
 
 
 class Phase(Enum):
@@ -36,16 +37,6 @@ class Part:
     @property
     def steps(self) -> int:
         return self.stop - self.first
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """A file that stands complete under its name. Width and height are pixels, 0 for a file that is no image."""
-
-    path: str
-    size_bytes: int
-    width: int = 0
-    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from worker.catalog.parse import JobOptions, Params
+from worker.catalog.params import JobOptions, Params
 from worker.config import Limits
 from worker.core.backlog import Key
 from worker.core.delivery import Client

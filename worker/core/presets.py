@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 from collections import OrderedDict
 
-from worker.catalog.parse import Value, check_pair, operation_info
-from worker.core.events import Peer
+from worker.catalog.params import Value
+from worker.catalog.parse import check_pair
+from worker.catalog.table import operation_info
 from worker.errors import ArgumentError, ClientError, LimitExceeded
+from worker.protocol.addresses import Peer
 
 THRESHOLD = 0.5
 OPERATION = "operation"

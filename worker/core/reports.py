@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from worker.catalog.parse import OperationInfo, fields_of
+from worker.catalog.fields import fields_of
+from worker.catalog.table import OperationInfo
 from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
 from worker.protocol.addresses import MAX_DATAGRAM_OUT

@@ -20,7 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from worker.catalog.parse import CATALOG, JobOptions, Noop, Params, operation_info, parse_job
+from worker.catalog.params import JobOptions, Params
+from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG, Noop, operation_info
 from worker.config import Config
 from worker.core import reports
 from worker.core.backlog import Backlog, Key
@@ -35,7 +37,6 @@ from worker.core.events import (
     Kept,
     KeptJob,
     NotStored,
-    Peer,
     Progressed,
     Received,
     StopAsked,
@@ -71,7 +72,7 @@ from worker.errors import (
 )
 from worker.protocol import addresses
 from worker.protocol import messages as wire
-from worker.protocol.addresses import PROTOCOL_VERSION
+from worker.protocol.addresses import PROTOCOL_VERSION, Peer
 from worker.timers import Timers
 
 PROGRESS_INTERVAL_S = 0.1

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from worker.config import Config
 from worker.core.delivery import Client, Delivery
-from worker.core.events import Effect, Peer, Send, SendNumbers
+from worker.core.events import Effect, Send, SendNumbers
+from worker.protocol.addresses import Peer
 from worker.protocol.messages import Failed, Final, Health, Number, Status
 from worker.timers import Timers
 

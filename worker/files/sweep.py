@@ -1,6 +1,6 @@
 """Removes the temporary files that dead processes left behind.
 
-A file is written as `.name.<process>-<number>.part` beside its target, and locked while it is open (`worker.pictures.images`). So one that nobody
+A file is written as `.name.<process>-<number>.part` beside its target, and locked while it is open (`files.whole`). So one that nobody
 holds, and whose process is gone, is nobody's. Process ids alone would not do: containers that share a folder count their own.
 """
 

@@ -14,10 +14,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from worker.core.gate import Network
 from worker.network import kernel_filter
 from worker.network.unreachable import Refusals
-from worker.protocol.addresses import MAX_DATAGRAM_IN
+from worker.protocol.addresses import MAX_DATAGRAM_IN, Network
 
 log = logging.getLogger(__name__)
 

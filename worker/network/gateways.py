@@ -7,140 +7,23 @@ computer on which the sender runs. `--gateway-is HOST` says which name that comp
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import queue
 import socket
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from worker.config import Config
-from worker.core.events import Peer, Received
+from worker.core.events import Received
 from worker.errors import DecodeError
+from worker.network.names import address_soon
+from worker.protocol.addresses import Peer
 from worker.protocol.messages import Command, Hello
 
 log = logging.getLogger(__name__)
 
-#: How often a name is looked up.
-LOOK_AGAIN_S = 10.0
-LOOK_AT_START_S = 2.0
-MAX_KNOWN = 1000
-#: A target where nobody listens is told about this often.
-TELL_AGAIN_S = 60.0
-MAX_TOLD = 1000
-
 _ROUTES = Path("/proc/net/route")
 #: Docker Desktop's own name for a second gateway that packets may seem to come from.
 _DESKTOP_GATEWAY = "gateway.docker.internal"
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """Packets to this target find nobody."""
-
-    peer: Peer
-    reason: str
-
-
-class Unreachables:
-    """Tells each target at most once a minute. Cheap, because the thread that reads the socket calls it."""
-
-    def __init__(self, tell: Callable[[Unreachable], None]) -> None:
-        self._tell = tell
-        self._told: dict[Peer, float] = {}
-
-    def __call__(self, peer: Peer, reason: str) -> None:
-        """A packet to `peer` found nobody."""
-        now = time.monotonic()
-        if now - self._told.get(peer, float("-inf")) < TELL_AGAIN_S:
-            return
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
-        self._told[peer] = now
-        self._tell(Unreachable(peer, reason))
-
-
-def log_unreachable(what: Unreachable) -> None:
-    """The clear word about it."""
-    log.warning(
-        "nobody listens at %s:%d, where reports go (%s); open that port there (in TouchDesigner: an OSC In DAT or CHOP), "
-        "or name another place with hello, --report, --text-port or --number-port",
-        *what.peer,
-        what.reason,
-    )
-
-
-def is_address(host: str) -> bool:
-    """Whether it is an address in numbers and no name.
-
-    >>> [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "localhost")]
-    [True, True, True, False]
-    """
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-class Names:
-    """Host names as addresses. Looked up in a thread of its own, because that may take seconds.
-
-    Only fixed targets have names; what a packet says are addresses, so there are few.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[str, float]] = {}
-        self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def address(self, host: str) -> str:
-        """The address of this host, "" while there is none. Never waits."""
-        known, until = self._known.get(host, ("", float("-inf")))
-        now = time.monotonic()
-        if now < until:
-            return known
-        if is_address(host):
-            self._remember(host, host, float("inf"))
-            return host
-        self._known[host] = known, now + LOOK_AGAIN_S  # so that it is asked for once, and the old answer counts meanwhile
-        self._wanted.put(host)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._look_up, name="names", daemon=True)
-            self._thread.start()
-        return known
-
-    def _look_up(self) -> None:
-        while True:
-            host = self._wanted.get()
-            self._remember(host, address_of(host), time.monotonic() + LOOK_AGAIN_S)
-
-    def _remember(self, host: str, address: str, until: float) -> None:
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-        self._known[host] = address, until
-
-
-def address_of(host: str) -> str:
-    """Its first address, IPv4 before IPv6; "" where it has none."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        return ""
-    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
-
-
-def address_soon(host: str) -> str:
-    """Like `address_of`, but a name service that does not answer counts as "no address": a worker must not wait for it to start."""
-    found: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=lambda: found.put(address_of(host)), name="name", daemon=True).start()
-    try:
-        return found.get(timeout=LOOK_AT_START_S)
-    except queue.Empty:
-        return ""
 
 
 def default_gateway(routes: str) -> str:

@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from worker.core.gate import Network
+from worker.protocol.addresses import Network
 
 _SO_ATTACH_FILTER = 26
 _SO_MEMINFO = 55

@@ -8,6 +8,7 @@ Elsewhere the system does not tell it on an unconnected socket, or tells it in a
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -15,6 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.protocol.addresses import Peer
+
+log = logging.getLogger(__name__)
 
 WATCH_AGAIN_S = 1.0
 ANSWERS_AT_A_TIME = 16
@@ -67,3 +73,44 @@ class Refusals:
     def _switch(self, *, on: bool) -> None:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(*self._option, int(on))
+
+
+#: A target where nobody listens is told about this often.
+TELL_AGAIN_S = 60.0
+MAX_TOLD = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Packets to this target find nobody."""
+
+    peer: Peer
+    reason: str
+
+
+class Unreachables:
+    """Tells each target at most once a minute. Cheap, because the thread that reads the socket calls it."""
+
+    def __init__(self, tell: Callable[[Unreachable], None]) -> None:
+        self._tell = tell
+        self._told: dict[Peer, float] = {}
+
+    def __call__(self, peer: Peer, reason: str) -> None:
+        """A packet to `peer` found nobody."""
+        now = time.monotonic()
+        if now - self._told.get(peer, float("-inf")) < TELL_AGAIN_S:
+            return
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told[peer] = now
+        self._tell(Unreachable(peer, reason))
+
+
+def log_unreachable(what: Unreachable) -> None:
+    """The clear word about it."""
+    log.warning(
+        "nobody listens at %s:%d, where reports go (%s); open that port there (in TouchDesigner: an OSC In DAT or CHOP), "
+        "or name another place with hello, --report, --text-port or --number-port",
+        *what.peer,
+        what.reason,
+    )

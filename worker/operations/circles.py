@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from worker.errors import ArgumentError
 from worker.operations.edges import GAIN, Edges, find_edges
-from worker.pictures.pixels import Image, over_black, size_of, with_depth
+from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
+from worker.pictures.pixels import Image, color, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.catalog.parse import FindCircles
+    from worker.catalog.circles import FindCircles
     from worker.operations.shapes import Rows
 
 Floats = NDArray[np.float64]
@@ -370,3 +371,15 @@ def _rows(circles: Circles, image: Image) -> Rows:
     width, height = size_of(image)
     x, y, radius, score = circles.T
     return np.column_stack([x, y, radius, (x + 0.5) / width, 1 - (y + 0.5) / height, score])
+
+
+def mark_circles(image: Image, rows: Rows) -> Image:
+    """A copy of the image, 8 bits BGR, with each circle's outline and centre. Rows begin with x, y, radius."""
+    canvas = color(with_depth(image, 8)).copy()
+    width = line_width(canvas)
+    for x, y, radius in rows[:, :3]:
+        arm = max(2.0, min(radius * 0.3, 3.0 * width + 2))
+        for line, outline, cross in ((width + 2, HALO, HALO), (width, MARK, CENTER)):
+            draw_outline(canvas, (x, y), radius, outline, line)
+            draw_cross(canvas, (x, y), arm, cross, line)
+    return canvas

@@ -10,7 +10,7 @@ import numpy as np
 from worker.pictures.pixels import Image, size_of, with_depth
 
 if TYPE_CHECKING:
-    from worker.catalog.parse import Convert
+    from worker.catalog.convert import Convert
 
 
 def check(params: Convert) -> None:

@@ -11,19 +11,14 @@ import cv2
 import numpy as np
 
 from worker.errors import ArgumentError
-from worker.pictures.pixels import Image, bgr, color, with_depth
+from worker.pictures.pixels import Image, bgr
 
 if TYPE_CHECKING:
-    from worker.catalog.parse import DrawCircles
+    from worker.catalog.circles import DrawCircles
     from worker.operations.shapes import Rows
 
 _MASK = 2**64 - 1
 _FARTHEST = 100_000  # pixels; cv2 counts in 16.16 fixed point numbers, which end not far from there
-
-_MARK = (60, 255, 60)
-_CENTER = (60, 60, 255)
-_HALO = (0, 0, 0)
-_FIXED = 4  # bits behind the point, for cv2's drawing functions
 
 
 def rand(seed: int, n: int) -> float:
@@ -72,33 +67,6 @@ def draw_circle(params: DrawCircles, n: int) -> tuple[Image, Rows]:
     return image, np.array([[x, y, params.radius, u, v, 1.0]])
 
 
-def mark_circles(image: Image, rows: Rows) -> Image:
-    """A copy of the image, 8 bits BGR, with each circle's outline and centre. Rows begin with x, y, radius."""
-    canvas = color(with_depth(image, 8)).copy()
-    width = _line_width(canvas)
-    for x, y, radius in rows[:, :3]:
-        arm = max(2.0, min(radius * 0.3, 3.0 * width + 2))
-        for line, outline, cross in ((width + 2, _HALO, _HALO), (width, _MARK, _CENTER)):
-            _circle(canvas, (x, y), radius, outline, line)
-            _cross(canvas, (x, y), arm, cross, line)
-    return canvas
-
-
-def mark_features(image: Image, rows: Rows) -> Image:
-    """A copy of the image, 8 bits BGR, with each feature's size as a circle and its angle as a hand. Rows begin x, y, size, angle."""
-    canvas = color(with_depth(image, 8)).copy()
-    width = _line_width(canvas)
-    for x, y, size, angle in rows[:, :4]:
-        radius = max(2.0, size / 2)
-        turn = math.radians(angle)
-        tip = (x + radius * math.cos(turn), y + radius * math.sin(turn))
-        for line, hue in ((width + 1, _HALO), (width, _MARK)):
-            _circle(canvas, (x, y), radius, hue, line)
-            if angle >= 0:
-                cv2.line(canvas, _fixed(x, y), _fixed(*tip), hue, line, cv2.LINE_AA, _FIXED)
-    return canvas
-
-
 def _center(params: DrawCircles, n: int) -> tuple[int, int]:
     centers = _centers(params.centers)
     if centers:
@@ -124,21 +92,3 @@ def _pixel(word: str) -> int:
     if not -_FARTHEST <= number <= _FARTHEST:  # false for NaN, too
         raise ArgumentError(f"draw_circles: centers must be numbers from -{_FARTHEST} to {_FARTHEST}; got {word[:40]!r}.")
     return int(number)
-
-
-def _line_width(canvas: Image) -> int:
-    return int(max(1, round(max(canvas.shape[:2]) / 500)))
-
-
-def _fixed(x: float, y: float) -> tuple[int, int]:
-    return round(float(x) * 2**_FIXED), round(float(y) * 2**_FIXED)
-
-
-def _circle(canvas: Image, center: tuple[float, float], radius: float, hue: tuple[int, int, int], line: int) -> None:
-    cv2.circle(canvas, _fixed(*center), round(radius * 2**_FIXED), hue, line, cv2.LINE_AA, _FIXED)
-
-
-def _cross(canvas: Image, center: tuple[float, float], arm: float, hue: tuple[int, int, int], line: int) -> None:
-    x, y = center
-    cv2.line(canvas, _fixed(x - arm, y), _fixed(x + arm, y), hue, line, cv2.LINE_AA, _FIXED)
-    cv2.line(canvas, _fixed(x, y - arm), _fixed(x, y + arm), hue, line, cv2.LINE_AA, _FIXED)

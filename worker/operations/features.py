@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from worker.errors import ArgumentError
-from worker.pictures.pixels import Image, grey, size_of, with_depth
+from worker.operations.marks import FIXED, HALO, MARK, draw_outline, fixed, line_width
+from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from worker.catalog.parse import FindFeatures
+    from worker.catalog.features import FindFeatures
     from worker.operations.shapes import Rows
 
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
@@ -142,3 +144,18 @@ def _corners(image: Image, most: int) -> Rows:
 def _with_uv(rows: Rows, image: Image) -> Rows:
     width, height = size_of(image)
     return np.column_stack([rows, (rows[:, 0] + 0.5) / width, 1 - (rows[:, 1] + 0.5) / height])
+
+
+def mark_features(image: Image, rows: Rows) -> Image:
+    """A copy of the image, 8 bits BGR, with each feature's size as a circle and its angle as a hand. Rows begin x, y, size, angle."""
+    canvas = color(with_depth(image, 8)).copy()
+    width = line_width(canvas)
+    for x, y, size, angle in rows[:, :4]:
+        radius = max(2.0, size / 2)
+        turn = math.radians(angle)
+        tip = (x + radius * math.cos(turn), y + radius * math.sin(turn))
+        for line, hue in ((width + 1, HALO), (width, MARK)):
+            draw_outline(canvas, (x, y), radius, hue, line)
+            if angle >= 0:
+                cv2.line(canvas, fixed(x, y), fixed(*tip), hue, line, cv2.LINE_AA, FIXED)
+    return canvas

@@ -1,4 +1,4 @@
-"""The operations by name: what `worker.catalog.parse.CATALOG` describes, stands here as functions."""
+"""The operations by name: what `worker.catalog.table.CATALOG` describes, stands here as functions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "noop": Nothing(),
     "write_text": Text(text.check, text.steps, text.blocks, text.between),
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
-    "find_circles": Detector(circles.find_circles, drawing.mark_circles, circles.check),
-    "find_features": Detector(features.find_features, drawing.mark_features, features.check),
+    "find_circles": Detector(circles.find_circles, circles.mark_circles, circles.check),
+    "find_features": Detector(features.find_features, features.mark_features, features.check),
     "convert": Filter(convert.convert, convert.check),
 }
 

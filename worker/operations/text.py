@@ -9,7 +9,7 @@ from worker.errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.catalog.parse import WriteText
+    from worker.catalog.text import WriteText
 
 LINES_PER_BLOCK = 5_000
 
@@ -43,7 +43,7 @@ def blocks(params: WriteText) -> Iterator[tuple[int, bytes]]:
 
     A header or footer that is empty is left out. Each line but the first is preceded by a newline; the last is followed by none.
 
-    >>> from worker.catalog.parse import WriteText
+    >>> from worker.catalog.text import WriteText
     >>> params = WriteText(output="log.txt", header="begin", line="entry {n}", footer="end", count=2)
     >>> list(blocks(params))
     [(0, b'begin'), (2, b'\nentry 0\nentry 1'), (2, b'\nend')]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import imagesize
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+from worker.files.whole import PNG
+
 _SUN = b"\x59\xa6\x6a\x95"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _NUMBERS = rb"\s(?:\s|#[^\n]*\n)*"
@@ -45,26 +45,6 @@ def read_header(data: bytes) -> Header:
         return Header(width, height)
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether the file is known to be complete by the way it ends; False also where the format does not tell."""
-    try:
-        if data.startswith(_PNG):
-            return data.endswith(_PNG_END)
-        if data.startswith(b"\xff\xd8"):
-            return data.endswith(b"\xff\xd9")
-        if data.startswith(b"GIF8"):
-            return data.endswith(b"\0;")
-        if data.startswith(b"RIFF"):
-            return len(data) >= 12 and struct.unpack_from("<I", data, 4)[0] + 8 == len(data)
-        if data.startswith(b"BM"):
-            return bool(struct.unpack_from("<I", data, 2)[0] == len(data))
-        if data[4:8] in (b"ftyp", b"jP  "):
-            return _ends_with_a_box(data)
-    except struct.error:
-        pass
-    return False
-
-
 def _size(data: bytes) -> tuple[int, int]:
     head = data[:_HEAD]
     if head.startswith(_SUN) and len(head) >= 12:
@@ -88,7 +68,7 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _frames(data: bytes) -> int:
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         at = data.find(b"acTL", 8, _HEAD)
         return max(1, struct.unpack_from(">I", data, at + 4)[0]) if at > 0 else 1
     if data.startswith(b"GIF8"):
@@ -143,16 +123,3 @@ def _tiff_pages(data: bytes, order: str) -> int:
         (count,) = struct.unpack_from(order + "H", data, at)
         (at,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
     return len(seen)
-
-
-def _ends_with_a_box(data: bytes) -> bool:
-    """JPEG 2000 and AVIF are chains of boxes: a size, a name, a body. Size 1 stands for a longer number, 0 for "to the end"."""
-    at = 0
-    while at + 8 <= len(data):
-        (size,) = struct.unpack_from(">I", data, at)
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, at + 8)
-        if size < 8:
-            return False
-        at += size
-    return at == len(data)

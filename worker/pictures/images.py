@@ -6,30 +6,19 @@ and say `False` where a reason is wanted.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
-import os
 import re
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from worker.core.jobs import WrittenFile
-from worker.errors import ArgumentError, DiskFull, InternalError, LimitExceeded, MissingFile, PathError, UnsupportedFormat, WorkerError
-from worker.files import handles
+from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
+from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
 from worker.pictures.exif import orientation
-from worker.pictures.headers import Header, is_whole, read_header
+from worker.pictures.headers import Header, read_header
 from worker.pictures.pixels import Image, color, from_floats, grey, over_black, size_of, with_depth
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +57,6 @@ _QUALITY = {
     ".webp": cv2.IMWRITE_WEBP_QUALITY,
 }
 
-#: A file that has not changed for so long is not waited for.
-SETTLED_S = 1.0
-#: One that has just changed is complete if its end says so, or if nothing happens to it for so long.
-QUIET_S = 0.25
-#: One that changes and changes is refused after this time.
-PATIENCE_S = 2.0
-_LOOK_EVERY_S = 0.05
-
-_counter = itertools.count()
-
-
-class StillWritten(MissingFile):
-    """The file is still being written."""
-
-    transient = True
-
 
 def readable_endings() -> frozenset[str]:
     """The endings of the images that this build of OpenCV reads."""
@@ -116,45 +89,6 @@ def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_L
     return upright if alpha else over_black(upright)
 
 
-def read_bytes(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> bytes:
-    """Reads a file whole. One that somebody is writing right now is waited for, though not for long. Raises as `read_image`."""
-    try:
-        with handles.reading(path) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
-            return _settled(file, path, limits)
-    except OSError as error:
-        raise _refusal(error, path, "read") from error
-
-
-def _settled(file: IO[bytes], path: Path, limits: FileLimits) -> bytes:
-    """The bytes of a file that did not change while it was read, and does not look as if it would."""
-    began = quiet_since = time.monotonic()
-    state: tuple[int, int] | None = None
-    while True:
-        found = os.fstat(file.fileno())
-        limits.check_file(path.name, found.st_size)
-        now = time.monotonic()
-        if (found.st_size, found.st_mtime_ns) != state:
-            fresh = state is None
-            state, quiet_since = (found.st_size, found.st_mtime_ns), now
-            due = fresh  # the first look may be all that it takes; later ones wait until it is quiet
-        else:
-            due = now - quiet_since >= QUIET_S
-        if due:
-            file.seek(0)
-            data = file.read(found.st_size + 1)
-            after = os.fstat(file.fileno())
-            same = len(data) == found.st_size and (after.st_size, after.st_mtime_ns) == state
-            # A time stamp in the future comes from a machine with another clock and says nothing.
-            settled = now > quiet_since or time.time() - found.st_mtime > SETTLED_S or is_whole(data)
-            if same and settled:
-                return data
-        if now - began > PATIENCE_S:
-            raise StillWritten(
-                f"{path.name} is still being written.", f"It went on changing for {PATIENCE_S:g} s. Send the job again later."
-            )
-        time.sleep(_LOOK_EVERY_S)
-
-
 def _decoded(data: bytes, header: Header, name: str, limits: FileLimits) -> Image | None:
     """The pixels; None where this is no image. OpenCV calls some failed allocations "no image", so memory is looked at by itself."""
     pixels = header.width * header.height
@@ -166,7 +100,7 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits) -> Imag
     except MemoryError:
         raise limits.out_of_memory(f"{name}, {header.width}x{header.height}", _megabytes(pixels * 4)) from None
     except cv2.error as error:
-        if "CV_IO_MAX_IMAGE" in str(error):  # OpenCV's own check, with the same limit; see `worker.service.loop.make_run_task`
+        if "CV_IO_MAX_IMAGE" in str(error):  # OpenCV's own check, with the same limit; see `worker.tasks.prepare.make_run_task`
             raise LimitExceeded(
                 f"{name} is larger than one picture may be; the limit is {limits.megapixels} megapixels.",
                 "The worker's --max-megapixels changes this limit.",
@@ -248,137 +182,6 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
     return data.tobytes()
 
 
-def write_bytes_whole(path: Path, blocks: Iterable[bytes], limits: FileLimits = DEFAULT_LIMITS) -> WrittenFile:
-    """Writes a file under a temporary name beside its own, then gives it its name in one step.
-
-    Args:
-        path: absolute, and free of links, as `FileRules.to_write` gives it. Its folder is made if need be.
-        blocks: its bytes.
-        limits: how large it may become, and how much room must stay free.
-
-    Raises:
-        ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written. Nothing is left behind then.
-    """
-    try:
-        with handles.folder(path.parent, make=True) as folder:
-            _check_target(folder, path.name)
-            with _unfinished(folder, path.name) as (file, temporary):
-                size = _copied(blocks, file, folder, path.name, limits)
-                file.close()
-                _replace(folder, temporary, path.name)
-    except OSError as error:
-        raise _refusal(error, path, "written") from error
-    return WrittenFile(path.as_posix(), size)
-
-
-def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limits: FileLimits = DEFAULT_LIMITS) -> WrittenFile:
-    """Adds to the end of a file, in one piece, also while other processes do the same; on an error the file is as before.
-
-    Args:
-        path: the file; it and its folder are made if need be. Absolute and free of links.
-        blocks: what is added.
-        between: goes before it, unless the file is empty.
-        limits: how large it may become, and how much room must stay free.
-
-    Raises:
-        ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written.
-    """
-    try:
-        with handles.folder(path.parent, make=True) as folder, _to_append(folder, path) as (descriptor, made):
-            before = os.fstat(descriptor).st_size
-            file = os.fdopen(descriptor, "ab", closefd=False)  # it is closed before the file is cut
-            try:
-                with file:
-                    size = _copied(itertools.chain((between,) if before else (), blocks), file, folder, path.name, limits, before=before)
-            except BaseException:
-                os.ftruncate(descriptor, before)
-                if made:
-                    folder.unlink(path.name)
-                raise
-    except OSError as error:
-        raise _refusal(error, path, "written") from error
-    return WrittenFile(path.as_posix(), size)
-
-
-def _copied(blocks: Iterable[bytes], file: IO[bytes], folder: handles.Folder, name: str, limits: FileLimits, *, before: int = 0) -> int:
-    """Writes the blocks, with an eye on the file's size and on the room that is left; the size in the end."""
-    size = before
-    for block in blocks:
-        size += len(block)
-        limits.check_file(name, size)
-        limits.check_free(name, folder.free_bytes(), len(block))
-        file.write(block)
-    return size
-
-
-def _check_target(folder: handles.Folder, name: str) -> None:
-    """Only a file with bytes in it is replaced, or nothing. Between this and the renaming a name may change; no content is lost then."""
-    with contextlib.suppress(FileNotFoundError):
-        handles.check_regular(folder.status(name), name)
-
-
-@contextlib.contextmanager
-def _to_append(folder: handles.Folder, path: Path) -> Iterator[tuple[int, bool]]:
-    """A descriptor of the file that nobody else appends to meanwhile, and whether the file is new.
-
-    Raises:
-        PathError: the file has several names. Some may stand outside the roots, and appending would change what they name.
-    """
-    with _lock_by_name(path):
-        while True:
-            try:
-                descriptor, made = folder.open(path.name, os.O_RDWR), False
-            except FileNotFoundError:
-                try:
-                    descriptor, made = folder.open(path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL), True
-                except FileExistsError:
-                    continue
-            try:
-                _lock(descriptor)
-                if not _is_still(folder, path.name, descriptor):
-                    continue
-                if os.fstat(descriptor).st_nlink > 1:
-                    raise PathError(f"{path.name} has another name somewhere else (a hard link), so nothing is added to it.")
-                yield descriptor, made
-            finally:
-                os.close(descriptor)
-            return
-
-
-def _is_still(folder: handles.Folder, name: str, descriptor: int) -> bool:
-    """Whether the file was not replaced or removed while we waited for the lock."""
-    try:
-        return os.path.samestat(folder.status(name), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-if sys.platform == "win32":
-    import hashlib
-    import tempfile
-
-    from filelock import FileLock
-
-    def _lock(_descriptor: int) -> None:
-        """Here a lock on the file would keep readers away, so there is one beside it; see below."""
-
-    def _lock_by_name(path: Path) -> FileLock:
-        """One lock per file, in the folder for temporary files, so that no lock file stands beside the user's own."""
-        name = hashlib.sha256(os.path.normcase(path).encode(errors="surrogateescape")).hexdigest()[:32]
-        return FileLock(Path(tempfile.gettempdir()) / f"td-image-worker-{name}.lock")
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        """Until the descriptor is closed. A file system without locks has no order among those who append."""
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-    def _lock_by_name(_path: Path) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-
 def _upright(image: Image, turned: int) -> Image:
     """Undoes an EXIF orientation: 2-4 are mirrored and turned in place, 5-8 lie on their side."""
     if turned >= 5:
@@ -417,66 +220,3 @@ def _settings(ending: str, quality: int) -> list[int]:
     if ending == ".png":
         return [cv2.IMWRITE_PNG_COMPRESSION, round((100 - quality) * 9 / 99)]
     return [_QUALITY[ending], quality] if ending in _QUALITY else []
-
-
-@contextlib.contextmanager
-def _unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], str]]:
-    """A new file beside `name` that only we know. It is removed unless it has been renamed.
-
-    Containers that share a folder may share process ids, too, so a name that is taken is passed over. While the file is open it is
-    locked, which tells `worker.files.sweep` that somebody is writing it.
-    """
-    while True:
-        temporary = f".{_cut(name)}.{os.getpid()}-{next(_counter)}.part"
-        try:
-            descriptor = folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            continue
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                _lock(descriptor)
-                yield file, temporary
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                folder.unlink(temporary)
-        return
-
-
-def _cut(name: str) -> str:
-    """So much of a name that a temporary one is not too long: systems count bytes."""
-    return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
-
-
-def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
-    """Renames. On Windows a file that somebody reads right now cannot be replaced; readers of pictures are done soon."""
-    for pause_s in (0.01, 0.02, 0.04, 0.08, 0.16):
-        try:
-            folder.rename(temporary, name)
-        except PermissionError:
-            if os.name != "nt":
-                raise
-            time.sleep(pause_s)
-        else:
-            return
-    folder.rename(temporary, name)
-
-
-def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
-    """The sentence for what the system said."""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return PathError(f"{path.name} may not be {done}: {reason}.", "Check the file's rights, and whether another program holds it open.")
-    if isinstance(error, handles.NotRegular):
-        return PathError(f"{path.name} may not be {done}: it is a pipe, a device or a socket.")
-    if error.errno in (errno.ELOOP, errno.EXDEV):
-        return PathError(f"{path.name} may not be {done}: a folder or link on its way was changed meanwhile.", "Send the job again.")
-    if isinstance(error, IsADirectoryError) or os.path.isdir(path):
-        return ArgumentError(f"{path.name} is a folder; the name of a file is needed.")
-    if done == "read":
-        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        return MissingFile(f"There is no file {path.name}." if missing else f"{path.name} cannot be read: {reason}.")
-    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EINVAL):
-        return ArgumentError(f"{path.name} cannot be written: {reason}.")
-    if error.errno is None:
-        return InternalError(f"{path.name} cannot be written: {reason}.")
-    return DiskFull(f"{path.name} cannot be written: {reason}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 #: Host and UDP port.
@@ -54,3 +55,5 @@ SYNCED: Final = "/worker/synced"
 PRESET: Final = "/worker/preset"
 OPERATION: Final = "/worker/operation"
 NUMBER: Final = "/worker/n"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network

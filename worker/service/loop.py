@@ -7,21 +7,15 @@ scheduler's next deadline, whichever comes first, and carries out what the sched
 from __future__ import annotations
 
 import contextlib
-import errno
-import functools
 import logging
-import os
 import queue
 import secrets
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker.config import Config
+from worker.config import Config, installed_version
 from worker.core.events import (
     Abort,
     Effect,
@@ -29,7 +23,6 @@ from worker.core.events import (
     Execute,
     Exit,
     NotStored,
-    Peer,
     Send,
     SendNumbers,
     StopAsked,
@@ -42,16 +35,13 @@ from worker.core.events import (
 from worker.core.gate import Gate
 from worker.core.scheduler import Scheduler
 from worker.errors import DecodeError
-from worker.executors import memory
-from worker.executors.base import Executor, RunTask
-from worker.executors.pool import PoolExecutor
-from worker.files import sweep
-from worker.files.paths import FileRules
-from worker.network import gateways
+from worker.executors.base import Executor
+from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
+from worker.network.names import Names
 from worker.protocol import osc
+from worker.protocol.addresses import Peer
 from worker.protocol.messages import Accepted, Command, Hello, Processing
-from worker.service import parent, takeover
 from worker.storage.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)
@@ -63,11 +53,10 @@ MAX_UNWRITTEN = 100_000
 
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
-ENOUGH_PACKETS = 5_000
 
 TELL_OF_STRANGERS_S = 10.0
 
-_Inbox = queue.SimpleQueue[tuple[bytes, Peer] | gateways.Unreachable | Event]
+_Inbox = queue.SimpleQueue[tuple[bytes, Peer] | unreachable.Unreachable | Event]
 
 
 class Service:
@@ -84,7 +73,7 @@ class Service:
     def __init__(self, config: Config, executor: Executor) -> None:
         self._inbox: _Inbox = queue.SimpleQueue()
         self._executor = executor
-        self._unreachable = gateways.Unreachables(self._inbox.put)
+        self._unreachable = unreachable.Unreachables(self._inbox.put)
         self._limits = config.limits
         self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst)
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
@@ -92,7 +81,7 @@ class Service:
             self._endpoint.keep_only(self._gate.allow)
         self._tell_of_strangers_at = 0.0
         self._senders = gateways.senders(config.gateway_is)
-        self._names = gateways.Names()
+        self._names = Names()
         config = gateways.with_addresses(config)
         self._journal = _open_journal(config, self._endpoint.address[1])
         if self._journal is None:
@@ -166,14 +155,14 @@ class Service:
                 events += self._events(self._inbox.get_nowait())
         return events or [Woke()]
 
-    def _events(self, item: tuple[bytes, Peer] | gateways.Unreachable | Event) -> Iterator[Event]:
+    def _events(self, item: tuple[bytes, Peer] | unreachable.Unreachable | Event) -> Iterator[Event]:
         if isinstance(item, tuple):
             datagram, sender = item
             commands = osc.decode_commands(datagram)
             if self._is_introduced(sender, commands):
                 yield self._senders.received(sender, commands)
-        elif isinstance(item, gateways.Unreachable):
-            gateways.log_unreachable(item)
+        elif isinstance(item, unreachable.Unreachable):
+            unreachable.log_unreachable(item)
         elif isinstance(item, Throttled):
             yield replace(item, peer=self._senders.in_truth(item.peer))
         else:
@@ -257,61 +246,6 @@ class Service:
         effects[:] = [*filter(stands, effects), *refusals]
 
 
-def make_run_task(rules: FileRules) -> RunTask:
-    """Called in each child: imports OpenCV there, and only there. What bounds it must stand before."""
-    memory.cap(rules.limits.child_mb)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken picture is said in the report
-    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
-    import cv2
-
-    from worker.tasks.run import run_task
-
-    cv2.setNumThreads(1)  # the children share the cores between them
-    return lambda task, progress: run_task(task, rules, progress)
-
-
-def installed_version() -> str:
-    """The version of this distribution."""
-    try:
-        return version("td-image-worker")
-    except PackageNotFoundError:  # run from a source tree
-        return "0"
-
-
-def serve(config: Config, announce: Callable[[str], None] = print) -> int:
-    """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second one stops it at once.
-
-    Returns:
-        The exit code: 0 after a stop that was asked for, 1 if the port is taken.
-    """
-    rules = FileRules(
-        roots=tuple(root.resolve() for root in config.roots),
-        read_roots=tuple(root.resolve() for root in config.read_roots),
-        maps=config.maps,
-        limits=config.files,
-        kept=config.kept,
-    )
-    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules))
-    if config.replace:
-        for line in takeover.ask_to_leave(config.host, config.port):
-            announce(line)
-    try:
-        service = Service(config, executor)
-    except OSError as error:
-        holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
-        announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
-        return 1
-    _stop_on_signals(service)
-    if config.parent_pid:
-        parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
-    for line in announcement(config, service):
-        announce(line)
-    sweep.begin(rules.roots)
-    service.run()
-    announce("Stopped.")
-    return 0
-
-
 def _open_journal(config: Config, port: int) -> Journal | None:
     if config.state is None:
         return None
@@ -325,38 +259,3 @@ def _open_journal(config: Config, port: int) -> Journal | None:
 def _random_boot() -> int:
     """A number that earlier starts did not have, below 2**24 so that a float channel carries it exactly."""
     return secrets.randbelow(2**24 - 1) + 1
-
-
-def announcement(config: Config, service: Service) -> Iterator[str]:
-    """What a person who has started a worker wants to know."""
-    yield f"TD Image Worker {installed_version()}"
-    yield f"  commands        udp {_joined([service.address])}"
-    yield f"  text reports    to each sender's port {_joined([config.text_port, *config.report])}"
-    yield f"  number reports  to each sender's port {_joined([config.number_port, *config.report_numbers])}"
-    for root in config.roots:
-        yield f"  reads, writes   {root.resolve()}"
-    for root in config.read_roots:
-        yield f"  reads           {root.resolve()}"
-    for sender, here in config.maps:
-        yield f"  maps            {sender} -> {here}"
-    yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
-    yield f"  children        {config.workers}, and one in reserve"
-    if service.burst < ENOUGH_PACKETS:
-        remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
-        yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"
-    yield "Ready. Ctrl-C stops it."
-
-
-def _joined(targets: Sequence[int | Peer]) -> str:
-    return ", and to ".join(f"{target[0]}:{target[1]}" if isinstance(target, tuple) else str(target) for target in targets)
-
-
-def _stop_on_signals(service: Service) -> None:
-    asked = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        service.stop(signal.Signals(number).name, at_once=asked.is_set())
-        asked.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)

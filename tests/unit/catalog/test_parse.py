@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog.parse import CATALOG, JobOptions, Noop, WriteText, fields_of, operation_info, parse_job
+from worker.catalog.fields import fields_of
+from worker.catalog.params import JobOptions
+from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG, Noop, operation_info
+from worker.catalog.text import WriteText
 from worker.errors import ArgumentError, UnknownOperation
 from worker.operations.shapes import Detector, Filter, Source
 from worker.operations.table import OPERATIONS

@@ -11,7 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.catalog.parse import CATALOG, JobOptions, fields_of
+from worker.catalog.fields import fields_of
+from worker.catalog.params import JobOptions
+from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli, show
 from worker.cli.arguments import parse_pairs
 from worker.client.client import Client, JobFailed, WorkerSilent

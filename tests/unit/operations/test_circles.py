@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.catalog.parse import FindCircles
+from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.circles import check, find_circles
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog.parse import Convert
+from worker.catalog.convert import Convert
 from worker.operations.convert import convert, target_size
 
 

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog.parse import DrawCircles
+from worker.catalog.circles import DrawCircles
 from worker.errors import ArgumentError
-from worker.operations.drawing import check, count, draw_circle, mark_circles, mark_features, rand
+from worker.operations.circles import mark_circles
+from worker.operations.drawing import check, count, draw_circle, rand
+from worker.operations.features import mark_features
 
 
 def drawing(**params):

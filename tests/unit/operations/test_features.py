@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.catalog.parse import FindFeatures
+from worker.catalog.features import FindFeatures
 from worker.errors import ArgumentError
 from worker.operations import features
 from worker.operations.features import check, describe_features, find_features, missing_methods

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog.parse import WriteText
+from worker.catalog.text import WriteText
 from worker.errors import ArgumentError
 from worker.operations.text import LINES_PER_BLOCK, between, blocks, check, steps
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from worker.errors import ArgumentError, DiskFull, InternalError, MissingFile, PathError, UnsupportedFormat
+from worker.files import handles
+from worker.files.whole import append_bytes, write_bytes_whole
 from worker.pictures import images
-from worker.pictures.images import FORMATS, append_bytes, check_ending, read_image, readable_endings, write_bytes_whole, write_image
+from worker.pictures.images import FORMATS, check_ending, read_image, readable_endings, write_image
 
 WRITTEN = sorted(ending for ending in FORMATS if cv2.haveImageWriter(ending))
 
@@ -224,7 +226,7 @@ def test_failing_disk(tmp_path, monkeypatch, number, error):
     def refuse(self, old, new):
         raise OSError(number, os.strerror(number)) if number else OSError("odd")
 
-    monkeypatch.setattr(images.handles.Folder, "rename", refuse)
+    monkeypatch.setattr(handles.Folder, "rename", refuse)
     with pytest.raises(error, match=r"a\.png"):
         write_image(path, picture())
     assert path.read_bytes() == b"old"

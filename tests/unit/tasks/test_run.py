@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.catalog.parse import Noop, operation_info, parse_job
+from worker.catalog.parse import parse_job
+from worker.catalog.table import Noop, operation_info
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Task
 from worker.files.handles import Folder
 from worker.files.paths import FileRules
@@ -19,7 +20,10 @@ from worker.operations.shapes import Nothing
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import read_image, write_image
 from worker.tasks import run as tasks
-from worker.tasks.run import FEW_DRAWINGS, FEW_LINES, PARTS_PER_SLOT, run_task
+from worker.tasks.base import PARTS_PER_SLOT
+from worker.tasks.drawing import FEW_DRAWINGS
+from worker.tasks.run import run_task
+from worker.tasks.writing import FEW_LINES
 
 
 class Desk:
@@ -370,7 +374,7 @@ def test_out_of_memory(desk, monkeypatch):
         raise MemoryError
 
     monkeypatch.setitem(tasks.OPERATIONS, "noop", Nothing())
-    monkeypatch.setattr(tasks._Idle, "plan", fail)
+    monkeypatch.setattr(tasks.Idle, "plan", fail)
     assert desk.task("noop").code == 413
 
 

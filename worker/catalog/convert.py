@@ -1,0 +1,20 @@
+"""The parameters of the operations that write images in another form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from worker.catalog.params import WRITE, ImageIn, Params
+
+
+class Convert(Params, frozen=True, kw_only=True):
+    image: ImageIn
+    output: Annotated[
+        str, Meta(min_length=1, extra=WRITE, description="file to write, its ending names the format; {name} and {n} as in overlay")
+    ]
+    width: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new width; 0 = keep, or follow the height")] = 0
+    height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new height; 0 = keep, or follow the width")] = 0
+    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    depth: Annotated[Literal[0, 8, 16], Meta(extra={"unit": "bits"}, description="bits per channel to write; 0 = as read")] = 0

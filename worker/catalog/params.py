@@ -1,0 +1,41 @@
+"""What the parameter classes of all operations are made of: their base, the keys of every job, and the fields that many of them have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+#: What a parameter may arrive as.
+Value = int | float | str | bool | None
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parameter classes. A field's `Meta` carries its range, its description and its role."""
+
+    def repeatable(self) -> bool:
+        """Whether running the job twice leaves the same as running it once, so that it may run again after a crash."""
+        return True
+
+
+# The role tells the command line, the path maps and the file rules which texts are paths.
+READ = {"role": "read"}
+WRITE = {"role": "write"}
+
+Pixels = Annotated[int, Meta(ge=1, le=16384, extra={"unit": "px"})]
+ImageIn = Annotated[str, Meta(min_length=1, extra=READ, description="an image file, a folder, or a pattern such as shots/*.png")]
+ImageOut = Annotated[str, Meta(extra=WRITE, description="annotated picture to write; {name} and {n} stand for the input's name and number")]
+DataOut = Annotated[str, Meta(extra=WRITE, description="table to write, JSON or CSV by its ending")]
+Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="colour as #rrggbb")]
+
+
+class JobOptions(Params, frozen=True, kw_only=True):
+    """The keys that every job may carry beside its operation's own."""
+
+    priority: Annotated[Literal[0, 1, 2], Meta(description="0 live, 1 normal, 2 batch")] = 1
+    timeout_ms: Annotated[int, Meta(ge=0, le=86_400_000, description="the job is stopped after this time; 0 = the worker's default")] = 0
+    ttl_ms: Annotated[int, Meta(ge=0, le=86_400_000, description="the job is dropped if it has not started by then; 0 = never")] = 0
+    retries: Annotated[int, Meta(ge=0, le=10, description="how often a job is tried again after an error that may pass")] = 0
+    replace: Annotated[str, Meta(max_length=200, description="a newer job with the same key takes the place of the queued older one")] = ""
+    after: Annotated[str, Meta(max_length=200, description="id of a job that must be ready first")] = ""

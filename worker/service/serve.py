@@ -1,0 +1,89 @@
+"""A worker from its settings to its end: takes the port, says where it is, and stops when it is asked to."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from worker.config import Config, installed_version
+from worker.executors.pool import PoolExecutor
+from worker.files import sweep
+from worker.files.paths import FileRules
+from worker.protocol.addresses import Peer
+from worker.service import parent, takeover
+from worker.service.loop import Service
+from worker.tasks.prepare import make_run_task
+
+ENOUGH_PACKETS = 5_000
+
+
+def serve(config: Config, announce: Callable[[str], None] = print) -> int:
+    """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second one stops it at once.
+
+    Returns:
+        The exit code: 0 after a stop that was asked for, 1 if the port is taken.
+    """
+    rules = FileRules(
+        roots=tuple(root.resolve() for root in config.roots),
+        read_roots=tuple(root.resolve() for root in config.read_roots),
+        maps=config.maps,
+        limits=config.files,
+        kept=config.kept,
+    )
+    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules))
+    if config.replace:
+        for line in takeover.ask_to_leave(config.host, config.port):
+            announce(line)
+    try:
+        service = Service(config, executor)
+    except OSError as error:
+        holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
+        announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
+        return 1
+    _stop_on_signals(service)
+    if config.parent_pid:
+        parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
+    for line in announcement(config, service):
+        announce(line)
+    sweep.begin(rules.roots)
+    service.run()
+    announce("Stopped.")
+    return 0
+
+
+def announcement(config: Config, service: Service) -> Iterator[str]:
+    """What a person who has started a worker wants to know."""
+    yield f"TD Image Worker {installed_version()}"
+    yield f"  commands        udp {_joined([service.address])}"
+    yield f"  text reports    to each sender's port {_joined([config.text_port, *config.report])}"
+    yield f"  number reports  to each sender's port {_joined([config.number_port, *config.report_numbers])}"
+    for root in config.roots:
+        yield f"  reads, writes   {root.resolve()}"
+    for root in config.read_roots:
+        yield f"  reads           {root.resolve()}"
+    for sender, here in config.maps:
+        yield f"  maps            {sender} -> {here}"
+    yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
+    yield f"  children        {config.workers}, and one in reserve"
+    if service.burst < ENOUGH_PACKETS:
+        remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
+        yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"
+    yield "Ready. Ctrl-C stops it."
+
+
+def _joined(targets: Sequence[int | Peer]) -> str:
+    return ", and to ".join(f"{target[0]}:{target[1]}" if isinstance(target, tuple) else str(target) for target in targets)
+
+
+def _stop_on_signals(service: Service) -> None:
+    asked = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        service.stop(signal.Signals(number).name, at_once=asked.is_set())
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)

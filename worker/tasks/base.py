@@ -1,0 +1,92 @@
+"""What all kinds of batches have."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from worker.core.jobs import Part, Plan, Result, Task
+from worker.files.handles import free_bytes
+from worker.files.limits import NO_LIMITS
+from worker.files.whole import WrittenFile, write_bytes_whole
+from worker.operations.table import OPERATIONS
+from worker.pictures.images import read_image
+from worker.pictures.pixels import Image
+from worker.tasks.tables import TABLES
+
+if TYPE_CHECKING:
+    from worker.files.limits import FileLimits
+    from worker.files.paths import FileRules
+
+
+Progress = Callable[[int], None]
+
+#: A batch is cut into so many parts per child, so that none of them waits long for the slowest.
+PARTS_PER_SLOT = 8
+
+
+def limits_of(files: FileRules) -> FileLimits:
+    """A local `run` may do what the machine can."""
+    return NO_LIMITS if files.unrestricted else files.limits
+
+
+class Batch(Protocol):
+    """A job's work, as something that can be cut."""
+
+    def plan(self) -> Plan: ...
+    def is_small(self, plan: Plan) -> bool: ...
+    def run(self, part: Part, progress: Progress) -> Result: ...
+    def finish(self, joined: Result) -> Result: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BaseBatch:
+    """What all batches have."""
+
+    task: Task
+    files: FileRules
+
+    @property
+    def params(self) -> Any:
+        return self.task.params
+
+    @property
+    def operation(self) -> Any:
+        return OPERATIONS[self.task.operation]
+
+    @property
+    def limits(self) -> FileLimits:
+        return limits_of(self.files)
+
+    def read(self, source: str) -> Image:
+        return read_image(self.files.to_read(source), limits=self.limits)
+
+    def to_write(self, output: str) -> Path:
+        """Where an output goes, once its disk is known to have room."""
+        path = self.files.to_write(output)
+        self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
+        return path
+
+    def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it
+        return Result()
+
+    def table(self, joined: Result, names: tuple[str, ...]) -> Result:
+        """Writes the table `data` of all rows, each with its image."""
+        self.limits.check_rows(self.task.operation, len(joined.rows))
+        path = self.files.to_write(self.params.data)
+        text = TABLES[path.suffix.lower()](self.task.operation, joined, names)
+        return Result(files=(self.spelled(write_bytes_whole(path, (text.encode(),), self.limits)),))
+
+    def spelled(self, written: WrittenFile) -> WrittenFile:
+        return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
+
+
+def cut_into_parts(count: int, slots: int, sources: tuple[str, ...] = ()) -> tuple[Part, ...]:
+    """Cuts `count` items into contiguous parts of as equal a size as can be; with no slots into one."""
+    number = max(1, min(count, slots * PARTS_PER_SLOT))
+    bounds = [count * index // number for index in range(number + 1)]
+    return tuple(Part(index, first, stop, sources[first:stop]) for index, (first, stop) in enumerate(itertools.pairwise(bounds)))

@@ -1,0 +1,42 @@
+"""The names of the files of a batch: patterns filled, checked, and each claimed once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from worker.errors import ArgumentError
+
+
+def filled(pattern: str, n: int, name: str = "") -> str:
+    """The pattern with {n} and {name} replaced in one go, so that a file called `{n}.png` does no harm; other braces stay."""
+    return re.sub(r"\{(n|name)\}", lambda match: str(n) if match[1] == "n" else name, pattern)
+
+
+def check_pattern(operation: str, key: str, pattern: str, several: bool, places: tuple[str, ...]) -> None:
+    if several and not any(place in pattern for place in places):
+        wanted = " or ".join(places)
+        raise ArgumentError(f"{operation}: {key} names one file for many images; put {wanted} into it, such as out/{places[0]}.png.")
+
+
+def claim(targets: dict[str, str], target: str, owner: str) -> None:
+    other = targets.setdefault(target, owner)
+    if other != owner:
+        raise ArgumentError(f"{target} would be written twice: as {other} and as {owner}.", "{n} gives every file a number of its own.")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, under whatever name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def image_names(sources: Iterable[str]) -> tuple[str, ...]:
+    """The images' file names; their whole paths where two of them have the same name."""
+    paths = tuple(sources)
+    names = tuple(re.split(r"[/\\]", path)[-1] for path in paths)
+    return names if len(set(names)) == len(names) else paths

@@ -1,0 +1,39 @@
+"""A batch that writes text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from worker.core.jobs import Part, Plan, Result
+from worker.files.whole import append_bytes, write_bytes_whole
+from worker.tasks.base import BaseBatch, Progress
+
+#: Fewer lines than this are written at once; more have a progress that somebody may want to see.
+FEW_LINES = 10_000
+
+
+class Writing(BaseBatch):
+    """One text file. A long one is a plan of one part, because only a plan can say how many steps its progress will have."""
+
+    def plan(self) -> Plan:
+        self.operation.check(self.params)
+        self.to_write(self.params.output)
+        return Plan((Part(0, 0, self.operation.steps(self.params)),))
+
+    def is_small(self, plan: Plan) -> bool:
+        return plan.steps < FEW_LINES
+
+    def run(self, _part: Part, progress: Progress) -> Result:
+        path = self.files.to_write(self.params.output)
+        blocks = _reporting(self.operation.blocks(self.params), progress)
+        if self.params.append:
+            written = append_bytes(path, blocks, self.operation.between(self.params), self.limits)
+        else:
+            written = write_bytes_whole(path, blocks, self.limits)
+        return Result(files=(self.spelled(written),))
+
+
+def _reporting(blocks: Iterable[tuple[int, bytes]], progress: Progress) -> Iterable[bytes]:
+    for done, block in blocks:
+        yield block
+        progress(done)
