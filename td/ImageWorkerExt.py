@@ -233,13 +233,14 @@ class ImageWorkerExt:
             self._launcher = launcher.Launcher(tempfile.gettempdir(), par.Port.eval())
         try:
             arguments = launcher.command(
-                interpreter=launcher.interpreter(par.Interpreter.eval(), app),
+                program=launcher.find_program(par.Interpreter.eval(), app, folder),
                 host=par.Host.eval(),
                 port=par.Port.eval(),
                 text_port=par.Textport.eval(),
                 number_port=par.Numberport.eval(),
                 root=(par.Root.eval() or folder).replace("\\", "/"),
                 parent_pid=os.getpid(),
+                log_file=self._launcher.log_file,
                 options=shlex.split(par.Options.eval()),
             )
             started = self._launcher.start(arguments, folder)
@@ -261,7 +262,7 @@ class ImageWorkerExt:
         elif code is not None:
             self._launched_at = None
             started.forget()
-            self._log(f"The worker ended with code {code}: {started.last_words()} (all in {started.log_file})")
+            self._log(f"The worker ended with code {code}: {started.last_words()} (all in {started.output_file})")
         elif now - self._launched_at > START_S:
             self._launched_at = None
             self._log(f"The worker does not answer; see {started.log_file}")

@@ -163,10 +163,10 @@ PARAMETERS = (
         "Process",
         "File",
         "Interpreter",
-        "Interpreter",
+        "Worker Program",
         "",
         False,
-        "The Python in which the worker is installed; empty is TouchDesigner's own.",
+        "td-image-worker, or a Python in which it is installed. Empty: it is looked for where pip, uv and pipx put programs.",
     ),
     ("Process", "Str", "Options", "Options", "", False, "More options for the worker, such as --workers 4."),
     ("Process", "Toggle", "Autostart", "Start With Project", False, False, "Start the worker when the project opens."),
@@ -266,8 +266,10 @@ class Builder:
                 if default is not None:
                     made.default = default
                     made.val = default
-                made.readOnly = read_only
-                made.help = text
+            made = getattr(self.component.par, name)
+            made.readOnly = read_only
+            made.label = label
+            made.help = text
 
     def extension(self):
         """The first extension of the component; made anew, so that new text counts."""

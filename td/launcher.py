@@ -4,7 +4,9 @@ Whether a worker runs already is asked over OSC first (the extension does that).
 been started and does not answer yet, so that two components that start at the same moment do not start two.
 """
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,11 +28,19 @@ UNWANTED = (
     "VIRTUAL_ENV",
     "__CFBundleIdentifier",
 )
-# A GUI program on macOS has an ASCII locale; and what the worker prints must be in the log before it dies.
-WANTED = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+# A GUI program on macOS has an ASCII locale. What the worker prints must be in the file before it dies. And Python, the worker's child
+# processes included, must not import queue.py, socket.py or cv2.py from the project's folder: TouchDesigner projects are full of
+# such files. (The variable and not the option -P: an older Python ignores it, and then says clearly that it has no worker.)
+WANTED = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+
+PROGRAM = "td-image-worker"  # what pip, uv and pipx install
+PYTHON = re.compile(r"(python|pypy)[0-9.]*w?(\.exe)?$", re.IGNORECASE)
+ABSOLUTE = {"win32": re.compile("[A-Za-z]:/|//"), "darwin": re.compile("/"), "linux": re.compile("/")}
+TOUCHDESIGNER = ("touchdesigner", "touchplayer")
 
 STARTING_S = 20.0  # a pid file younger than this belongs to a worker that is about to answer
-LOG_TAIL = 2000
+LAST_BYTES = 2000  # of a file, to find its last line
+OUTPUTS_KEPT = 5
 
 
 def clean_environment(environment):
@@ -40,16 +50,15 @@ def clean_environment(environment):
     return kept
 
 
-def command(*, interpreter, host, port, text_port, number_port, root, parent_pid, options=()):
-    """The command line of a worker that ends when the process `parent_pid` does."""
+def command(*, program, host, port, text_port, number_port, root, parent_pid, log_file, options=()):
+    """The command line of a worker that ends when the process `parent_pid` does. `program` is what `find_program` gives."""
     return [
-        interpreter,
-        "-m",
-        "worker",
+        *program,
         "serve",
         *("--host", host, "--port", str(port)),
         *("--text-port", str(text_port), "--number-port", str(number_port)),
         *("--root", root, "--parent-pid", str(parent_pid)),
+        *("--log-file", log_file),
         *options,
     ]
 
@@ -58,8 +67,12 @@ class Launcher:
     """Starts and ends the worker of one port.
 
     Args:
-        folder: where the pid file and the log file are, such as the system's folder for temporary files.
+        folder: where its files are, such as the system's folder for temporary files.
         port: the worker's.
+
+    Attributes:
+        log_file: the worker writes it and keeps five of 10 MB.
+        output_file: what the worker printed; of interest if it did not come to the log, or died. One per start, five are kept.
     """
 
     def __init__(self, folder, port):
@@ -67,6 +80,7 @@ class Launcher:
         folder = folder.replace("\\", "/")
         self.pid_file = f"{folder}/td-image-worker-{port}.pid"
         self.log_file = f"{folder}/td-image-worker-{port}.log"
+        self.output_file = f"{folder}/td-image-worker-{port}-output.log"
         self._process = None
 
     def start(self, arguments, cwd, environment=None):
@@ -127,14 +141,15 @@ class Launcher:
             os.remove(self.pid_file)
 
     def last_words(self):
-        """The last line of the log."""
-        try:
-            with open(self.log_file, "rb") as file:
-                file.seek(max(0, os.path.getsize(self.log_file) - LOG_TAIL))
-                lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        except OSError:
-            return ""
-        return lines[-1] if lines else ""
+        """The last line that the worker printed, otherwise the last one of its log."""
+        return _last_line(self.output_file) or _last_line(self.log_file)
+
+    def _rotate(self):
+        """Makes room for the output of the next worker, and keeps that of the earlier ones: a crash's is wanted after the next start."""
+        names = [self.output_file, *(f"{self.output_file[:-4]}.{number}.log" for number in range(1, OUTPUTS_KEPT))]
+        for older, newer in zip(names[:0:-1], names[-2::-1]):
+            with contextlib.suppress(OSError):  # there is none, or another program reads it: then the new output is appended to it
+                os.replace(newer, older)
 
     def _claim(self):
         """Makes the pid file. Only one of several can, and a left-over one does not count."""
@@ -164,13 +179,14 @@ class Launcher:
     def _spawn(self, arguments, cwd, environment):
         # Both are 0 where there is no such thing.
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-        with open(self.log_file, "wb") as log:
+        self._rotate()
+        with open(self.output_file, "ab") as output:
             return subprocess.Popen(
                 arguments,
                 cwd=cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 close_fds=True,
                 creationflags=flags,
@@ -178,20 +194,108 @@ class Launcher:
             )
 
 
-def interpreter(chosen, app):
-    """The Python that runs the worker: the chosen one, else TouchDesigner's own, which has OpenCV and NumPy.
+def find_program(chosen, app, project_folder="", environment=None, home=None, platform=sys.platform):
+    """The beginning of the worker's command line.
 
-    Never plain `sys.executable`: before 2025 that is TouchDesigner itself, and a second TouchDesigner would open.
+    Args:
+        chosen: a Python in which the worker is installed, a program such as `td-image-worker.exe`, or the folder of one of them. If it
+            is empty, `td-image-worker` is looked for on PATH and in the folders of uv and pipx; if there is none, TouchDesigner's own
+            Python is taken.
+        app: TouchDesigner's.
+        project_folder: where a relative `chosen` begins.
+        environment: PATH and so on; if it is not given, this process's.
+        home: the user's folder; if it is not given, that of whoever runs this.
+        platform: as `sys.platform`.
 
     Raises:
-        ValueError: none is known.
+        ValueError: there is no such file, or it is TouchDesigner, or nothing was found.
     """
-    found = chosen or getattr(app, "pythonExecutable", "")
+    exe = ".exe" if platform == "win32" else ""
+    if chosen:
+        return _as_command(_existing(chosen.replace("\\", "/"), project_folder.replace("\\", "/"), exe))
+    for folder in program_folders(os.environ if environment is None else environment, home or os.path.expanduser("~"), platform):
+        program = f"{folder}/{PROGRAM}{exe}"
+        if os.path.isfile(program):
+            return [program]
+    return _as_command(_touchdesigners_python(app))
+
+
+def program_folders(environment, home, platform=sys.platform):
+    """Where `pip`, `uv tool install` and `pipx install` put programs. A program that was started from the desktop often has a short PATH.
+
+    Sources: the uv documentation on storage, and pipx on paths. Relative folders do not count: what they name depends on the project.
+    """
+    home = home.replace("\\", "/").rstrip("/")
+    windows, mac = platform == "win32", platform == "darwin"
+    scripts = f"{PROGRAM}/Scripts" if windows else f"{PROGRAM}/bin"
+    data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
+    roaming, local = environment.get("APPDATA") or f"{home}/AppData/Roaming", environment.get("LOCALAPPDATA") or f"{home}/AppData/Local"
+    uv_tools = [environment.get("UV_TOOL_DIR"), *([f"{roaming}/uv/tools", f"{roaming}/uv/data/tools"] if windows else [f"{data}/uv/tools"])]
+    pipx_homes = [environment.get("PIPX_HOME")]
+    if windows:
+        pipx_homes += [f"{home}/pipx", f"{local}/pipx/pipx", f"{local}/pipx", f"{home}/.local/pipx"]
+    else:
+        pipx_homes += [f"{home}/.local/pipx", f"{data}/pipx", *([f"{home}/Library/Application Support/pipx"] if mac else [])]
+    folders = [
+        *environment.get("PATH", "").split(";" if windows else ":"),
+        *(environment.get(name, "") for name in ("UV_TOOL_BIN_DIR", "XDG_BIN_HOME", "PIPX_BIN_DIR")),
+        f"{home}/.local/bin",
+        *(f"{folder}/{scripts}" for folder in uv_tools if folder),
+        *(f"{folder}/venvs/{scripts}" for folder in pipx_homes if folder),
+        *(["/opt/homebrew/bin", "/usr/local/bin"] if mac else [] if windows else ["/usr/local/bin"]),
+    ]
+    folders = [folder.strip('"').replace("\\", "/").rstrip("/") for folder in folders]
+    return list(dict.fromkeys(folder for folder in folders if ABSOLUTE[platform].match(folder)))
+
+
+def _existing(chosen, project_folder, exe):
+    """The file that an artist means, who may have named its folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if project_folder and "/" in chosen and not re.match("([A-Za-z]:)?/", chosen):
+        chosen = f"{project_folder}/{chosen}"
+    if os.path.isdir(chosen):
+        folder = chosen.rstrip("/")
+        inside = [f"{folder}/{each}{PROGRAM}{exe}" for each in ("", "Scripts/", "bin/")] + [
+            f"{folder}/Scripts/python.exe",
+            f"{folder}/bin/python",
+        ]
+        found = [path for path in inside if os.path.isfile(path)]
+        if not found:
+            raise ValueError(f"Worker Program: the folder {chosen} has neither {PROGRAM}{exe} nor a Python in it.")
+        return found[0]
+    if "/" in chosen and not os.path.isfile(chosen):
+        raise ValueError(f"Worker Program: there is no file {chosen}.")
+    return chosen
+
+
+def _as_command(path):
+    name = path.rpartition("/")[2]
+    if name.lower().startswith(TOUCHDESIGNER):
+        raise ValueError(f"Worker Program: {path} is TouchDesigner and would open a second one. Choose {PROGRAM} or a Python.")
+    return [path, "-m", "worker"] if PYTHON.match(name) else [path]
+
+
+def _touchdesigners_python(app):
+    """Never plain `sys.executable`: before 2025 that is TouchDesigner itself."""
+    found = getattr(app, "pythonExecutable", "")
     if not found and "python" in os.path.basename(sys.executable).lower():
         found = sys.executable
     if not found:
-        raise ValueError("This build does not say where its Python is: set the parameter Interpreter to a Python that has the worker.")
+        raise ValueError(f"{PROGRAM} was not found on this computer. Install it, or choose it as Worker Program.")
     return str(found).replace("\\", "/")
+
+
+def _last_line(path):
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - LAST_BYTES))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 if sys.platform == "win32":

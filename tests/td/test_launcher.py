@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -51,8 +52,8 @@ def test_a_started_process_has_the_clean_environment_and_a_log(made, tmp_path):
     script = "import os; print(os.environ.get('PYTHONHOME'), os.getcwd(), os.getpid() == os.getpgid(0)); 1 / 0"
     assert made.start([sys.executable, "-c", script], str(tmp_path), {**os.environ, "PYTHONHOME": "/nowhere"})
     eventually(lambda: made.ended() is not None)
-    log = (tmp_path / "td-image-worker-9999.log").read_text()
-    assert log.startswith(f"None {tmp_path} True")
+    output = (tmp_path / "td-image-worker-9999-output.log").read_text()
+    assert output.startswith(f"None {tmp_path} True")
     assert made.last_words() == "ZeroDivisionError: division by zero"
     assert made.ended() == 1
     made.forget()
@@ -107,13 +108,134 @@ def test_an_interpreter_that_is_not_there_leaves_no_pid_file(made, tmp_path):
     assert not os.path.exists(made.pid_file)
 
 
-def test_which_interpreter(monkeypatch):
-    app = types.SimpleNamespace(pythonExecutable="C:\\TD\\bin\\python.exe")
-    assert launcher.interpreter("D:/venv/python.exe", app) == "D:/venv/python.exe"
-    assert launcher.interpreter("", app) == "C:/TD/bin/python.exe"
+def run_to_the_end(made, folder, script):
+    assert made.start([sys.executable, "-c", script], str(folder))
+    eventually(lambda: made.ended() is not None)
+    made.forget()
+
+
+def test_what_a_crash_printed_survives_the_next_starts(made, tmp_path):
+    """The newest five are kept; the worker's own log is not touched."""
+    (tmp_path / "td-image-worker-9999.log").write_text("kept\n")
+    for number in range(7):
+        run_to_the_end(made, tmp_path, f"print('start {number}')")
+    outputs = {path.name: path.read_text() for path in tmp_path.glob("*-output*")}
+    assert outputs == {
+        "td-image-worker-9999-output.log": "start 6\n",
+        **{f"td-image-worker-9999-output.{number}.log": f"start {6 - number}\n" for number in (1, 2, 3, 4)},
+    }
+    assert (tmp_path / "td-image-worker-9999.log").read_text() == "kept\n"
+
+
+def test_last_words_are_those_of_the_log_if_nothing_was_printed(made, tmp_path):
+    (tmp_path / "td-image-worker-9999.log").write_text("one\nThe port 9999 is in use.\n")
+    run_to_the_end(made, tmp_path, "")
+    assert made.last_words() == "The port 9999 is in use."
+
+
+# ---------------------------------------------------------------------------------------------- which program it runs
+
+TOUCHDESIGNER = types.SimpleNamespace(pythonExecutable="C:\\TD\\bin\\python.exe")
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path.as_posix()
+
+
+@pytest.mark.parametrize("name", ["python", "python3", "python3.11", "Python.exe", "pythonw.exe", "pypy3"])
+def test_a_python_runs_the_worker_as_a_module(tmp_path, name):
+    path = touch(tmp_path / name)
+    assert launcher.find_program(path, TOUCHDESIGNER) == [path, "-m", "worker"]
+
+
+@pytest.mark.parametrize("name", ["td-image-worker", "td-image-worker.exe", "td-image-worker-0.2.exe", "pythonic"])
+def test_any_other_program_is_called_as_it_is(tmp_path, name):
+    path = touch(tmp_path / name)
+    assert launcher.find_program(path, TOUCHDESIGNER) == [path]
+    command = launcher.command(
+        program=[path], host="h", port=1, text_port=2, number_port=3, root="r", parent_pid=4, log_file="l", options=["--workers", "2"]
+    )
+    assert command[:2] == [path, "serve"]
+    assert command[-4:] == ["--log-file", "l", "--workers", "2"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "inside", "found"),
+    [
+        ("win32", "td-image-worker.exe", ["td-image-worker.exe"]),
+        ("win32", "Scripts/td-image-worker.exe", ["Scripts/td-image-worker.exe"]),
+        ("win32", "Scripts/python.exe", ["Scripts/python.exe", "-m", "worker"]),
+        ("darwin", "bin/td-image-worker", ["bin/td-image-worker"]),
+        ("linux", "bin/python", ["bin/python", "-m", "worker"]),
+    ],
+)
+def test_a_folder_stands_for_the_program_in_it(tmp_path, platform, inside, found):
+    touch(tmp_path / inside)
+    folder = tmp_path.as_posix()
+    assert launcher.find_program(folder + "/", TOUCHDESIGNER, platform=platform) == [f"{folder}/{found[0]}", *found[1:]]
+
+
+def test_a_relative_program_begins_at_the_project_s_folder(tmp_path):
+    path = touch(tmp_path / "tools/python")
+    assert launcher.find_program("tools\\python", TOUCHDESIGNER, tmp_path.as_posix()) == [path, "-m", "worker"]
+    assert launcher.find_program("python3", TOUCHDESIGNER, tmp_path.as_posix()) == ["python3", "-m", "worker"]
+
+
+def test_what_cannot_be_started_is_said_in_a_sentence(tmp_path):
+    folder = tmp_path.as_posix()
+    with pytest.raises(ValueError, match=f"Worker Program: there is no file {folder}/python.exe."):
+        launcher.find_program(f"{folder}/python.exe", TOUCHDESIGNER)
+    with pytest.raises(ValueError, match=r"Worker Program: the folder .* has neither td-image-worker nor a Python in it."):
+        launcher.find_program(folder, TOUCHDESIGNER, platform="linux")
+    with pytest.raises(ValueError, match="is TouchDesigner and would open a second one"):
+        launcher.find_program(touch(tmp_path / "TouchDesigner099.exe"), TOUCHDESIGNER)
+
+
+HOMES = [
+    ("linux", ".local/bin/td-image-worker", {}),
+    ("linux", ".local/share/uv/tools/td-image-worker/bin/td-image-worker", {}),
+    ("linux", ".local/share/pipx/venvs/td-image-worker/bin/td-image-worker", {}),
+    ("linux", "data/uv/tools/td-image-worker/bin/td-image-worker", {"XDG_DATA_HOME": "{home}/data"}),
+    ("darwin", ".local/bin/td-image-worker", {}),
+    ("darwin", ".local/pipx/venvs/td-image-worker/bin/td-image-worker", {}),
+    ("darwin", "Library/Application Support/pipx/venvs/td-image-worker/bin/td-image-worker", {}),
+    ("darwin", "bin/td-image-worker", {"PATH": "/usr/bin:{home}/bin"}),
+    ("win32", ".local/bin/td-image-worker.exe", {}),
+    ("win32", "AppData/Roaming/uv/tools/td-image-worker/Scripts/td-image-worker.exe", {}),
+    ("win32", "pipx/venvs/td-image-worker/Scripts/td-image-worker.exe", {}),
+    ("win32", "AppData/Local/pipx/pipx/venvs/td-image-worker/Scripts/td-image-worker.exe", {}),
+    ("win32", "tools/td-image-worker/Scripts/td-image-worker.exe", {"UV_TOOL_DIR": "{home}\\tools"}),
+]
+
+
+@pytest.mark.parametrize(("platform", "inside", "environment"), HOMES)
+def test_an_installed_worker_is_found_without_being_named(tmp_path, monkeypatch, platform, inside, environment):
+    """`/` stands for a drive letter here, so that the Windows rules find real files."""
+    monkeypatch.setattr(launcher, "ABSOLUTE", {**launcher.ABSOLUTE, "win32": launcher.ABSOLUTE["linux"]})
+    home = tmp_path.as_posix()
+    given = {key: value.replace("{home}", home) for key, value in environment.items()}
+    arguments = ("", TOUCHDESIGNER, "", given, home.replace("/", "\\") if platform == "win32" else home, platform)
+    assert launcher.find_program(*arguments) == ["C:/TD/bin/python.exe", "-m", "worker"]
+    path = touch(tmp_path / inside)
+    assert launcher.find_program(*arguments) == [path]
+
+
+def test_a_folder_that_depends_on_the_project_is_not_searched():
+    """`.` and an empty entry of PATH would run what lies in the project's folder."""
+    assert not {"", ".", "bin"} & set(launcher.program_folders({"PATH": "/bin::.:bin:/usr/bin"}, "/home/a", "linux"))
+    folders = launcher.program_folders({"PATH": 'C:\\Windows;.;;tools;"D:\\with space\\"'}, "C:\\Users\\a", "win32")
+    assert folders[:2] == ["C:/Windows", "D:/with space"]
+    assert all(folder[1:3] == ":/" for folder in folders)
+
+
+def test_touchdesigner_s_own_python_comes_last(monkeypatch, tmp_path):
+    elsewhere = (tmp_path.as_posix(), "linux")
+    assert launcher.find_program("", TOUCHDESIGNER, "", {}, *elsewhere) == ["C:/TD/bin/python.exe", "-m", "worker"]
     monkeypatch.setattr(launcher.sys, "executable", "C:/TD/bin/TouchDesigner.exe")
-    with pytest.raises(ValueError, match="set the parameter Interpreter"):
-        launcher.interpreter("", types.SimpleNamespace())
+    with pytest.raises(ValueError, match="Install it, or choose it as Worker Program"):
+        launcher.find_program("", types.SimpleNamespace(), "", {}, *elsewhere)
 
 
 # ------------------------------------------------------------------------------------------------- with the component
@@ -241,6 +363,36 @@ def test_an_interpreter_without_the_worker_says_so(local, tmp_path):
     project.component.par.Interpreter = str(fake)
     project.component.Start()
     project.td.until(lambda: "ended with code 1: No module named worker" in project.table("log").text)
+    assert project.component.Status() != "Starting"
+
+
+IN_THE_WAY = ("queue", "socket", "random", "worker", "cv2", "numpy", "json", "logging", "multiprocessing", "click", "sitecustomize")
+
+
+@pytest.mark.parametrize("program", [sys.executable, str(pathlib.Path(sys.executable).with_name("td-image-worker"))])
+def test_files_in_the_project_s_folder_are_not_imported(local, tmp_path, program):
+    """A TouchDesigner project is full of such files. Neither the worker nor a child process of it may run them."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in IN_THE_WAY:
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'imported.txt')!r}, 'a').write('{name} ')\nraise SystemExit('{name}.py')\n"
+        )
+    project = local()
+    project.td.project.folder = folder.as_posix()
+    project.component.par.Interpreter = program
+    project.component.Start()
+    job = project.component.Submit("draw_circles", output="a{n}.png", count=2)
+    project.td.until(lambda: project.component.Status(job) == "Ready", 40)
+    assert not (tmp_path / "imported.txt").exists()
+    assert "serve" in workers_on(project.component.par.Port.eval())[0].cmdline()
+
+
+def test_a_program_that_is_not_there_is_said_in_the_log(local):
+    project = local()
+    project.component.par.Interpreter = "C:/nowhere/td-image-worker.exe"
+    project.component.Start()
+    project.td.until(lambda: "there is no file C:/nowhere/td-image-worker.exe" in project.table("log").text)
     assert project.component.Status() != "Starting"
 
 

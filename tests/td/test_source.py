@@ -12,7 +12,23 @@ from tests.td.draw_network import picture
 
 FILES = sorted(TD.rglob("*.py"))
 #: All that may be imported: nothing that waits, nothing that TouchDesigner does not bring.
-ALLOWED = {"collections", "ctypes", "os", "shlex", "signal", "subprocess", "sys", "tempfile", "time", "traceback", "typing", "uuid", "td"}
+ALLOWED = {
+    "collections",
+    "contextlib",
+    "ctypes",
+    "os",
+    "re",
+    "shlex",
+    "signal",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "time",
+    "traceback",
+    "typing",
+    "uuid",
+    "td",
+}
 FORBIDDEN = re.compile(
     r"time\.sleep|subprocess\.(run|call|check_call|check_output)|\.communicate\(|\.wait\(|socket|threading|queue\.|asyncio"
     r"|\.join\(\)|os\.system|os\.popen|select\.|urllib|http\.client|input\("
