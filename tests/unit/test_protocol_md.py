@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import struct
 from dataclasses import MISSING, fields
@@ -237,6 +238,20 @@ def test_operations():
     """The table of operations is what the catalogue says; if not: python -m tests.docs --write."""
     assert docs.rewritten(TEXT) == TEXT
     assert all(f"### {name}\n" in TEXT for name in CATALOG)
+
+
+def test_descriptions():
+    """Every key of the JSON that answers `describe` is documented, and every documented one occurs."""
+    documented = {name.strip("`") for row in table("Descriptions") for name in row[0].split(", ")}
+    rows = [row.as_object() for row in CATALOG.values()]
+    parameters = [parameter for row in rows for parameter in row["parameters"].values()]
+    assert documented == {key for one in (*rows, *parameters) for key in one}
+    shown = json.loads(re.search(r"^```json\n(.*?)^```$", section("Descriptions"), re.DOTALL | re.MULTILINE)[1])
+    real = CATALOG[shown["name"]].as_object()
+    assert shown["fields"] == [*real["fields"][: len(shown["fields"])]]
+    assert {key: shown[key] for key in ("summary", "result")} == {key: real[key] for key in ("summary", "result")}
+    for name, parameter in shown["parameters"].items():
+        assert parameter | {"help": ""} == real["parameters"][name] | {"help": ""}
 
 
 def test_links():

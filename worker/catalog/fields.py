@@ -45,6 +45,20 @@ class Field:
             )
         return noun
 
+    def as_object(self) -> dict[str, Any]:
+        """What `/worker/describe` and `ops --json` say about it. What does not apply is left out."""
+        entry = {
+            "type": self.type,
+            "default": self.default,
+            "required": self.required or None,
+            "min": self.minimum,
+            "max": self.maximum,
+            "choices": self.choices or None,
+            "unit": self.unit or None,
+            "help": self.description,
+        }
+        return {key: value for key, value in entry.items() if value is not None}
+
 
 @functools.cache
 def fields_of(params: type[Params]) -> tuple[Field, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.catalog.circles import DrawCircles, FindCircles
 from worker.catalog.convert import Convert
 from worker.catalog.features import FindFeatures
+from worker.catalog.fields import fields_of
 from worker.catalog.params import Params
 from worker.catalog.text import WriteText
 from worker.errors import UnknownOperation
@@ -35,6 +36,11 @@ class OperationInfo:
     summary: str
     kind: str = ""
     fields: tuple[str, ...] = ()
+
+    def as_object(self) -> dict[str, Any]:
+        """What `/worker/describe` and `ops --json` say about it."""
+        parameters = {field.name: field.as_object() for field in fields_of(self.params)}
+        return {"name": self.name, "summary": self.summary, "result": self.kind, "fields": self.fields, "parameters": parameters}
 
 
 CATALOG: Mapping[str, OperationInfo] = {

@@ -121,31 +121,7 @@ def _as_json(rows: list[OperationInfo]) -> dict[str, Any]:
     from worker.catalog.params import JobOptions
 
     return {
-        "operations": [
-            {
-                "name": row.name,
-                "summary": row.summary,
-                "result": row.kind,
-                "fields": row.fields,
-                "parameters": {field.name: _field_object(field) for field in fields_of(row.params)},
-            }
-            for row in rows
-        ],
-        "every_job": {field.name: _field_object(field) for field in fields_of(JobOptions)},
+        "operations": [row.as_object() for row in rows],
+        "every_job": {field.name: field.as_object() for field in fields_of(JobOptions)},
         "missing": _missing(),
     }
-
-
-def _field_object(field: Field) -> dict[str, Any]:
-    """With the same keys as `/worker/describe`; what does not apply is left out."""
-    entry = {
-        "type": field.type,
-        "default": field.default,
-        "required": field.required or None,
-        "min": field.minimum,
-        "max": field.maximum,
-        "choices": list(field.choices) or None,
-        "unit": field.unit or None,
-        "help": field.description,
-    }
-    return {key: value for key, value in entry.items() if value is not None}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -63,6 +64,7 @@ R = TypeVar("R", bound=Report)
 
 CONNECT_S = 3.0
 PRESET_ROUNDS = 5
+DESCRIBE_ROUNDS = 10
 TELL_TIMES = 2
 ANSWER_S = 10.0
 _INT_MAX = 2**31 - 1
@@ -281,7 +283,7 @@ class Client:
         self._inbox_noticed = False
         self._preset_values: dict[int, PresetValue] = {}
         self._refusal: Error | None = None
-        self._described: dict[str, OperationDescription] = {}
+        self._described: dict[str, dict[int, OperationDescription]] = {}
         self._status_news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -369,15 +371,23 @@ class Client:
         return await self._ask(Sync(number), Synced, lambda synced: synced.n == number, wait_s)
 
     async def describe(self, operation: str = "") -> list[OperationDescription]:
-        """One operation of the worker, or all of them."""
+        """One operation of the worker, or all of them; `*` gives what they have in common. Each text comes in one piece.
+
+        Raises:
+            CommandRefused: there is no such operation.
+            WorkerSilent: the worker does not answer, or its answer is never complete.
+        """
         self._described.clear()
-        await self._ask(Describe(operation), OperationDescription)
-        known = -1
-        while not operation and known < len(self._described):  # one of them may be lost, so until a round brings nothing new
-            known = len(self._described)
+        for _ in range(DESCRIBE_ROUNDS):  # a part of the answer may be lost
             await self._ask(Describe(operation), OperationDescription)
             await self.ping()
-        return list(self._described.values())
+            whole = {name: text for name, parts in self._described.items() if (text := _joined(parts))}
+            names = [operation] if operation else json.loads(whole.get("*", '{"operations": ["*"]}'))["operations"]
+            if all(name in whole for name in names):
+                return [OperationDescription(name, whole[name], 0, 1) for name in names]
+        raise WorkerSilent(
+            f"The description of {operation or 'the operations'} is not complete after {DESCRIBE_ROUNDS} tries; packets are being lost."
+        )
 
     async def presets(self) -> dict[str, dict[str, str]]:
         """All presets of the worker, their values as text."""
@@ -492,7 +502,7 @@ class Client:
             self.last_status = report
             self._status_news.set()
         elif isinstance(report, OperationDescription):
-            self._described[report.name] = report
+            self._described.setdefault(report.name, {})[report.part] = report
         elif isinstance(report, PresetValue):
             self._preset_values[report.number] = report
         elif isinstance(report, Error):
@@ -539,6 +549,12 @@ def _addresses_of(host: str, port: int) -> tuple[tuple[str, int], str]:
     here = address.startswith("127.") or address == "::1"
     everywhere = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - answers of a worker on another machine
     return (address, port), address if here else everywhere
+
+
+def _joined(parts: Mapping[int, OperationDescription]) -> str:
+    """A description as one text; empty if a part of it has not come."""
+    count = next(iter(parts.values())).parts
+    return "".join(parts[number].description for number in range(count)) if all(number in parts for number in range(count)) else ""
 
 
 def _pairs(params: Mapping[str, Any]) -> tuple[tuple[str, int | float | str | bool | None], ...]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from worker.catalog.fields import fields_of
+from worker.catalog.params import JobOptions
 from worker.catalog.table import OperationInfo
 from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
-from worker.protocol.messages import Failed, File, ResultRows
+from worker.protocol.messages import Failed, File, OperationDescription, ResultRows
 
 #: More chunks than this are not sent; the rows go into a file instead.
 MAX_CHUNKS = 64
+#: Stands for an operation's name where `describe` speaks about all of them.
+EVERY = "*"
 #: Bytes of texts, so that a report fits into one datagram beside an id of `MAX_ID_BYTES`.
 LONGEST_MESSAGE = 600
 LONGEST_HINT = 250
@@ -71,23 +74,34 @@ def _rows_per_chunk(job_id: str, result: Result) -> int:
     return max(1, (MAX_DATAGRAM_OUT - head) // (5 * max(1, len(result.fields))))
 
 
-def description(row: OperationInfo) -> str:
-    """One operation as JSON. Where it does not fit into a datagram, without the parameters' help texts."""
+def descriptions(catalog: Mapping[str, OperationInfo], name: str = "") -> Iterator[OperationDescription]:
+    """One operation, or all of them and then what they have in common, as JSON that is cut into parts.
 
-    def build(keep: Callable[[str], bool]) -> str:
-        parameters: dict[str, dict[str, Any]] = {}
-        for one in fields_of(row.params):
-            entry: dict[str, Any] = {"type": one.type, "default": one.default, "required": one.required or None}
-            entry |= {
-                "min": one.minimum,
-                "max": one.maximum,
-                "choices": one.choices or None,
-                "unit": one.unit or None,
-                "help": one.description,
-            }
-            parameters[one.name] = {key: value for key, value in entry.items() if value is not None and keep(key)}
-        whole = {"name": row.name, "summary": row.summary, "result": row.kind, "fields": row.fields, "parameters": parameters}
-        return msgspec.json.encode(whole).decode()
+    Args:
+        catalog: all operations by name.
+        name: of an operation; `EVERY` for what all have in common; empty for everything.
+    """
+    for row in catalog.values():
+        if name in ("", row.name):
+            yield from _described(row.name, row.as_object())
+    if name in ("", EVERY):
+        every_job = {field.name: field.as_object() for field in fields_of(JobOptions)}
+        yield from _described(EVERY, {"operations": tuple(catalog), "every_job": every_job})
 
-    text = build(lambda _: True)
-    return text if len(text) < MAX_DATAGRAM_OUT - 100 else build(lambda key: key != "help")
+
+def _described(name: str, what: dict[str, Any]) -> Iterator[OperationDescription]:
+    parts = tuple(_pieces(msgspec.json.encode(what).decode(), MAX_DATAGRAM_OUT - 100 - len(name.encode())))
+    for part, text in enumerate(parts):
+        yield OperationDescription(name, text, part, len(parts))
+
+
+def _pieces(text: str, size_bytes: int) -> Iterator[str]:
+    """The text in pieces that take at most `size_bytes` as UTF-8. No character is cut.
+
+    >>> list(_pieces("größer", 4))
+    ['grö', 'ßer']
+    """
+    while text:
+        piece = cut(text, size_bytes)
+        yield piece
+        text = text[len(piece) :]

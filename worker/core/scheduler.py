@@ -734,11 +734,12 @@ class Scheduler:
 
     def _describe(self, client: Client, name: str, now: float) -> None:
         try:
-            rows = [operation_info(name)] if name else CATALOG.values()
+            if name not in ("", reports.EVERY):
+                operation_info(name)
         except WorkerError as error:
             self._complain(client, wire.Describe.address, error, now)
         else:
-            self._answer_all(client, (wire.OperationDescription(row.name, reports.description(row)) for row in rows))
+            self._answer_all(client, reports.descriptions(CATALOG, name))
 
     # ------------------------------------------------------------------------------------------------- the end
 

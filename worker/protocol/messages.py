@@ -325,7 +325,7 @@ class GetStatus(Message):
 
 @dataclass(frozen=True, slots=True)
 class Describe(Message):
-    """Asks for one `OperationDescription` per operation, or for one.
+    """Asks what an operation does; without a name, what all of them do; with `*`, what they have in common.
 
     >>> wire(Describe("noop"))
     '/worker/describe ,s noop'
@@ -631,15 +631,17 @@ class PresetValue(Message):
 
 @dataclass(frozen=True, slots=True)
 class OperationDescription(Message):
-    """One operation with its parameters, as JSON.
+    """One operation with its parameters, as JSON. A long text is cut: this is part `part`, from 0, of `parts`.
 
-    >>> wire(OperationDescription("noop", "{}"))
-    '/worker/operation ,ss noop {}'
+    >>> wire(OperationDescription("noop", "{}", 0, 1))
+    '/worker/operation ,ssii noop {} 0 1'
     """
 
     address = addresses.OPERATION
     name: str
     description: str
+    part: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)

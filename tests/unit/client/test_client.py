@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,8 @@ def usual(command: Command) -> list[Report]:
         case Quit():
             return [Status("Draining", 0, 0, 7)]
         case Describe(operation=name) if name != "nothing":
-            return [OperationDescription(one, json.dumps({})) for one in ("noop", "convert") if name in ("", one)]
+            texts = {"noop": "{}", "convert": "{}", "*": '{"operations": ["noop", "convert"]}'}
+            return [OperationDescription(one, text, 0, 1) for one, text in texts.items() if name in ("", one)]
         case Describe():
             return [Error(404, "/worker/describe", "There is no operation 'nothing'.")]
         case Job(id=job_id, operation="find_circles"):
@@ -210,6 +210,27 @@ def test_questions(worker: ScriptedWorker) -> None:
         assert client.last_status == STATUS
         await client.quit()
 
+    run(talk)
+
+
+def test_describe_in_parts(worker: ScriptedWorker) -> None:
+    """Parts are joined in their order; what is missing is asked for again, and an answer that stays incomplete is an error."""
+    first, last, common = (
+        OperationDescription("noop", '{"name":', 0, 2),
+        OperationDescription("noop", '"noop"}', 1, 2),
+        OperationDescription("*", '{"operations":["noop"]}', 0, 1),
+    )
+    answers = [[common], [last], [first]]
+
+    def losing(command: Command) -> list[Report]:
+        return (answers.pop(0) if answers else [first]) if isinstance(command, Describe) else usual(command)
+
+    async def talk(client: Client) -> None:
+        assert await client.describe() == [OperationDescription("noop", '{"name":"noop"}', 0, 1)]
+        with pytest.raises(WorkerSilent, match="not complete"):
+            await client.describe("noop")
+
+    worker.answers = losing
     run(talk)
 
 

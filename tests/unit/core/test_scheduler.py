@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
+from worker.catalog.table import CATALOG
 from worker.core.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
 from worker.core.jobs import Failure, Result
 from worker.errors import BadArguments, UnknownAddress
@@ -873,10 +874,15 @@ def test_hello():
 
 
 def test_describe():
-    """One report for one operation, or one for each."""
+    """One operation, or all of them and what they have in common."""
     play = Play()
-    assert play(0.0, Describe("noop"))[0].startswith('operation noop {"name":"noop"')
-    assert len(play(0.1, Describe())) > 5
+    summary = CATALOG["noop"].summary
+    assert play(0.0, Describe("noop")) == [
+        f'operation noop {{"name":"noop","summary":"{summary}","result":"","fields":[],"parameters":{{}}}} 0 1'
+    ]
+    names = [line.split()[1] for line in play(0.1, Describe())]
+    assert list(dict.fromkeys(names)) == [*CATALOG, "*"]
+    assert {line.split()[1] for line in play(0.1, Describe("*"))} == {"*"}
     assert play(0.2, Describe("nop")) == [
         "error 404 /worker/describe There is no operation 'nop'; did you mean noop? `td-image-worker ops` lists all operations."
     ]
