@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: How the reason of a skip starts that no change of the environment could turn into a run.
 ELSEWHERE = "not on this system:"
+
+# The first text that Hypothesis makes builds its tables of characters, which takes seconds on a busy machine. How fast a machine is says
+# nothing about the code, so no test has a deadline. The parent is the profile in force, which is Hypothesis's own "ci" if CI is set.
+settings.register_profile("any-speed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 @pytest.hookimpl(wrapper=True)
