@@ -1,4 +1,4 @@
-"""Makes the part of `protocol.md` that the catalogue knows best.
+"""Makes the parts of the documentation that the program knows best: operations in `protocol.md`, settings in `docs/settings.md`.
 
 python -m tests.docs            # says whether it is up to date
 python -m tests.docs --write    # rewrites it
@@ -13,10 +13,16 @@ from pathlib import Path
 from worker.catalog.fields import Field, fields_of
 from worker.catalog.params import JobOptions
 from worker.catalog.table import CATALOG, OperationInfo
+from worker.config import Config
+from worker.settings import Declared, by_group
 
 PROTOCOL = Path(__file__).parents[1] / "protocol.md"
 BEGIN = "<!-- operations: rewritten by `python -m tests.docs --write` -->\n"
 END = "<!-- end of operations -->\n"
+
+SETTINGS = PROTOCOL.parent / "docs" / "settings.md"
+BEGIN_SETTINGS = "<!-- settings: rewritten by `python -m tests.docs --write` -->\n"
+END_SETTINGS = "<!-- end of settings -->\n"
 
 
 def operations() -> Iterator[str]:
@@ -65,14 +71,42 @@ def rewritten(text: str) -> str:
     return before + BEGIN + "\n".join(operations()) + END + after
 
 
+def settings() -> Iterator[str]:
+    """All settings as Markdown, line by line."""
+    for group, members in by_group(Config).items():
+        yield from ("", f"## {group}", "", "| option, variable | value | default | |", "|---|---|---|---|")
+        yield from map(_setting, members)
+    yield ""
+
+
+def _setting(one: Declared) -> str:
+    value = " or ".join(f"`{word}`" for word in one.choices) or ("true or false" if one.is_flag else _unit(one))
+    default = one.default_text or ("false" if one.is_flag else "none")
+    return f"| `{one.option}`<br>`{one.variable}` | {value} | {default} | {one.setting.help} |"
+
+
+def _unit(one: Declared) -> str:
+    return f"{one.setting.unit}, {one.range}" if one.range else one.setting.unit
+
+
+def rewritten_settings(text: str) -> str:
+    """The page of settings as the declarations have them."""
+    before, rest = text.split(BEGIN_SETTINGS)
+    _, after = rest.split(END_SETTINGS)
+    return before + BEGIN_SETTINGS + "\n".join(settings()) + END_SETTINGS + after
+
+
 def main(arguments: list[str]) -> int:
-    text = PROTOCOL.read_text(encoding="utf-8")
-    wanted = rewritten(text)
-    if arguments == ["--write"]:
-        PROTOCOL.write_text(wanted, encoding="utf-8", newline="\n")
-        return 0
-    print(f"{PROTOCOL.name} is", "up to date." if text == wanted else "not up to date: python -m tests.docs --write")
-    return int(text != wanted)
+    wrong = 0
+    for path, rewrite in ((PROTOCOL, rewritten), (SETTINGS, rewritten_settings)):
+        text = path.read_text(encoding="utf-8")
+        wanted = rewrite(text)
+        if arguments == ["--write"]:
+            path.write_text(wanted, encoding="utf-8", newline="\n")
+            continue
+        print(f"{path.name} is", "up to date." if text == wanted else "not up to date: python -m tests.docs --write")
+        wrong |= text != wanted
+    return int(wrong)
 
 
 if __name__ == "__main__":

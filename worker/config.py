@@ -1,4 +1,4 @@
-"""All settings of a worker, as one frozen value."""
+"""All settings of a worker, as one frozen value. Each is declared here once; see `worker/settings.py`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,30 @@ import os
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.protocol import addresses
 from worker.protocol.addresses import Network, Peer
+from worker.settings import NONE, Setting
+
+PROGRAM = "td-image-worker"
+
+NETWORK = "Network"
+FILES = "Files"
+JOBS = "Jobs"
+JOURNAL = "Journal"
+PROCESS = "Process"
+LOG = "Log"
+
+_MAX_PORT = 2**16 - 1
+
+
+def default_state() -> Path:
+    """Where this system keeps the state of a program."""
+    from platformdirs import user_state_path
+
+    return user_state_path(PROGRAM, appauthor=False)
 
 
 def default_workers() -> int:
@@ -36,17 +55,49 @@ class Limits:
         inbox: how many packets of all senders together may wait to be read.
     """
 
-    queue_jobs: int = 10_000
+    queue_jobs: Annotated[int, Setting(JOBS, "How many jobs may wait; more are refused with 429.", unit="N", minimum=1)] = 10_000
     queue_bytes: int = 64 * 2**20
-    remembered_jobs: int = 10_000
-    remembered_hours: float = 24.0
-    timeout_ms: int = 600_000
+    remembered_jobs: Annotated[
+        int, Setting(JOURNAL, "How many ended jobs are known by their id.", option="--remember-jobs", unit="N", minimum=1)
+    ] = 10_000
+    remembered_hours: Annotated[
+        float,
+        Setting(JOURNAL, "How long ended jobs are known across restarts.", option="--remember-hours", unit="H", minimum=0, above=True),
+    ] = 24.0
+    timeout_ms: Annotated[int, Setting(JOBS, "Timeout of a job that brings none of its own; 0 = none.", unit="MS", minimum=0)] = 600_000
     lease_ms: int = 15_000
     clients: int = 256
     result_rows_kept: int = 100_000
-    packets_per_s: int = 10_000
+    packets_per_s: Annotated[
+        int,
+        Setting(
+            NETWORK,
+            "How many packets of one sender are read per second; more are dropped.",
+            option="--packets-per-second",
+            unit="N",
+            minimum=1,
+        ),
+    ] = 10_000
     packets_burst: int = 20_000
     inbox: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where the log of the worker goes, and in which form."""
+
+    file: Annotated[
+        Path | None,
+        Setting(
+            LOG,
+            "Write the log there and not to standard error; five files of 10 MB are kept.",
+            option="--log-file",
+            unit="FILE",
+            shown=NONE,
+        ),
+    ] = None
+    format: Annotated[Literal["text", "json"], Setting(LOG, "json: one object per line.", option="--log-format")] = "text"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Setting(LOG, "How much is logged.", option="--log-level")] = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +113,9 @@ class Config:
         read_roots: further directories, which jobs may only read.
         kept: files of the worker's own, which no job may write.
         maps: pairs of a path of the sender's machine and the same path here.
-        allow: other computers that may speak to the worker, beside this one.
-        token: whoever tells it in `hello` may, too; "" for nobody.
-        gateway_is: in a container, the host that packets from the network's gateway come from in truth; "" for the gateway itself.
+        allow: other computers that may send commands to the worker, beside this one.
+        token: a computer whose `hello` has it may send commands, too; "" is none.
+        gateway_is: in a container, the host that packets from the network's gateway really come from; "" for the gateway itself.
         presets: name, key and value of each preset's values from the start.
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
@@ -74,32 +125,101 @@ class Config:
         files: what the files of one job may amount to, and its memory.
     """
 
-    host: str = "127.0.0.1"
-    port: int = addresses.COMMAND_PORT
-    report: tuple[Peer, ...] = ()
-    report_numbers: tuple[Peer, ...] = ()
-    text_port: int = addresses.TEXT_PORT
-    number_port: int = addresses.NUMBER_PORT
-    roots: tuple[Path, ...] = (Path(),)
-    read_roots: tuple[Path, ...] = ()
+    host: Annotated[str, Setting(NETWORK, "Where to listen; 0.0.0.0 can be reached from other computers (see --allow).", unit="HOST")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Setting(NETWORK, "UDP port for commands; 0 takes a free one.", unit="PORT", minimum=0, maximum=_MAX_PORT)] = (
+        addresses.COMMAND_PORT
+    )
+    allow: Annotated[
+        tuple[Network, ...],
+        Setting(
+            NETWORK,
+            "Other computers that may send jobs, such as 192.168.0.0/24; repeatable. In a container: gateway.",
+            unit="NETWORK",
+            shown=NONE,
+        ),
+    ] = ()
+    token: Annotated[str, Setting(NETWORK, "A computer whose hello has this token may send jobs, too.", unit="TEXT", shown=NONE)] = ""
+    report: Annotated[
+        tuple[Peer, ...], Setting(NETWORK, "Send all text reports there, too; repeatable.", unit="HOST:PORT", shown=NONE)
+    ] = ()
+    report_numbers: Annotated[
+        tuple[Peer, ...], Setting(NETWORK, "Send all number reports there, too; repeatable.", unit="HOST:PORT", shown=NONE)
+    ] = ()
+    text_port: Annotated[int, Setting(NETWORK, "The sender's port for text reports.", unit="PORT", minimum=0, maximum=_MAX_PORT)] = (
+        addresses.TEXT_PORT
+    )
+    number_port: Annotated[int, Setting(NETWORK, "The sender's port for number reports.", unit="PORT", minimum=0, maximum=_MAX_PORT)] = (
+        addresses.NUMBER_PORT
+    )
+    gateway_is: Annotated[
+        str,
+        Setting(
+            NETWORK,
+            "In a container all packets seem to come from its gateway. This is the host they really come from, if it can be found.",
+            unit="HOST",
+            shown=NONE,
+        ),
+    ] = ""
+    roots: Annotated[
+        tuple[Path, ...],
+        Setting(
+            FILES,
+            "Folder that jobs may read and write; repeatable. Relative paths start at the first.",
+            option="--root",
+            unit="DIR",
+            existing=True,
+            shown="the current folder",
+            default=tuple,
+        ),
+    ] = (Path(),)
+    read_roots: Annotated[
+        tuple[Path, ...],
+        Setting(FILES, "Folder that jobs may only read; repeatable.", option="--read-root", unit="DIR", existing=True, shown=NONE),
+    ] = ()
+    maps: Annotated[
+        tuple[tuple[str, str], ...],
+        Setting(
+            FILES,
+            "How a path starts on the sender's machine, and here; repeatable.",
+            option="--map",
+            unit="SENDER=WORKER",
+            shown=NONE,
+        ),
+    ] = ()
     kept: tuple[Path, ...] = ()
-    maps: tuple[tuple[str, str], ...] = ()
-    allow: tuple[Network, ...] = ()
-    token: str = ""
-    gateway_is: str = ""
-    presets: tuple[tuple[str, str, int | float | str | bool], ...] = ()
-    workers: int = field(default_factory=default_workers)
-    state: Path | None = None
-    durability: Literal["process", "power"] = "process"
-    parent_pid: int = 0
-    replace: bool = False
     files: FileLimits = DEFAULT_LIMITS
+    presets: tuple[tuple[str, str, int | float | str | bool], ...] = ()
+    workers: Annotated[int, Setting(PROCESS, "Child processes.", unit="N", minimum=1, maximum=256, shown="cores - 1")] = field(
+        default_factory=default_workers
+    )
     limits: Limits = Limits()
+    state: Annotated[
+        Path | None,
+        Setting(
+            JOURNAL,
+            "Folder of the journal, in which accepted jobs survive a crash.",
+            unit="DIR",
+            shown="the system's place for it",
+            default=default_state,
+        ),
+    ] = None
+    no_journal: Annotated[bool, Setting(JOURNAL, "Keep no journal; unfinished jobs do not survive a crash.")] = False
+    durability: Annotated[
+        Literal["process", "power"],
+        Setting(JOURNAL, "What an accepted job survives: a crash of the worker, or also of the machine (slower)."),
+    ] = "process"
+    parent_pid: Annotated[
+        int, Setting(PROCESS, "End together with this process, such as TouchDesigner.", unit="PID", minimum=0, shown=NONE)
+    ] = 0
+    replace: Annotated[bool, Setting(PROCESS, "If a worker already listens on the port, ask it to leave first.")] = False
+    log: LogSettings = LogSettings()
 
 
 def installed_version() -> str:
     """The version of this distribution."""
     try:
-        return version("td-image-worker")
+        return version(PROGRAM)
     except PackageNotFoundError:  # run from a source tree
         return "0"

@@ -23,6 +23,7 @@ from worker.errors import DecodeError
 from worker.protocol import addresses
 from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, wire
 from worker.protocol.osc import decode_commands, decode_reports, encode
+from worker.settings import declared
 
 TEXT = docs.PROTOCOL.read_text(encoding="utf-8")
 BLOCKS = [block for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE) if not kind]
@@ -214,7 +215,7 @@ def test_ports_and_sizes():
     """The numbers that stand in sentences."""
     config = Config()
     ports = section("Ports")
-    for number in (config.port, config.text_port, config.number_port, addresses.HTTP_PORT):
+    for number in (config.port, config.text_port, config.number_port):
         assert str(number) in ports
     assert f"version {addresses.PROTOCOL_VERSION}\n" in TEXT
     limits = section("Limits")
@@ -263,3 +264,10 @@ def test_links():
 def test_final_carries_what_it_says():
     """The order of the first fields of both finals is the same, so that one callback reads both."""
     assert [field.name for field in fields(Ready)][:3] == ["id", "seq", "boot"]
+
+
+def test_page_of_settings():
+    """The tables in docs/settings.md are what the declarations say; if not: python -m tests.docs --write."""
+    text = docs.SETTINGS.read_text(encoding="utf-8")
+    assert docs.rewritten_settings(text) == text
+    assert all(f"`{one.option}`<br>`{one.variable}`" in text for one in declared(Config))

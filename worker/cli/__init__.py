@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import sys
 from collections.abc import Mapping
 
 import click
+
+from worker.words import did_you_mean
 
 PROGRAM = "td-image-worker"
 
@@ -38,16 +39,20 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown command is answered with the near one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            advice = did_you_mean(args[0], COMMANDS, f"there are {', '.join(COMMANDS)}.")
+            raise click.UsageError(f"There is no command {args[0]!r}; {advice}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from worker.config import installed_version
 
-    number = "0 (not installed)"
-    with contextlib.suppress(PackageNotFoundError):
-        number = version(PROGRAM)
-    click.echo(f"{PROGRAM} {number}")
+    click.echo(f"{PROGRAM} {installed_version()}")
     ctx.exit()
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli import examples, show
-from worker.cli.settings import ENVIRONMENT_PREFIX
+from worker.settings import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
     from worker.client.client import Client

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from worker.cli import show
-from worker.cli.settings import PORT, variable, worker_address
+from worker.cli.settings import setting_options
 from worker.client.line import Line, NobodyListens
 from worker.network.gateways import own_gateways
 from worker.network.names import address_of
@@ -26,6 +26,13 @@ from worker.protocol.messages import Accepted, Failed, Hello, Job, Number, Pong,
 _WAIT_S = 3.0
 _DOCKER_S = 10.0
 _NONCE = 4711
+_ADDRESS_HELP = {
+    "host": "Where the worker is.",
+    "port": "Its command port.",
+    "token": "If the worker wants one.",
+    "text_port": "Where text reports are awaited; 0 = not.",
+    "number_port": "Where number reports are awaited; 0 = not.",
+}
 _DESKTOP = "host.docker.internal"
 _IN_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
@@ -67,25 +74,7 @@ Examples:
 Close TouchDesigner's OSC In operators first if their ports are to be tested from here. Exit code 1 if a step is broken.
 """
 )
-@worker_address
-@click.option(
-    "--text-port",
-    type=PORT,
-    default=addresses.TEXT_PORT,
-    envvar=variable("--text-port"),
-    show_default=True,
-    metavar="PORT",
-    help="Where text reports are awaited; 0 = not.",
-)
-@click.option(
-    "--number-port",
-    type=PORT,
-    default=addresses.NUMBER_PORT,
-    envvar=variable("--number-port"),
-    show_default=True,
-    metavar="PORT",
-    help="Where number reports are awaited; 0 = not.",
-)
+@setting_options(*_ADDRESS_HELP, texts=_ADDRESS_HELP)
 @click.option("--docker", is_flag=True, help="Also look at the container, from outside or from inside.")
 def doctor(*, host: str, port: int, text_port: int, number_port: int, token: str, docker: bool) -> None:
     """Prove the round trip to a worker and back, and say what to change."""

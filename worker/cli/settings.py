@@ -1,37 +1,45 @@
-"""Where a setting comes from: command line, environment, TOML file, default; the first one that has it counts."""
+"""Where a setting comes from: command line, environment, TOML file, default; the first one that has it counts.
+
+The options are made from the declarations in `worker/config.py`. All commands read the same file and the same environment.
+"""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
+import os
+import re
 import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from worker.core.presets import OPERATION, Presets
+from worker.config import PROGRAM, Config
 from worker.errors import WorkerError
 from worker.network.gateways import own_gateways
-from worker.protocol import addresses
 from worker.protocol.addresses import Network, Peer
+from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
+from worker.words import did_you_mean, nearest
 
-CONFIG_FILE = "td-image-worker.toml"
-#: Where the presets of the file stand in click's context.
-PRESETS = "td-image-worker.core.presets"
-ENVIRONMENT_PREFIX = "TD_IMAGE_WORKER_"
+CONFIG_FILE = f"{PROGRAM}.toml"
 #: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
 LIST_SEPARATOR = ";"
+#: Variables with our prefix that are no settings of the worker: the file's own, and one of the tests.
+_OTHER_VARIABLES = (variable("--config"), variable("--require-docker"))
+_OPERATION = "operation"
+_OTHERS = "Other options"
+_META = "worker.cli.settings."
+#: Where the presets of the file stand in click's context, and what was wrong with the file if a command wants to say it itself.
+PRESETS, PROBLEM = _META + "presets", _META + "problem"
+
+#: What the commands that talk to a worker say about its address, where `serve` speaks of its own.
+_ADDRESS_HELP = {"host": "Where the worker is.", "port": "Its command port.", "token": "If the worker wants one."}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def variable(option: str) -> str:
-    """The environment variable of an option.
-
-    >>> variable("--queue-jobs")
-    'TD_IMAGE_WORKER_QUEUE_JOBS'
-    """
-    return ENVIRONMENT_PREFIX + option.removeprefix("--").replace("-", "_").upper()
-
+# ------------------------------------------------------------------------------------------------------- types of values
 
 # `ParamType` is generic since click 8.4, and cannot be subscripted before.
 
@@ -96,93 +104,273 @@ class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{value!r} is neither an address nor a network such as 192.168.0.0/24, nor the word gateway ({error}).", param, ctx)
 
 
-PEER = PeerType()
-NETWORK = NetworkType()
-MAP = MapType()
-ROOT = RootType()
-PORT = click.IntRange(0, 2**16 - 1)
+_TYPES: Mapping[Any, Any] = {
+    str: click.STRING,
+    bool: click.BOOL,
+    Peer: PeerType(),
+    Network: NetworkType(),
+    tuple[str, str]: MapType(),
+}  # type: ignore[type-arg,unused-ignore]
+
+
+def _click_type(one: Declared) -> Any:
+    setting = one.setting
+    if one.choices:
+        return click.Choice(one.choices, case_sensitive=False)
+    if one.type is int:
+        return click.IntRange(setting.minimum, setting.maximum)  # type: ignore[arg-type]  # whole numbers, as the setting is one
+    if one.type is float:
+        return click.FloatRange(setting.minimum, setting.maximum, min_open=setting.above)
+    if one.type is Path:
+        is_file = setting.unit == "FILE"
+        return RootType() if setting.existing else click.Path(file_okay=is_file, dir_okay=not is_file, path_type=Path)
+    return _TYPES[one.type]
+
+
+# --------------------------------------------------------------------------------------------------------------- options
+
+
+class SettingOption(click.Option):
+    """An option made from a declaration.
+
+    Args:
+        one: the declaration.
+        text: a help of its own, if the command means the setting in another way.
+    """
+
+    def __init__(self, one: Declared, text: str = "") -> None:
+        self.declared = one
+        default = one.setting.default or one.default
+        super().__init__(
+            [one.option, one.name],
+            type=_click_type(one),
+            is_flag=one.is_flag,
+            multiple=one.several,
+            default=default,
+            envvar=one.variable,
+            metavar=None if one.is_flag or one.choices else one.setting.unit,
+            help=text or one.setting.help,
+        )
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Its name and value as click writes them; default and range in words."""
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        extra = [f"default: {self.declared.default_text}"] if self.declared.default_text else []
+        extra += [self.declared.range] if self.declared.range else []
+        return record[0], f"{self.help}  [{'; '.join(extra)}]" if extra else str(self.help)
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """As click does; a value of the environment is reported as the variable that has it."""
+        try:
+            return super().process_value(ctx, value)
+        except click.BadParameter as error:
+            if self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
+                raise click.UsageError(f"The environment variable {self.declared.variable}: {error.message}", ctx) from None
+            raise
+
+
+class SettingsCommand(click.Command):
+    """A command whose help shows the settings under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of each group, then those that are no settings."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(param.declared.setting.group if isinstance(param, SettingOption) else _OTHERS, []).append(record)
+        if others := groups.pop(_OTHERS, None):
+            groups[_OTHERS] = others
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def setting_options(*names: str, texts: Mapping[str, str] | None = None, own_problem: bool = False) -> Callable[[Any], Any]:
+    """The options of these settings, by `Declared.name`; of all if none is named. Before them stands `--config`.
+
+    Args:
+        names: which settings.
+        texts: another help for some.
+        own_problem: the command itself says what is wrong with the file; it finds the sentence in the context as `PROBLEM`.
+    """
+    wanted = [one for one in declared(Config) if not names or one.name in names]
+
+    def decorate(command: Any) -> Any:
+        options = [_config_option(own_problem=own_problem), *(SettingOption(one, (texts or {}).get(one.name, "")) for one in wanted)]
+        if isinstance(command, click.Command):
+            command.params[:0] = options
+        else:
+            command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(options)]
+        return command
+
+    return decorate
 
 
 def worker_address(command: Any) -> Any:
     """The options of a command that talks to a running worker: where it is, and its token."""
-    for option in (
-        click.option("--token", default="", envvar=variable("--token"), metavar="TEXT", help="If the worker wants one."),
-        click.option(
-            "--port",
-            type=PORT,
-            default=addresses.COMMAND_PORT,
-            envvar=variable("--port"),
-            show_default=True,
-            metavar="PORT",
-            help="Its command port.",
-        ),
-        click.option(
-            "--host", default="127.0.0.1", envvar=variable("--host"), show_default=True, metavar="HOST", help="Where the worker is."
-        ),
-    ):
-        command = option(command)
-    return command
+    return setting_options(*_ADDRESS_HELP, texts=_ADDRESS_HELP)(command)
+
+
+def config_of(values: Mapping[str, Any]) -> Config:
+    """The settings that click has collected, as one value."""
+    flat = dict(values)
+    for one in declared(Config):
+        if one.several and one.type == Network and one.name in flat:  # one word, such as gateway, may stand for several networks
+            flat[one.name] = tuple(network for networks in flat[one.name] for network in networks)
+    return build(Config, flat)
+
+
+def _config_option(*, own_problem: bool) -> click.Option:
+    return click.Option(
+        ["--config"],
+        is_eager=True,
+        expose_value=False,
+        callback=_read_for_doctor if own_problem else read_config_file,
+        envvar=variable("--config"),
+        metavar="FILE",
+        help=f"TOML file with these settings.  [default: {CONFIG_FILE} in the current folder, if it is there]",
+    )
+
+
+# -------------------------------------------------------------------------------------------------- environment and file
 
 
 def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Callback of an eager `--config`: makes the file's values the defaults of the other options."""
+    for line in unknown_variables(os.environ):
+        click.echo(line, err=True)
     path = Path(value or CONFIG_FILE)
     if value is None and not path.is_file():
         return None
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.UsageError(f"The settings file {path} cannot be read: {error.strerror}.", ctx) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.", ctx) from None
-    ctx.meta[PRESETS] = _presets(ctx, path, settings.pop("presets", {}))
-    ctx.default_map = {**(ctx.default_map or {}), **_checked(ctx, path, settings)}
+        settings = load(path)
+        presets = settings.pop("presets", {})
+        if _is_for_all(ctx):
+            ctx.meta[PRESETS] = _presets(path, presets)
+        ctx.default_map = {**(ctx.default_map or {}), **_checked(ctx, path, settings)}
+    except click.UsageError as error:
+        error.ctx = ctx
+        raise
     return str(path)
 
 
-def _presets(ctx: click.Context, path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
+def _read_for_doctor(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """As `read_config_file`, but what is wrong is kept for the command, which goes on without the file."""
+    try:
+        read_config_file(ctx, param, value)
+    except click.UsageError as error:
+        ctx.meta[PROBLEM] = error.message
+    return value
+
+
+def _is_for_all(ctx: click.Context) -> bool:
+    """Whether this command wants the presets too; the others need not import the catalogue."""
+    return isinstance(ctx.command, SettingsCommand)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each variable that looks like a setting and is none."""
+    known = {one.variable.removeprefix(ENVIRONMENT_PREFIX): one.variable for one in declared(Config)}
+    for name in environment:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in (*known.values(), *_OTHER_VARIABLES):
+            near = nearest(name.removeprefix(ENVIRONMENT_PREFIX), known)
+            advice = f"did you mean {known[near[0]]}?" if near else f"`{PROGRAM} serve --help` lists all settings."
+            yield f"The environment variable {name} is no setting and does nothing; {advice}"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What stands in a settings file.
+
+    Raises:
+        click.UsageError: it cannot be read, or is not valid TOML; the sentence says why.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    if data.startswith(_UTF16):
+        raise click.UsageError(f"The settings file {path} is saved as UTF-16; save it as UTF-8 (in Notepad: Save as, Encoding).")
+    try:
+        text = data.decode("utf-8-sig")  # Notepad and PowerShell write a byte order mark, which is no part of the text
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"The settings file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.{_about_back_slash(text, str(error))}") from None
+
+
+def _about_back_slash(text: str, error: str) -> str:
+    """What to write instead, if the line with the error holds a back-slash."""
+    found = re.search(r"at line (\d+)", error)
+    lines = text.split("\n")
+    if found is None or int(found[1]) > len(lines) or "\\" not in lines[int(found[1]) - 1]:
+        return ""
+    return " " + _BACK_SLASH
+
+
+_BACK_SLASH = "In TOML a back-slash between double quotes begins an escape such as \\n: write \"C:/show\", or 'C:\\show' in single quotes."
+
+
+def _presets(path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
     """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent."""
+    from worker.core.presets import Presets
+
     presets = Presets()
+    name = ""
     try:
         for name, table in tables.items():
+            if _OPERATION not in table:
+                near = nearest(_OPERATION, table)
+                meant = f"; did you mean that by {near[0]!r}?" if near else "."
+                raise click.UsageError(f"{path}: [presets.{name}] has no {_OPERATION}{meant}")
             # The operation first, so that the others are checked against it.
-            for key in sorted(table, key=lambda key: key != OPERATION):
+            for key in sorted(table, key=lambda key: key != _OPERATION):
+                _check_text(path, f"[presets.{name}] {key}", table[key])
                 presets.set(name, key, table[key])
     except WorkerError as error:
-        raise click.UsageError(f"{path}: [presets.{name}]: {error.message}", ctx) from None
+        raise click.UsageError(f"{path}: [presets.{name}]: {error.message}") from None
     except (AttributeError, TypeError):
-        raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "noop".', ctx) from None
+        raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "noop".') from None
     return tuple((name, key, value) for name, pairs in presets.as_dict().items() for key, value in pairs.items())
 
 
 def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The file's values by parameter name; one sentence that names file and key where something is wrong."""
-    options = {
-        option.name: option
-        for option in ctx.command.params
-        if isinstance(option, click.Option) and option.name not in (None, "config", "help", "http")
-    }
+    """The file's values for this command's options, by name; one sentence with file and key if something is wrong."""
+    known = {one.name: one for one in declared(Config)}
+    options = {option.name: option for option in ctx.command.params if isinstance(option, SettingOption)}
     checked = {}
     for key, value in settings.items():
         name = key.replace("-", "_")
-        if name not in options:
-            known = [str(option).replace("_", "-") for option in options]
-            near = difflib.get_close_matches(key.replace("_", "-"), known, n=2, cutoff=0.7)
-            suggestion = f"did you mean {' or '.join(near)}?" if near else "known are " + ", ".join(known) + "."
-            raise click.UsageError(f"{path}: there is no setting {key!r}; {suggestion}", ctx)
-        checked[name] = _value(ctx, path, key, options[name], value)
+        if name not in known:
+            keys = [one.key for one in known.values()]
+            advice = did_you_mean(key.replace("_", "-"), keys, f"known are {', '.join(keys)}.", cutoff=0.7, count=2)
+            raise click.UsageError(f"{path}: there is no setting {key!r}; {advice}")
+        if name in options:
+            checked[name] = _value(ctx, path, key, options[name], value)
     return checked
 
 
 def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value: Any) -> Any:
     given = [value] if option.multiple and not isinstance(value, list) else value
     if isinstance(value, dict) or isinstance(value, bool) is not option.is_flag or (isinstance(value, list) and not option.multiple):
-        raise click.UsageError(f"{path}: {key} cannot be {_toml_name(value)}.", ctx)
+        raise click.UsageError(f"{path}: {key} cannot be {_toml_name(value)}.")
+    for one in given if isinstance(given, list) else [given]:
+        _check_text(path, key, one)
     try:
         option.type_cast_value(ctx, given)
     except click.BadParameter as error:
-        raise click.UsageError(f"{path}: {key}: {error.message}", ctx) from None
+        raise click.UsageError(f"{path}: {key}: {error.message}") from None
     return given
+
+
+def _check_text(path: Path, key: str, value: Any) -> None:
+    r"""In "D:\new" TOML reads a line break, so the folder would not be found, with a riddle for a message."""
+    if isinstance(value, str) and re.search(r"(^|=)[A-Za-z]:[\t\n\r\f\b\x1b]", value):
+        raise click.UsageError(f"{path}: {key} is {value!r}. {_BACK_SLASH}")
 
 
 def _toml_name(value: Any) -> str:

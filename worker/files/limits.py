@@ -7,39 +7,49 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
 from worker.errors import DiskFull, LimitExceeded
+from worker.settings import Setting, option_of
 
 MB = 2**20
 _NONE = sys.maxsize
+GROUP = "Limits of files"
 
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """Each attribute belongs to the option of `serve` that is named in `OPTIONS`.
+    """Each attribute is a setting, and its declaration says what it limits."""
 
-    Attributes:
-        file_mb: how large one file may be, read or written.
-        megapixels: how large one picture may be, as its header says, or as it would be written. A picture of 16384 x 16384, the
-            largest that graphics cards commonly take, has 268.
-        frames: how many pictures an animation may hold.
-        inputs: how many images a folder or a pattern may stand for.
-        entries: how many files and folders may be looked through to find them.
-        outputs: how many files a job may write.
-        rows: how many rows a result may have.
-        child_mb: how much memory a child process may take; 0 is as much as there is.
-        min_free_mb: how much must stay free on a disk that is written to.
-    """
-
-    file_mb: int = 1024
-    megapixels: int = 300
-    frames: int = 10_000
-    inputs: int = 20_000
-    entries: int = 200_000
-    outputs: int = 100_000
-    rows: int = 1_000_000
-    child_mb: int = 4096
-    min_free_mb: int = 64
+    file_mb: Annotated[int, Setting(GROUP, "Largest file that may be read or written.", option="--max-file-mb", unit="MB", minimum=1)] = (
+        1024
+    )
+    # A picture of 16384 x 16384, the largest that graphics cards commonly take, has 268 megapixels.
+    megapixels: Annotated[
+        int,
+        Setting(
+            GROUP,
+            "Largest picture that may be read or written, in megapixels; its header counts.",
+            option="--max-megapixels",
+            unit="N",
+            minimum=1,
+        ),
+    ] = 300
+    frames: Annotated[int, Setting(GROUP, "How many pictures an animation may hold.", option="--max-frames", unit="N", minimum=1)] = 10_000
+    inputs: Annotated[
+        int, Setting(GROUP, "How many images a folder or a pattern may stand for.", option="--max-inputs", unit="N", minimum=1)
+    ] = 20_000
+    entries: Annotated[
+        int, Setting(GROUP, "How many files and folders may be looked through to find them.", option="--max-entries", unit="N", minimum=1)
+    ] = 200_000
+    outputs: Annotated[int, Setting(GROUP, "How many files a job may write.", option="--max-outputs", unit="N", minimum=1)] = 100_000
+    rows: Annotated[int, Setting(GROUP, "How many rows a result may have.", option="--max-rows", unit="N", minimum=1)] = 1_000_000
+    child_mb: Annotated[
+        int, Setting(GROUP, "How much memory a child process may use; 0 = all there is.", option="--max-child-mb", unit="MB", minimum=0)
+    ] = 4096
+    min_free_mb: Annotated[
+        int, Setting(GROUP, "How much must stay free on a disk that is written to.", option="--min-free-mb", unit="MB", minimum=0)
+    ] = 64
 
     def check_file(self, name: str, size_bytes: int) -> None:
         if size_bytes > self.file_mb * MB:
@@ -97,22 +107,9 @@ DEFAULT_LIMITS = FileLimits()
 #: For the local `run`, where the machine is the only limit.
 NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
 
-#: The option that sets each attribute.
-OPTIONS = {
-    "file_mb": "--max-file-mb",
-    "megapixels": "--max-megapixels",
-    "frames": "--max-frames",
-    "inputs": "--max-inputs",
-    "entries": "--max-entries",
-    "outputs": "--max-outputs",
-    "rows": "--max-rows",
-    "child_mb": "--max-child-mb",
-    "min_free_mb": "--min-free-mb",
-}
-
 
 def _how(attribute: str) -> str:
-    return f"The worker's {OPTIONS[attribute]} changes this limit."
+    return f"The worker's {option_of(FileLimits, attribute)} changes this limit."
 
 
 def _mb(size_bytes: int) -> str:

@@ -11,7 +11,6 @@ Peer = tuple[str, int]
 COMMAND_PORT: Final = 9460
 TEXT_PORT: Final = 9461
 NUMBER_PORT: Final = 9462
-HTTP_PORT: Final = 9463
 
 #: Raised by one for each change that an older client would misunderstand.
 PROTOCOL_VERSION: Final = 1

@@ -51,8 +51,11 @@ def test_version() -> None:
 
 
 def test_unknown_command() -> None:
-    """Exit code 2, as for every mistake in the arguments."""
-    assert call("sevre").exit_code == 2
+    """Exit code 2, as for every mistake in the arguments; the near command is named."""
+    result = call("sevre")
+    assert result.exit_code == 2
+    assert "There is no command 'sevre'; did you mean serve?" in result.stderr
+    assert "There is no command 'xyz'; there are serve, demo, " in call("xyz").stderr
 
 
 # ---------------------------------------------------------------------------------------------------------- key=value

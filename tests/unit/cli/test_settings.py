@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
-from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from worker.cli import cli
+from worker.cli import doctor as doctor_module
+from worker.cli import health as health_module
 from worker.cli import serve as serve_module
+from worker.client.client import WorkerSilent
 from worker.config import Config
-from worker.files.limits import OPTIONS, FileLimits
+from worker.files.limits import FileLimits
+from worker.protocol.addresses import Network, Peer
+from worker.settings import Declared, declared
 
 Serve = Callable[..., Result]
 
@@ -156,8 +163,6 @@ def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--http"], "--http is not in this version yet"),
-        (["--http", "127.0.0.1:9463"], "--http is not in this version yet"),
         (["--root", "nowhere"], "there is no folder 'nowhere'"),
         (["--map", "C:/show"], "'C:/show' is not SENDER=WORKER"),
         (["--report", "9461"], "'9461' is not HOST:PORT"),
@@ -174,22 +179,11 @@ def test_mistakes_on_the_command_line(serve: Serve, arguments: list[str], senten
     assert sentence in result.stderr
 
 
-def test_help_names_every_option_and_gives_examples() -> None:
-    """It is what a person reads first."""
+def test_help_gives_examples() -> None:
+    """It is what a person reads first; that it names every option is tested below."""
     result = CliRunner().invoke(cli, ["serve", "--help"])
     assert result.exit_code == 0
-    for word in (
-        "--host",
-        "--port",
-        "--report",
-        "--report-numbers",
-        "--root",
-        "--map",
-        "--workers",
-        "--config",
-        "Examples:",
-        "TD_IMAGE_WORKER_",
-    ):
+    for word in ("--config", "Examples:", "TD_IMAGE_WORKER_", "[default: 9460; 0 to 65535]"):
         assert word in result.stdout
 
 
@@ -233,6 +227,154 @@ def test_limits_of_files(serve: Serve, configs: list[Config], tmp_path: Path, mo
     assert serve("--max-megapixels", 0).exit_code == 2
 
 
-def test_every_limit_of_files_has_an_option() -> None:
-    """The table of options, the help, and the fields are the same."""
-    assert {field.name for field in fields(FileLimits)} == set(OPTIONS) == set(serve_module._FILE_LIMITS)
+# ------------------------------------------------------------------------------------- one declaration, by every door
+
+SETTINGS = declared(Config)
+
+
+def sample(one: Declared) -> Any:
+    """A value that is allowed and is not the default, as it is written in TOML."""
+    if one.choices:
+        return next(word for word in one.choices if word != one.default)
+    if one.is_flag:
+        return True
+    if one.type is Path:
+        return "here" if one.setting.unit == "DIR" else "here/file"
+    if one.type in (int, float):
+        return 77
+    return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost"}[one.type]
+
+
+def reached(config: Config, one: Declared) -> Any:
+    """What has become of a setting."""
+    value: Any = config
+    for name in one.path:
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("one", SETTINGS, ids=lambda one: one.name)
+def test_one_declaration_is_enough(
+    serve: Serve, configs: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: Declared
+) -> None:
+    """Option, variable and key of every setting end in the same field with the same value, which is not the default."""
+    monkeypatch.setattr(serve_module, "begin_logging", lambda *_: None)
+    (tmp_path / "here").mkdir()
+    value = sample(one)
+    assert serve(one.option, *([] if one.is_flag else [value])).exit_code == 0
+    assert serve(**{one.variable: str(value)}).exit_code == 0
+    (tmp_path / "td-image-worker.toml").write_text(f"{one.key} = {json.dumps(value)}\n")
+    assert serve().exit_code == 0
+    by_option, by_variable, by_key = (reached(config, one) for config in configs)
+    assert by_option == by_variable == by_key != one.default
+
+
+def test_settings_are_said_once() -> None:
+    """No option is declared twice, and each has a help and stands in the help of `serve`."""
+    assert len({one.option for one in SETTINGS}) == len(SETTINGS) > 30
+    text = CliRunner().invoke(cli, ["serve", "--help"]).stdout
+    for one in SETTINGS:
+        assert re.search(rf"^  {one.option}\b", text, re.MULTILINE), one.option
+        assert f"{one.setting.group}:" in text
+        assert one.setting.help.endswith(".")
+
+
+def test_numbers_outside_their_range(serve: Serve) -> None:
+    """A bad value is reported by the door through which it came."""
+    assert "Invalid value for '--workers': 0 is not in the range" in serve("--workers", 0).stderr
+    result = serve(TD_IMAGE_WORKER_WORKERS="many")
+    assert result.exit_code == 2
+    assert "The environment variable TD_IMAGE_WORKER_WORKERS: 'many' is not a valid" in result.stderr
+    assert "--workers" not in result.stderr
+    assert "The environment variable TD_IMAGE_WORKER_REPLACE: 'perhaps'" in serve(TD_IMAGE_WORKER_REPLACE="perhaps").stderr
+
+
+def test_an_unknown_variable(serve: Serve, configs: list[Config]) -> None:
+    """It is reported with the near name, and the worker starts."""
+    result = serve(TD_IMAGE_WORKER_WROKERS="3", TD_IMAGE_WORKER_XYZ="1", TD_IMAGE_WORKER_PORT="5")
+    assert result.exit_code == 0
+    assert "TD_IMAGE_WORKER_WROKERS is no setting and does nothing; did you mean TD_IMAGE_WORKER_WORKERS?" in result.stderr
+    assert "TD_IMAGE_WORKER_XYZ is no setting and does nothing; `td-image-worker serve --help` lists all settings." in result.stderr
+    assert configs[0].port == 5
+
+
+def test_a_byte_order_mark(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Notepad writes one, and PowerShell; it is no part of the text."""
+    (tmp_path / "td-image-worker.toml").write_bytes(b"\xef\xbb\xbfport = 9470\n")
+    assert serve().exit_code == 0
+    assert configs[0].port == 9470
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("port = 9470\n".encode("utf-16"), "is saved as UTF-16; save it as UTF-8"),
+        ("# Größe\nport = 9470\n".encode("latin-1"), "is not UTF-8 text (byte 4); save it as UTF-8"),
+        (b'root = ["C:\\show"]', "In TOML a back-slash between double quotes begins an escape"),
+        (b'map = ["C:\\Users\\me=/data"]', "In TOML a back-slash between double quotes begins an escape"),
+        (b'root = ["D:\\new"]', "In TOML a back-slash between double quotes begins an escape"),
+        (b'log-file = "D:\\temp\\worker.log"', "In TOML a back-slash between double quotes begins an escape"),
+        (b'[presets.x]\noperation = "convert"\noutput = "D:\\to"', "[presets.x] output is"),
+        (b'[presets.x]\noperaton = "noop"', "[presets.x] has no operation; did you mean that by 'operaton'?"),
+        (b"[presets.x]\ncount = 3", "[presets.x] has no operation."),
+        (b'[presets.x]\noperation = "draw_circles"\nradus = 3', "did you mean radius?"),
+        (b"[presets]\nx = 3", "presets are tables such as [presets.logo]"),
+    ],
+)
+def test_what_editors_and_windows_do_to_a_file(serve: Serve, configs: list[Config], tmp_path: Path, data: bytes, sentence: str) -> None:
+    """Each ends in a sentence that says what to write instead."""
+    (tmp_path / "td-image-worker.toml").write_bytes(data)
+    result = serve()
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert not configs
+
+
+# --------------------------------------------------------------------------------------------------- all commands alike
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
+    """Where commands that talk to a worker look for it; there is a settings file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "td-image-worker.toml").write_text('host = "0.0.0.0"\nport = 9470\ntoken = "secret"\nroot = ["gone"]\ntext-port = 9\n')
+    found: list[tuple[str, int, str]] = []
+
+    class Listening:
+        def __init__(self, host: str, port: int, _name: str = "", token: str = "") -> None:
+            found.append((host, port, token))
+            raise WorkerSilent("silent")
+
+    def check(host: str, port: int, token: str, **_: float) -> health_module.Verdict:
+        found.append((host, port, token))
+        return health_module.Verdict(True, "well")
+
+    def examine(question: doctor_module.Question, **_: bool) -> list[doctor_module.Step]:
+        found.append((question.host, question.port, question.token))
+        assert question.text_port == 9
+        return []
+
+    monkeypatch.setattr("worker.client.client.Client", Listening)
+    monkeypatch.setattr(health_module, "check", check)
+    monkeypatch.setattr(doctor_module, "examine", examine)
+    return found
+
+
+@pytest.mark.parametrize("command", [["send", "noop"], ["presets"], ["presets", "trigger", "x"], ["health"], ["doctor"]])
+def test_every_command_reads_the_same_file_and_environment(asked: list[tuple[str, int, str]], command: list[str]) -> None:
+    """What `serve` in this folder listens on is what the others ask; what only `serve` needs is not looked at."""
+    runner = CliRunner()
+    runner.invoke(cli, command)
+    runner.invoke(cli, command, env={"TD_IMAGE_WORKER_PORT": "9480"})
+    runner.invoke(cli, [command[0], "--port", "9490", *command[1:]], env={"TD_IMAGE_WORKER_PORT": "9480"})
+    assert asked == [("0.0.0.0", port, "secret") for port in (9470, 9480, 9490)]
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("command", [["send", "noop"], ["presets"], ["health"]])
+def test_every_command_says_what_is_wrong_with_the_file(tmp_path: Path, command: list[str]) -> None:
+    """Not only `serve`."""
+    (tmp_path / "td-image-worker.toml").write_text("prot = 9470\n")
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2
+    assert "there is no setting 'prot'" in result.stderr
