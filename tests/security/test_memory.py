@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 
 import pytest
@@ -47,6 +48,14 @@ def test_watch():
         pool.close()
 
 
-def test_no_cap():
-    """0 is no limit."""
+@pytest.mark.skipif(sys.platform != "linux", reason="not on this system: reads the limit that Linux enforces")
+def test_no_cap(monkeypatch):
+    """0 leaves the system's limit as it is; any other number sets it."""
+    import resource
+
+    asked = []
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append((which, limits[0])))
     memory.cap(0)
+    assert asked == []
+    memory.cap(1)
+    assert asked == [(resource.RLIMIT_DATA, 2**20)]

@@ -7,9 +7,9 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from tests.inline import InlineExecutor
 from worker.config import Config
 from worker.core.jobs import Result
-from worker.executors.inline import InlineExecutor
 from worker.protocol import osc
 from worker.protocol.messages import Accepted, Failed, GetStatus, Hello, Job, Ready, Replay, Report, Set, Status, Trigger, Welcome
 from worker.service.loop import Service

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.inline import InlineExecutor
 from tests.strategies import osc_bundle, osc_message, osc_text
 from tests.wire.running import HoldingExecutor, Peer, running
 from worker.config import Limits
 from worker.core.events import StopAsked
 from worker.core.jobs import Result
-from worker.executors.inline import InlineExecutor
 from worker.protocol import osc
 from worker.protocol.messages import (
     Accepted,

@@ -10,9 +10,9 @@ from typing import Self
 
 import pytest
 
+from tests.inline import InlineExecutor
 from worker.config import Config
 from worker.core.jobs import Result
-from worker.executors.inline import InlineExecutor
 from worker.protocol import osc
 from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
 from worker.service.loop import Service

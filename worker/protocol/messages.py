@@ -388,8 +388,8 @@ class Trigger(Message):
 class Quit(Message):
     """Asks the worker to finish what it has accepted and to end.
 
-    >>> wire(Quit())
-    '/worker/quit ,s '
+    >>> wire(Quit("secret"))
+    '/worker/quit ,s secret'
     """
 
     address = addresses.QUIT

@@ -1,4 +1,4 @@
-"""Runs tasks in this process: for the command line's `run`, and as the double in tests."""
+"""The double of an executor: runs tasks in this process. The contract tests hold it to what the pool promises."""
 
 from __future__ import annotations
 
