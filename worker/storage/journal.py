@@ -3,91 +3,122 @@
 One file per port in the state directory. `commit` writes everything that one round of the service wants in one transaction, so that a burst
 of jobs costs one. With durability "process" a commit survives the end of this process, however it comes (SQLite: WAL,
 synchronous=NORMAL, which does not wait for the disk); with "power" it waits for the disk, and survives that of the machine too.
+
+No decision hangs on the wall clock alone, because it jumps (a computer without a battery starts in 1970): order is by rising numbers, and
+age is the smaller one of what the wall clock says and of how long workers have run with this journal since.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from typing import Final as Constant
 
 import msgspec
 
 from worker.config import Limits
+from worker.core import reports
 from worker.core.events import Kept, KeptJob, Store, StoreAttempt, StoreFinal, StoreJob, StorePreset
-from worker.protocol.messages import Failed, Final, Ready
+from worker.errors import InternalError
+from worker.protocol.messages import Final
+from worker.storage import rows, schema
+from worker.storage.rows import RowError
+from worker.storage.schema import JournalError as JournalError  # noqa: PLC0414 - part of this module's interface
 
 log = logging.getLogger(__name__)
 
-#: "tdiw", so that a foreign database is told from ours.
-_APPLICATION_ID: Constant = 0x74646977
-_SCHEMA_VERSION: Constant = 1
-_SCHEMA: Constant = """
-CREATE TABLE job (
-    number INTEGER PRIMARY KEY,         -- order of acceptance
-    client TEXT NOT NULL,
-    id TEXT NOT NULL,
-    content BLOB NOT NULL,              -- operation, params, options as JSON
-    attempt INTEGER NOT NULL DEFAULT 0, -- how often it was started
-    seq INTEGER,                        -- these three are NULL until it has ended:
-    final TEXT,                         -- its report as JSON,
-    ended_at REAL,                      -- and when, in seconds since 1970
-    UNIQUE (client, id)
-);
--- The newest seq of each client whose jobs are forgotten by now. No more indexes: each costs a page in every commit.
-CREATE TABLE client (key TEXT PRIMARY KEY, newest_seq INTEGER NOT NULL);
-CREATE TABLE preset (name TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name, key));
-CREATE TABLE start (boot INTEGER PRIMARY KEY AUTOINCREMENT);
-"""
 _NEWEST_SEQS: Constant = """
-SELECT key, max(seq) FROM (SELECT client AS key, seq FROM job WHERE seq NOT NULL UNION ALL SELECT key, newest_seq FROM client) GROUP BY key
+SELECT key, max(seq) AS newest FROM
+    (SELECT client AS key, seq FROM job UNION ALL SELECT key, newest_seq FROM client) WHERE typeof(seq) = 'integer' GROUP BY key
+"""
+_KEEP_NEWEST_SEQS: Constant = f"""
+INSERT INTO client (key, newest_seq, used) SELECT key, newest, ? FROM ({_NEWEST_SEQS}) WHERE true
+ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq
+"""  # noqa: S608 - made of constants
+_UP: Constant = "SELECT max(up) FROM (SELECT up FROM start UNION ALL SELECT ended_up FROM job) WHERE typeof(up) = 'real'"
+_ENDS: Constant = "SELECT max(ended) FROM (SELECT ended FROM job UNION ALL SELECT used FROM client) WHERE typeof(ended) = 'integer'"
+_NEW_JOB: Constant = """
+INSERT OR REPLACE INTO job (client, id, content, accepted_at, accepted_up, attempt, running) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _PRUNE_EVERY: Constant = 1000
-_FINALS: Constant[dict[str, type[Final]]] = {"ready": Ready, "failed": Failed}
+#: Of so many clients without a remembered job the newest number is kept.
+_CLIENTS: Constant = 4096
+#: Boot numbers of so many starts are kept, so that none of them comes again.
+_STARTS: Constant = 1000
+#: A float channel carries whole numbers up to here exactly.
+_BOOTS: Constant = 2**24
 
 
-class JournalError(Exception):
-    """The journal cannot be written."""
+@dataclass(frozen=True, slots=True)
+class LostRow:
+    """A row that could not be read, as it was found."""
+
+    reason: str
+    client: object
+    job_id: object
+    content: object
 
 
 class Journal:
     """An open journal. Used by one thread.
 
     Args:
-        path: the database file; it and its directory are made where they are missing.
+        path: the database file; it and its directory are made if they are missing, for this user's eyes only.
         durability: "process" or "power", see the module's docstring.
         limits: how many ended jobs are kept, and for how long.
 
+    Attributes:
+        boot: the number of this start, which no earlier start that the journal knows has had.
+
     Raises:
-        JournalError: no journal can be made there. A file that is damaged or not ours is no reason: it is set aside under another name.
+        JournalError: no journal can be made there, another worker holds it, or its format is a newer one. A file that is damaged or not
+            ours is no reason: it is set aside under another name.
     """
 
     def __init__(self, path: Path, durability: str, limits: Limits) -> None:
         self.path = path
         self._limits = limits
         self._since_pruned = 0
+        self._began = time.monotonic()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = _opened(path, durability)
-            with self._transaction():
-                self.boot = int(self._database.execute("INSERT INTO start DEFAULT VALUES").lastrowid or 1)
-                self._database.execute("DELETE FROM start WHERE boot < ?", (self.boot,))
-                self._prune()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = schema.opened(path, durability)
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(f"{path}: {error}") from error
+            raise JournalError(_sentence(path, error)) from error
+        try:
+            self._database.text_factory = rows.text_or_bytes
+            with self._transaction():
+                self._up_before = self._one(_UP) or 0.0
+                self._ends = self._one(_ENDS) or 0
+                self.boot = self._begin()
+                self._prune()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise JournalError(_sentence(path, error)) from error
 
     def kept(self) -> Kept:
-        """What earlier runs left."""
-        rows = self._database.execute("SELECT client, id, content, attempt, final FROM job ORDER BY ended_at IS NULL, ended_at, number")
-        jobs = tuple(KeptJob(client, job_id, content, attempt, _final(final)) for client, job_id, content, attempt, final in rows)
-        seqs = tuple(self._database.execute(_NEWEST_SEQS))
-        presets = self._database.execute("SELECT name, key, value FROM preset ORDER BY rowid")
-        return Kept(jobs, seqs, tuple(StorePreset(name, key, msgspec.json.decode(value)) for name, key, value in presets))
+        """What earlier runs left. A row that cannot be read is moved to the table `lost`, and its job ends as 500.
+
+        Raises:
+            JournalError: such a row could not be moved.
+        """
+        try:
+            with self._transaction():
+                seqs = self._kept_seqs()
+                return Kept(tuple(self._kept_jobs(seqs)), tuple(seqs.items()), tuple(self._kept_presets()))
+        except sqlite3.Error as error:
+            raise JournalError(_sentence(self.path, error)) from error
+
+    def lost(self) -> tuple[LostRow, ...]:
+        """What could not be read at this start and at earlier ones."""
+        return tuple(LostRow(*row) for row in self._database.execute("SELECT reason, client, id, content FROM lost ORDER BY number"))
 
     def commit(self, stores: Iterable[Store]) -> None:
         """Writes all of them, or none.
@@ -109,9 +140,13 @@ class Journal:
             raise JournalError(str(error)) from error
 
     def close(self) -> None:
-        """Writes everything into the one file."""
+        """Notes that this run ended in order, and writes everything into the one file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("UPDATE start SET up = ?, clean = 1 WHERE number = ?", (self._up(), self._start))
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
+
+    # ------------------------------------------------------------------------------------------------------ writing
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -129,31 +164,119 @@ class Journal:
         match store:
             case _StartedJob(StoreJob(client, job_id, content), attempt):
                 # An id that was forgotten in memory may still stand here.
-                job = (client, job_id, content, attempt)
-                execute("INSERT OR REPLACE INTO job (client, id, content, attempt) VALUES (?, ?, ?, ?)", job)
+                job = (client, job_id, content, time.time(), self._up(), attempt, min(1, attempt))
+                execute(_NEW_JOB, job)
             case StoreAttempt(client, job_id, attempt):
-                execute("UPDATE job SET attempt = ? WHERE client = ? AND id = ?", (attempt, client, job_id))
+                execute("UPDATE job SET attempt = ?, running = 1 WHERE client = ? AND id = ?", (attempt, client, job_id))
             case StoreFinal(client, job_id, final):
-                text = msgspec.json.encode([type(final).__name__.lower(), *final.arguments()]).decode()
-                values = (final.seq, text, time.time(), client, job_id)
-                updated = execute("UPDATE job SET seq = ?, final = ?, ended_at = ? WHERE client = ? AND id = ?", values)
-                if updated.rowcount == 0:  # a job that could not be kept has used a number all the same
-                    execute("INSERT OR REPLACE INTO client VALUES (?, ?)", (client, final.seq))
+                if not self._write_final(client, job_id, final, told=True):  # a job that could not be kept has used a number all the same
+                    execute(
+                        "INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?) "
+                        "ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used",
+                        (client, final.seq, self._next_end()),
+                    )
                 self._since_pruned += 1
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))
 
+    def _write_final(self, client: str, job_id: str, final: Final, *, told: bool) -> bool:
+        """Whether there was a job to write it to."""
+        ended = (final.seq, rows.final_text(final), self._next_end(), time.time(), self._up(), told, client, job_id)
+        statement = "UPDATE job SET seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?"
+        return self._database.execute(statement, ended).rowcount > 0
+
+    def _next_end(self) -> int:
+        self._ends += 1
+        return self._ends
+
+    def _up(self) -> float:
+        """How long workers have run with this journal, all runs together, in seconds."""
+        return self._up_before + time.monotonic() - self._began
+
     def _prune(self) -> None:
         """Forgets ended jobs that are too old or too many. Unfinished ones are never forgotten."""
         self._since_pruned = 0
-        self._database.execute(f"INSERT OR REPLACE INTO client {_NEWEST_SEQS}")
-        oldest = time.time() - self._limits.remembered_hours * 3600
-        self._database.execute("DELETE FROM job WHERE final IS NOT NULL AND ended_at < ?", (oldest,))
-        self._database.execute(
-            "DELETE FROM job WHERE final IS NOT NULL AND number NOT IN "
-            "(SELECT number FROM job WHERE final IS NOT NULL ORDER BY ended_at DESC, number DESC LIMIT ?)",
+        execute = self._database.execute
+        execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))
+        execute(_KEEP_NEWEST_SEQS, (self._ends,))
+        age_s = self._limits.remembered_hours * 3600
+        execute("DELETE FROM job WHERE final NOT NULL AND ended_at < ? AND ended_up < ?", (time.time() - age_s, self._up() - age_s))
+        execute(
+            "DELETE FROM job WHERE final NOT NULL AND number NOT IN "
+            "(SELECT number FROM job WHERE final NOT NULL ORDER BY ended DESC, number DESC LIMIT ?)",
             (self._limits.remembered_jobs,),
         )
+        execute(
+            "DELETE FROM client WHERE key NOT IN (SELECT client FROM job) "
+            "AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)",
+            (_CLIENTS,),
+        )
+
+    # ---------------------------------------------------------------------------------------------------- beginning
+
+    def _begin(self) -> int:
+        """Notes this start, and which jobs ran when the one before broke off. Returns the boot number."""
+        execute = self._database.execute
+        broke_off = self._one("SELECT clean FROM start ORDER BY number DESC LIMIT 1") == 0
+        execute("UPDATE job SET crashes = crashes + ?, running = 0 WHERE final IS NULL AND running = 1", (int(broke_off),))
+        earlier = {boot for (boot,) in execute("SELECT boot FROM start")}
+        # Chance alone: a clock may stand at the same time at each start, and a lost journal knows no number at all.
+        boot = next(number for number in iter(lambda: secrets.randbelow(_BOOTS - 1) + 1, 0) if number not in earlier)
+        self._start = execute("INSERT INTO start (boot, up) VALUES (?, ?)", (boot, self._up())).lastrowid or 0
+        execute("DELETE FROM start WHERE number <= ?", (self._start - _STARTS,))
+        return boot
+
+    def _one(self, query: str) -> Any:
+        found = self._database.execute(query).fetchone()
+        return found[0] if found else None
+
+    def _kept_seqs(self) -> dict[str, int]:
+        seqs: dict[str, int] = {}
+        for key, newest_seq in self._database.execute(_NEWEST_SEQS).fetchall():
+            try:
+                seqs[rows.client_key(key)] = rows.count(newest_seq, "the newest seq")
+            except RowError as error:
+                self._note_lost(LostRow(str(error), key, None, newest_seq))
+                self._database.execute("DELETE FROM client WHERE key IS ?", (key,))
+        return seqs
+
+    def _kept_jobs(self, seqs: dict[str, int]) -> Iterator[KeptJob]:
+        query = "SELECT number, client, id, content, attempt, seq, final FROM job ORDER BY final IS NULL, ended, number"
+        for number, client, job_id, content, attempt, seq, final in self._database.execute(query).fetchall():
+            try:
+                key, name = rows.client_key(client), rows.text(job_id, "id")
+            except RowError as error:  # nobody can be told
+                self._note_lost(LostRow(str(error), client, job_id, content))
+                self._database.execute("DELETE FROM job WHERE number = ?", (number,))
+                continue
+            try:
+                ended = None if final is None else rows.final(final)
+                yield KeptJob(key, name, rows.content(content, to_run=ended is None), rows.count(attempt, "the attempt"), ended)
+            except RowError as error:
+                self._note_lost(LostRow(str(error), client, job_id, content))
+                used = seq if final is not None and isinstance(seq, int) and seq > 0 else 0
+                seqs[key] = max(seqs.get(key, 0), used or seqs.get(key, 0) + 1)
+                yield self._ended_as_unreadable(key, name, content if isinstance(content, bytes) else b"", used or seqs[key])
+
+    def _ended_as_unreadable(self, client: str, job_id: str, content: bytes, seq: int) -> KeptJob:
+        why = InternalError("The journal could not be read where this job stood.", "Look at its output, then send it again with a new id.")
+        final = reports.failed(job_id, self.boot, why, seq)
+        self._database.execute("UPDATE job SET content = ?, attempt = 0 WHERE client = ? AND id = ?", (content, client, job_id))
+        self._write_final(client, job_id, final, told=False)
+        return KeptJob(client, job_id, content, 0, final)
+
+    def _kept_presets(self) -> Iterator[StorePreset]:
+        for row, name, key, value in self._database.execute("SELECT rowid, name, key, value FROM preset ORDER BY rowid").fetchall():
+            try:
+                yield StorePreset(rows.text(name, "name"), rows.text(key, "key"), rows.preset_value(value))
+            except RowError as error:
+                self._note_lost(LostRow(f"preset: {error}", name, key, value))
+                self._database.execute("DELETE FROM preset WHERE rowid = ?", (row,))
+
+    def _note_lost(self, lost: LostRow) -> None:
+        log.error("A row of the journal %s cannot be read: %s. It was moved to its table of lost rows.", self.path, lost.reason)
+        values = (time.time(), lost.reason, lost.client, lost.job_id, lost.content)
+        self._database.execute("INSERT INTO lost (at, reason, client, id, content) VALUES (?, ?, ?, ?, ?)", values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,58 +298,8 @@ def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
             yield store
 
 
-def _opened(path: Path, durability: str) -> sqlite3.Connection:
-    """The database, set aside and made anew where it is damaged or foreign."""
-    try:
-        return _connected(path, durability)
-    except sqlite3.OperationalError:  # locked, no rights, disk full: the file is not to blame
-        raise
-    except (sqlite3.DatabaseError, ValueError) as error:
-        aside = _set_aside(path)
-        log.warning("The journal %s cannot be used (%s). It was renamed to %s; this run starts with an empty one.", path, error, aside.name)
-        return _connected(path, durability)
-
-
-def _connected(path: Path, durability: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None, timeout=1.0, check_same_thread=False)
-    try:
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two workers must not share one
-        database.execute("PRAGMA page_size = 1024")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
-        (application_id,) = database.execute("PRAGMA application_id").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0 and application_id == 0:
-            database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-            )
-        elif application_id != _APPLICATION_ID:
-            raise ValueError("it is a database of another program")
-        elif (schema := database.execute("PRAGMA user_version").fetchone()[0]) != _SCHEMA_VERSION:
-            raise ValueError(f"it has format {schema}, this version writes {_SCHEMA_VERSION}")
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise ValueError(verdict)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _set_aside(path: Path) -> Path:
-    """Renames the database, and its log if there is one, to a free name beside it."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    names = (f"{path.name}.damaged-{stamp}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
-    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
-    path.rename(aside)
-    for ending in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-    return aside
-
-
-def _final(text: str | None) -> Final | None:
-    if text is None:
-        return None
-    word, *arguments = msgspec.json.decode(text)
-    return _FINALS[word](*arguments)
+def _sentence(path: Path, error: Exception) -> str:
+    if "locked" in str(error):
+        return f"The journal {path} is locked: another worker uses it. Stop that one, or choose another folder with --state."
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return f"The journal {path} cannot be used: {reason}. Choose another folder with --state; --no-journal runs without one."

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import secrets
+import shutil
 import sqlite3
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from worker.config import Limits
 from worker.core.events import KeptJob, StoreAttempt, StoreFinal, StoreJob, StorePreset
 from worker.protocol.messages import Failed, Ready
+from worker.storage import schema
 from worker.storage.journal import Journal, JournalError
 
 CONTENT = b'["noop",{},{}]'
+TD = "10.0.0.1:9461"
+OTHER = "10.0.0.2:50100"
 
 
 def reopened(journal: Journal, limits: Limits | None = None) -> Journal:
@@ -21,8 +30,25 @@ def reopened(journal: Journal, limits: Limits | None = None) -> Journal:
     return Journal(journal.path, "process", limits or Limits())
 
 
+class Clocks:
+    """The wall clock, and the one that never goes back."""
+
+    wall = 1.7e9
+    up = 100.0
+
+
 @pytest.fixture
-def journal(tmp_path: Path):
+def clocks(monkeypatch):
+    both = Clocks()
+    monkeypatch.setattr(time, "time", lambda: both.wall)
+    monkeypatch.setattr(time, "monotonic", lambda: both.up)
+    return both
+
+
+@pytest.fixture
+def journal(tmp_path: Path, request):
+    if "clocks" in request.fixturenames:
+        request.getfixturevalue("clocks")
     opened = Journal(tmp_path / "state" / "9460.sqlite3", "process", Limits())
     yield opened
     opened.close()
@@ -32,29 +58,32 @@ def ready(job_id: str, seq: int) -> Ready:
     return Ready(job_id, seq, 1, 2, 3, 4, "noop")
 
 
-def test_boot_number_rises_with_each_start(journal):
-    """No two starts have the same boot number."""
+def test_no_boot_number_comes_again(journal, monkeypatch):
+    """No two starts have the same boot number, even if chance says so; and each is one that a float holds exactly."""
+    numbers = iter([4, 4, 2**24 - 2, 4, 5])
+    monkeypatch.setattr(secrets, "randbelow", lambda end: min(next(numbers), end - 1))
     boots = [journal.boot]
     for _ in range(3):
         journal = reopened(journal)
         boots.append(journal.boot)
     journal.close()
-    assert boots == [1, 2, 3, 4]
+    assert boots[1:] == [5, 2**24 - 1, 6]
+    assert 0 < boots[0] < 2**24
 
 
 def test_unfinished_and_ended_jobs_come_back(journal):
     """A job comes back with its content, its attempts and its final, ended ones first."""
     failed = Failed("b", 1, 1, 404, "file", "There is no file ä.png.", "hint")
-    journal.commit([StoreJob("td", "a", CONTENT), StoreJob("td", "b", CONTENT), StoreAttempt("td", "a", 2)])
-    journal.commit([StoreFinal("td", "b", failed)])
+    journal.commit([StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreAttempt(TD, "a", 2)])
+    journal.commit([StoreFinal(TD, "b", failed)])
     journal = reopened(journal)
-    assert journal.kept().jobs == (KeptJob("td", "b", CONTENT, 0, failed), KeptJob("td", "a", CONTENT, 2, None))
+    assert journal.kept().jobs == (KeptJob(TD, "b", CONTENT, 0, failed), KeptJob(TD, "a", CONTENT, 2, None))
     journal.close()
 
 
 def test_jobs_come_back_in_the_order_of_their_acceptance(journal):
     """Unfinished jobs wait in the order in which they were accepted."""
-    journal.commit([StoreJob("td", name, CONTENT) for name in ("c", "a", "b")])
+    journal.commit([StoreJob(TD, name, CONTENT) for name in ("c", "a", "b")])
     assert [job.job_id for job in journal.kept().jobs] == ["c", "a", "b"]
 
 
@@ -63,22 +92,22 @@ def test_newest_seq_outlives_the_jobs_it_belonged_to(tmp_path):
     limits = Limits(remembered_jobs=1)
     journal = Journal(tmp_path / "j.sqlite3", "process", limits)
     for seq in (1, 2, 3):
-        journal.commit([StoreJob("td", f"a{seq}", CONTENT), StoreFinal("td", f"a{seq}", ready(f"a{seq}", seq))])
-    journal.commit([StoreJob("other", "x", CONTENT), StoreFinal("other", "x", ready("x", 1))])
+        journal.commit([StoreJob(TD, f"a{seq}", CONTENT), StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq))])
+    journal.commit([StoreJob(OTHER, "x", CONTENT), StoreFinal(OTHER, "x", ready("x", 1))])
     for _ in range(2):
         journal = reopened(journal, limits)
     assert [job.job_id for job in journal.kept().jobs] == ["x"]
-    assert dict(journal.kept().newest_seqs) == {"td": 3, "other": 1}
+    assert dict(journal.kept().newest_seqs) == {TD: 3, OTHER: 1}
     journal.close()
 
 
 def test_a_job_that_could_not_be_kept_has_used_its_number(journal):
     """Its final was sent, so that number is not given again after a restart."""
-    journal.commit([StoreJob("td", "a", CONTENT), StoreFinal("td", "a", ready("a", 1))])
-    journal.commit([StoreFinal("td", "lost", ready("lost", 2))])
+    journal.commit([StoreJob(TD, "a", CONTENT), StoreFinal(TD, "a", ready("a", 1))])
+    journal.commit([StoreFinal(TD, "lost", ready("lost", 2))])
     journal = reopened(journal)
     assert [job.job_id for job in journal.kept().jobs] == ["a"]
-    assert dict(journal.kept().newest_seqs) == {"td": 2}
+    assert dict(journal.kept().newest_seqs) == {TD: 2}
     journal.close()
 
 
@@ -86,21 +115,48 @@ def test_only_the_newest_ended_jobs_are_kept_but_all_unfinished_ones(tmp_path):
     """The limit forgets ended jobs, the oldest first, and never an unfinished one."""
     limits = Limits(remembered_jobs=2)
     journal = Journal(tmp_path / "j.sqlite3", "process", limits)
-    journal.commit([StoreJob("td", "open", CONTENT)])
+    journal.commit([StoreJob(TD, "open", CONTENT)])
     for seq in range(1, 6):
-        journal.commit([StoreJob("td", f"a{seq}", CONTENT), StoreFinal("td", f"a{seq}", ready(f"a{seq}", seq))])
+        journal.commit([StoreJob(TD, f"a{seq}", CONTENT), StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq))])
     journal = reopened(journal, limits)
     assert [job.job_id for job in journal.kept().jobs] == ["a4", "a5", "open"]
     journal.close()
 
 
-def test_jobs_older_than_the_limit_are_forgotten(journal, monkeypatch):
-    """After `remembered_hours` an ended job is not known any more."""
-    journal.commit([StoreJob("td", "a", CONTENT), StoreFinal("td", "a", ready("a", 1))])
-    later = time.time() + 25 * 3600
-    monkeypatch.setattr(time, "time", lambda: later)
+@pytest.mark.parametrize(("wall_h", "up_h", "known"), [(25, 25, False), (25, 0, True), (0, 25, True), (-1e6, 25, True), (1e6, 23, True)])
+def test_jobs_older_than_the_limit_are_forgotten(journal, clocks, wall_h, up_h, known):
+    """After `remembered_hours` an ended job is not known any more; but only if both clocks say so, because the wall clock may jump."""
+    journal.commit([StoreJob(TD, "a", CONTENT), StoreFinal(TD, "a", ready("a", 1))])
+    clocks.wall += wall_h * 3600
+    clocks.up += up_h * 3600
     journal = reopened(journal)
+    assert [job.job_id for job in journal.kept().jobs] == ["a"] * known
+    journal.close()
+
+
+def test_time_between_runs_is_not_time_of_running(journal, clocks):
+    """The age of a job by running time goes on from run to run: 13 hours and 13 hours are more than 24."""
+    journal.commit([StoreJob(TD, "a", CONTENT), StoreFinal(TD, "a", ready("a", 1))])
+    for _ in range(2):
+        assert len(journal.kept().jobs) == 1
+        clocks.wall += 13 * 3600
+        clocks.up += 13 * 3600
+        journal.close()
+        clocks.up = 5.0  # the computer was started anew
+        journal = Journal(journal.path, "process", Limits())
     assert journal.kept().jobs == ()
+    journal.close()
+
+
+def test_a_clock_set_back_forgets_the_oldest(tmp_path, clocks):
+    """Which jobs are the newest is a matter of order. A clock that was set back a day does not make the newest the oldest."""
+    limits = Limits(remembered_jobs=2)
+    journal = Journal(tmp_path / "j.sqlite3", "process", limits)
+    for seq in range(1, 6):
+        journal.commit([StoreJob(TD, f"a{seq}", CONTENT), StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq))])
+        clocks.wall -= 86_400
+    journal = reopened(journal, limits)
+    assert [job.job_id for job in journal.kept().jobs] == ["a4", "a5"]
     journal.close()
 
 
@@ -113,9 +169,9 @@ def test_presets_come_back_with_their_types(journal):
 def test_a_commit_that_fails_writes_nothing(journal):
     """All stores of a commit are written, or none."""
     with pytest.raises(JournalError):
-        journal.commit([StoreJob("td", "a", CONTENT), StorePreset("p", "x", None), StoreJob("td", None, CONTENT)])  # type: ignore[arg-type]
+        journal.commit([StoreJob(TD, "a", CONTENT), StorePreset("p", "x", None), StoreJob(TD, None, CONTENT)])  # type: ignore[arg-type]
     assert journal.kept().jobs == ()
-    journal.commit([StoreJob("td", "b", CONTENT)])
+    journal.commit([StoreJob(TD, "b", CONTENT)])
     assert [job.job_id for job in journal.kept().jobs] == ["b"]
 
 
@@ -147,14 +203,228 @@ def test_a_foreign_database_is_set_aside(tmp_path, caplog):
     assert "another program" in caplog.text
 
 
-def test_a_database_of_a_later_version_is_set_aside(journal):
-    """A format that this version does not know is not written into."""
+def test_a_newer_format_is_refused_and_left_alone(journal):
+    """A journal of a newer worker is not touched: one sentence says what to do, and not a byte of it changes."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
     journal.close()
     with sqlite3.connect(journal.path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    Journal(journal.path, "process", Limits()).close()
-    assert list(journal.path.parent.glob("*.damaged-*"))
+    before = {path: path.read_bytes() for path in journal.path.parent.iterdir()}
+    with pytest.raises(JournalError, match=r"has format 99, and this version .* up to 2\. It was left as it is\. .* --state\."):
+        Journal(journal.path, "process", Limits())
+    assert {path: path.read_bytes() for path in journal.path.parent.iterdir()} == before
+
+
+def test_a_newer_format_that_stands_in_the_log_is_refused(journal):
+    """After a crash the newer format's number may stand in SQLite's log alone."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    journal._database.execute("PRAGMA user_version = 99")
+    copy = journal.path.parent / "crashed"
+    copy.mkdir()
+    for file in list(journal.path.parent.glob("9460.sqlite3*")):  # as a kill leaves them
+        shutil.copy(file, copy)
+    with pytest.raises(JournalError, match="has format 99"):
+        Journal(copy / journal.path.name, "process", Limits())
+    with sqlite3.connect(copy / journal.path.name) as database:
+        assert database.execute("SELECT id FROM job").fetchall() == [("a",)]
+    database.close()
+
+
+FORMAT_1 = Path(__file__).parents[2] / "data" / "journal-1.sqlite3"
+
+
+def old_journal(folder: Path) -> Path:
+    path = folder / "9460.sqlite3"
+    shutil.copy(FORMAT_1, path)
+    return path
+
+
+def test_a_journal_of_format_1_opens_with_everything(tmp_path, caplog):
+    """Jobs, finals, numbers and presets of the first format are there, and a copy of the old file stands beside it."""
+    journal = Journal(old_journal(tmp_path), "process", Limits())
+    kept = journal.kept()
+    assert [(job.client, job.job_id, job.attempt) for job in kept.jobs] == [
+        ("127.0.0.1:9461", "ended", 1),
+        ("127.0.0.1:9461", "failed", 1),
+        ("127.0.0.1:9461", "begun", 2),
+        ("127.0.0.1:9461", "append", 1),
+        ("192.168.0.20:50100", "waits", 0),
+        ("127.0.0.1:9461", "after", 0),
+    ]
+    assert [job.final for job in kept.jobs if job.final] == [
+        Ready("ended", 1, 1, 2, 3, 1, "write_text"),
+        Failed("failed", 2, 1, 404, "file", "There is no file nò.png.", "Check the path."),
+    ]
+    assert msgspec.json.decode(kept.jobs[3].content)[1]["text"] == "ONE\n"
+    assert msgspec.json.decode(kept.jobs[4].content)[2] == {
+        "priority": 0, "timeout_ms": 0, "ttl_ms": 60_000, "retries": 2, "replace": "cam", "after": "",
+    }  # fmt: skip
+    assert dict(kept.newest_seqs) == {"127.0.0.1:9461": 2, "192.168.0.20:50100": 1}
+    assert [(setting.key, setting.value) for setting in kept.presets] == [
+        ("operation", "draw_circles"), ("count", 3), ("radius", 1.5), ("output", "löwe/{n}.png"), ("overwrite", True),
+    ]  # fmt: skip
+    assert journal.lost() == ()
+    assert reopened(journal).kept() == kept
+    copy = tmp_path / "9460.sqlite3.format-1"
+    assert copy.name in caplog.text
+    with sqlite3.connect(copy) as database:
+        assert database.execute("SELECT count(*) FROM job").fetchone() == (6,)
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    database.close()
+
+
+def test_a_migrated_journal_has_the_tables_of_a_new_one(tmp_path, journal):
+    """It makes no difference later whether a journal was made new or migrated."""
+    migrated = Journal(old_journal(tmp_path), "process", Limits())
+
+    def tables(of: Journal) -> dict[str, str]:
+        return dict(of._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"))
+
+    assert {name: re.sub(r"[\s\"]", "", sql) for name, sql in tables(migrated).items()} == {
+        name: re.sub(r"[\s\"]", "", sql) for name, sql in tables(journal).items()
+    }
+    migrated.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
+    """All of a migration or none: the file stays as it was, with no copy, and the next start can try again."""
+    path = old_journal(tmp_path)
+    statements = schema._MIGRATIONS[1]
+    with monkeypatch.context() as patched:
+        patched.setitem(schema._MIGRATIONS, 1, (*statements[:-1], "SELECT * FROM there_is_none"))
+        with pytest.raises(JournalError, match=r"could not be brought to format 2: no such table.*left as it is"):
+            Journal(path, "process", Limits())
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM job").fetchone() == (6,)
+    database.close()
+    journal = Journal(path, "process", Limits())
+    assert len(journal.kept().jobs) == 6
+    journal.close()
+
+
+def test_a_copy_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
+    """Without a copy there is no migration."""
+    path = old_journal(tmp_path)
+
+    def no_room(_database: object, _copy: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(schema, "_copy", no_room)
+    with pytest.raises(JournalError, match=r"No space left.*left as it is.*Make room"):
+        Journal(path, "process", Limits())
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    database.close()
+
+
+def test_an_older_copy_is_not_overwritten(tmp_path):
+    """Somebody who went back to the older version and forward again has two copies."""
+    (tmp_path / "9460.sqlite3.format-1").write_text("of an earlier migration")
+    Journal(old_journal(tmp_path), "process", Limits()).close()
+    assert (tmp_path / "9460.sqlite3.format-1").read_text() == "of an earlier migration"
+    assert (tmp_path / "9460.sqlite3.format-1-2").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ rows that are damaged
+
+DAMAGES = {
+    "content is no JSON": "UPDATE job SET content = X'ff00' WHERE id = 'bad'",
+    "content is another thing": "UPDATE job SET content = CAST('[1]' AS BLOB) WHERE id = 'bad'",
+    "content is a number": "UPDATE job SET content = 5 WHERE id = 'bad'",
+    "content is text of another encoding": "UPDATE job SET content = CAST(X'ff' AS TEXT) WHERE id = 'bad'",
+    "attempt is a text": "UPDATE job SET attempt = 'many' WHERE id = 'bad'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_row_costs_one_job(journal, damage, caplog):
+    """A row that cannot be read is put aside, its job ends as 500 with the next number, and all others live."""
+    journal.commit([StoreJob(TD, "done", CONTENT), StoreFinal(TD, "done", ready("done", 1))])
+    journal.commit([StoreJob(TD, name, CONTENT) for name in ("before", "bad", "after")])
+    journal.commit([StorePreset("p", "operation", "noop")])
+    journal._database.execute(damage)
+    journal = reopened(journal)
+    kept = journal.kept()
+    assert [(job.job_id, job.final is None) for job in kept.jobs] == [("done", False), ("before", True), ("bad", False), ("after", True)]
+    (failed,) = (job.final for job in kept.jobs if job.job_id == "bad")
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.seq, failed.boot) == (500, 2, journal.boot)
+    assert dict(kept.newest_seqs) == {TD: 2}
+    assert len(kept.presets) == 1
+    (lost,) = journal.lost()
+    assert (lost.client, lost.job_id) == (TD, "bad")
+    assert lost.reason in caplog.text
+    caplog.clear()
+    journal = reopened(journal)
+    assert sorted(journal.kept().jobs, key=str) == sorted(kept.jobs, key=str)
+    assert journal.lost() == (lost,)
+    assert "lost" not in caplog.text
+    journal.close()
+
+
+@pytest.mark.parametrize("final", ["'[]'", "'no JSON'", "X'ff'", """'["ready","bad","one"]'""", """'["moved","bad",1]'""", "17"])
+def test_a_damaged_final_ends_as_500_under_its_number(journal, final):
+    """The number that the final had is not given twice."""
+    journal.commit([StoreJob(TD, name, CONTENT) for name in ("bad", "good")])
+    journal.commit([StoreFinal(TD, "bad", ready("bad", 1)), StoreFinal(TD, "good", ready("good", 2))])
+    journal._database.execute(f"UPDATE job SET final = {final} WHERE id = 'bad'")
+    journal = reopened(journal)
+    kept = journal.kept()
+    finals = {job.job_id: job.final for job in kept.jobs}
+    assert finals["good"] == ready("good", 2)
+    assert isinstance(finals["bad"], Failed)
+    assert (finals["bad"].code, finals["bad"].seq) == (500, 1)
+    assert dict(kept.newest_seqs) == {TD: 2}
+    journal.close()
+
+
+@pytest.mark.parametrize("name", ["client = 'nobody'", "client = X'00'", "client = 'host:port'", "id = ''", "id = CAST(X'ff' AS TEXT)"])
+def test_a_row_without_a_name_is_put_aside(journal, name):
+    """If it cannot be read whose job it was, nobody is told; the others live."""
+    journal.commit([StoreJob(TD, "bad", CONTENT), StoreJob(TD, "good", CONTENT)])
+    journal._database.execute(f"UPDATE job SET {name} WHERE id = 'bad'")
+    journal = reopened(journal)
+    assert [job.job_id for job in journal.kept().jobs] == ["good"]
+    (lost,) = journal.lost()
+    assert lost.content == CONTENT
+    journal.close()
+
+
+def test_a_damaged_preset_or_client_costs_itself_alone(journal):
+    """The other values of the preset and the other clients' numbers stay."""
+    journal.commit([StorePreset("p", "operation", "noop"), StorePreset("p", "bad", 1), StorePreset("p", "good", 2)])
+    journal.commit([StoreFinal(TD, "a", ready("a", 5))])
+    journal._database.execute("UPDATE preset SET value = '{' WHERE key = 'bad'")
+    journal._database.execute("INSERT INTO client (key, newest_seq) VALUES ('nobody', 3)")
+    journal = reopened(journal)
+    kept = journal.kept()
+    assert [setting.key for setting in kept.presets] == ["operation", "good"]
+    assert dict(kept.newest_seqs) == {TD: 5}
+    assert [lost.client for lost in journal.lost()] == ["nobody", "p"]
+    journal.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are others on Windows; the user's own folder is private there")
+def test_the_journal_is_private(tmp_path):
+    """Nobody but this user can read what jobs say: neither in the folder, nor in any file of the journal, nor in a copy."""
+    before = os.umask(0)
+    try:
+        journal = Journal(tmp_path / "state" / "9460.sqlite3", "process", Limits())
+        journal.commit([StoreJob(TD, "a", CONTENT)])
+        shutil.copy(FORMAT_1, tmp_path / "state" / "1.sqlite3")
+        migrated = Journal(tmp_path / "state" / "1.sqlite3", "process", Limits())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    files = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
+    assert {"9460.sqlite3", "9460.sqlite3-wal", "1.sqlite3", "1.sqlite3.format-1"} <= files.keys()
+    assert set(files.values()) == {0o600}
+    journal.close()
+    migrated.close()
 
 
 def test_two_workers_do_not_share_a_journal(journal):

@@ -1,0 +1,127 @@
+"""The journal's rows as values, checked one by one: a row that cannot be read shall cost one job, not the start of the worker."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+from typing import Final as Constant
+
+import msgspec
+
+from worker.protocol.messages import Failed, Final, Ready
+
+_FINALS: Constant[dict[str, type[Final]]] = {"ready": Ready, "failed": Failed}
+_Pairs = dict[str, int | float | str | bool]
+_content_decoder = msgspec.json.Decoder(tuple[str, _Pairs, _Pairs])
+_value_decoder = msgspec.json.Decoder(int | float | str | bool)
+
+
+class RowError(Exception):
+    """A row does not hold what it should. The text says which part of it."""
+
+
+def text_or_bytes(raw: bytes) -> str | bytes:
+    """For SQLite, whose own way is to end the whole query at a text that is no UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def client_key(value: object) -> str:
+    """`host:port`.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if isinstance(value, str):
+        host, _, port = value.rpartition(":")
+        if host and port.isascii() and port.isdigit() and int(port) < 2**16:
+            return value
+    raise RowError(f"the client is {value!r:.100}")
+
+
+def text(value: object, name: str) -> str:
+    """A text that is not empty.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if isinstance(value, str) and value:
+        return value
+    raise RowError(f"the {name} is {value!r:.100}")
+
+
+def count(value: object, name: str) -> int:
+    """A whole number from 0.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if isinstance(value, int) and value >= 0:
+        return value
+    raise RowError(f"{name} is {value!r:.100}")
+
+
+def seconds(value: object, name: str) -> float:
+    """A number of seconds.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if isinstance(value, int | float):
+        return float(value)
+    raise RowError(f"{name} is {value!r:.100}")
+
+
+def content(value: object, *, to_run: bool) -> bytes:
+    """Operation, params and options as JSON. What is not to be run any more is only compared, so any bytes will do.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if not isinstance(value, bytes):
+        raise RowError(f"the content is {value!r:.100}")
+    if to_run:
+        try:
+            _content_decoder.decode(value)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise RowError(f"the content cannot be read: {error}") from error
+    return value
+
+
+def preset_value(value: object) -> int | float | str | bool:
+    """The value of a preset's key, from its JSON.
+
+    Raises:
+        RowError: it is something else.
+    """
+    try:
+        decoded: int | float | str | bool = _value_decoder.decode(value)  # type: ignore[arg-type] # whatever stands there
+    except (TypeError, RecursionError, msgspec.DecodeError) as error:
+        raise RowError(f"the value is {value!r:.100}") from error
+    return decoded
+
+
+def final_text(final: Final) -> str:
+    """A final as JSON: its kind, then its arguments."""
+    return msgspec.json.encode([type(final).__name__.lower(), *final.arguments()]).decode()
+
+
+def final(value: object) -> Final:
+    """A final from its JSON.
+
+    Raises:
+        RowError: it is something else.
+    """
+    try:
+        word, *arguments = msgspec.json.decode(value)  # type: ignore[call-overload] # whatever stands there
+        return _checked(_FINALS[word], arguments)
+    except (TypeError, ValueError, KeyError, RecursionError, msgspec.DecodeError) as error:
+        raise RowError(f"the final is {value!r:.200}") from error
+
+
+def _checked(kind: type[Final], arguments: Sequence[Any]) -> Final:
+    names = [field.name for field in dataclasses.fields(kind)]
+    return msgspec.convert(dict(zip(names, arguments, strict=True)), kind)
