@@ -68,6 +68,7 @@ class Service:
 
     Raises:
         OSError: the port cannot be bound.
+        JournalError: `config.state` is given and holds no usable journal.
     """
 
     def __init__(self, config: Config, executor: Executor) -> None:
@@ -83,9 +84,11 @@ class Service:
         self._senders = gateways.senders(config.gateway_is)
         self._names = Names()
         config = gateways.with_addresses(config)
-        self._journal = _open_journal(config, self._endpoint.address[1])
-        if self._journal is None:
-            config = replace(config, state=None)
+        try:
+            self._journal = _open_journal(config, self._endpoint.address[1])
+        except JournalError:
+            self._endpoint.close()
+            raise
         self._unwritten: list[Store] = []
         boot = self._journal.boot if self._journal else _random_boot()
         self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate)
@@ -247,13 +250,8 @@ class Service:
 
 
 def _open_journal(config: Config, port: int) -> Journal | None:
-    if config.state is None:
-        return None
-    try:
-        return Journal(config.state / f"{port}.sqlite3", config.durability, config.limits)
-    except JournalError as error:
-        log.error("there is no journal in this run, so unfinished jobs will not survive a crash: %s", error)  # noqa: TRY400
-        return None
+    """A worker that was asked to keep jobs does not start without keeping them."""
+    return Journal(config.state / f"{port}.sqlite3", config.durability, config.limits) if config.state else None
 
 
 def _random_boot() -> int:

@@ -15,6 +15,7 @@ from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
 from worker.service.loop import Service
+from worker.storage.journal import JournalError
 from worker.tasks.prepare import make_run_task
 
 ENOUGH_PACKETS = 5_000
@@ -24,7 +25,7 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
     """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second one stops it at once.
 
     Returns:
-        The exit code: 0 after a stop that was asked for, 1 if the port is taken.
+        The exit code: 0 after a stop that was asked for, 1 if the port is taken or the journal cannot be used.
     """
     rules = FileRules(
         roots=tuple(root.resolve() for root in config.roots),
@@ -42,6 +43,9 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
     except OSError as error:
         holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
         announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
+        return 1
+    except JournalError as error:
+        announce(str(error))
         return 1
     _stop_on_signals(service)
     if config.parent_pid:
