@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.core.events import Finished, Progressed
+from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Task
 from worker.executors.base import Deliver, RunTask
 
@@ -16,6 +16,7 @@ class InlineExecutor:
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
+        deliver(ChildrenChanged(working=True))
 
     def execute(self, task: Task) -> None:
         outcome = self._run_task(task, lambda done: self._deliver(Progressed(task.id, done)))

@@ -57,7 +57,7 @@ def worker(tmp_path: Path, importable: None) -> Iterator[Worker]:
     assert process.stdout is not None
     try:
         announced: list[str] = []
-        while not (announced and announced[-1].startswith("Ready")):
+        while not (announced and announced[-1].startswith("Listening")):
             announced.append(process.stdout.readline())
             assert announced[-1], "the worker ended before it was ready"
         port = next(int(found[1]) for line in announced if (found := re.search(r"commands\s+udp 127\.0\.0\.1:(\d+)", line)))

@@ -30,6 +30,13 @@ def make_run_task_that_fails() -> Callable[[Task, Progress], Any]:
     raise RuntimeError("This child cannot start.")
 
 
+def make_run_task_after(marker: str) -> Callable[[Task, Progress], Any]:
+    """A child that can start as soon as a file is there."""
+    if not Path(marker).exists():
+        raise RuntimeError("This child cannot start yet.")
+    return run_task
+
+
 def make_run_task_that_exits() -> Callable[[Task, Progress], Any]:
     """A child that ends while it starts."""
     os._exit(7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import signal
 import subprocess
@@ -16,8 +17,9 @@ import pytest
 from tests.contract import bestiary
 from tests.inline import InlineExecutor
 from worker.catalog.table import Noop
-from worker.core.events import Finished, Progressed
+from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
+from worker.executors import pool as pool_module
 from worker.executors.pool import PoolExecutor
 
 #: Long enough for the slowest machine; nothing waits for it unless something is wrong.
@@ -36,6 +38,7 @@ class Bench:
         self.outcomes = {}
         self.finished = Counter()
         self.progress = {}
+        self.changes = []
         executor.start(self.inbox.put)
 
     def execute(self, *operations):
@@ -61,6 +64,13 @@ class Bench:
                 self.outcomes[number] = outcome
             case Progressed(number, done):
                 self.progress.setdefault(number, []).append(done)
+            case ChildrenChanged() as change:
+                self.changes.append(change)
+
+    def events(self):
+        """How the children have changed so far."""
+        self.all_that_came()
+        return self.changes
 
     def all_that_came(self):
         while not self.inbox.empty():
@@ -257,6 +267,35 @@ def test_children_that_cannot_start(make):
     bench = Bench(PoolExecutor(1, make, spares=0))
     (outcome,) = bench.outcomes_of(bench.execute("works:a"))
     assert outcome.code == 502
+    bench.executor.close()
+    assert children() == []
+
+
+def test_crash_loop(tmp_path, monkeypatch, caplog):
+    """While no child can start: growing pauses up to a maximum, one attempt at a time, one traceback; then all children are there."""
+    monkeypatch.setattr(pool_module, "START_AGAIN_S", 0.05)
+    monkeypatch.setattr(pool_module, "START_AGAIN_MAX_S", 0.2)
+    marker = tmp_path / "now"
+    caplog.set_level("INFO", pool_module.__name__)
+    bench = Bench(PoolExecutor(3, functools.partial(bestiary.make_run_task_after, str(marker))))
+    attempts = [0.05, 0.1, 0.2, 0.2, 0.2]
+    wait_for(lambda: len(caplog.records) >= len(attempts))
+    assert [record.args[2] for record in caplog.records[:5]] == attempts
+    assert [record.args[1] for record in caplog.records[:5]] == [1, 2, 3, 4, 5]
+    assert caplog.text.count("RuntimeError: This child cannot start yet.") == 1
+    assert ChildrenChanged(working=True) not in bench.events()
+    assert len(children()) <= 1
+    (outcome,) = bench.outcomes_of(bench.execute("works:too early"))
+    assert outcome.code == 502
+    marker.touch()
+    wait_for(lambda: len(bench.executor.pids) == 4)
+    assert isinstance(bench.outcomes_of(bench.execute("works:b"))[0], Result)
+    assert bench.changes == [ChildrenChanged(working=True)]
+    assert "a child process works, after " in caplog.text
+    marker.unlink()
+    for pid in bench.executor.pids:
+        psutil.Process(pid).kill()
+    wait_for(lambda: ChildrenChanged(working=False) in bench.events())
     bench.executor.close()
     assert children() == []
 

@@ -54,7 +54,7 @@ class Worker:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log, start_new_session=True, text=True)
         for line in self._process.stdout:
-            if line.startswith("Ready"):
+            if line.startswith("Listening"):
                 return self
         raise AssertionError("the worker did not start: " + self.log.read_text())
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from worker.config import Config
-from worker.core.events import Finished, Progressed
+from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Outcome, Result, Task
 from worker.executors.base import Deliver, Executor
 from worker.protocol import osc
@@ -34,6 +34,7 @@ class HoldingExecutor:
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
+        deliver(ChildrenChanged(working=True))
 
     def execute(self, task: Task) -> None:
         if self.is_canary(task):

@@ -66,7 +66,18 @@ class Throttled:
     dropped: int
 
 
-Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | NotStored
+@dataclass(frozen=True, slots=True)
+class ChildrenChanged:
+    """The executor has its first child that works, or none any more and cannot start one.
+
+    Attributes:
+        working: whether there is one.
+    """
+
+    working: bool
+
+
+Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | NotStored | ChildrenChanged
 
 # ----------------------------------------------------------------------------------------------------------- effects
 

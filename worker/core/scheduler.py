@@ -29,6 +29,7 @@ from worker.core.backlog import Backlog, Key
 from worker.core.delivery import Client, Delivery
 from worker.core.events import (
     Abort,
+    ChildrenChanged,
     Effect,
     Event,
     Execute,
@@ -93,9 +94,12 @@ class Scheduler:
         now: the time of the start, in seconds of a clock that never goes back.
         version: told in `welcome`.
         gate: knows which other computers reports may be sent to, and who may end the worker.
+        children: there are child processes already; if not, the executor says when.
     """
 
-    def __init__(self, config: Config, boot: int, now: float, version: str = "", gate: Gate | None = None) -> None:
+    def __init__(
+        self, config: Config, boot: int, now: float, version: str = "", gate: Gate | None = None, *, children: bool = True
+    ) -> None:
         self._config = config
         self._boot = boot
         self._started_at = now
@@ -121,6 +125,7 @@ class Scheduler:
         self._task_ids = itertools.count(1)
         self._job_ids = itertools.count(1)
         self._stopping = ""
+        self._board.children = children
         self._board.start(now)
         self._timers.at(now + CANARY_INTERVAL_S, self._send_canary)
 
@@ -141,6 +146,8 @@ class Scheduler:
                 self._throttled(peer, dropped, now)
             case NotStored(client, job_id, reason):
                 self._not_stored((client, job_id), reason, now)
+            case ChildrenChanged(working):
+                self._board.children = working
             case Woke():
                 pass
         self._timers.run_due(now)

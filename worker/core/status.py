@@ -30,6 +30,7 @@ class StatusBoard:
         queued: how many accepted jobs wait.
         stopping: it takes no new jobs.
         exited: it is about to end.
+        children: there is a child process that can run a job.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
 
@@ -42,6 +43,7 @@ class StatusBoard:
     queued: int = 0
     stopping: bool = False
     exited: bool = False
+    children: bool = True
     alive_at: float | None = None
     started_at: float = 0.0
     done: int = 0
@@ -64,7 +66,9 @@ class StatusBoard:
             return "Stopping"
         if self.stopping:
             return "Draining"
-        return "Processing" if self.running or self.queued else "Ready"
+        if self.running or self.queued:
+            return "Processing"
+        return "Ready" if self.children else "Starting"
 
     def start(self, now: float) -> None:
         """Begins the heartbeat. The fixed targets of --report learn at once that a worker is there."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from worker.core.events import Finished, Progressed
+from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Outcome, Task
 
 #: Called from any thread; must return at once.
-Deliver = Callable[[Progressed | Finished], None]
+Deliver = Callable[[Progressed | Finished | ChildrenChanged], None]
 #: What a child does with a task, telling how many steps are done; never raises.
 RunTask = Callable[[Task, Callable[[int], None]], Outcome]
 #: Called once in each child, to make it ready.
@@ -20,7 +20,8 @@ class Executor(Protocol):
     """Runs tasks somewhere else.
 
     For each executed task exactly one `Finished` is delivered, whatever becomes of it: a result, a failure, a child that died, an
-    abort. A late `Progressed` may follow it and means nothing.
+    abort. A late `Progressed` may follow it and means nothing. `ChildrenChanged` says when the first child works, and when none is left
+    and none can be started.
     """
 
     def start(self, deliver: Deliver) -> None:

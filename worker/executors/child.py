@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -27,9 +28,10 @@ log = logging.getLogger(__name__)
 LONGEST_LOG = 20_000
 #: A child tells its progress at most this often; the scheduler thins it further.
 PROGRESS_INTERVAL_S = 0.02
-#: Stand in the place of the task id: in the first message of a child, and before a line for the log.
+#: Stand in the place of the task id: in the first message of a child, before a line for the log, and before the reason why it ends at once.
 WARM = 0
 LOG = -1
+CANNOT_START = -2
 
 _PR_SET_PDEATHSIG = 1
 
@@ -43,7 +45,12 @@ def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
     if sys.stderr is not None:
         faulthandler.enable()
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(pipe)], force=True)
-    run_task = make_run_task()
+    try:
+        run_task = make_run_task()
+    except Exception:  # noqa: BLE001 - whatever it is, it is told to the parent
+        with contextlib.suppress(OSError):
+            pipe.send((CANNOT_START, traceback.format_exc()[-LONGEST_LOG:]))
+        raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
     pipe.send((WARM, None))
     while True:
         try:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from worker.core.events import Finished, Progressed
+from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Task
 from worker.errors import ChildDied, LimitExceeded, NoChild, ResultLost
 from worker.executors import child, memory
@@ -35,8 +35,9 @@ from worker.executors.base import Deliver, MakeRunTask
 
 log = logging.getLogger(__name__)
 
-#: How long to wait after a child could not even be started, before the next is tried.
+#: How long to wait after a child could not even be started, before the next is tried: twice as long each time, up to the maximum.
 START_AGAIN_S = 1.0
+START_AGAIN_MAX_S = 60.0
 #: How long a child may take to be gone after its pipe has ended, or after it was killed.
 GONE_WITHIN_S = 5.0
 
@@ -51,6 +52,7 @@ class _Child:
         warm: it has imported everything and waits for tasks, or runs one.
         aborted: it is being killed because its task is not wanted any more.
         broken: it was found dead before its own thread heard of it.
+        reason: the traceback of a child that could not make itself ready.
     """
 
     process: BaseProcess
@@ -58,6 +60,7 @@ class _Child:
     warm: bool = False
     aborted: bool = False
     broken: bool = False
+    reason: str = ""
     task: Task | None = None
 
     @property
@@ -82,8 +85,11 @@ class PoolExecutor:
         self._children: dict[_Child, threading.Thread] = {}
         self._waiting: deque[Task] = deque()
         self._start_at = 0.0
+        self._failed_starts = 0
+        self._reason = ""
+        self._working = False
         self._closing = False
-        self._lock = threading.Lock()  # around the three above; held for moments only
+        self._lock = threading.Lock()  # around what stands above; held for moments only
         self._look = threading.Event()  # wakes the keeper
         # Linux ends a child together with the *thread* that started it (see child.py), so one thread starts them all and lives on.
         self._keeper = threading.Thread(target=self._keep, name="child-keeper", daemon=True)
@@ -100,8 +106,12 @@ class PoolExecutor:
 
     def execute(self, task: Task) -> None:
         with self._lock:
-            self._waiting.append(task)
-            self._assign()
+            hopeless = self._failed_starts and not any(one.warm for one in self._children) and time.monotonic() < self._start_at
+            if not hopeless:
+                self._waiting.append(task)
+                self._assign()
+        if hopeless:
+            self._deliver(Finished(task.id, Failure.of(NoChild())))
 
     def abort(self, task_id: int) -> None:
         with self._lock:
@@ -157,14 +167,15 @@ class PoolExecutor:
 
     def _start_missing(self) -> None:
         while len(self._children) < self._size and time.monotonic() >= self._start_at and not self._closing:
+            if self._failed_starts and any(not one.warm for one in self._children):
+                return  # one attempt at a time, until one succeeds
             ours, its = self._context.Pipe()
             process = self._context.Process(target=child.main, args=(self._make_run_task, its), name="td-image-worker-child", daemon=True)
             try:
                 process.start()
-            except OSError:  # out of memory or processes
-                log.exception("a child process cannot be started")
+            except OSError as error:  # out of memory or processes
                 ours.close()
-                self._cannot_start()
+                self._cannot_start(f"the system starts none: {error}")
                 return
             finally:
                 its.close()  # the child has its own by now, so that ours ends when it dies
@@ -195,13 +206,17 @@ class PoolExecutor:
         if task_id == child.LOG:
             level, name, text = said
             logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
+        elif task_id == child.CANNOT_START:
+            one.reason = said
         elif isinstance(said, int):
             self._deliver(Progressed(task_id, said))
         else:
             with self._lock:
                 one.warm, one.task = True, None
                 self._assign()
-            if task_id != child.WARM:
+            if task_id == child.WARM:
+                self._can_start()
+            else:
                 self._deliver(Finished(task_id, said))
         return True
 
@@ -214,19 +229,42 @@ class PoolExecutor:
         if one.task is not None:
             self._deliver(Finished(one.task.id, _ABORTED if one.aborted else _death(one)))
         elif not one.warm:
-            log.error("a child process ended while it was starting (%s); trying again in %g s", _cause(one), START_AGAIN_S)
-            self._cannot_start()
+            self._cannot_start(f"it ended while it was starting, {_cause(one)}", one.reason)
         self._look.set()
 
-    def _cannot_start(self) -> None:
-        """The next attempt is in a moment. Where no child is left, a job is better told so than left waiting for its timeout."""
-        self._start_at = time.monotonic() + START_AGAIN_S
+    def _can_start(self) -> None:
+        """A child has made itself ready."""
         with self._lock:
-            if any(one.warm for one in self._children):
-                return
-            waiting, self._waiting = self._waiting, deque()
+            failed, self._failed_starts, self._start_at, self._reason = self._failed_starts, 0, 0.0, ""
+            was_working, self._working = self._working, True
+        if failed:
+            log.info("a child process works, after %d attempts", failed)
+            self._look.set()  # those that are missing
+        if not was_working:
+            self._deliver(ChildrenChanged(working=True))
+
+    def _cannot_start(self, cause: str, reason: str = "") -> None:
+        """The next attempt follows after a pause. If no child is left, a job fails now instead of waiting for its timeout."""
+        if self._closing:
+            return
+        with self._lock:
+            left = any(one.warm for one in self._children)
+            waiting, self._waiting = (self._waiting, deque()) if not left else (deque(), self._waiting)
+            was_working, self._working = self._working, self._working and left
+            now = time.monotonic()
+            is_next = now >= self._start_at  # the others that were started together with one that failed say nothing new
+            if is_next:
+                self._failed_starts += 1
+                pause = min(START_AGAIN_MAX_S, START_AGAIN_S * 2 ** min(self._failed_starts - 1, 30))
+                self._start_at = now + pause
+            is_new, self._reason = reason != self._reason, reason
+        if is_next:
+            traceback = f"\n{reason.rstrip()}" if is_new else ""  # once, then only the count
+            log.error("a child process cannot start: %s; attempt %d, the next in %g s%s", cause, self._failed_starts, pause, traceback)
         for task in waiting:
             self._deliver(Finished(task.id, Failure.of(NoChild())))
+        if was_working and not left:
+            self._deliver(ChildrenChanged(working=False))
 
 
 def _death(one: _Child) -> Failure:

@@ -91,7 +91,7 @@ class Service:
             raise
         self._unwritten: list[Store] = []
         boot = self._journal.boot if self._journal else _random_boot()
-        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate)
+        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate, children=False)
         self._exited = False
 
     @property

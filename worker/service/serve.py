@@ -75,7 +75,7 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
     if service.burst < ENOUGH_PACKETS:
         remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
         yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"
-    yield "Ready. Ctrl-C stops it."
+    yield "Listening. Ctrl-C stops it."
 
 
 def _joined(targets: Sequence[int | Peer]) -> str:
