@@ -60,7 +60,8 @@ def draw_circle(params: DrawCircles, n: int) -> tuple[Image, Rows]:
     """
     x, y = _center(params, n)
     image = np.empty((params.height, params.width, 3), np.uint8)
-    image[:] = bgr(params.background)
+    # Not `image[:] = ...`, which takes 1.8 ms for 512x512 where this takes 0.04: NumPy copies three bytes at a time.
+    cv2.rectangle(image, (0, 0), (params.width, params.height), bgr(params.background), cv2.FILLED)
     if params.thickness:
         cv2.circle(image, (x, y), params.radius, bgr(params.color), params.thickness)
     u, v = (x + 0.5) / params.width, 1 - (y + 0.5) / params.height

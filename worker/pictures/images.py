@@ -16,6 +16,7 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
+from worker.pictures import png
 from worker.pictures.exif import orientation
 from worker.pictures.headers import Header, read_header
 from worker.pictures.pixels import Image, color, from_floats, grey, over_black, size_of, with_depth
@@ -56,6 +57,15 @@ _QUALITY = {
     ".jpg": cv2.IMWRITE_JPEG_QUALITY,
     ".webp": cv2.IMWRITE_WEBP_QUALITY,
 }
+
+
+#: Below this quality a PNG is made small, from it on fast; at 100 it is not packed at all.
+PNG_FAST_FROM = 50
+#: One filter (the difference to the pixel on the left), and runs only: a level alone would make OpenCV try all filters.
+#: Those of 8 bits are written by `worker.pictures.png`.
+_PNG_RUNS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+#: OpenCV 4.10 has no such setting; there this is the filter as long as no compression level is given.
+_PNG_SUB = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB) if hasattr(cv2, "IMWRITE_PNG_FILTER") else None
 
 
 def readable_endings() -> frozenset[str]:
@@ -152,7 +162,7 @@ def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits 
     Args:
         path: where to; its folder is made if need be, a file that stands there is replaced in one step.
         image: 8 or 16 bits; grey, BGR or BGRA.
-        quality: 1 to 100 for JPEG, WebP and AVIF. For PNG, which always keeps every pixel, higher is larger and faster.
+        quality: 1 to 100 for JPEG, WebP and AVIF. A PNG keeps every pixel; below 50 it is smaller, and takes many times as long.
         limits: what the picture and the file may amount to.
 
     Raises:
@@ -170,8 +180,11 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
     """The bytes that `write_image` writes."""
     check_ending(path)
     ending = path.suffix.lower()
+    fitting = _fitting(image, FORMATS[ending])
+    if ending == ".png" and PNG_FAST_FROM <= quality < 100 and fitting.dtype == np.uint8 and fitting.nbytes < png.MAX_BYTES:
+        return png.encode(fitting)
     try:
-        done, data = cv2.imencode(ending, _fitting(image, FORMATS[ending]), _settings(ending, quality))
+        done, data = cv2.imencode(ending, fitting, _settings(ending, quality))
     except cv2.error as error:
         if is_out_of_memory(error):
             raise
@@ -218,5 +231,12 @@ def _fitting(image: Image, form: Format) -> Image:
 
 def _settings(ending: str, quality: int) -> list[int]:
     if ending == ".png":
-        return [cv2.IMWRITE_PNG_COMPRESSION, round((100 - quality) * 9 / 99)]
+        return _png_settings(quality)
     return [_QUALITY[ending], quality] if ending in _QUALITY else []
+
+
+def _png_settings(quality: int) -> list[int]:
+    level = round((100 - quality) * 9 / 99)
+    if quality < PNG_FAST_FROM or not level:
+        return [cv2.IMWRITE_PNG_COMPRESSION, level]
+    return [cv2.IMWRITE_PNG_COMPRESSION, level, *_PNG_RUNS, *_PNG_SUB] if _PNG_SUB else list(_PNG_RUNS)

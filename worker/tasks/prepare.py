@@ -12,6 +12,7 @@ from worker.files.paths import FileRules
 def make_run_task(rules: FileRules) -> RunTask:
     """Called in each child: imports OpenCV there, and only there. What bounds it must stand before."""
     memory.cap(rules.limits.child_mb)
+    memory.keep_pages()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a broken picture is said in the report
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
     import cv2

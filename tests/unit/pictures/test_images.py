@@ -164,6 +164,17 @@ def test_quality(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "1.png"), read_image(tmp_path / "100.png"))
 
 
+def test_default_png_is_fast_for_opencv_of_any_version(monkeypatch):
+    """From a quality of 50 on OpenCV is given one filter, or nothing that would change its own; below, a level alone."""
+    level, runs = cv2.IMWRITE_PNG_COMPRESSION, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    assert images._settings(".png", 20) == [level, 7]
+    assert images._settings(".png", 100) == [level, 0]
+    monkeypatch.setattr(images, "_PNG_SUB", (101, 102))
+    assert images._settings(".png", 90) == [level, 1, *runs, 101, 102]
+    monkeypatch.setattr(images, "_PNG_SUB", None)  # OpenCV 4.10
+    assert images._settings(".png", 90) == runs
+
+
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [(None, MissingFile, "no file a.png"), (b"", UnsupportedFormat, "not an image"), (b"GIF? no", UnsupportedFormat, "not an image")],
