@@ -93,7 +93,7 @@ class FileRules:
             return path
         if not os.path.isdir(root):
             raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
-        if any(path == own or path.is_relative_to(own) for own in self._kept):
+        if any(path == own or _inside(path, own) for own in self._kept):
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
         if path.suffix.lower() not in _WRITTEN and not os.path.isdir(path):
             if os.path.lexists(path):
@@ -232,8 +232,15 @@ def _outside(text: str, done: str) -> PathError:
     return PathError(f"{text} lies outside the folders in which files may be {done}.", f"The worker's {option}.")
 
 
+def _inside(path: Path, folder: Path) -> bool:
+    """Whether a path is the folder or lies in it. `Path.is_relative_to` makes three paths to answer that, for every picture of a batch."""
+    if os.name == "nt":  # there a and A are the same
+        return path.is_relative_to(folder)
+    return path.parts[: len(folder.parts)] == folder.parts
+
+
 def _lexical_root(path: Path, roots: tuple[Path, ...]) -> Path | None:
-    return next((root for root in roots if path.is_relative_to(root)), None)
+    return next((root for root in roots if _inside(path, root)), None)
 
 
 def _root_of(path: Path, roots: tuple[Path, ...]) -> Path | None:
@@ -241,13 +248,13 @@ def _root_of(path: Path, roots: tuple[Path, ...]) -> Path | None:
     for root in roots:
         if not _is_below(path, root):
             continue
-        if not any(path.is_relative_to(system) and not root.is_relative_to(system) for system in _SYSTEM):
+        if not any(_inside(path, system) and not _inside(root, system) for system in _SYSTEM):
             return root
     return None
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    if path.is_relative_to(root):
+    if _inside(path, root):
         return True
     top = Path(*path.parts[: len(root.parts)])
     if str(top).casefold() != str(root).casefold():
