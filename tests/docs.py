@@ -12,7 +12,8 @@ from pathlib import Path
 
 from worker.catalog.fields import Field, fields_of
 from worker.catalog.params import JobOptions
-from worker.catalog.table import CATALOG, OperationInfo
+from worker.catalog.rows import OperationInfo
+from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.settings import Declared, by_group
 
@@ -32,7 +33,7 @@ def operations() -> Iterator[str]:
         yield ""
         yield _head(row)
         yield ""
-        fields = fields_of(row.params)
+        fields = row.parameters
         if fields:
             yield "| key | takes | default | |"
             yield "|---|---|---|---|"

@@ -152,6 +152,13 @@ class InternalError(ServerError):
     """The operation failed inside the worker; the log says more."""
 
 
+class Unavailable(ServerError):
+    """This worker's installation cannot do this."""
+
+    code = 501
+    word = "unavailable"
+
+
 class ChildDied(ServerError):
     """The child process that ran the job ended unexpectedly."""
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.contract import bestiary
 from tests.inline import InlineExecutor
-from worker.catalog.table import Noop
+from worker.catalog.noop import Noop
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
 from worker.executors import pool as pool_module
@@ -324,7 +324,7 @@ _PARENT = """
 import sys, time
 from pathlib import Path
 from tests.contract import bestiary
-from worker.catalog.table import Noop
+from worker.catalog.noop import Noop
 from worker.executors.pool import PoolExecutor
 from worker.core.jobs import Task
 

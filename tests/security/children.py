@@ -9,7 +9,7 @@ import queue
 import time
 from pathlib import Path
 
-from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG
 from worker.core.events import Finished
 from worker.core.jobs import Failure, Outcome, Task
 from worker.executors.pool import PoolExecutor
@@ -38,7 +38,7 @@ class Child:
 
     def job(self, operation: str, patience_s: float = 20.0, **values) -> Outcome:
         """The outcome of a small job. Raises Hang, and ends the child, if there is none in time."""
-        params, _ = parse_job(operation, values.items())
+        params, _ = CATALOG.parse_job(operation, values.items())
         task = Task(next(self._ids), operation, params)
         self._pool.execute(task)
         until = time.monotonic() + patience_s

@@ -9,7 +9,7 @@ import struct
 import sys
 from pathlib import Path
 
-from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Phase, Plan, Result, Task
 from worker.files.paths import FileRules
 from worker.tasks.run import run_task
@@ -17,7 +17,7 @@ from worker.tasks.run import run_task
 
 def run_job(rules: FileRules, operation: str, **values) -> Result | Failure:
     """All phases of a job, in this process."""
-    params, _ = parse_job(operation, values.items())
+    params, _ = CATALOG.parse_job(operation, values.items())
     outcome = run_task(Task(1, operation, params), rules, lambda _: None)
     if not isinstance(outcome, Plan):
         return outcome

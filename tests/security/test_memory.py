@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from worker.catalog.table import Noop
+from worker.catalog.noop import Noop
 from worker.core.events import Finished
 from worker.core.jobs import Result, Task
 from worker.executors import memory

@@ -14,7 +14,6 @@ from tests import docs
 from tests.play import Play
 from tests.strategies import osc_message, osc_text
 from worker import errors
-from worker.catalog.parse import parse_job
 from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.core import presets
@@ -116,12 +115,12 @@ def test_example_jobs(line):
     """The jobs of the examples would be accepted."""
     job = decoded(line)
     assert isinstance(job, Job)
-    parse_job(job.operation, job.pairs)
+    CATALOG.parse_job(job.operation, job.pairs)
 
 
 def test_example_presets():
     """The settings of the examples would be, too."""
-    known = presets.Presets()
+    known = presets.Presets(CATALOG)
     for line in EXAMPLES:
         if line.startswith("/worker/set/"):
             message = decoded(line)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, Color, DataOut, ImageIn, ImageOut, Params, Pixels
+from worker.catalog.params import WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params, Pixels
 
 
 class DrawCircles(Params, frozen=True, kw_only=True):
-    output: Annotated[str, Meta(min_length=1, extra=WRITE, description="image files to write; {n} counts from 0")]
+    output: Annotated[str, Meta(min_length=1, extra=WRITE_IMAGE, description="image files to write; {n} counts from 0")]
     count: Annotated[int, Meta(ge=1, le=100_000, description="how many images, or how many centres at most")] = 500
     width: Annotated[Pixels, Meta(description="image width")] = 512
     height: Annotated[Pixels, Meta(description="image height")] = 512

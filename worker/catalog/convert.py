@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, ImageIn, Params
+from worker.catalog.params import WRITE_IMAGE, ImageIn, Params
 
 
 class Convert(Params, frozen=True, kw_only=True):
     image: ImageIn
     output: Annotated[
-        str, Meta(min_length=1, extra=WRITE, description="file to write, its ending names the format; {name} and {n} as in overlay")
+        str, Meta(min_length=1, extra=WRITE_IMAGE, description="file to write, its ending names the format; {name} and {n} as in overlay")
     ]
     width: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new width; 0 = keep, or follow the height")] = 0
     height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new height; 0 = keep, or follow the width")] = 0

@@ -26,6 +26,7 @@ class Field:
     choices: tuple[Value, ...] = ()
     unit: str = ""
     role: str = ""
+    holds: str = ""
 
     @property
     def expected(self) -> str:
@@ -88,6 +89,7 @@ def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
         choices=choices,
         unit=extra.get("unit", ""),
         role=extra.get("role", ""),
+        holds=extra.get("holds", ""),
     )
 
 

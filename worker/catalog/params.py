@@ -22,11 +22,17 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # The role tells the command line, the path maps and the file rules which texts are paths.
 READ = {"role": "read"}
 WRITE = {"role": "write"}
+# What a file holds tells the tasks how it is checked and written: a picture, or the table of all rows. Other files are the operation's own.
+WRITE_IMAGE = {**WRITE, "holds": "image"}
+WRITE_TABLE = {**WRITE, "holds": "table"}
 
 Pixels = Annotated[int, Meta(ge=1, le=16384, extra={"unit": "px"})]
 ImageIn = Annotated[str, Meta(min_length=1, extra=READ, description="an image file, a folder, or a pattern such as shots/*.png")]
-ImageOut = Annotated[str, Meta(extra=WRITE, description="annotated picture to write; {name} and {n} stand for the input's name and number")]
-DataOut = Annotated[str, Meta(extra=WRITE, description="table to write, JSON or CSV by its ending")]
+ReferenceIn = Annotated[str, Meta(min_length=1, extra=READ, description="one image file, the same for all images")]
+ImageOut = Annotated[
+    str, Meta(extra=WRITE_IMAGE, description="annotated picture to write; {name} and {n} stand for the input's name and number")
+]
+DataOut = Annotated[str, Meta(extra=WRITE_TABLE, description="table to write, JSON or CSV by its ending")]
 Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="colour as #rrggbb")]
 
 

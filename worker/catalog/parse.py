@@ -1,15 +1,11 @@
-"""The operations by name, and the parameters each of them takes. No numpy and no cv2 here: the parent process reads it.
+"""Key-value pairs become parameters.
 
-`CATALOG` is the one table from which the command line's help, `/worker/describe`, and the tables in the docs are made.
-The functions themselves stand in `worker.operations.OPERATIONS` under the same names; a test holds the two together.
-
-Parameters arrive as OSC arguments (int, float, text, truth values), as text from a command line, or as JSON. `parse_params`
-is the only place where they become a `Params` value, so that no operation checks its input again.
+Parameters arrive as OSC arguments (int, float, text, truth values), as text from a command line, or as JSON. This is the only place
+where they become a `Params` value, so that no operation checks its input again.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,9 +13,9 @@ import msgspec
 
 from worker.catalog.fields import Field, fields_of
 from worker.catalog.params import JobOptions, Params, Value
-from worker.catalog.table import operation_info
 from worker.errors import ArgumentError
 from worker.protocol.messages import number_as_text
+from worker.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,20 +23,9 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound="Params")
 
 
-def parse_job(operation: str, pairs: Iterable[tuple[str, Value]]) -> tuple[Params, JobOptions]:
-    """Turns a job's key-value pairs into its operation's parameters and its own options.
-
-    Args:
-        operation: a name from the catalogue.
-        pairs: as they came from OSC or from a command line: numbers may be text, ints may be floats.
-
-    Raises:
-        UnknownOperation: no such operation.
-        ArgumentError: a key is unknown, double or missing, or a value is of the wrong type or out of range. The message is one
-            sentence that says what was expected and what came.
-    """
-    info = operation_info(operation)
-    own, options = fields_of(info.params), _OPTION_FIELDS
+def parse_pairs(operation: str, params: type[Params], pairs: Iterable[tuple[str, Value]]) -> tuple[Params, JobOptions]:
+    """See `Catalog.parse_job`."""
+    own, options = fields_of(params), _OPTION_FIELDS
     given: dict[str, Value] = {}
     for key, value in pairs:
         if key in given:
@@ -49,23 +34,12 @@ def parse_job(operation: str, pairs: Iterable[tuple[str, Value]]) -> tuple[Param
     known = {field.name for field in (*own, *options)}
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
             takes = ", ".join(field.name for field in own) or "no parameters"
             raise ArgumentError(
-                f"{operation} has no parameter {key!r}; " + (f"did you mean {near[0]}?" if near else f"it takes {takes}."),
+                f"{operation} has no parameter {key!r}; " + did_you_mean(key, known, f"it takes {takes}."),
                 f"`td-image-worker ops {operation}` shows them all.",
             )
-    return _convert(operation, info.params, own, given), _convert(operation, JobOptions, options, given)
-
-
-def check_pair(operation: str, key: str, value: Value) -> None:
-    """Checks one key-value pair by itself, whatever the job's other pairs will be.
-
-    Raises:
-        UnknownOperation, ArgumentError: as `parse_job` does.
-    """
-    others = [(field.name, "-") for field in fields_of(operation_info(operation).params) if field.required and field.name != key]
-    parse_job(operation, [*others, (key, value)])
+    return _convert(operation, params, own, given), _convert(operation, JobOptions, options, given)
 
 
 def _convert(operation: str, target: type[P], fields: tuple[Field, ...], given: dict[str, Value]) -> P:

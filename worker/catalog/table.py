@@ -1,74 +1,35 @@
-"""The operations by name: the one table from which help, `/worker/describe` and the tables in the docs are made."""
+"""The operations of this worker: the one table from which help, `/worker/describe` and the tables in the docs are made.
+
+Each row has a twin of the same name in `worker.operations.table`, which holds the functions; a test keeps the two together.
+Rows stand together by family: a family is a file here and a file of the same name in `worker/operations`.
+"""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
+from worker.catalog.catalog import Catalog
 from worker.catalog.circles import DrawCircles, FindCircles
 from worker.catalog.convert import Convert
 from worker.catalog.features import FindFeatures
-from worker.catalog.fields import fields_of
-from worker.catalog.params import Params
+from worker.catalog.noop import Noop
+from worker.catalog.rows import ANGLE, RADIUS, RESPONSE, SCORE, SIZE, U, V, X, Y
+from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteText
-from worker.errors import UnknownOperation
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_CIRCLE = (X, Y, RADIUS, U, V, SCORE)
+_FEATURE = (X, Y, SIZE, ANGLE, RESPONSE, U, V)
 
-
-class Noop(Params, frozen=True, kw_only=True):
-    """No parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperationInfo:
-    """One row of the catalogue.
-
-    Attributes:
-        kind: last part of the result's address, empty where the operation only writes files.
-        fields: the numbers in one row of the result.
-    """
-
-    name: str
-    params: type[Params]
-    summary: str
-    kind: str = ""
-    fields: tuple[str, ...] = ()
-
-    def as_object(self) -> dict[str, Any]:
-        """What `/worker/describe` and `ops --json` say about it."""
-        parameters = {field.name: field.as_object() for field in fields_of(self.params)}
-        return {"name": self.name, "summary": self.summary, "result": self.kind, "fields": self.fields, "parameters": parameters}
-
-
-CATALOG: Mapping[str, OperationInfo] = {
-    row.name: row
-    for row in (
-        OperationInfo("noop", Noop, "Does nothing; measures the way to a child process and back."),
-        OperationInfo("write_text", WriteText, "Writes a text file."),
-        OperationInfo(
-            "draw_circles", DrawCircles, "Draws images with one circle each.", "circles", ("x", "y", "radius", "u", "v", "score")
-        ),
-        OperationInfo("find_circles", FindCircles, "Finds circles in images.", "circles", ("x", "y", "radius", "u", "v", "score")),
-        OperationInfo(
-            "find_features", FindFeatures, "Finds feature points in images.", "features", ("x", "y", "size", "angle", "response", "u", "v")
-        ),
-        OperationInfo("convert", Convert, "Reads images, resizes them if asked, and writes them in another format."),
+CATALOG = Catalog(
+    (
+        # noop
+        Row("noop", Noop, "Does nothing; measures the way to a child process and back.", probe=True),
+        # text
+        Row("write_text", WriteText, "Writes a text file.", item="file", few=10_000),
+        # circles
+        Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
+        Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE),
+        # features
+        Row("find_features", FindFeatures, "Finds feature points in images.", "features", _FEATURE),
+        # convert
+        Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )
-}
-
-
-def operation_info(name: str) -> OperationInfo:
-    """The catalogue's row for `name`.
-
-    Raises:
-        UnknownOperation: there is none; the message names the nearest one.
-    """
-    try:
-        return CATALOG[name]
-    except KeyError:
-        near = difflib.get_close_matches(name, CATALOG, n=1)
-        suggestion = f"did you mean {near[0]}?" if near else "known are " + ", ".join(CATALOG) + "."
-        raise UnknownOperation(f"There is no operation {name!r}; {suggestion}", "`td-image-worker ops` lists all operations.") from None
+)

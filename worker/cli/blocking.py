@@ -16,7 +16,7 @@ def main(folder: Path) -> None:
     """Measures in a temporary folder beside the real output, on the same disk."""
     import cv2
 
-    from worker.catalog.parse import parse_job
+    from worker.catalog.table import CATALOG
     from worker.cli import examples
     from worker.cli.run import run_job
     from worker.core.jobs import Failure
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
         rules = FileRules(roots=(Path(scratch),))
 
         def measure(example: examples.Example) -> list[dict[str, float]]:
-            params, _ = parse_job(example.operation, example.params.items())
+            params, _ = CATALOG.parse_job(example.operation, example.params.items())
             begin = time.perf_counter()
             outcome = run_job(example.operation, params, lambda task, progress: run_task(task, rules, progress), lambda _step, _steps: None)
             measured[example.name] = (time.perf_counter() - begin) * 1000
@@ -37,8 +37,8 @@ def main(folder: Path) -> None:
                 sys.exit(f"{example.name}: {outcome.message}")
             return [dict(zip(outcome.fields, row, strict=True)) for row in outcome.rows]
 
-        found = {example.operation: measure(example) for example in examples.examples()}
-        measure(examples.looking_at(found["draw_circles"]))
+        found = [measure(example) for example in examples.examples()]
+        measure(examples.looking_at(next(rows for rows in found if rows)))
     print(json.dumps(measured))
 
 

@@ -191,13 +191,14 @@ class _Watcher:
 
 
 async def _talk(folder: Path, port: int, worker: subprocess.Popen[bytes], begin: float) -> _Record:
+    from worker.catalog.table import CATALOG
     from worker.client.client import WorkerSilent
 
     record, watcher = _Record(), _Watcher()
     show.say(f"Starting a worker on 127.0.0.1:{port} (UDP), which writes into {folder}")
     async with await _connected(port, worker, watcher) as client:
         show.say(_stamped(f"it answers, {time.monotonic() - begin:.2f} s after its start (process {worker.pid})"))
-        await (await client.submit("noop")).result()
+        await (await client.submit(CATALOG.probe.name)).result()
         show.say(_stamped(f"its first child process works, {time.monotonic() - begin:.2f} s after its start"))
         with show.bars(error=False) as bars, watcher.printing_above(bars):
             await _run_all(folder, client, bars, watcher, record)
@@ -227,7 +228,7 @@ async def _run_all(folder: Path, client: Client, bars: show.Bars, watcher: _Watc
     drawn: Sequence[examples.Item] = ()
     for example in examples.examples():
         items = await _run_one(folder, client, bars, watcher, record, example=example)
-        drawn = items if example.operation == "draw_circles" else drawn
+        drawn = items or drawn
     if drawn:
         await _run_one(folder, client, bars, watcher, record, example=examples.looking_at(drawn))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from worker.catalog.table import CATALOG
 from worker.cli import show
 from worker.cli.settings import setting_options
 from worker.client.line import Line, NobodyListens
@@ -145,7 +146,7 @@ def _welcomed(where: str, welcome: Welcome) -> Step:
 
 def _job(line: Line, name: str, wait_s: float, answers: Line | None = None) -> Step:
     """A job that does nothing: accepted, then ready. Its reports may come on another line."""
-    job = Job(f"doctor-{uuid.uuid4().hex[:12]}", "noop", (("priority", 0),))
+    job = Job(f"doctor-{uuid.uuid4().hex[:12]}", CATALOG.probe.name, (("priority", 0),))
     started = time.monotonic()
     accepted = False
     while time.monotonic() - started < wait_s:

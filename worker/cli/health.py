@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from worker.catalog.table import CATALOG
 from worker.cli import show
 from worker.cli.settings import worker_address
 from worker.client.line import ASK_AGAIN_S, Line, NobodyListens
@@ -132,7 +133,7 @@ def _line(host: str, port: int) -> Line:
 def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
     job_id = f"health-{uuid.uuid4().hex[:12]}"
     # A job of its own each time: one with the same content may be quarantined because of children that died for other reasons.
-    job = Job(job_id, "noop", (("priority", 0), ("ttl_ms", round(wait_s * 1000)), ("replace", job_id)))
+    job = Job(job_id, CATALOG.probe.name, (("priority", 0), ("ttl_ms", round(wait_s * 1000)), ("replace", job_id)))
     started = time.monotonic()
     canary_s: float | None = None
     final: Ready | Failed | None = None

@@ -11,7 +11,7 @@ from worker.cli import show
 
 if TYPE_CHECKING:
     from worker.catalog.fields import Field
-    from worker.catalog.table import OperationInfo
+    from worker.catalog.rows import OperationInfo
 
 
 @click.command(
@@ -26,11 +26,11 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def ops(*, name: str | None, as_json: bool) -> None:
     """List the operations and their parameters."""
-    from worker.catalog.table import CATALOG, operation_info
+    from worker.catalog.table import CATALOG
     from worker.errors import UnknownOperation
 
     try:
-        rows = [operation_info(name)] if name else list(CATALOG.values())
+        rows = [CATALOG.find(name)] if name else list(CATALOG.values())
     except UnknownOperation as error:
         show.complain(error.message)
         sys.exit(show.BAD_ARGUMENTS)
@@ -43,24 +43,20 @@ def ops(*, name: str | None, as_json: bool) -> None:
 
 
 def _show_all(rows: list[OperationInfo]) -> None:
-    from worker.catalog.fields import fields_of
-
     show.table("", ("operation", "result", "what it does"), [(row.name, row.kind or "-", row.summary) for row in rows])
     for row in rows:
-        if fields_of(row.params):
-            _parameters(row.name, fields_of(row.params))
+        if row.parameters:
+            _parameters(row.name, row.parameters)
     _job_keys()
     _show_missing(rows)
 
 
 def _show_one(row: OperationInfo) -> None:
-    from worker.catalog.fields import fields_of
-
     show.say(f"{row.name}: {row.summary}")
     if row.kind:
         show.say(f"Result: /worker/result/{row.kind}, one row each of {' '.join(row.fields)} (several images: and image)")
-    if fields_of(row.params):
-        _parameters("", fields_of(row.params))
+    if row.parameters:
+        _parameters("", row.parameters)
     _job_keys()
     _show_missing([row])
 
@@ -92,7 +88,7 @@ def _missing() -> dict[str, str]:
     try:
         from worker.operations.table import unavailable
     except ImportError as error:
-        return {name: f"OpenCV cannot be loaded: {error}." for name in CATALOG if name not in ("noop", "write_text")}
+        return dict.fromkeys(CATALOG, f"OpenCV cannot be loaded: {error}.")  # a child imports it before it does anything
     return unavailable()
 
 

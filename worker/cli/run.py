@@ -41,12 +41,12 @@ Paths start at the current folder and may lead anywhere. {HELP}
 def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Run an operation right here, without a worker. For trying parameters out."""
     from worker.catalog.params import JobOptions
-    from worker.catalog.parse import parse_job
+    from worker.catalog.table import CATALOG
     from worker.core.jobs import Failure
     from worker.errors import WorkerError
 
     try:
-        params, options = parse_job(operation, parse_pairs(pairs).items())
+        params, options = CATALOG.parse_job(operation, parse_pairs(pairs).items())
         if options != JobOptions():
             show.note("There is no queue here, so the job's own keys (priority, timeout_ms, ...) are ignored.")
         with show.bars(quiet=as_json) as bars:
@@ -126,9 +126,12 @@ def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
         return show.exit_code(outcome.code)
     items, files = _items(outcome), [_file_object(file) for file in outcome.files]
     if as_json:
-        show.print_json({"operation": operation, "items": items, "files": files})
+        left_out = {"left_out": outcome.left_out} if outcome.left_out else {}
+        show.print_json({"operation": operation, "items": items, "files": files, **left_out})
     else:
         show.show_result(items, outcome.fields, files)
+        if outcome.left_out:
+            show.note(f"{outcome.items} of {outcome.items + outcome.left_out} are shown; max_items is the limit.")
     return show.READY
 
 

@@ -317,9 +317,10 @@ _BACK_SLASH = "In TOML a back-slash between double quotes begins an escape such 
 
 def _presets(path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
     """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent."""
+    from worker.catalog.table import CATALOG
     from worker.core.presets import Presets
 
-    presets = Presets()
+    presets = Presets(CATALOG)
     name = ""
     try:
         for name, table in tables.items():
@@ -334,7 +335,7 @@ def _presets(path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
     except WorkerError as error:
         raise click.UsageError(f"{path}: [presets.{name}]: {error.message}") from None
     except (AttributeError, TypeError):
-        raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "noop".') from None
+        raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "{CATALOG.probe.name}".') from None
     return tuple((name, key, value) for name, pairs in presets.as_dict().items() for key, value in pairs.items())
 
 

@@ -25,6 +25,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from worker.catalog.catalog import Catalog
+from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
 from worker.client.core import Announce, Answered, ClientCore, Deliver, Effect, Ended, Found, Transmit
 from worker.errors import DecodeError
@@ -131,9 +133,10 @@ class JobResult:
 class Job:
     """One submitted job. Iterating over it gives its reports in order, the final last; one reader at a time."""
 
-    def __init__(self, job_id: str, operation: str) -> None:
+    def __init__(self, job_id: str, operation: str, info: OperationInfo | None) -> None:
         self.id = job_id
         self.operation = operation
+        self._info = info
         self._reports: deque[Report] = deque()
         self._news = asyncio.Event()
         self._answered = asyncio.Event()
@@ -200,8 +203,7 @@ class Job:
     def _fields(self, found: Found) -> tuple[str, ...]:
         """The names of the columns. A worker of another version may have others, which then have numbers for names."""
         width = len(found.rows[0]) if found.rows else 0
-        info = CATALOG.get(self.operation)
-        known = info.fields if info else ()
+        known = self._info.fields if self._info else ()
         if width == len(known) + 1:  # of several images: which one
             return (*known, "image")
         return known if not found.rows or len(known) == width else tuple(str(column) for column in range(width))
@@ -267,6 +269,7 @@ class Client:
         silence_s: float = 30.0,
         connect_s: float = CONNECT_S,
         on_report: Callable[[Report], None] | None = None,
+        catalog: Catalog = CATALOG,
     ) -> None:
         self.host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a server's "everywhere" is here for a client
         self.port = port
@@ -274,7 +277,8 @@ class Client:
         self.last_status: Status | None = None
         self._connect_s = connect_s
         self._on_report = on_report
-        self._core = ClientCore(Hello(name, 0, 0, "", token, 1), silence_s)
+        self._catalog = catalog
+        self._core = ClientCore(Hello(name, 0, 0, "", token, 1), silence_s, catalog)
         self._id_stem = uuid.uuid4().hex[:12]
         self._ids = 0
         self._jobs: dict[str, Job] = {}
@@ -343,7 +347,7 @@ class Client:
         if size > addresses.MAX_DATAGRAM_IN:
             raise ValueError(f"The job is {size:,} bytes and a datagram holds {addresses.MAX_DATAGRAM_IN:,}; put long values into a file.")
         effects = self._core.submit(command, self._loop.time())
-        self._jobs[job_id] = job = Job(job_id, operation)
+        self._jobs[job_id] = job = Job(job_id, operation, self._catalog.get(operation))
         self._perform(effects)
         return job
 

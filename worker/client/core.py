@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from worker.catalog.fields import fields_of
+from worker.catalog.catalog import Catalog
+from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
 from worker.protocol.messages import (
     Accepted,
@@ -148,6 +149,7 @@ class _Open:
     """A job without an end. `accepted` means that any report about it has come."""
 
     job: Job
+    info: OperationInfo | None
     submitted_at: float
     heard_at: float
     sent: bool = False
@@ -191,12 +193,14 @@ class _Open:
 
     def is_complete(self, final: Final) -> bool:
         """Whether everything is here that the final speaks of."""
-        return isinstance(final, Failed) or (self._rows_are_complete(final) and len(self.files) >= least_files(self.job, final.items))
+        return isinstance(final, Failed) or (
+            self._rows_are_complete(final) and len(self.files) >= least_files(self.info, self.job, final.items)
+        )
 
     def _rows_are_complete(self, ready: Ready) -> bool:
         if self.chunks:
             return len(self.chunks) == next(iter(self.chunks.values())).chunks
-        info = CATALOG.get(self.job.operation)
+        info = self.info
         if info is None or not info.kind:
             return True
         return ready.items * len(info.fields) >= ALWAYS_TOLD  # then they stand in a file
@@ -212,24 +216,22 @@ class _Open:
         return Found(chunks[0].kind if chunks else "", rows, in_order(self.files.values()), complete)
 
 
-def least_files(job: Job, items: int) -> int:
+def least_files(info: OperationInfo | None, job: Job, items: int) -> int:
     """How many files a job that became ready with so many items has written at least.
 
-    A needed parameter that is written stands for the items themselves, an optional one (overlay, table) for one file or more.
+    If each item is a file, there are as many. Otherwise each file that the job asks for (overlay, table) stands for one or more.
 
-    >>> least_files(Job("j", "draw_circles", (("output", "{n}.png"),)), 500)
+    >>> least_files(CATALOG["draw_circles"], Job("j", "draw_circles", (("output", "{n}.png"),)), 500)
     500
-    >>> least_files(Job("j", "find_circles", (("image", "a.png"), ("overlay", "b.png"))), 12)
+    >>> least_files(CATALOG["find_circles"], Job("j", "find_circles", (("image", "a.png"), ("overlay", "b.png"))), 12)
     1
     """
-    info = CATALOG.get(job.operation)
     if info is None:
         return 0
-    written = [parameter for parameter in fields_of(info.params) if parameter.role == "write"]
-    if any(parameter.required for parameter in written):
+    if info.item == "file":
         return items
     given = {key for key, value in job.pairs if value}
-    return sum(parameter.name in given for parameter in written)
+    return sum(parameter.role == "write" and parameter.name in given for parameter in info.parameters)
 
 
 @dataclass(slots=True)
@@ -250,9 +252,11 @@ class ClientCore:
     Args:
         hello: how this client introduces itself.
         silence_s: a worker that is not heard for so long while something is wanted of it counts as gone.
+        catalog: what is known of the worker's operations, so that a result with something missing is noticed.
     """
 
-    def __init__(self, hello: Hello, silence_s: float = 30.0) -> None:
+    def __init__(self, hello: Hello, silence_s: float = 30.0, catalog: Catalog = CATALOG) -> None:
+        self._catalog = catalog
         self._hello = hello
         self._silence_s = silence_s
         self._effects: list[Effect] = []
@@ -282,7 +286,7 @@ class ClientCore:
         if not job.id or job.id in self._jobs:
             raise ValueError(f"The job id {job.id!r} is empty or in use.")
         self._begin_waiting(now)
-        self._jobs[job.id] = state = _Open(job, now, now)
+        self._jobs[job.id] = state = _Open(job, self._catalog.get(job.operation), now, now)
         self._waiting.append(state)
         self._fill_window(now)
         return self._taken()

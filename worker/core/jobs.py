@@ -49,6 +49,7 @@ class Result:
         rows: one tuple of plain numbers per item found, in the order of the inputs.
         files: everything that was written, in the order of the inputs.
         sources: the input images, where there are several; the column `image` counts into it.
+        left_out: how many items were found beyond `max_items`, and are not among the rows.
     """
 
     kind: str = ""
@@ -56,6 +57,7 @@ class Result:
     rows: tuple[tuple[float, ...], ...] = ()
     files: tuple[WrittenFile, ...] = ()
     sources: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def items(self) -> int:
@@ -70,6 +72,7 @@ class Result:
             self.rows + other.rows,
             self.files + other.files,
             self.sources or other.sources,
+            self.left_out + other.left_out,
         )
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import difflib
 from collections import OrderedDict
 
+from worker.catalog.catalog import Catalog
 from worker.catalog.params import Value
-from worker.catalog.parse import check_pair
-from worker.catalog.table import operation_info
 from worker.errors import ArgumentError, ClientError, LimitExceeded
 from worker.protocol.addresses import Peer
 
@@ -30,9 +29,14 @@ class UnknownPreset(ClientError):
 
 
 class Presets:
-    """All presets by name, and the level of every trigger."""
+    """All presets by name, and the level of every trigger.
 
-    def __init__(self) -> None:
+    Args:
+        catalog: the operations that a preset can name.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._presets: dict[str, dict[str, Value]] = {}
         self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
 
@@ -52,9 +56,9 @@ class Presets:
         if key not in preset and len(preset) >= MAX_KEYS:
             raise LimitExceeded(f"The preset {name!r} has {MAX_KEYS} keys already, which is the limit.")
         if key == OPERATION:
-            operation_info(str(value))
+            self._catalog.find(str(value))
         elif OPERATION in preset:
-            check_pair(str(preset[OPERATION]), key, value)
+            self._catalog.check_pair(str(preset[OPERATION]), key, value)
         self._presets[name] = {**preset, key: value}
 
     def pressed(self, peer: Peer, name: str, value: float) -> bool:

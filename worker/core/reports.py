@@ -10,7 +10,7 @@ import msgspec
 
 from worker.catalog.fields import fields_of
 from worker.catalog.params import JobOptions
-from worker.catalog.table import OperationInfo
+from worker.catalog.rows import OperationInfo
 from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
 from worker.protocol.addresses import MAX_DATAGRAM_OUT

@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
+from worker.catalog.catalog import Catalog
 from worker.catalog.params import JobOptions, Params
-from worker.catalog.parse import parse_job
-from worker.catalog.table import CATALOG, Noop, operation_info
+from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.core import reports
 from worker.core.backlog import Backlog, Key
@@ -95,12 +95,22 @@ class Scheduler:
         version: told in `welcome`.
         gate: knows which other computers reports may be sent to, and who may end the worker.
         children: there are child processes already; if not, the executor says when.
+        catalog: the operations that jobs can ask for.
     """
 
     def __init__(
-        self, config: Config, boot: int, now: float, version: str = "", gate: Gate | None = None, *, children: bool = True
+        self,
+        config: Config,
+        boot: int,
+        now: float,
+        version: str = "",
+        gate: Gate | None = None,
+        *,
+        children: bool = True,
+        catalog: Catalog = CATALOG,
     ) -> None:
         self._config = config
+        self._catalog = catalog
         self._boot = boot
         self._started_at = now
         self._version = version
@@ -112,7 +122,7 @@ class Scheduler:
         self._backlog = Backlog()
         self._ledger = Ledger(config.limits)
         self._syncs = Syncs()
-        self._presets = Presets()
+        self._presets = Presets(catalog)
         for name, key, value in config.presets:
             self._presets.restore(name, key, value)
         self._tasks: dict[int, Job] = {}
@@ -187,9 +197,9 @@ class Scheduler:
         operation, params, options = msgspec.json.decode(kept.content)
         failure: WorkerError | None = None
         try:
-            parsed = parse_job(operation, [*params.items(), *options.items()])
+            parsed = self._catalog.parse_job(operation, [*params.items(), *options.items()])
         except WorkerError as error:  # written by a version that knew more
-            failure, parsed = error, (Noop(), JobOptions())
+            failure, parsed = error, (Params(), JobOptions())
         job = Job(client, kept.job_id, operation, *parsed, kept.content, now, attempt=kept.attempt)
         self._ledger.open[job.key] = job
         self._board.queued += 1
@@ -366,7 +376,7 @@ class Scheduler:
         Raises:
             WorkerError: it is refused.
         """
-        params, options = parse_job(command.operation, command.pairs)
+        params, options = self._catalog.parse_job(command.operation, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
         known = self._ledger.find((client.key, command.id)) if command.id else None
         if known is not None:
@@ -548,7 +558,7 @@ class Scheduler:
         """A task that nobody asked for, through a real child: the spare one takes it while all others are busy."""
         if self._canary is None and not self._board.exited:
             self._canary = next(self._task_ids)
-            self._emit(Execute(Task(self._canary, "noop", Noop())))
+            self._emit(Execute(Task(self._canary, self._catalog.probe.name, self._catalog.probe.params())))
         self._timers.at(now + CANARY_INTERVAL_S, self._send_canary)
 
     # ------------------------------------------------------------------------------------------ what it found
@@ -742,11 +752,11 @@ class Scheduler:
     def _describe(self, client: Client, name: str, now: float) -> None:
         try:
             if name not in ("", reports.EVERY):
-                operation_info(name)
+                self._catalog.find(name)
         except WorkerError as error:
             self._complain(client, wire.Describe.address, error, now)
         else:
-            self._answer_all(client, reports.descriptions(CATALOG, name))
+            self._answer_all(client, reports.descriptions(self._catalog, name))
 
     # ------------------------------------------------------------------------------------------------- the end
 

@@ -11,10 +11,7 @@ from worker.pictures.pixels import Image, size_of, with_depth
 
 if TYPE_CHECKING:
     from worker.catalog.convert import Convert
-
-
-def check(params: Convert) -> None:
-    """Every combination is possible."""
+    from worker.operations.shapes import Size
 
 
 def convert(image: Image, params: Convert) -> Image:
@@ -23,26 +20,28 @@ def convert(image: Image, params: Convert) -> Image:
     Returns:
         An image of `target_size`, with `params.depth` bits, or as many as before.
     """
-    size = target_size(*size_of(image), params.width, params.height)
+    size = target_size(size_of(image), params)
     resized = image if size == size_of(image) else _resized(image, size)
     return with_depth(resized, params.depth) if params.depth else resized
 
 
-def target_size(width: int, height: int, new_width: int, new_height: int) -> tuple[int, int]:
-    """Width and height in pixels; a new side of 0 follows the other one, so that the picture keeps its proportions.
+def target_size(size: Size, params: Convert) -> Size:
+    """Width and height in pixels. A new side of 0 follows the other one, so that the picture keeps its proportions.
 
-    >>> target_size(640, 480, 320, 0)
+    >>> from worker.catalog.convert import Convert
+    >>> target_size((640, 480), Convert(image="a.png", output="b.png", width=320))
     (320, 240)
     """
-    if not new_width and not new_height:
-        return width, height
+    if not params.width and not params.height:
+        return size
+    width, height = size
     return (
-        new_width or max(1, round(width * new_height / height)),
-        new_height or max(1, round(height * new_width / width)),
+        params.width or max(1, round(width * params.height / height)),
+        params.height or max(1, round(height * params.width / width)),
     )
 
 
-def _resized(image: Image, size: tuple[int, int]) -> Image:
+def _resized(image: Image, size: Size) -> Image:
     """Area averages when it gets smaller, which is free of moiré; a cubic curve when it grows.
 
     Colours are weighted by their alpha meanwhile, so that what lies invisible under transparent pixels does not bleed out.

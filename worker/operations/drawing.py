@@ -49,7 +49,7 @@ def count(params: DrawCircles) -> int:
     return len(_centers(params.centers)) or params.count
 
 
-def draw_circle(params: DrawCircles, n: int) -> tuple[Image, Rows]:
+def draw_circle(n: int, params: DrawCircles) -> tuple[Image, Rows]:
     """Draws image number `n`: one circle on a plain background.
 
     The centre is x = int(rand(n) * width), y = int(rand(n + 1) * height), so that on a square image y of one image is x of the

@@ -15,8 +15,6 @@ from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from worker.catalog.features import FindFeatures
     from worker.operations.shapes import Rows
 
@@ -44,6 +42,11 @@ def missing_methods() -> dict[str, str]:
     }
 
 
+def unavailable() -> dict[str, str]:
+    """What this build of OpenCV cannot do, each with the reason."""
+    return {f"method={method}": reason for method, reason in missing_methods().items()}
+
+
 def check(params: FindFeatures) -> None:
     """Raises ArgumentError if this build of OpenCV lacks the method."""
     reason = missing_methods().get(params.method)
@@ -66,26 +69,6 @@ def find_features(image: Image, params: FindFeatures) -> Rows:
     if params.method == "corners":
         return _corners(plain, params.max_items)
     return _rows(_detected(plain, params), plain)
-
-
-def describe_features(image: Image, params: FindFeatures) -> tuple[Rows, NDArray[Any]]:
-    """Finds feature points and describes what surrounds them, so that they can be matched with those of another image.
-
-    Returns:
-        The rows of `find_features`, and `(N, D)`: one descriptor for each, bytes to compare by Hamming distance for orb, akaze and
-        brisk, floats to compare by Euclidean distance for sift and kaze.
-
-    Raises:
-        ArgumentError: the method only finds and does not describe.
-    """
-    if params.method in ("fast", "corners"):
-        raise ArgumentError(f"find_features: {params.method} has no descriptors.", "orb and sift have.")
-    plain = grey(with_depth(image, 8))
-    keypoints, descriptors = ((), None) if _vanishes(plain, params) else _detector(params).detectAndCompute(plain, None)
-    if descriptors is None:
-        return _rows((), plain), np.empty((0, 0), np.uint8)
-    order = sorted(range(len(keypoints)), key=lambda at: _strength(keypoints[at]))[: params.max_items]
-    return _rows([keypoints[at] for at in order], plain), descriptors[order]
 
 
 def _creator(name: str) -> Any:

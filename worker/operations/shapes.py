@@ -1,35 +1,87 @@
-"""The four shapes an operation can have. The tasks around it (files, batches, tables) need to know no more than its shape.
+"""The shapes an operation can have. The tasks around it (files, batches, tables) need to know no more than its shape.
 
-All functions are pure: image and frozen params in, values out, no file is opened. Each shape has a `check`, which looks at what the
-params class cannot express (how two parameters go together) and raises `ArgumentError`; it is called once, before any work.
+All functions are pure: image and frozen params in, values out, no file is opened. Each shape has
+
+- `check`, which looks at what the params class cannot express (how two parameters go together) and raises `ArgumentError`; it is
+  called once, before any work;
+- `unavailable`, which names what cannot be done here, for example because this build of OpenCV lacks it or an extra is not installed:
+  a sentence for each parameter's value ("method=kaze"), or for the operation as a whole (""). The values are refused by `check`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from worker.pictures.pixels import Image
 
-    from worker.pictures.pixels import Image
-
-#: One row per item found, the columns as in the catalogue's `fields`.
+#: One row per item found, the columns as in the catalogue.
 Rows = NDArray[np.float64]
+#: For what cannot be done, a reason in one sentence.
+Unavailable = Callable[[], Mapping[str, str]]
+Size = tuple[int, int]
 
 
 def anything_goes(_params: Any) -> None:
     """The check of an operation whose params class says everything."""
 
 
+def all_available() -> Mapping[str, str]:
+    """What an operation lacks that needs nothing but the worker itself."""
+    return {}
+
+
+def same_size(size: Size, _params: Any) -> Size:
+    """The size of an output that is as large as its input."""
+    return size
+
+
+def no_rows() -> Rows:
+    return np.empty((0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an operation made of one image, or of a whole folder, if it is more than one thing.
+
+    Attributes:
+        rows: one per item, the columns as in the catalogue.
+        images: pictures to write, each under the parameter that names its file. Those whose parameter is empty are not written.
+        files: other data to write, in the same way.
+        total: how many items there were, if `rows` holds only the best of them.
+    """
+
+    rows: Rows = field(default_factory=no_rows)
+    images: Mapping[str, Image] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image of a folder.
+
+    Attributes:
+        n: its number, from 0.
+        name: its file's name without folder and ending.
+    """
+
+    n: int
+    name: str
+    image: Image
+
+
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """Takes nothing and makes nothing."""
 
+    do: Callable[[Any], None]
     check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +98,7 @@ class Text:
     steps: Callable[[Any], int]
     blocks: Callable[[Any], Iterator[tuple[int, bytes]]]
     between: Callable[[Any], bytes]
+    unavailable: Unavailable = all_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +112,56 @@ class Source:
 
     check: Callable[[Any], None]
     count: Callable[[Any], int]
-    make: Callable[[Any, int], tuple[Image, Rows]]
+    make: Callable[[int, Any], tuple[Image, Rows]]
+    unavailable: Unavailable = all_available
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Finds items in an image.
+    """Finds items in an image, or in an image beside others.
 
     Attributes:
-        find: the rows found, best first.
-        draw: a copy of the image, 8 bits BGR, with the rows marked in it.
+        find: called with the image, the reference pictures, and the params. Returns the rows found, best first; or a `Found`.
+        draw: called with the image, the reference pictures, and the rows. Returns a picture, 8 bits BGR, with the rows marked in it.
+        references: the parameters that name one further picture each, which is the same for all images of a batch.
     """
 
-    find: Callable[[Image, Any], Rows]
-    draw: Callable[[Image, Rows], Image]
+    find: Callable[..., Rows | Found]
+    draw: Callable[..., Image]
     check: Callable[[Any], None] = anything_goes
+    references: tuple[str, ...] = ()
+    unavailable: Unavailable = all_available
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Makes one image from another."""
+    """Makes an image from another one, or from one beside others.
 
-    apply: Callable[[Image, Any], Image]
+    Attributes:
+        apply: called with the image, the reference pictures, and the params. Returns the picture for `output`; or a `Found`, for more
+            pictures than one, or for rows.
+        size: width and height of `output` for an image of this width and height, so that one too large is refused before it is made.
+        references: as for a `Detector`.
+    """
+
+    apply: Callable[..., Image | Found]
     check: Callable[[Any], None] = anything_goes
+    size: Callable[[Size, Any], Size] = same_size
+    references: tuple[str, ...] = ()
+    unavailable: Unavailable = all_available
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Makes one result from all images of a folder or a pattern.
+
+    Attributes:
+        combine: called with an iterator over the images, which reads each of them when it is asked for, and the params.
+    """
+
+    combine: Callable[[Iterator[Picture], Any], Found]
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+Operation = Nothing | Text | Source | Detector | Filter | Folder

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, convert, drawing, features, text
-from worker.operations.shapes import Detector, Filter, Nothing, Source, Text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Operation = Nothing | Text | Source | Detector | Filter
+from worker.operations import circles, convert, drawing, features, noop, text
+from worker.operations.shapes import Detector, Filter, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
-    "noop": Nothing(),
+    # noop
+    "noop": Nothing(noop.noop),
+    # text
     "write_text": Text(text.check, text.steps, text.blocks, text.between),
+    # circles
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
     "find_circles": Detector(circles.find_circles, circles.mark_circles, circles.check),
-    "find_features": Detector(features.find_features, features.mark_features, features.check),
-    "convert": Filter(convert.convert, convert.check),
+    # features
+    "find_features": Detector(features.find_features, features.mark_features, features.check, unavailable=features.unavailable),
+    # convert
+    "convert": Filter(convert.convert, size=convert.target_size),
 }
 
 
-def unavailable() -> dict[str, str]:
-    """What this build of OpenCV cannot do, with the reason: an operation, or an operation and one of its values."""
-    return {f"find_features method={method}": reason for method, reason in features.missing_methods().items()}
+def unavailable(operations: Mapping[str, Operation] = OPERATIONS) -> dict[str, str]:
+    """What cannot be done here, with the reason: an operation, or an operation and one of its values."""
+    return {f"{name} {what}".rstrip(): reason for name, what, reason in _missing(operations)}
+
+
+def _missing(operations: Mapping[str, Operation]) -> Iterator[tuple[str, str, str]]:
+    for name, operation in operations.items():
+        for what, reason in operation.unavailable().items():
+            yield name, what, reason

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from worker.catalog.catalog import Catalog
+from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.core.events import (
     Abort,
@@ -65,13 +67,14 @@ class Service:
     Args:
         config: settings.
         executor: runs the tasks.
+        catalog: the operations that jobs can ask for; the executor's children have their functions.
 
     Raises:
         OSError: the port cannot be bound.
         JournalError: `config.state` is given and holds no usable journal.
     """
 
-    def __init__(self, config: Config, executor: Executor) -> None:
+    def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG) -> None:
         self._inbox: _Inbox = queue.SimpleQueue()
         self._executor = executor
         self._unreachable = unreachable.Unreachables(self._inbox.put)
@@ -91,7 +94,7 @@ class Service:
             raise
         self._unwritten: list[Store] = []
         boot = self._journal.boot if self._journal else _random_boot()
-        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate, children=False)
+        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate, children=False, catalog=catalog)
         self._exited = False
 
     @property

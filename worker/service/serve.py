@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from worker.catalog.catalog import Catalog
+from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.executors.pool import PoolExecutor
 from worker.files import sweep
@@ -16,13 +18,19 @@ from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
-from worker.tasks.prepare import make_run_task
+from worker.tasks.prepare import OPERATIONS, make_run_task
 
 ENOUGH_PACKETS = 5_000
 
 
-def serve(config: Config, announce: Callable[[str], None] = print) -> int:
+def serve(config: Config, announce: Callable[[str], None] = print, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> int:
     """Runs a worker until it is asked to stop: by `quit`, Ctrl-C or SIGTERM. A second one stops it at once.
+
+    Args:
+        config: settings.
+        announce: is called with each line for the person who has started the worker.
+        catalog: the operations that jobs can ask for.
+        operations: their functions, as "module:name"; only the children import them.
 
     Returns:
         The exit code: 0 after a stop that was asked for, 1 if the port is taken or the journal cannot be used.
@@ -34,12 +42,12 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
         limits=config.files,
         kept=config.kept,
     )
-    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules))
+    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules, catalog, operations))
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
     try:
-        service = Service(config, executor)
+        service = Service(config, executor, catalog)
     except OSError as error:
         holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
         announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,12 +13,12 @@ from worker.core.jobs import Part, Plan, Result, Task
 from worker.files.handles import free_bytes
 from worker.files.limits import NO_LIMITS
 from worker.files.whole import WrittenFile, write_bytes_whole
-from worker.operations.table import OPERATIONS
 from worker.pictures.images import read_image
 from worker.pictures.pixels import Image
 from worker.tasks.tables import TABLES
 
 if TYPE_CHECKING:
+    from worker.catalog.rows import OperationInfo
     from worker.files.limits import FileLimits
     from worker.files.paths import FileRules
 
@@ -45,22 +45,30 @@ class Batch(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BaseBatch:
-    """What all batches have."""
+    """What all batches have.
+
+    Attributes:
+        info: the operation's row of the catalogue.
+        operation: its functions, in the shape that this batch runs.
+    """
 
     task: Task
     files: FileRules
+    info: OperationInfo
+    operation: Any
 
     @property
     def params(self) -> Any:
         return self.task.params
 
     @property
-    def operation(self) -> Any:
-        return OPERATIONS[self.task.operation]
-
-    @property
     def limits(self) -> FileLimits:
         return limits_of(self.files)
+
+    @property
+    def data(self) -> str:
+        """The table to write; empty if there is none."""
+        return getattr(self.params, "data", "")
 
     def read(self, source: str) -> Image:
         return read_image(self.files.to_read(source), limits=self.limits)
@@ -71,15 +79,21 @@ class BaseBatch:
         self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
         return path
 
+    def is_small(self, plan: Plan) -> bool:
+        return plan.steps < self.info.few
+
     def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it
         return Result()
 
     def table(self, joined: Result, names: tuple[str, ...]) -> Result:
         """Writes the table `data` of all rows, each with its image."""
-        self.limits.check_rows(self.task.operation, len(joined.rows))
-        path = self.files.to_write(self.params.data)
-        text = TABLES[path.suffix.lower()](self.task.operation, joined, names)
-        return Result(files=(self.spelled(write_bytes_whole(path, (text.encode(),), self.limits)),))
+        self.limits.check_rows(self.info.name, len(joined.rows))
+        path = self.files.to_write(self.data)
+        text = TABLES[path.suffix.lower()](self.info.name, joined, names)
+        return Result(files=(self.written(path, (text.encode(),)),))
+
+    def written(self, path: Path, blocks: Iterable[bytes]) -> WrittenFile:
+        return self.spelled(write_bytes_whole(path, blocks, self.limits))
 
     def spelled(self, written: WrittenFile) -> WrittenFile:
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))

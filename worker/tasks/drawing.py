@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from worker.catalog.table import operation_info
 from worker.core.jobs import Part, Plan, Result
 from worker.pictures.images import check_ending, write_image
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
 from worker.tasks.names import check_pattern, filled, image_names
 from worker.tasks.tables import check_table, rounded
-
-#: Fewer images than this are drawn at once: planning and handing out would take longer.
-FEW_DRAWINGS = 8
 
 
 class Drawing(BaseBatch):
@@ -21,32 +17,27 @@ class Drawing(BaseBatch):
     def plan(self) -> Plan:
         self.operation.check(self.params)
         count = self.operation.count(self.params)
-        check_pattern(self.task.operation, "output", self.params.output, count > 1, ("{n}",))
+        check_pattern(self.info.name, "output", self.params.output, count > 1, ("{n}",))
         path = self.to_write(filled(self.params.output, 0))
         check_ending(path)
-        self.limits.check_outputs(self.task.operation, count + bool(self.params.data))
+        self.limits.check_outputs(self.info.name, count + bool(self.data))
         self.limits.check_picture(path.name, self.params.width, self.params.height)
-        info = operation_info(self.task.operation)
-        slots = self.task.slots if count >= FEW_DRAWINGS else 0
-        if self.params.data:
-            self.to_write(self.params.data)
-            check_table(self.params.data)
-        return Plan(cut_into_parts(count, slots), bool(self.params.data), Result(info.kind, info.fields))
-
-    def is_small(self, plan: Plan) -> bool:
-        return plan.steps < FEW_DRAWINGS
+        slots = self.task.slots if count >= self.info.few else 0
+        if self.data:
+            self.to_write(self.data)
+            check_table(self.data)
+        return Plan(cut_into_parts(count, slots), bool(self.data), Result(self.info.kind, self.info.fields))
 
     def run(self, part: Part, progress: Progress) -> Result:
-        info = operation_info(self.task.operation)
         rows: list[tuple[float, ...]] = []
         written = []
         for done, n in enumerate(range(part.first, part.stop), start=1):
-            image, found = self.operation.make(self.params, n)
+            image, found = self.operation.make(n, self.params)
             path = self.files.to_write(filled(self.params.output, n))
             written.append(self.spelled(write_image(path, image, limits=self.limits)))
-            rows += rounded(found, info.fields)
+            rows += rounded(found, self.info.digits)
             progress(done)
-        return Result(info.kind, info.fields, tuple(rows), tuple(written))
+        return Result(self.info.kind, self.info.fields, tuple(rows), tuple(written))
 
     def finish(self, joined: Result) -> Result:
         numbered = tuple((*row, n) for n, row in enumerate(joined.rows))

@@ -1,39 +1,39 @@
-"""Batches over input images."""
+"""Batches over input images: each image gives a result of its own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.catalog.table import operation_info
 from worker.core.jobs import Part, Phase, Plan, Result
 from worker.errors import ArgumentError
 from worker.files.whole import WrittenFile
-from worker.operations.convert import target_size
+from worker.operations.shapes import Found
 from worker.pictures.images import check_ending, readable_endings, write_image
-from worker.pictures.pixels import size_of
+from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
 from worker.tasks.names import check_pattern, claim, filled, identity, image_names
 from worker.tasks.tables import check_table, rounded
 
 if TYPE_CHECKING:
+    from worker.catalog.fields import Field
     from worker.files.paths import Inputs
+    from worker.operations.shapes import Rows
+
+#: Of JPEG, WebP and AVIF, if the operation has no parameter `quality`.
+QUALITY = 90
 
 
 class Reading(BaseBatch):
     """What batches over input images have in common. A single image is never cut: only PLAN sees it, and no part of a plan does."""
-
-    #: The parameters that name an output for each input.
-    outputs: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         self.operation.check(self.params)
         inputs = self.files.to_read_all(self.params.image, readable_endings())
         self._check_outputs(inputs)
         sources = tuple(self.files.spell(path) for path in inputs.paths)
-        info = operation_info(self.task.operation)
-        fields = (*info.fields, "image") if inputs.several and info.fields else info.fields
-        base = Result(info.kind, fields, sources=sources if inputs.several else ())
+        fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
+        base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources)
         return Plan(parts, finish=bool(self.data), base=base)
 
@@ -42,87 +42,108 @@ class Reading(BaseBatch):
 
     def run(self, part: Part, progress: Progress) -> Result:
         several = self.task.phase is Phase.PART
+        references = tuple(self.read(getattr(self.params, name)) for name in self.operation.references)
         result = Result()
         for done, source in enumerate(part.sources, start=1):
-            result = self._joined(result, self.run_one(source, part.first + done - 1, several))
-            self.limits.check_rows(self.task.operation, len(result.rows))
+            result = result.joined(self.run_one(source, part.first + done - 1, several, references))
+            self.limits.check_rows(self.info.name, len(result.rows))
             progress(done)
         return result
 
-    def run_one(self, source: str, n: int, several: bool) -> Result:
+    def run_one(self, source: str, n: int, several: bool, references: tuple[Image, ...]) -> Result:
+        found = self.made(self.read(source), references, source, n)
+        rows, fields = rounded(found.rows, self.info.digits), self.info.fields
+        if several and fields:
+            rows, fields = [(*row, n) for row in rows], (*fields, "image")
+        written = tuple(self.write(found, name, self._target(name, source, n)) for name in self.wanted(found))
+        return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found))
+
+    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:
+        """What the operation makes of one image."""
         raise NotImplementedError
 
-    @property
-    def data(self) -> str:
-        return getattr(self.params, "data", "")
+    def finish(self, joined: Result) -> Result:
+        return self.table(joined, image_names(joined.sources or (self.params.image,)))
 
-    @staticmethod
-    def _joined(first: Result, second: Result) -> Result:
-        return first.joined(second)
+    # ---------------------------------------------------------------------------------------------------- outputs
+
+    @property
+    def outputs(self) -> tuple[Field, ...]:
+        """The parameters that name a file to write and are given, the table of all rows apart."""
+        return tuple(
+            field for field in self.info.parameters if field.role == "write" and field.holds != "table" and getattr(self.params, field.name)
+        )
+
+    def wanted(self, found: Found) -> tuple[str, ...]:
+        """Those outputs that the operation has made."""
+        return tuple(field.name for field in self.outputs if field.name in found.images or field.name in found.files)
+
+    def write(self, found: Found, name: str, path: Path) -> WrittenFile:
+        if name in found.files:
+            return self.written(path, (found.files[name],))
+        return self.spelled(write_image(path, found.images[name], getattr(self.params, "quality", QUALITY), self.limits))
+
+    def _target(self, name: str, source: str, n: int) -> Path:
+        return self.files.to_write(filled(getattr(self.params, name), n, Path(source).stem))
 
     def _check_outputs(self, inputs: Inputs) -> None:
         """Before anything is written: every output has a place of its own, and none of them is an input."""
         targets: dict[str, str] = {}
-        wanted = sum(bool(getattr(self.params, name)) for name in self.outputs) * len(inputs.paths)
-        self.limits.check_outputs(self.task.operation, wanted + bool(self.data))
-        for name in self.outputs:
-            pattern = getattr(self.params, name)
-            if not pattern:
-                continue
-            check_pattern(self.task.operation, name, pattern, inputs.several, ("{name}", "{n}"))
-            check_ending(self.to_write(filled(pattern, 0, inputs.paths[0].stem)))
+        outputs = self.outputs
+        self.limits.check_outputs(self.info.name, len(outputs) * len(inputs.paths) + bool(self.data))
+        for field in outputs:
+            pattern = getattr(self.params, field.name)
+            check_pattern(self.info.name, field.name, pattern, inputs.several, ("{name}", "{n}"))
+            self.check_output(field, filled(pattern, 0, inputs.paths[0].stem))
             for n, path in enumerate(inputs.paths):
-                claim(targets, filled(pattern, n, path.stem), f"{name} of image {n} ({path.name})")
+                claim(targets, filled(pattern, n, path.stem), f"{field.name} of image {n} ({path.name})")
+        self.check_table_and_inputs(inputs, targets)
+
+    def check_output(self, field: Field, name: str) -> None:
+        path = self.to_write(name)
+        if field.holds == "image":
+            check_ending(path)
+
+    def check_table_and_inputs(self, inputs: Inputs, targets: dict[str, str]) -> None:
+        """The table has a place of its own, too. Files are compared themselves, not their names: a name has many spellings."""
         if self.data:
             self.to_write(self.data)
             check_table(self.data)
             claim(targets, self.data, "data")
-        self._check_not_inputs(inputs, targets)
-
-    def _check_not_inputs(self, inputs: Inputs, targets: dict[str, str]) -> None:
-        """Compares the files themselves, not their names, because a name has many spellings."""
-        known = {identity(path) for path in inputs.paths} - {None}
+        references = [self.files.to_read(getattr(self.params, name)) for name in getattr(self.operation, "references", ())]
+        known = {identity(path) for path in (*inputs.paths, *references)} - {None}
         for target in targets:
             if identity(self.files.to_write(target)) in known:
                 raise ArgumentError(
-                    f"{self.task.operation} would write over {target}, which is one of its own inputs.", "Choose another name or folder."
+                    f"{self.info.name} would write over {target}, which is one of its own inputs.", "Choose another name or folder."
                 )
-
-    def _target(self, pattern: str, source: str, n: int) -> Path:
-        return self.files.to_write(filled(pattern, n, Path(source).stem))
 
 
 class Detecting(Reading):
     """Something found in images."""
 
-    outputs = ("overlay",)
-
-    def run_one(self, source: str, n: int, several: bool) -> Result:
-        info = operation_info(self.task.operation)
-        image = self.read(source)
-        found = self.operation.find(image, self.params)
-        rows = rounded(found, info.fields)
-        fields = info.fields
-        if several:
-            rows, fields = [(*row, n) for row in rows], (*fields, "image")
-        written: tuple[WrittenFile, ...] = ()
-        if self.params.overlay:
-            marked = self.operation.draw(image, found)
-            written = (self.spelled(write_image(self._target(self.params.overlay, source, n), marked, limits=self.limits)),)
-        return Result(info.kind, fields, tuple(rows), written)
-
-    def finish(self, joined: Result) -> Result:
-        return self.table(joined, image_names(joined.sources or (self.params.image,)))
+    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:  # noqa: ARG002 - a detector names no file
+        found = as_found(self.operation.find(image, *references, self.params))
+        if not self.params.overlay:
+            return found
+        overlay = self.operation.draw(image, *references, found.rows)
+        return Found(found.rows, {**found.images, "overlay": overlay}, found.files, found.total)
 
 
-class Converting(Reading):
+class Filtering(Reading):
     """Images made from other images."""
 
-    outputs = ("output",)
+    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:
+        width, height = self.operation.size(size_of(image), self.params)
+        self.limits.check_picture(self._target("output", source, n).name, width, height)
+        made = self.operation.apply(image, *references, self.params)
+        return made if isinstance(made, Found) else Found(images={"output": made})
 
-    def run_one(self, source: str, n: int, several: bool) -> Result:  # noqa: ARG002 - a file needs no column for its image
-        image = self.read(source)
-        target = self._target(self.params.output, source, n)
-        self.limits.check_picture(target.name, *target_size(*size_of(image), self.params.width, self.params.height))
-        written = write_image(target, self.operation.apply(image, self.params), self.params.quality, self.limits)
-        return Result(files=(self.spelled(written),))
+
+def as_found(found: Rows | Found) -> Found:
+    return found if isinstance(found, Found) else Found(found)
+
+
+def left_out(found: Found) -> int:
+    """How many items were found, and are not among the rows."""
+    return 0 if found.total is None else max(0, found.total - len(found.rows))

@@ -1,6 +1,6 @@
 """What a child process does with a task: reads the files, runs the operation, writes the files. It never raises.
 
-The four shapes of `worker.operations.shapes` become four kinds of batch. Each can say how it would be cut into parts (PLAN), do one
+Each shape of `worker.operations.shapes` becomes a kind of batch. Each can say how it would be cut into parts (PLAN), do one
 part (PART), and write what can only be written when all parts are done (FINISH). A small batch is done within its PLAN.
 
 In a batch over several images, one image that is missing or broken fails the whole job with that file's sentence; what was written
@@ -10,17 +10,21 @@ before stays. No job may write over an image that it reads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from worker.catalog.catalog import Catalog
+from worker.catalog.rows import OperationInfo
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
-from worker.errors import InternalError, WorkerError
-from worker.operations.shapes import Detector, Filter, Nothing, Source, Text
+from worker.errors import InternalError, Unavailable, WorkerError
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
 from worker.tasks.drawing import Drawing
-from worker.tasks.reading import Converting, Detecting
+from worker.tasks.folder import Combining
+from worker.tasks.reading import Detecting, Filtering
 from worker.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -29,19 +33,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run_task(task: Task, files: FileRules, progress: Progress) -> Outcome:
+def run_task(
+    task: Task,
+    files: FileRules,
+    progress: Progress,
+    catalog: Catalog = CATALOG,
+    operations: Mapping[str, Operation] = OPERATIONS,
+) -> Outcome:
     """Runs one task to its end.
 
     Args:
         task: what to do.
         files: what may be read and written.
         progress: is called with the number of items done within this task, after each of them.
+        catalog: what there is to know of each operation.
+        operations: their functions.
 
     Returns:
         In phase PLAN a `Plan`, or the `Result` of a job that is small; otherwise a `Result`. A `Failure` where anything went wrong.
     """
     try:
-        return _run(task, files, progress)
+        return _run(_batch(task, files, catalog, operations), task, progress)
     except WorkerError as error:
         return Failure.of(error)
     except Exception as error:
@@ -51,8 +63,15 @@ def run_task(task: Task, files: FileRules, progress: Progress) -> Outcome:
         return Failure.of(InternalError(f"{task.operation} failed inside the worker; the log says more."))
 
 
-def _run(task: Task, files: FileRules, progress: Progress) -> Outcome:
-    batch = _BATCHES[type(OPERATIONS[task.operation])](task, files)
+def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[str, Operation]) -> Batch:
+    operation = operations[task.operation]
+    reason = operation.unavailable().get("") if task.phase is Phase.PLAN else None
+    if reason:
+        raise Unavailable(f"{task.operation} is not available here: {reason}", "`td-image-worker ops` lists what is missing.")
+    return _BATCHES[type(operation)](task, files, catalog.find(task.operation), operation)
+
+
+def _run(batch: Batch, task: Task, progress: Progress) -> Outcome:
     if task.phase is Phase.PART:
         if task.part is None:
             raise InternalError("A task in phase PART names no part.")
@@ -74,19 +93,22 @@ class Idle(BaseBatch):
     """A batch of nothing."""
 
     def plan(self) -> Plan:
-        return Plan(())
+        self.operation.check(self.params)
+        return Plan((Part(0, 0, 1),))
 
     def is_small(self, _plan: Plan) -> bool:
         return True
 
     def run(self, _part: Part, _progress: Progress) -> Result:
+        self.operation.do(self.params)
         return Result()
 
 
-_BATCHES: dict[type, Callable[[Task, FileRules], Batch]] = {
+_BATCHES: dict[type, Callable[[Task, FileRules, OperationInfo, Any], Batch]] = {
     Nothing: Idle,
     Text: Writing,
     Source: Drawing,
     Detector: Detecting,
-    Filter: Converting,
+    Filter: Filtering,
+    Folder: Combining,
 }

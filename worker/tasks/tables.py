@@ -11,51 +11,53 @@ from typing import Any
 
 import numpy as np
 
+from worker.catalog.rows import SIGNIFICANT
 from worker.core.jobs import Result
 from worker.errors import UnsupportedFormat
 from worker.operations.shapes import Rows
 
-#: Digits behind the point: what the numbers can be trusted for, and what reads well.
-_DIGITS = {"x": 3, "y": 3, "radius": 3, "size": 3, "angle": 2, "u": 6, "v": 6, "score": 3}
-_SIGNIFICANT = 6
 
-
-def rounded(rows: Rows, fields: tuple[str, ...]) -> list[tuple[float, ...]]:
+def rounded(rows: Rows, digits: tuple[int | None, ...]) -> list[tuple[float, ...]]:
     """The rows as plain numbers, of as many digits as mean something.
 
-    >>> rounded(np.array([[1.23456, 0.000123456789]]), ("x", "response"))
+    Args:
+        rows: `(N, columns)`.
+        digits: for each column the digits after the decimal point; None for `SIGNIFICANT` digits.
+
+    >>> rounded(np.array([[1.23456, 0.000123456789]]), (3, None))
     [(1.235, 0.000123457)]
     """
+    if not len(rows):
+        return []
     columns = [
-        np.round(column, _DIGITS[name]).tolist() if name in _DIGITS else [float(f"{value:.{_SIGNIFICANT}g}") for value in column.tolist()]
-        for name, column in zip(fields, rows.T, strict=False)
+        [float(f"{value:.{SIGNIFICANT}g}") for value in column.tolist()] if places is None else np.round(column, places).tolist()
+        for places, column in zip(digits, rows.T, strict=True)
     ]
     return list(zip(*columns, strict=True))
 
 
+def _fields(result: Result, names: tuple[str, ...]) -> list[str]:
+    """The columns of a table; the last is the image, if the rows belong to one."""
+    return [*(name for name in result.fields if name != "image"), *(["image"] if names else [])]
+
+
 def _items(result: Result, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows as objects; the last field of each is the name of its image."""
-    fields = [name for name in result.fields if name != "image"]
+    """The rows as objects. The column `image`, which always comes last, becomes the name of the image."""
+    fields = _fields(result, names)
     several = "image" in result.fields
-    return [
-        {**dict(zip(fields, row, strict=False)), "image": names[int(row[-1])] if several else names[0]}  # fields is the shorter one
-        for row in result.rows
-    ]
+    return [dict(zip(fields, (*row[:-1], names[int(row[-1])]) if several else (*row, *names), strict=True)) for row in result.rows]
 
 
 def _json(operation: str, result: Result, names: tuple[str, ...]) -> str:
-    items = _items(result, names)
-    fields = [name for name in result.fields if name != "image"]
-    lines = ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in items)
-    body = f"[\n{lines}\n  ]" if items else "[]"
-    head = f'{{\n  "operation": {json.dumps(operation)},\n  "fields": {json.dumps([*fields, "image"])},\n'
+    lines = ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in _items(result, names))
+    body = f"[\n{lines}\n  ]" if lines else "[]"
+    head = f'{{\n  "operation": {json.dumps(operation)},\n  "fields": {json.dumps(_fields(result, names))},\n'
     return f'{head}  "items": {body}\n}}\n'
 
 
 def _csv(_operation: str, result: Result, names: tuple[str, ...]) -> str:
     text = io.StringIO(newline="")
-    fields = [*(name for name in result.fields if name != "image"), "image"]
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer = csv.DictWriter(text, _fields(result, names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(_items(result, names))
     return text.getvalue()

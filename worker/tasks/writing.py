@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from worker.core.jobs import Part, Plan, Result
-from worker.files.whole import append_bytes, write_bytes_whole
+from worker.files.whole import append_bytes
 from worker.tasks.base import BaseBatch, Progress
-
-#: Fewer lines than this are written at once; more have a progress that somebody may want to see.
-FEW_LINES = 10_000
 
 
 class Writing(BaseBatch):
@@ -20,17 +17,14 @@ class Writing(BaseBatch):
         self.to_write(self.params.output)
         return Plan((Part(0, 0, self.operation.steps(self.params)),))
 
-    def is_small(self, plan: Plan) -> bool:
-        return plan.steps < FEW_LINES
-
     def run(self, _part: Part, progress: Progress) -> Result:
         path = self.files.to_write(self.params.output)
         blocks = _reporting(self.operation.blocks(self.params), progress)
-        if self.params.append:
-            written = append_bytes(path, blocks, self.operation.between(self.params), self.limits)
+        if getattr(self.params, "append", False):
+            written = self.spelled(append_bytes(path, blocks, self.operation.between(self.params), self.limits))
         else:
-            written = write_bytes_whole(path, blocks, self.limits)
-        return Result(files=(self.spelled(written),))
+            written = self.written(path, blocks)
+        return Result(files=(written,))
 
 
 def _reporting(blocks: Iterable[tuple[int, bytes]], progress: Progress) -> Iterable[bytes]:

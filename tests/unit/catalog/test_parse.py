@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.catalog.fields import fields_of
+from worker.catalog.noop import Noop
 from worker.catalog.params import JobOptions
-from worker.catalog.parse import parse_job
-from worker.catalog.table import CATALOG, Noop, operation_info
+from worker.catalog.table import CATALOG
 from worker.catalog.text import WriteText
 from worker.errors import ArgumentError, UnknownOperation
 from worker.operations.shapes import Detector, Filter, Source
@@ -16,7 +16,7 @@ from worker.operations.table import OPERATIONS
 
 
 def parse(operation, **values):
-    return parse_job(operation, values.items())
+    return CATALOG.parse_job(operation, values.items())
 
 
 def test_names():
@@ -28,7 +28,7 @@ def test_names():
 def test_shapes(info):
     """What makes rows says what they are; what reads images has an `image`; what writes one has a pattern for its name."""
     operation = OPERATIONS[info.name]
-    fields = {field.name: field for field in fields_of(info.params)}
+    fields = {field.name: field for field in info.parameters}
     assert bool(info.kind) == bool(info.fields) == isinstance(operation, Source | Detector)
     if isinstance(operation, Detector | Filter):
         assert fields["image"].role == "read"
@@ -43,7 +43,7 @@ def test_described(info):
     """Every operation and every parameter has a description, and no parameter has the name of an option that all jobs have."""
     assert info.summary.endswith(".")
     options = {field.name for field in fields_of(JobOptions)}
-    for field in fields_of(info.params):
+    for field in info.parameters:
         assert field.description
         assert field.name not in options
         assert re.fullmatch("[a-z_]+", field.name)
@@ -52,21 +52,21 @@ def test_described(info):
 @pytest.mark.parametrize("info", CATALOG.values(), ids=list(CATALOG))
 def test_defaults(info):
     """Defaults lie within their own ranges: the required parameters alone make valid params."""
-    given_values = {field.name: "a.png" for field in fields_of(info.params) if field.required}
-    params, _ = parse_job(info.name, given_values.items())
+    given_values = {field.name: "a.png" for field in info.parameters if field.required}
+    params, _ = CATALOG.parse_job(info.name, given_values.items())
     again = msgspec.convert(msgspec.to_builtins(params), info.params)
     assert params == again
 
 
 def test_field():
     """A field knows what its parameter takes, from the innermost type to the outermost note."""
-    fields = {field.name: field for field in fields_of(CATALOG["draw_circles"].params)}
+    fields = {field.name: field for field in CATALOG["draw_circles"].parameters}
     assert fields["output"].required
     assert fields["output"].role == "write"
     width = fields["width"]
     assert (width.type, width.default, width.minimum, width.maximum, width.unit) == ("int", 512, 1, 16384, "px")
     assert width.expected == "a whole number from 1 to 16384"
-    method = {field.name: field for field in fields_of(CATALOG["find_features"].params)}["method"]
+    method = {field.name: field for field in CATALOG["find_features"].parameters}["method"]
     assert "sift" in method.choices
     assert method.expected.startswith("one of orb, sift")
 
@@ -121,21 +121,21 @@ def test_options():
 def test_refusals(operation, values, words):
     """What is wrong is refused in one sentence that says what was expected and what came."""
     with pytest.raises(ArgumentError, match=words):
-        parse_job(operation, values.items())
+        CATALOG.parse_job(operation, values.items())
 
 
 def test_given_twice():
     """A key that comes twice is refused."""
     with pytest.raises(ArgumentError, match="count was given twice"):
-        parse_job("draw_circles", [("count", 1), ("count", 1)])
+        CATALOG.parse_job("draw_circles", [("count", 1), ("count", 1)])
 
 
 def test_unknown_operation():
     """The nearest name is suggested; where there is none, all are listed."""
     with pytest.raises(UnknownOperation, match="did you mean find_circles"):
-        operation_info("find_circle")
+        CATALOG.find("find_circle")
     with pytest.raises(UnknownOperation, match="known are noop"):
-        operation_info("zzz")
+        CATALOG.find("zzz")
 
 
 def test_repeatable():
@@ -150,10 +150,10 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text
 @given(st.sampled_from(sorted(CATALOG)), st.data())
 def test_any_values(operation, data):
     """Any values are params that are valid, or an ArgumentError."""
-    names = [field.name for field in (*fields_of(CATALOG[operation].params), *fields_of(JobOptions))]
+    names = [field.name for field in (*CATALOG[operation].parameters, *fields_of(JobOptions))]
     values = data.draw(st.dictionaries(st.sampled_from(names), VALUES))
     try:
-        params, options = parse_job(operation, values.items())
+        params, options = CATALOG.parse_job(operation, values.items())
     except ArgumentError as error:
         assert error.message.endswith((".", "?"))  # noqa: PT017 - either outcome is right
     else:

@@ -89,7 +89,7 @@ def test_ops_lists_everything() -> None:
     text = call("ops").stdout
     for row in CATALOG.values():
         assert row.summary in text
-        for field in fields_of(row.params):
+        for field in row.parameters:
             assert f"{field.name}\t{field.type}\t" in text
     for field in fields_of(JobOptions):
         assert field.description in text

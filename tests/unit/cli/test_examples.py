@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG
 from worker.cli import examples
 
 
@@ -92,4 +92,4 @@ def test_the_examples_are_jobs() -> None:
     last = examples.looking_at(drawn)
     assert last.params["image"].endswith("attempt1.png")
     for example in (*examples.examples(), last):
-        parse_job(example.operation, example.params.items())
+        CATALOG.parse_job(example.operation, example.params.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from worker.catalog.table import CATALOG
 from worker.core.presets import Presets, UnknownPreset
 from worker.errors import ArgumentError, UnknownOperation
 
@@ -16,23 +17,23 @@ def presses(presets: Presets, values, peer=TD) -> int:
 
 def test_a_press_repeated_on_every_frame_counts_once():
     """120 frames with the button down are one press."""
-    assert presses(Presets(), [0.0] * 10 + [1.0] * 120 + [0.0] * 10) == 1
+    assert presses(Presets(CATALOG), [0.0] * 10 + [1.0] * 120 + [0.0] * 10) == 1
 
 
 def test_a_trigger_is_armed_again_by_a_fall():
     """Each rise after a fall below 0.5 is a press."""
-    assert presses(Presets(), [1.0, 0.6, 0.4, 0.5, 0.49, 0.0, 1.0]) == 3
+    assert presses(Presets(CATALOG), [1.0, 0.6, 0.4, 0.5, 0.49, 0.0, 1.0]) == 3
 
 
 def test_each_sender_has_a_level_of_its_own():
     """Two clients that press are two presses."""
-    presets = Presets()
+    presets = Presets(CATALOG)
     assert presses(presets, [0.0, 1.0]) + presses(presets, [1.0, 1.0], OTHER) == 2
 
 
 def test_a_job_is_made_from_the_preset_as_it_is_now():
     """The key `operation` names the operation; the others are the job's pairs."""
-    presets = Presets()
+    presets = Presets(CATALOG)
     presets.set("go", "operation", "draw_circles")
     presets.set("go", "output", "a{n}.png")
     presets.set("go", "count", 3.0)
@@ -42,7 +43,7 @@ def test_a_job_is_made_from_the_preset_as_it_is_now():
 
 def test_keys_may_come_before_the_operation():
     """A new preset comes into being with its first key, whichever it is."""
-    presets = Presets()
+    presets = Presets(CATALOG)
     presets.set("go", "count", 3)
     with pytest.raises(ArgumentError, match="no operation"):
         presets.job("go")
@@ -50,7 +51,7 @@ def test_keys_may_come_before_the_operation():
 
 def test_a_bad_value_is_told_at_once_and_changes_nothing():
     """A value that does not fit is refused, and the preset stays as it was."""
-    presets = Presets()
+    presets = Presets(CATALOG)
     presets.set("go", "operation", "draw_circles")
     presets.set("go", "count", 3)
     with pytest.raises(ArgumentError, match="count must be a whole number"):
@@ -64,7 +65,7 @@ def test_a_bad_value_is_told_at_once_and_changes_nothing():
 
 def test_an_unknown_preset_is_told_with_the_nearest_one():
     """Nobody presses in vain without a word."""
-    presets = Presets()
+    presets = Presets(CATALOG)
     presets.set("logo", "operation", "noop")
     with pytest.raises(UnknownPreset, match="did you mean logo"):
         presets.job("loge")

@@ -878,7 +878,7 @@ def test_describe():
     play = Play()
     summary = CATALOG["noop"].summary
     assert play(0.0, Describe("noop")) == [
-        f'operation noop {{"name":"noop","summary":"{summary}","result":"","fields":[],"parameters":{{}}}} 0 1'
+        f'operation noop {{"name":"noop","summary":"{summary}","result":"","fields":[],"item":"row","parameters":{{}}}} 0 1'
     ]
     names = [line.split()[1] for line in play(0.1, Describe())]
     assert list(dict.fromkeys(names)) == [*CATALOG, "*"]

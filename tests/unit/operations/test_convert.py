@@ -22,13 +22,13 @@ def test_unchanged():
 )
 def test_size(asked, got):
     """A side of 0 follows the other one, and no side becomes nothing."""
-    assert target_size(640, 480, *asked) == got
+    assert target_size((640, 480), Convert(image="a", output="b", width=asked[0], height=asked[1])) == got
 
 
 @given(*[st.integers(1, 16384)] * 3)
 def test_proportions(width, height, new_width):
     """The proportions are kept to half a pixel."""
-    _, new_height = target_size(width, height, new_width, 0)
+    _, new_height = target_size((width, height), Convert(image="a", output="b", width=new_width))
     assert new_height == 1 or abs(new_height - height * new_width / width) <= 0.5
 
 

@@ -49,7 +49,7 @@ def test_seed_image():
     for n, center in enumerate(centers):
         expected = np.zeros((512, 512, 3), np.uint8)
         cv2.circle(expected, center, 63, (0, 0, 255), -1)
-        image, rows = draw_circle(params, n)
+        image, rows = draw_circle(n, params)
         np.testing.assert_array_equal(image, expected)
         u, v = (center[0] + 0.5) / 512, 1 - (center[1] + 0.5) / 512
         assert rows.tolist() == [[*center, 63, u, v, 1]]
@@ -57,25 +57,25 @@ def test_seed_image():
 
 def test_chain():
     """On a square image y of one image is x of the next."""
-    rows = [draw_circle(drawing(seed=5), n)[1][0] for n in range(20)]
+    rows = [draw_circle(n, drawing(seed=5))[1][0] for n in range(20)]
     for before, after in pairwise(rows):
         assert before[1] == after[0]
 
 
 def test_rule():
     """The centre is int(rand(n) * width), int(rand(n + 1) * height)."""
-    _, rows = draw_circle(drawing(seed=3, width=640, height=360), 9)
+    _, rows = draw_circle(9, drawing(seed=3, width=640, height=360))
     assert rows[0, :2].tolist() == [int(rand(3, 9) * 640), int(rand(3, 10) * 360)]
 
 
 def test_look():
     """Size, colours and line width are as asked for; a width of 0 draws nothing."""
     params = drawing(centers="20 10", width=40, height=20, radius=5, color="#102030", background="#405060", thickness=1)
-    image, _ = draw_circle(params, 0)
+    image, _ = draw_circle(0, params)
     assert image.shape == (20, 40, 3)
     assert image[10, 25].tolist() == [0x30, 0x20, 0x10]
     assert image[10, 20].tolist() == [0x60, 0x50, 0x40]
-    assert (draw_circle(drawing(centers="20 10", thickness=0), 0)[0] == 0).all()
+    assert (draw_circle(0, drawing(centers="20 10", thickness=0))[0] == 0).all()
 
 
 def test_centers_and_count():
@@ -88,7 +88,7 @@ def test_centers_and_count():
 
 def test_fractions_are_cut():
     """Centres are cut to whole pixels as the seed does it."""
-    assert draw_circle(drawing(centers="10.9 20.2"), 0)[1][0, :2].tolist() == [10, 20]
+    assert draw_circle(0, drawing(centers="10.9 20.2"))[1][0, :2].tolist() == [10, 20]
 
 
 @pytest.mark.parametrize(("centers", "words"), [("1", "pairs"), ("1 2 3", "pairs"), ("1 x", "'x'"), ("1 nan", "nan"), ("1e9 2", "1e9")])

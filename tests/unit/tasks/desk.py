@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from worker.catalog.parse import parse_job
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Phase, Plan, Result, Task
 from worker.files.paths import FileRules
 from worker.pictures.images import write_image
@@ -23,7 +23,7 @@ class Desk:
         self.progress = []
 
     def task(self, operation, phase=Phase.PLAN, part=None, joined=None, **values):
-        params, _ = parse_job(operation, values.items())
+        params, _ = CATALOG.parse_job(operation, values.items())
         return run_task(Task(1, operation, params, phase, self.slots, part, joined or Result()), self.files, self.progress.append)
 
     def job(self, operation, **values):

@@ -7,10 +7,12 @@ from itertools import pairwise
 import pytest
 
 from tests.unit.tasks.desk import paths
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Plan
 from worker.pictures.images import read_image
 from worker.tasks.base import PARTS_PER_SLOT
-from worker.tasks.drawing import FEW_DRAWINGS
+
+FEW_DRAWINGS = CATALOG["draw_circles"].few
 
 
 def test_few_drawings(desk):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.unit.tasks.desk import Desk, paths
-from worker.catalog.table import operation_info
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Part, Phase
 from worker.pictures.images import read_image
 
@@ -20,7 +20,7 @@ def test_one_image(desk):
     """One image is searched at once; its rows have the catalogue's fields."""
     desk.discs("a.png")
     result = desk.task("find_circles", image="a.png", overlay="{name}-{n}.jpg", data="a.json")
-    assert result.fields == operation_info("find_circles").fields
+    assert result.fields == CATALOG.find("find_circles").fields
     assert result.sources == ()
     ((x, y, radius, u, v, score),) = result.rows
     assert (x, y, radius) == pytest.approx((60, 50, 20), abs=1)
@@ -43,7 +43,7 @@ def test_folder(desk):
     assert plan.steps == 3
     assert not (desk.root / "out").exists()
     result = desk.job("find_circles", image="in", overlay="out/{name}.png", data="out/all.csv")
-    assert result.fields == (*operation_info("find_circles").fields, "image")
+    assert result.fields == (*CATALOG.find("find_circles").fields, "image")
     assert [row[-1] for row in result.rows] == [0, 1, 2]
     assert [row[0] for row in result.rows] == pytest.approx([70, 60, 65], abs=1)
     assert paths(result, desk.root) == ["out/img1.png", "out/img2.png", "out/img10.png", "out/all.csv"]
@@ -66,7 +66,7 @@ def test_features(desk):
     desk.discs("a.png", "b.png")
     result = desk.job("find_features", image="*.png", method="sift", overlay="o/{n}.webp", data="o/all.json")
     assert result.kind == "features"
-    assert result.fields == (*operation_info("find_features").fields, "image")
+    assert result.fields == (*CATALOG.find("find_features").fields, "image")
     assert {row[-1] for row in result.rows} == {0, 1}
     assert desk.names("o") == ["0.webp", "1.webp", "all.json"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.tasks.desk import paths
+from worker.catalog.table import CATALOG
 from worker.core.jobs import Plan
-from worker.tasks.writing import FEW_LINES
+
+FEW_LINES = CATALOG["write_text"].few
 
 
 def test_short_text(desk):

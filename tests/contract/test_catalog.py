@@ -1,0 +1,36 @@
+"""A catalogue of other operations, in real child processes."""
+
+from __future__ import annotations
+
+import functools
+import queue
+
+import numpy as np
+
+from tests import small
+from worker.core.events import Finished
+from worker.core.jobs import Failure, Result, Task
+from worker.executors.pool import PoolExecutor
+from worker.files.paths import FileRules
+from worker.pictures.images import write_image
+from worker.tasks.prepare import make_run_task
+
+
+def test_children_get_their_catalogue(tmp_path):
+    """A child has the operations that the parent names, and no others."""
+    write_image(tmp_path / "a.png", np.full((4, 4), 200, np.uint8))
+    rules = FileRules((tmp_path.resolve(),))
+    pool = PoolExecutor(1, functools.partial(make_run_task, rules, small.CATALOG, "tests.small:OPERATIONS"), spares=0)
+    ended = queue.SimpleQueue()
+    pool.start(lambda event: ended.put(event) if isinstance(event, Finished) else None)
+    try:
+        params, _ = small.CATALOG.parse_job("threshold", [("image", "a.png"), ("output", "b.png")])
+        pool.execute(Task(1, "threshold", params))
+        outcome = ended.get(timeout=60).outcome
+        assert isinstance(outcome, Result)
+        assert outcome.rows == ((1.0,),)
+        pool.execute(Task(2, "find_circles", params))
+        assert isinstance(ended.get(timeout=60).outcome, Failure)
+    finally:
+        pool.close()
+    assert (tmp_path / "b.png").exists()

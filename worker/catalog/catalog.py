@@ -1,0 +1,107 @@
+"""The catalogue: rows by name, as a value that is handed to whatever needs to know the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import final
+
+from worker.catalog.params import JobOptions, Params, Value
+from worker.catalog.parse import parse_pairs
+from worker.catalog.rows import OperationInfo
+from worker.errors import UnknownOperation
+from worker.words import did_you_mean
+
+
+@final
+class Catalog(Mapping[str, OperationInfo]):
+    """Operations by name. Never changes; `with_rows` makes a larger one. Crosses to child processes by pickling.
+
+    Args:
+        rows: in the order in which help and documents list them.
+
+    Raises:
+        ValueError: two rows have the same name, or two of one kind have different columns.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Iterable[OperationInfo]) -> None:
+        by_name: dict[str, OperationInfo] = {}
+        by_kind: dict[str, OperationInfo] = {}
+        for row in rows:
+            if by_name.setdefault(row.name, row) is not row:
+                raise ValueError(f"The catalogue has two operations with the name {row.name}.")
+            same = by_kind.setdefault(row.kind, row)
+            if row.kind and same.fields != row.fields:
+                raise ValueError(f"{row.name} and {same.name} report {row.kind} with different fields.")
+        self._rows = by_name
+
+    def __getitem__(self, name: str) -> OperationInfo:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._rows.values()))
+
+    def __repr__(self) -> str:
+        return f"Catalog({', '.join(self._rows)})"
+
+    def with_rows(self, *rows: OperationInfo) -> Catalog:
+        """This catalogue and further operations.
+
+        Raises:
+            ValueError: as for the class.
+        """
+        return Catalog((*self._rows.values(), *rows))
+
+    @property
+    def probe(self) -> OperationInfo:
+        """The operation that does nothing.
+
+        Raises:
+            LookupError: the catalogue has none.
+        """
+        for row in self._rows.values():
+            if row.probe:
+                return row
+        raise LookupError("The catalogue has no operation that does nothing.")
+
+    def find(self, name: str) -> OperationInfo:
+        """The row of an operation.
+
+        Raises:
+            UnknownOperation: there is none; the message names the nearest one.
+        """
+        try:
+            return self._rows[name]
+        except KeyError:
+            suggestion = did_you_mean(name, self._rows, f"known are {', '.join(self._rows)}.")
+            raise UnknownOperation(f"There is no operation {name!r}; {suggestion}", "`td-image-worker ops` lists all operations.") from None
+
+    def parse_job(self, operation: str, pairs: Iterable[tuple[str, Value]]) -> tuple[Params, JobOptions]:
+        """Turns a job's key-value pairs into its operation's parameters and its own options.
+
+        Args:
+            operation: a name from the catalogue.
+            pairs: as they came from OSC or from a command line: numbers may be text, ints may be floats.
+
+        Raises:
+            UnknownOperation: no such operation.
+            ArgumentError: a key is unknown, double or missing, or a value is of the wrong type or out of range. The message is one
+                sentence that says what was expected and what came.
+        """
+        return parse_pairs(operation, self.find(operation).params, pairs)
+
+    def check_pair(self, operation: str, key: str, value: Value) -> None:
+        """Checks one key-value pair by itself, whatever the job's other pairs will be.
+
+        Raises:
+            UnknownOperation, ArgumentError: as `parse_job` does.
+        """
+        others = [(field.name, "-") for field in self.find(operation).parameters if field.required and field.name != key]
+        self.parse_job(operation, [*others, (key, value)])

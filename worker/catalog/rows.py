@@ -1,0 +1,101 @@
+"""One row of the catalogue: everything that is particular to an operation and needs neither NumPy nor OpenCV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worker.catalog.fields import Field, fields_of
+from worker.catalog.params import Params
+
+#: Significant digits of a column that names no number of digits of its own.
+SIGNIFICANT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One number in each row of a result.
+
+    Attributes:
+        name: as reports, tables and `describe` call it.
+        digits: digits after the decimal point, as many as can be trusted; None gives six significant digits.
+    """
+
+    name: str
+    digits: int | None = None
+
+
+X = Column("x", 3)
+Y = Column("y", 3)
+RADIUS = Column("radius", 3)
+SIZE = Column("size", 3)
+ANGLE = Column("angle", 2)
+U = Column("u", 6)
+V = Column("v", 6)
+SCORE = Column("score", 3)
+RESPONSE = Column("response")
+
+
+@dataclass(frozen=True, slots=True)
+class OperationInfo:
+    """One row of the catalogue.
+
+    Whether a job may run a second time after a crash depends on its values, so the params class says it: `Params.repeatable`.
+    How items are marked on a picture needs OpenCV, so the twin of this row in `worker.operations.table` says it.
+
+    Attributes:
+        name: what a job calls it.
+        params: the class of its parameters.
+        summary: what it does, as one short sentence.
+        kind: last part of the result's address; empty if the operation only writes files.
+        columns: the numbers in one row of the result.
+        item: what one item of the result is. "file": a file of its own, whether or not a row describes it, too. "row": a row; files
+            such as an overlay or a table come on top.
+        few: a job of fewer steps is done at once, without being cut into parts.
+        probe: this operation does nothing; the worker and its clients use it to see whether a child works.
+    """
+
+    name: str
+    params: type[Params]
+    summary: str
+    kind: str = ""
+    columns: tuple[Column, ...] = ()
+    item: Literal["row", "file"] = "row"
+    few: int = 2
+    probe: bool = False
+
+    def __post_init__(self) -> None:
+        """Finds mistakes in a table when it is imported, not when the operation is first used."""
+        if bool(self.kind) != bool(self.columns):
+            raise ValueError(f"{self.name}: a result has both a kind and columns, or neither.")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def digits(self) -> tuple[int | None, ...]:
+        """The digits after the decimal point of each column."""
+        return tuple(column.digits for column in self.columns)
+
+    @property
+    def family(self) -> str:
+        """The file of `worker/catalog` that holds its parameters."""
+        return self.params.__module__.rpartition(".")[2]
+
+    @property
+    def parameters(self) -> tuple[Field, ...]:
+        """Its own parameters, in the order in which they are declared."""
+        return fields_of(self.params)
+
+    def as_object(self) -> dict[str, Any]:
+        """What `/worker/describe` and `ops --json` say about it."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "result": self.kind,
+            "fields": self.fields,
+            "item": self.item,
+            "parameters": {field.name: field.as_object() for field in self.parameters},
+        }

@@ -1,0 +1,55 @@
+"""A batch that makes one result from all its input images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.core.jobs import Part, Plan, Result
+from worker.files.paths import Inputs
+from worker.operations.shapes import Picture
+from worker.pictures.images import readable_endings
+from worker.tasks.base import BaseBatch, Progress
+from worker.tasks.names import claim, image_names
+from worker.tasks.reading import Reading, left_out
+from worker.tasks.tables import rounded
+
+
+class Combining(Reading):
+    """One result from many images. It is never cut: one child sees all images, one after the other."""
+
+    def plan(self) -> Plan:
+        self.operation.check(self.params)
+        inputs = self.files.to_read_all(self.params.image, readable_endings())
+        self._check_outputs(inputs)
+        sources = tuple(self.files.spell(path) for path in inputs.paths)
+        base = Result(self.info.kind, self.info.fields, sources=sources if "image" in self.info.fields else ())
+        return Plan((Part(0, 0, len(sources), sources),), finish=bool(self.data), base=base)
+
+    def is_small(self, plan: Plan) -> bool:
+        return BaseBatch.is_small(self, plan)
+
+    def run(self, part: Part, progress: Progress) -> Result:
+        found = self.operation.combine(self._pictures(part, progress), self.params)
+        self.limits.check_rows(self.info.name, len(found.rows))
+        rows = tuple(rounded(found.rows, self.info.digits))
+        written = tuple(self.write(found, name, self.files.to_write(getattr(self.params, name))) for name in self.wanted(found))
+        return Result(self.info.kind, self.info.fields, rows, written, left_out=left_out(found))
+
+    def finish(self, joined: Result) -> Result:
+        return self.table(joined, image_names(joined.sources))
+
+    def _pictures(self, part: Part, progress: Progress) -> Iterator[Picture]:
+        for n, source in enumerate(part.sources):
+            yield Picture(n, Path(source).stem, self.read(source))
+            progress(n + 1)
+
+    def _check_outputs(self, inputs: Inputs) -> None:
+        targets: dict[str, str] = {}
+        outputs = self.outputs
+        self.limits.check_outputs(self.info.name, len(outputs) + bool(self.data))
+        for field in outputs:
+            name = getattr(self.params, field.name)
+            self.check_output(field, name)
+            claim(targets, name, field.name)
+        self.check_table_and_inputs(inputs, targets)
