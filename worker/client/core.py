@@ -15,7 +15,6 @@ UDP loses, doubles and reorders, and a worker may restart at any time. The rules
 from __future__ import annotations
 
 import itertools
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
+from worker.files.spelling import natural
 from worker.protocol.messages import (
     Accepted,
     Ack,
@@ -61,8 +61,6 @@ MISSED_S = 2.5 * TICK_S
 WINDOW = 256
 #: So many numbers are told in datagrams in any case; of more, the worker may put the rows into a file.
 ALWAYS_TOLD = 10_000
-
-_PARTS = re.compile(r"\d+|\D+")
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
@@ -139,7 +137,7 @@ def in_order(files: Iterable[File]) -> tuple[File, ...]:
     return tuple(
         sorted(
             files,
-            key=lambda file: (not file.width, [(int(part), "") if part.isdecimal() else (-1, part) for part in _PARTS.findall(file.path)]),
+            key=lambda file: (not file.width, natural(file.path.split("/"))),
         )
     )
 

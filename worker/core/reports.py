@@ -28,7 +28,7 @@ LONGEST_ADDRESS = 400
 
 def failed(job_id: str, boot: int, why: WorkerError | Failure, seq: int = 0) -> Failed:
     """A `failed` report from an error. With seq 0 it says that a job was refused."""
-    return Failed(job_id, seq, boot, why.code, why.word, cut(why.message, LONGEST_MESSAGE), cut(why.hint, LONGEST_HINT))
+    return Failed(job_id, seq, boot, why.code, why.word, shortened(why.message, LONGEST_MESSAGE), shortened(why.hint, LONGEST_HINT))
 
 
 def cut(text: str, size_bytes: int) -> str:
@@ -41,9 +41,21 @@ def cut(text: str, size_bytes: int) -> str:
     return text if len(data) <= size_bytes else data[:size_bytes].decode(errors="ignore")
 
 
+def shortened(text: str, size_bytes: int) -> str:
+    """The text, or its first words and three dots that say that more follows.
+
+    >>> shortened("Images end in .png .jpg .tif.", 24)
+    'Images end in .png ...'
+    """
+    if len(text.encode(errors="replace")) <= size_bytes:
+        return text
+    start = cut(text, size_bytes - len(" ..."))
+    return (start[: start.rfind(" ")] if " " in start[-80:] else start) + " ..."
+
+
 def sentence(error: WorkerError) -> str:
     """An error's message and hint in one text."""
-    return cut(f"{error.message} {error.hint}".strip(), LONGEST_MESSAGE)
+    return shortened(f"{error.message} {error.hint}".strip(), LONGEST_MESSAGE)
 
 
 def files(job_id: str, result: Result) -> Iterator[File]:

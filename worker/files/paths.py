@@ -12,14 +12,15 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files import handles
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
+from worker.files.spelling import as_stored, composed, natural, near, without_case
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _DRIVE = re.compile(r"[A-Za-z]:(/|$)")
@@ -29,12 +30,14 @@ _VIDEO = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m
 
 #: A file of another ending is neither made nor replaced: nothing that a system or a program runs, and nobody's project.
 IMAGE_ENDINGS = frozenset(
-    ".avif .bmp .dib .exr .gif .hdr .jp2 .jpe .jpeg .jpg .pam .pbm .pfm .pgm .pic .png .pnm .ppm .pxm .ras .sr .tif .tiff .webp".split()  # noqa: SIM905 - a list of words reads better
+    ".avif .bmp .dib .gif .jp2 .jpe .jpeg .jpg .pgm .png .pnm .ppm .ras .sr .tif .tiff .webp".split()  # noqa: SIM905 - a list of words reads better
 )
 TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
+#: What a file is to hold, with its article.
+Kind = Literal["an image", "text", "a file"]
 
 #: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
@@ -80,15 +83,36 @@ class FileRules:
         """
         return self._checked(text, (*self._roots, *self._read_roots), "read")[0]
 
-    def to_write(self, text: str) -> Path:
-        """The absolute path, free of links, that `text` names for writing; it need not exist.
+    def to_read_file(self, text: str) -> Path:
+        """As `to_read`, for a file that must exist. A name in another Unicode form or another case is found, too.
 
         Raises:
-            ArgumentError, PathError: as `to_read`; also where a file stands that the worker does not write.
-            UnsupportedFormat: no file with this ending is written.
-            DiskFull: the root itself is not there. It is not made: where its disk is missing, another one would fill up.
+            ArgumentError, PathError: as `to_read`.
+            MissingFile: there is none. The message says in which folder, the hint gives similar names.
+        """
+        path = self.to_read(text)
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(path) from None
+        except OSError:
+            pass  # whoever opens it says why it cannot be read
+        return path
+
+    def to_write(self, text: str, kind: Kind = "a file") -> Path:
+        """The absolute path, free of links, that `text` names for writing; it need not exist.
+
+        Args:
+            text: as the sender spells it.
+            kind: what the file will hold. Text is not written under the name of an image, nor an image under the name of a text.
+
+        Raises:
+            ArgumentError, PathError: as `to_read`; also if a file of a kind that the worker does not write has this name.
+            UnsupportedFormat: no such file is written under this ending.
+            DiskFull: the root itself is not there. It is not made: if its disk is missing, another one would fill up.
         """
         path, root = self._checked(text, self._roots, "written")
+        _check_kind(text, path, kind)
         if root is None:
             return path
         if not os.path.isdir(root):
@@ -97,8 +121,8 @@ class FileRules:
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
         if path.suffix.lower() not in _WRITTEN and not os.path.isdir(path):
             if os.path.lexists(path):
-                raise PathError(f"{text} is not a kind of file that this worker replaces.", _ENDINGS_HINT)
-            raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _ENDINGS_HINT)
+                raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
+            raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _endings_hint(kind))
         return path
 
     def to_read_all(self, text: str, endings: Collection[str]) -> Inputs:
@@ -109,26 +133,29 @@ class FileRules:
 
         Raises:
             ArgumentError, PathError: as `to_read`, for each file.
-            MissingFile: nothing matches.
+            MissingFile: there is no such file, or nothing matches.
             UnsupportedFormat: `text` names a video.
         """
         spelled = _plain(text)
         if Path(spelled).suffix.lower() in _VIDEO:
             raise UnsupportedFormat(f"{text} is a video; this version reads single images only.", "Write its frames to a folder first.")
-        found = _pattern_matches(self, spelled)
-        if found is None:
-            path = self.to_read(spelled)
-            if not os.path.isdir(path):
-                return Inputs((path,), several=False)
-            found = _Search(self, spelled, ("*",)).found(path)
+        match = _pattern_matches(self, spelled)
+        if match is None:
+            folder = self.to_read_file(spelled)
+            if not os.path.isdir(folder):
+                return Inputs((folder,), several=False)
+            match = folder, _Search(self, spelled, ("*",)).found(folder)
+        folder, found = match
         images = []
         for path in found:
             if path.suffix.lower() in endings:
                 images.append(path)
                 self.limits.check_inputs(spelled, len(images))
         if not images:
-            raise MissingFile(f"No image matches {text}.", "Images end in " + " ".join(sorted(endings)) + ".")
-        return Inputs(tuple(self.to_read(self.spell(path)) for path in sorted(images, key=_natural)), several=True)
+            where = f"The folder is {self.spell(folder)}." if os.path.isdir(folder) else self._missing(folder, "folder").message
+            raise MissingFile(f"No image matches {text}. {where}", f"Images end in {_listed(endings)}.")
+        images.sort(key=lambda path: natural(path.parts))
+        return Inputs(tuple(self.to_read(self.spell(path)) for path in images), several=True)
 
     def spell(self, path: Path) -> str:
         """The path as the sender spells it, with forward slashes. `to_read` of it gives the path again."""
@@ -143,6 +170,16 @@ class FileRules:
         """Whether a path without links may be read."""
         return self.unrestricted or _root_of(path, (*self._roots, *self._read_roots)) is not None
 
+    def _missing(self, path: Path, kind: str = "file") -> MissingFile:
+        """The sentence for a path that is not there: in which folder the worker looked, and which names there are similar."""
+        above = next((folder for folder in path.parents if os.path.isdir(folder)), path.parent)
+        name = path.relative_to(above).parts[0]
+        if not self.contains(above):  # which folders stand above a root is nobody's business
+            return MissingFile(f"There is no file {path.name}: the folder that would hold it is not there.", "Is its disk connected?")
+        kind = kind if above == path.parent else "folder"
+        similar = near(above, name)
+        return MissingFile(f"There is no {kind} {name} in {self.spell(above)}.", f"Did you mean {' or '.join(similar)}?" if similar else "")
+
     def _checked(self, text: str, roots: tuple[Path, ...], done: str) -> tuple[Path, Path | None]:
         """The resolved path and the root that it lies below; None where there is no limit."""
         spelled = _plain(text)
@@ -150,16 +187,19 @@ class FileRules:
         if not path.is_absolute():
             path = self._start / path
         if self.unrestricted:
-            return Path(os.path.realpath(path)), None
+            return _found(Path(os.path.realpath(path)), Path(path.anchor), done), None
         if os.name == "nt" or done == "written":  # elsewhere a file of such a name is read if it is there
             _check_portable(spelled, _parts_below(path, roots))
         if spelled.startswith("//") and _lexical_root(path, roots) is None:
             raise _outside(text, done)  # another computer is not even asked whether it has the file
         try:
             path = Path(os.path.realpath(path))
+            root = _root_of(path, roots)
+            if root is not None:
+                path = _found(path, Path(*path.parts[: len(root.parts)]), done)
+                root = _root_of(path, roots)
         except OSError:  # somebody changes it while we look, or we may not look
             raise _outside(text, done) from None
-        root = _root_of(path, roots)
         if root is None:
             raise _outside(text, done)
         if done == "written":
@@ -170,7 +210,10 @@ class FileRules:
         for sender, worker in self._maps_by(0):
             rest = _below(spelled, sender)
             if rest is not None:
-                return _as_stored(Path(os.path.realpath(worker)), rest) if _has_no_case(sender) else Path(worker + rest)
+                names = [name for name in rest.split("/") if name]
+                if not _has_no_case(sender) or ".." in names:
+                    return Path(worker + rest)
+                return as_stored(Path(os.path.realpath(worker)), names, (composed, without_case))
         if _DRIVE.match(spelled) and os.name != "nt":
             raise PathError(f"{spelled} is a path of another machine.", "Start the worker with --map, for example --map C:/show=/data.")
         return Path(spelled)
@@ -224,7 +267,34 @@ def _prefix(text: str) -> str:
     return text.replace("\\", "/").rstrip("/")
 
 
-_ENDINGS_HINT = f"It writes images ({' '.join(sorted(IMAGE_ENDINGS))}) and texts ({' '.join(sorted(TEXT_ENDINGS))})."
+def _listed(endings: Iterable[str]) -> str:
+    return " ".join(sorted(endings))
+
+
+def _endings_hint(kind: Kind) -> str:
+    images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
+    return {"an image": images, "text": texts, "a file": f"{images} {texts}"}[kind]
+
+
+def _check_kind(text: str, path: Path, kind: Kind) -> None:
+    """Raises UnsupportedFormat if the ending promises another kind of file."""
+    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a file": frozenset[str]()}[kind]
+    if path.suffix.lower() in others:
+        raise UnsupportedFormat(
+            f"{text} cannot be written: this job writes {kind}, and {path.suffix} is not an ending of it.", _endings_hint(kind)
+        )
+
+
+def _found(path: Path, root: Path, done: str) -> Path:
+    """The stored path, if the one that was sent does not exist and there is one that differs in Unicode form only, or in case, too.
+
+    For a file to write only the folder is looked for, and not in another case: this system may keep A and a apart.
+    """
+    wanted, forms = (path, (composed, without_case)) if done == "read" else (path.parent, (composed,))
+    if os.path.lexists(wanted):
+        return path
+    stored = as_stored(root, wanted.parts[len(root.parts) :], forms)
+    return Path(os.path.realpath(stored / path.relative_to(wanted))) if os.path.lexists(stored) else path
 
 
 def _outside(text: str, done: str) -> PathError:
@@ -294,25 +364,6 @@ def _has_no_case(prefix: str) -> bool:
     return bool(_DRIVE.match(prefix)) or prefix.startswith("//")
 
 
-def _as_stored(folder: Path, rest: str) -> Path:
-    """`rest` below `folder`, each name in the case in which it is stored, where there is just one that fits.
-
-    What stands behind a link is not looked at: it may lead anywhere.
-    """
-    names = [name for name in rest.split("/") if name]
-    if ".." in names:
-        return folder.joinpath(*names)
-    for name in names:
-        if not os.path.lexists(folder / name):
-            try:
-                stored = [entry for entry, _ in handles.entries(folder) if entry.casefold() == name.casefold()]
-            except OSError:
-                stored = []
-            name = stored[0] if len(stored) == 1 else name  # noqa: PLW2901 - as it is stored
-        folder /= name
-    return folder
-
-
 def _below(text: str, prefix: str) -> str | None:
     """What follows `prefix` in `text`, from the slash on; None if `text` is not below it. Drive letters have no case."""
     head, rest = text[: len(prefix)], text[len(prefix) :]
@@ -320,8 +371,8 @@ def _below(text: str, prefix: str) -> str | None:
     return rest if same and (not rest or rest.startswith("/")) else None
 
 
-def _pattern_matches(rules: FileRules, spelled: str) -> Iterator[Path] | None:
-    """The files that match a pattern; None if `spelled` is a plain path. A file whose name holds brackets is a plain path."""
+def _pattern_matches(rules: FileRules, spelled: str) -> tuple[Path, Iterator[Path]] | None:
+    """A pattern's folder and the files that match; None if `spelled` is a plain path. A file whose name holds brackets is a plain path."""
     if not _WILDCARDS.search(spelled) or os.path.exists(rules.to_read(spelled)):
         return None
     parts = spelled.split("/")
@@ -329,7 +380,7 @@ def _pattern_matches(rules: FileRules, spelled: str) -> Iterator[Path] | None:
     if ".." in parts[first:]:
         raise ArgumentError(f"The pattern {spelled} has '..' after its first wildcard.")
     folder = rules.to_read("/".join(parts[:first]) or ("/" if first else "."))
-    return _Search(rules, spelled, tuple(part for part in parts[first:] if part not in ("", "."))).found(folder)
+    return folder, _Search(rules, spelled, tuple(composed(part) for part in parts[first:] if part not in ("", "."))).found(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +459,7 @@ class _Search:
                 continue
             if part == "**":
                 after.add(place)
-            elif fnmatch.fnmatch(name, part):
+            elif fnmatch.fnmatch(composed(name), part):
                 after.add(place + 1)
         return self._opened(after)
 
@@ -419,12 +470,3 @@ def _is_speakable(name: str) -> bool:
         return _plain(name) == name
     except ArgumentError:
         return False
-
-
-def _natural(path: Path) -> list[tuple[list[tuple[int, str]], str]]:
-    """Sorts img2 before img10, in every part of the path; of two names that differ in case only, the same comes first always."""
-    return [([_number_or_word(piece) for piece in re.split(r"([0-9]+)", part.casefold())], part) for part in path.parts]
-
-
-def _number_or_word(piece: str) -> tuple[int, str]:
-    return (int(piece), "") if piece.isascii() and piece.isdigit() else (-1, piece)

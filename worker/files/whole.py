@@ -307,7 +307,9 @@ def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
         return ArgumentError(f"{path.name} is a folder; the name of a file is needed.")
     if done == "read":
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        return MissingFile(f"There is no file {path.name}." if missing else f"{path.name} cannot be read: {reason}.")
+        return MissingFile(
+            f"There is no file {path.name} in {path.parent.as_posix()}." if missing else f"{path.name} cannot be read: {reason}."
+        )
     if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EINVAL):
         return ArgumentError(f"{path.name} cannot be written: {reason}.")
     if error.errno is None:

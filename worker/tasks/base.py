@@ -20,7 +20,7 @@ from worker.tasks.tables import TABLES
 if TYPE_CHECKING:
     from worker.catalog.rows import OperationInfo
     from worker.files.limits import FileLimits
-    from worker.files.paths import FileRules
+    from worker.files.paths import FileRules, Kind
 
 
 Progress = Callable[[int], None]
@@ -71,11 +71,11 @@ class BaseBatch:
         return getattr(self.params, "data", "")
 
     def read(self, source: str) -> Image:
-        return read_image(self.files.to_read(source), limits=self.limits)
+        return read_image(self.files.to_read_file(source), limits=self.limits)
 
-    def to_write(self, output: str) -> Path:
+    def to_write(self, output: str, kind: Kind = "a file") -> Path:
         """Where an output goes, once its disk is known to have room."""
-        path = self.files.to_write(output)
+        path = self.files.to_write(output, kind)
         self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
         return path
 

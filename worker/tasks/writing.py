@@ -14,7 +14,7 @@ class Writing(BaseBatch):
 
     def plan(self) -> Plan:
         self.operation.check(self.params)
-        self.to_write(self.params.output)
+        self.to_write(self.params.output, "text")
         return Plan((Part(0, 0, self.operation.steps(self.params)),))
 
     def run(self, _part: Part, progress: Progress) -> Result:

@@ -1,13 +1,16 @@
 import contextlib
 import os
+import re
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.reports import LONGEST_HINT
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
-from worker.files.paths import FileRules
+from worker.files.paths import IMAGE_ENDINGS, TEXT_ENDINGS, FileRules
 
 ENDINGS = frozenset({".png", ".jpg"})
 
@@ -167,11 +170,10 @@ def test_many_stars(files, root):
 
 
 def test_written_endings():
-    """Every image that can be written may be written."""
-    from worker.files.paths import IMAGE_ENDINGS
+    """Exactly the images that can be written may be written, so that no error message offers an ending in vain."""
     from worker.pictures.images import FORMATS
 
-    assert FORMATS.keys() <= IMAGE_ENDINGS
+    assert FORMATS.keys() == IMAGE_ENDINGS
 
 
 def test_spell(root):
@@ -200,11 +202,98 @@ def test_any_text(text):
 
 
 def test_one_file(files, root):
-    """A file is one input, also if its name looks like a pattern, or if it is not there yet."""
+    """A file is one input, also if its name looks like a pattern."""
     touch(root, "a[1].png")
-    assert files.to_read_all("a[1].png", ENDINGS).paths == (root / "a[1].png",)
-    missing = files.to_read_all("missing.png", ENDINGS)
-    assert (missing.paths, missing.several) == ((root / "missing.png",), False)
+    found = files.to_read_all("a[1].png", ENDINGS)
+    assert (found.paths, found.several) == ((root / "a[1].png",), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("s/smarteis.png", "There is no file smarteis.png in {root}/s.", "Did you mean smarties.png?"),
+        ("s/SMARTEIS.PNG", "There is no file SMARTEIS.PNG in {root}/s.", "Did you mean smarties.png?"),
+        ("s/zebra.png", "There is no file zebra.png in {root}/s.", ""),
+        ("shott/day1/a.png", "There is no folder shott in {root}.", "Did you mean shots?"),
+        ("s/smarties.png/a.png", "There is no folder smarties.png in {root}/s.", ""),
+        ("shott", "There is no file shott in {root}.", "Did you mean shots?"),
+        ("shott/*.png", "No image matches shott/*.png. There is no folder shott in {root}.", "Images end in .jpg .png."),
+        ("shots/*.png", "No image matches shots/*.png. The folder is {root}/shots.", "Images end in .jpg .png."),
+        ("s/b*.png", "No image matches s/b*.png. The folder is {root}/s.", "Images end in .jpg .png."),
+    ],
+)
+def test_missing(files, root, text, message, hint):
+    """A name that is not there: which folder was looked in, and which visible names there are similar."""
+    touch(root, "s/smarties.png", "s/.smarteis.png", "shots/a.txt")
+    with pytest.raises(MissingFile) as caught:
+        files.to_read_all(text, ENDINGS)
+    assert (caught.value.message, caught.value.hint) == (message.format(root=root.as_posix()), hint)
+
+
+def test_missing_in_a_mapped_folder(root):
+    """The folder is told as the sender spells it."""
+    files = FileRules((root,), maps=(("C:/show", str(root)),))
+    with pytest.raises(MissingFile, match=r"There is no file a\.png in C:/show\."):
+        files.to_read_file("C:/show/a.png")
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_unicode_forms(files, root, stored, asked):
+    """A name is found in both Unicode forms, in folders and patterns, too; a new file goes into the folder that is there."""
+    stored, asked = (normalize(form, "Häuser/Tür.png") for form in (stored, asked))
+    touch(root, stored)
+    assert stored != asked
+    assert files.to_read(asked) == root / stored
+    assert files.to_read_all(asked, ENDINGS).paths == (root / stored,)
+    assert files.to_read_all(asked.partition("/")[0], ENDINGS).paths == (root / stored,)
+    assert files.to_read_all(asked.replace("r.png", "*.png"), ENDINGS).paths == (root / stored,)
+    assert files.to_write(asked.replace("T", "t")).parent == (root / stored).parent
+
+
+@pytest.mark.skipif(os.path.normcase("A") == "a", reason="not on this system: it finds both cases by itself")
+def test_another_case(files, root):
+    """A name in another case is found if only one fits. A new file gets exactly the name that was sent."""
+    touch(root, "Shots/A.PNG", "Shots/b.png", "Shots/B.png")
+    assert files.to_read("shots/a.png") == root / "Shots" / "A.PNG"
+    assert files.to_read("shots/B.png") == root / "Shots" / "B.png"
+    touch(root, "two/c.png", "two/C.png")
+    assert files.to_read("two/C.PNG") == root / "two" / "C.PNG"
+    assert files.to_write("shots/a.png") == root / "shots" / "a.png"
+
+
+def test_another_form_behind_a_link(files, root, tmp_path):
+    """A name in another form is not found behind a link that leads out, nor if it is such a link."""
+    touch(tmp_path / "outside", "A.png")
+    try:
+        (root / "Out").symlink_to(tmp_path / "outside", target_is_directory=True)
+        (root / "Link.png").symlink_to(tmp_path / "outside" / "A.png")
+    except OSError:
+        pytest.skip("this system lets us make no links")
+    for text in ("out/A.png", "link.png", "Out/a.png"):
+        with pytest.raises((PathError, MissingFile)) as caught:
+            files.to_read_file(text)
+        assert "outside" not in caught.value.message or caught.value.code == 403
+
+
+@pytest.mark.parametrize("unrestricted", [False, True])
+@pytest.mark.parametrize(("name", "kind"), [("picture.png", "text"), ("notes.txt", "an image"), ("a.TIFF", "text")])
+def test_kinds(root, name, kind, unrestricted):
+    """Text does not replace an image, nor an image a text; the hint lists all endings that fit."""
+    files = FileRules((root,), unrestricted=unrestricted)
+    with pytest.raises(UnsupportedFormat, match=f"this job writes {kind}") as caught:
+        files.to_write(str(root / name), kind)
+    right = TEXT_ENDINGS if kind == "text" else IMAGE_ENDINGS
+    assert set(re.findall(r"\.\w+", caught.value.hint)) == right
+    for ending in right:
+        assert files.to_write(str(root / f"a{ending}"), kind) == root / f"a{ending}"
+
+
+@pytest.mark.parametrize("kind", ["an image", "text", "a file"])
+def test_hints_are_whole(files, kind):
+    """The list of endings fits into a report: nothing of it is cut off."""
+    with pytest.raises(UnsupportedFormat) as caught:
+        files.to_write("a.xyzzy", kind)
+    assert len(caught.value.hint.encode()) <= LONGEST_HINT
 
 
 def test_folder(files, root):

@@ -41,6 +41,7 @@ def test_noop(desk):
         ("write_text", {"output": "/etc/a.txt", "text": "x"}, 403, "outside"),
         ("write_text", {"output": "a.txt", "text": "x", "count": 1}, 400, "either"),
         ("write_text", {"output": "in", "text": "x"}, 400, "folder"),
+        ("write_text", {"output": "broken.png", "text": "x"}, 415, "this job writes text"),
         ("find_circles", {"image": "no.png"}, 404, r"no file no\.png"),
         ("find_circles", {"image": "no/*.png"}, 404, r"No image matches no/\*\.png"),
         ("find_circles", {"image": "clip.mp4"}, 415, "video"),

@@ -1,0 +1,87 @@
+"""How the names of files are spelled: their order, the stored name that was meant, and similar names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from worker.files import handles
+
+#: How many similar names an error message offers.
+MAX_NEAR = 3
+
+#: Two names with the same form are the same name, written in another way.
+Form = Callable[[str], str]
+
+
+def natural(parts: Iterable[str]) -> list[tuple[list[tuple[int, str]], str]]:
+    """A key that sorts the parts of a path as people count: img2 before img10. A and a stand together.
+
+    >>> sorted(["img10.png", "IMG2.png", "img1.png"], key=lambda name: natural([name]))
+    ['img1.png', 'IMG2.png', 'img10.png']
+    """
+    return [([_number_or_word(piece) for piece in re.split(r"([0-9]+)", part.casefold())], part) for part in parts]
+
+
+def _number_or_word(piece: str) -> tuple[int, str]:
+    return (int(piece), "") if piece.isascii() and piece.isdigit() else (-1, piece)
+
+
+def composed(name: str) -> str:
+    r"""The name in the Unicode form NFC. A Mac stores ä as a and two dots (NFD), a keyboard sends one character.
+
+    >>> composed("a\u0308.png") == "ä.png"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def without_case(name: str) -> str:
+    r"""The name in one case and one Unicode form.
+
+    >>> without_case("A\u0308.PNG")
+    'ä.png'
+    """
+    return composed(composed(name).casefold())
+
+
+def as_stored(folder: Path, names: Iterable[str], forms: tuple[Form, ...]) -> Path:
+    """The path below `folder` in which each missing name is replaced by the one stored name of the same form.
+
+    The forms are tried in order. If several stored names have the same form, the name stays as it is. Folders behind links are not
+    listed: a link may lead anywhere.
+
+    Args:
+        folder: absolute, and free of links.
+        names: what follows in the path, without "..".
+        forms: for example `composed`.
+    """
+    for name in names:
+        folder /= name if os.path.lexists(folder / name) else _stored_name(folder, name, forms)
+    return folder
+
+
+def _stored_name(folder: Path, name: str, forms: tuple[Form, ...]) -> str:
+    stored = _listed(folder)
+    for form in forms:
+        same = [other for other in stored if form(other) == form(name)]
+        if same:
+            return same[0] if len(same) == 1 else name
+    return name
+
+
+def near(folder: Path, name: str) -> tuple[str, ...]:
+    """Other visible names in a folder that look like `name`, the most similar first; at most `MAX_NEAR`."""
+    forms = {without_case(other): other for other in _listed(folder) if not other.startswith(".") and other != name}
+    return tuple(forms[form] for form in difflib.get_close_matches(without_case(name), forms, n=MAX_NEAR))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [name for name, _ in handles.entries(folder)]
+    except OSError:  # not there, behind a link, or not ours to read
+        return []
