@@ -117,7 +117,7 @@ class ImageWorkerExt:
 
     def Replay(self):
         """Asks for the ends of all jobs that the worker remembers; those that are not in the table are added."""
-        self._pending.replay()
+        self._pending.replay(self._moment())
         self._carry_out()
 
     def Start(self):
@@ -276,8 +276,7 @@ class ImageWorkerExt:
     def _moment(self):
         """The time. And the ports as they are now: the change of a parameter is told a frame late, and the worker knows us by them."""
         par = self.ownerComp.par
-        self._pending.text_port, self._pending.number_port = par.Textport.eval(), par.Numberport.eval()
-        self._pending.token = par.Token.eval()
+        self._pending.reports_to(par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
         return self._now()
 
     def _carry_out(self):

@@ -1,17 +1,25 @@
-"""What has been asked of the worker and not been answered yet. Pure: no TouchDesigner, no socket, and the time is an argument.
+"""What was asked of the worker and has no answer yet. Pure: no TouchDesigner, no socket, and the time is an argument.
 
     pending.submit("find_circles", {"image": "a.png"}, now)   gives the job's id
     pending.received(address, args, now)                      for each report that comes in
-    pending.look(now)                                         now and then while pending.busy(now)
+    pending.look(now)                                         every 100 ms while pending.busy()
     pending.take_packets()                                    what is to be sent: lists of (address, arguments)
     pending.take_news()                                       what happened: (word, job or text)
 
-UDP loses packets, so: a job is sent again until it is accepted (after 100 ms, 200 ms, 400 ms ...); its final is acknowledged, and a
-repeated final is dropped; a worker that has been silent for three of its beats is `Lost`; after a new boot number every unfinished
-job is sent again under the same id, by which the worker knows it, so that nothing runs twice.
+The rules are those of the worker's own client, `worker/client/core.py`; one set of tests is run against both. UDP loses packets, so:
+
+- A job is sent again, under the same id, until any report about it comes. The worker knows the id and does not run it twice.
+- The worker knows this component by where its reports go. It learns that from a hello, and forgets it when it is restarted. So if it was
+  not heard just now, a job travels in one bundle behind a hello, one job at a time; the others follow as soon as it answers.
+- A final is acknowledged each time it comes, and told once. Before that, rows and files that were lost are asked for.
+- A new boot number in a welcome means that the worker was restarted: all jobs without a final are sent again.
+
+Unlike that client, the component never gives up a job, because an artist may start the worker later.
 """
 
 import collections
+import json
+import re
 import uuid
 
 # The addresses, as in the worker's protocol.md. They are repeated here because this folder works without the worker's code.
@@ -23,6 +31,7 @@ CANCEL = "/worker/cancel"
 QUERY = "/worker/query"
 ACK = "/worker/ack"
 REPLAY = "/worker/replay"
+DESCRIBE = "/worker/describe"
 SET = "/worker/set"
 TRIGGER = "/worker/trigger"
 QUIT = "/worker/quit"
@@ -37,38 +46,124 @@ FILE = "/worker/file"
 READY = "/worker/ready"
 FAILED = "/worker/failed"
 ERROR = "/worker/error"
+OPERATION = "/worker/operation"
 
-# The numbers of one row of a result, by the last part of its address; and the operations that tell rows.
-FIELDS = {
-    "circles": ("x", "y", "radius", "u", "v", "score"),
-    "features": ("x", "y", "size", "angle", "response", "u", "v"),
-}
-HAVE_ROWS = ("draw_circles", "find_circles", "find_features")
-# Operations whose number of items is the number of their files.
-ITEMS_ARE_FILES = ("convert", "draw_circles", "write_text")
-FEW_ROWS = 1000  # more may be told by a file instead
-
+# These have the values and the names that they have in worker/client/core.py; a test holds them equal.
 FIRST_RESEND_S = 0.1
-LONGEST_RESEND_S = 5.0
+QUICK_TRIES = 5  # each after twice the time of the one before; the later ones at the last interval
+QUERY_TRIES = 16  # without anything new coming
+LONGEST_QUERY_S = 2.0
+PING_S = 5.0
+STALE_S = 5.0  # an accepted job that is not heard of for this time is asked after
+STALE_JOBS_AT_ONCE = 64
+FRESH_S = 0.25  # a worker cannot have ended and started again within this time
+MISSED_S = 2.5
+ALWAYS_TOLD = 10000  # this many numbers come in datagrams in any case; if there are more, the rows may come in a file
+
+# These are the component's own.
 BEAT_S = 1.0  # the worker's heartbeat
-KEEP_ALIVE_S = 5.0  # well within the lease of 15 s
-HELLO_AGAIN_S = 0.25  # shorter than any restart of a worker takes
+ONE_BY_ONE_S = 0.05  # between jobs to a worker that is not heard; shorter than the time from look to look
 GIVE_UP_GREETING_S = 15.0
+DESCRIBE_TRIES = 8
 PRESET_COPIES = 3
 PULSE_COPIES = 4  # each of the level 1 and of the level 0
-QUERIES = 10  # for rows and files that were lost; each brings four of five even where a fifth of all packets is lost
-LONGEST_QUERY_S = 1.0
 KEPT_JOBS = 500
 KEPT_IDS = 10000
 LARGEST_PACKET = 60000
 
 ENDED = ("Ready", "Failed", "Cancelled", "Refused")
 
+_PARTS = re.compile(r"\d+|\D+")
+
+
+EVERY = "*"  # the name under which the worker says what all operations have in common
+
+
+class Operation:
+    """What the worker says about an operation.
+
+    Attributes:
+        result: the last part of the address of its rows; empty if it has none.
+        fields: the names of the numbers in a row.
+        item: what one item is: `row`, or `file` if each is a file of its own.
+        parameters: by name, what `/worker/describe` says: type, default, required, min, max, choices, unit, role, help.
+    """
+
+    def __init__(self, name, whole):
+        self.name = name
+        self.summary = str(whole.get("summary", ""))
+        self.result = str(whole.get("result", ""))
+        self.fields = tuple(whole.get("fields", ()))
+        self.item = str(whole.get("item", "row"))
+        self.parameters = dict(whole.get("parameters", {}))
+
+    def least_files(self, pairs, items):
+        """How many files a job has written at least that became ready with this many items. If each item is a file, there are as many.
+        Otherwise each file that the job asks for (an overlay, a table) stands for one or more. `pairs` is None if that is not known.
+        """
+        if self.item == "file":
+            return items
+        return sum(self.parameters.get(key, {}).get("role") == "write" for key, value in pairs or () if value)
+
+
+class Operations:
+    """The operations that the worker has described, by name."""
+
+    def __init__(self):
+        self.known = collections.OrderedDict()
+        self.every_job = {}  # the parameters that every job may have, beside its operation's own
+        self._names = None  # of all that there are
+        self._parts = {}  # of descriptions that are not whole yet
+
+    def add(self, name, text, part, parts):
+        """Takes a description, or a part of one; whether it is whole now."""
+        come = self._parts.setdefault(name, {})
+        come[part] = text
+        if len(come) < parts:
+            return False
+        del self._parts[name]
+        whole = json.loads("".join(come[part] for part in sorted(come)))
+        if name == EVERY:
+            self._names, self.every_job = list(whole["operations"]), dict(whole["every_job"])
+        else:
+            self.known[name] = Operation(name, whole)
+        return True
+
+    def forget(self):
+        """The worker was started anew, and may be another version."""
+        self._names = None
+        self._parts.clear()
+
+    def are_known(self):
+        return self._names is not None and all(name in self.known for name in self._names)
+
+    def names(self, job, count):
+        """The names of the numbers in a row. Over several images each row has one more number, that of its image."""
+        candidates = [self.known.get(job.operation), *self.known.values()]
+        names = next((one.fields for one in candidates if one is not None and one.result == job.kind), ())[:count]
+        others = ["image"] if names and count == len(names) + 1 else [f"f{number}" for number in range(len(names), count)]
+        return (*names, *others)
+
+    def all_came(self, job):
+        """Whether all rows and files of a job that is ready have come. It cannot be said about an operation that is not known."""
+        operation = self.known.get(job.operation)
+        if operation is None:
+            return False
+        if job.chunks:
+            has_rows = len(job.chunks) == job.chunks_expected
+        else:
+            has_rows = not operation.result or job.items * len(operation.fields) >= ALWAYS_TOLD
+        return has_rows and len(job.files) >= operation.least_files(job.pairs, job.items)
+
 
 class Job:
-    """All that is known of one job. `word` is one of Sending, Accepted, Processing, Ready, Failed, Cancelled, Refused.
+    """All that is known of one job.
 
-    `files` holds (path, bytes, width, height), `rows` one tuple of numbers per item found, `fields` the names of these numbers.
+    Attributes:
+        word: Sending, Accepted, Processing, Ready, Failed, Cancelled or Refused.
+        files: (path, bytes, width, height) of each.
+        rows: one tuple of numbers per item found; `fields` are the names of these numbers.
+        complete: whether all rows and files came that the worker spoke of; known when the job is ready.
     """
 
     def __init__(self, job_id, operation="", pairs=None):
@@ -85,50 +180,198 @@ class Job:
         self.run_ms = 0
         self.items = 0
         self.code = 0
+        self.error = ""
         self.message = ""
         self.hint = ""
-        self.files = []
-        self.paths = set()  # of `files`: a query tells them again
         self.kind = ""
         self.fields = ()
+        self.complete = False
+        self.accepted = False  # any report about it has come
+        self.cancelling = False
+        self.final = None  # the number of its `ready`, if that has come before the job's rows and files
+        self.heard_at = 0.0
+        self.pieces = 0  # chunks and files that have come
         self.chunks = {}
         self.chunks_expected = 0
+        self._files = collections.OrderedDict()  # by path: a query tells them again
 
     @property
     def ended(self):
         return self.word in ENDED
 
     @property
+    def files(self):
+        return list(self._files.values())
+
+    @property
     def rows(self):
         return [row for _, rows in sorted(self.chunks.items()) for row in rows]
 
-    @property
-    def complete(self):
-        """Whether all rows and files have come that its final speaks of."""
-        rows_missing = self.operation in HAVE_ROWS and not self.chunks_expected and 0 < self.items < FEW_ROWS
-        files_missing = self.operation in ITEMS_ARE_FILES and len(self.files) < self.items
-        return not rows_missing and not files_missing and len(self.chunks) == self.chunks_expected
+    def add_file(self, told):
+        """Whether it is news."""
+        is_news = self._files.get(told[0]) != told
+        self._files[told[0]] = told
+        self.pieces += is_news
+        return is_news
+
+    def sort_files(self):
+        """Images before tables, and a2.png before a10.png: the order of the inputs, whatever was lost on the way."""
+        self._files = collections.OrderedDict(sorted(self._files.items(), key=lambda entry: (not entry[1][2], _natural(entry[0]))))
+
+    def starts_again(self, now):
+        """The worker was restarted."""
+        self.accepted = False
+        self.heard_at = now
+        self.word = "Sending"
+        self.attempt, self.progress = 0, 0.0
+        self.chunks = {}
 
 
 class _Resend:
-    """A packet that is sent again, each time after twice the wait, until its answer comes or `left` copies have gone."""
+    """A packet that is sent again until its answer comes: after 0.1 s, 0.2 s ... 1.6 s, 1.6 s ...
 
-    def __init__(self, packet, now, left=None, gives_up_at=None, longest=LONGEST_RESEND_S):
+    Attributes:
+        left: how many more times it is sent; None for no limit.
+        gives_up_at: the time at which it ends; None for never.
+        is_done: asked before each repetition; None if only an answer ends it.
+    """
+
+    def __init__(self, packet, now, left=None, gives_up_at=None, is_done=None):
         self.packet = packet
         self.at = now
-        self.wait = FIRST_RESEND_S
+        self.tries = 0
         self.left = left
         self.gives_up_at = gives_up_at
-        self.longest = longest
+        self.is_done = is_done
 
     def is_over(self, now):
-        return self.left == 0 or (self.gives_up_at is not None and now >= self.gives_up_at)
+        return self.left == 0 or (self.gives_up_at is not None and now >= self.gives_up_at) or (self.is_done is not None and self.is_done())
 
     def sent(self, now):
-        self.at = now + self.wait
-        self.wait = min(2 * self.wait, self.longest)
+        self.at = now + FIRST_RESEND_S * 2 ** min(self.tries, QUICK_TRIES - 1)
+        self.tries += 1
         if self.left is not None:
             self.left -= 1
+
+
+class _Outbox:
+    """What is to be sent now, what is sent again, and when a hello must go in front."""
+
+    def __init__(self, name, text_port, number_port, token):
+        self.name = name
+        self.text_port = text_port
+        self.number_port = number_port
+        self.token = token
+        self.heard_at = None
+        self._hello_at = None
+        self._said_at = None  # the last hello or ping; each of them keeps our lease
+        self._resends = collections.OrderedDict()
+        self._train = []  # packets with a time of their own
+        self._packets = []
+
+    def __bool__(self):
+        return bool(self._resends or self._train)
+
+    def take(self):
+        packets, self._packets = self._packets, []
+        return packets
+
+    def heard(self, now):
+        """The worker was heard."""
+        self.heard_at = now
+        if self._said_at is not None and now - self._said_at >= PING_S:
+            self._said_at = now  # answering the heartbeat keeps it coming while we are idle, without a clock of ours
+            self.bare([(PING, [0])])
+
+    def bare(self, packet):
+        """Sends once, as it is."""
+        self._packets.append(packet)
+
+    def once(self, packet, now):
+        """Sends once. In front goes a hello, in one bundle, unless the worker was heard just now: a worker that was just restarted would
+        take a job for another client's, send its reports elsewhere, and run it again after it has learned who we are.
+        """
+        self._packets.append(packet if packet[0][0] == HELLO or self._is_fresh(now) else [self.hello(now), *packet])
+
+    def until_answered(self, key, packet, now, **limits):
+        """Sends now if it may go now, and again until `answered`."""
+        self._resends[key] = resend = _Resend(packet, now, **limits)
+        if self.may_go(packet, now):
+            self._transmit(resend, now)
+
+    def answered(self, *keys):
+        for key in keys:
+            self._resends.pop(key, None)
+
+    def pulse(self, address, now):
+        """The level 1 several times, then the level 0, behind those of the same address that still wait."""
+        start = max([now] + [at + FIRST_RESEND_S for at, packet in self._train if packet[0][0] == address])
+        levels = [1.0] * PULSE_COPIES + [0.0] * PULSE_COPIES
+        self._train += [(start + number * FIRST_RESEND_S, [(address, [level])]) for number, level in enumerate(levels)]
+        self.send_due(now)
+
+    def send_due(self, now):
+        for entry in [entry for entry in self._train if entry[0] <= now]:
+            self.once(entry[1], now)
+            self._train.remove(entry)
+        for key, resend in sorted(self._resends.items(), key=lambda entry: entry[1].at):  # the one that has waited longest goes first
+            if resend.at <= now and resend.is_over(now):
+                del self._resends[key]
+            elif resend.at <= now and self.may_go(resend.packet, now):
+                self._transmit(resend, now)
+
+    def hello(self, now):
+        self._hello_at = self._said_at = now
+        return (HELLO, [self.name, self.text_port, self.number_port, "", self.token, 1])
+
+    def hello_again(self, now, after_s):
+        """Says hello, unless that was done just now."""
+        if self._hello_at is None or now - self._hello_at >= after_s:
+            self.bare([self.hello(now)])
+
+    def may_go(self, packet, now):
+        """While the worker is not heard, one packet after the other: each goes behind a hello, and each hello is answered."""
+        return packet[0][0] == HELLO or self._is_fresh(now) or self._hello_at is None or now - self._hello_at >= ONE_BY_ONE_S
+
+    def _is_fresh(self, now):
+        return self.heard_at is not None and now - self.heard_at <= FRESH_S
+
+    def _transmit(self, resend, now):
+        self.once(resend.packet, now)
+        resend.sent(now)
+
+
+class _Search:
+    """The questions for the rows and files of a job that is ready, and of which some were lost."""
+
+    def __init__(self, job, now):
+        self.job = job
+        self.at = now
+        self.delay = FIRST_RESEND_S
+        self.asked_at = None
+        self.tries = 0
+        self.pieces_when_asked = 0
+
+    def asks(self, now):
+        """Whether to ask now: never while the worker is still telling, since it would tell everything twice."""
+        if now < self.at:
+            return False
+        if self.asked_at is not None:  # at the same pace if it answered and a part was lost, otherwise more and more slowly
+            answered = self.job.heard_at > self.asked_at
+            self.delay = FIRST_RESEND_S if answered else min(2 * self.delay, LONGEST_QUERY_S)
+            self.asked_at = None
+        quiet_at = self.job.heard_at + FIRST_RESEND_S
+        if now < quiet_at:
+            self.at, self.delay = quiet_at, FIRST_RESEND_S
+            return False
+        if self.job.pieces > self.pieces_when_asked:
+            self.tries, self.pieces_when_asked = 0, self.job.pieces
+        return True
+
+    def asked(self, now):
+        self.tries += 1
+        self.asked_at = now
+        self.at = now + self.delay
 
 
 class Pending:
@@ -138,32 +381,27 @@ class Pending:
         name: what the worker calls this component in its log.
         text_port, number_port: where its reports are to go.
         token: the worker's password, if it has one.
-        session: makes the ids of this component differ from all others; made up where it is not given.
+        session: makes the ids of this component differ from all others; made up if it is not given.
     """
 
     def __init__(self, name="TouchDesigner", text_port=9461, number_port=9462, token="", session=""):
-        self.name = name
-        self.text_port = text_port
-        self.number_port = number_port
-        self.token = token
         self.session = session or uuid.uuid4().hex[:8]
         self.lost_after_s = 3 * BEAT_S
         self.jobs = collections.OrderedDict()
+        self.operations = Operations()
         self.word = ""
+        self.word_at = None  # when the worker said so
         self.running = 0
         self.queued = 0
         self.boot = None
         self.lost = False
-        self.heard_at = None
+        self._outbox = _Outbox(name, text_port, number_port, token)
         self._quiet_since = None  # when to begin to count the silence
         self._looked_at = None
-        self._hello_at = None
-        self._said_at = None  # the last hello or ping; each of them keeps our lease
+        self._stale_at = 0.0  # the last look for jobs not heard of
         self._known_seq = None  # finals up to this one are older than this session
         self._made = 0
-        self._resends = collections.OrderedDict()
-        self._train = []  # packets with a time of their own
-        self._packets = []
+        self._searches = collections.OrderedDict()
         self._news = []
         self._unfinished = collections.OrderedDict()
         self._ended: collections.deque = collections.deque()  # ids that are still in `jobs`, the oldest first
@@ -179,103 +417,111 @@ class Pending:
             READY: self._ready,
             FAILED: self._failed,
             ERROR: self._error,
+            OPERATION: self._operation,
         }
 
     # --------------------------------------------------------------------------------------------------- asking
+
+    def reports_to(self, text_port, number_port, token):
+        """The ports and the token as they are now: they may change while this runs."""
+        self._outbox.text_port, self._outbox.number_port, self._outbox.token = text_port, number_port, token
 
     def submit(self, operation, params, now):
         """A new job.
 
         Raises:
-            ValueError: a parameter cannot travel.
+            ValueError: a parameter cannot be sent.
         """
         pairs = [(str(key), plain(key, value)) for key, value in params.items() if value is not None]
         size = sum(len(str(part).encode("utf-8", "replace")) + 8 for pair in pairs for part in pair)
         if size > LARGEST_PACKET:
-            raise ValueError(f"{operation}: the parameters are {size} bytes long, one packet takes {LARGEST_PACKET}; put them into a file.")
+            raise ValueError(f"{operation}: the parameters have {size} bytes, and the limit is {LARGEST_PACKET}; put them into a file.")
         self._wake(now)
         self._made += 1
-        job = self._keep(Job(f"{self.session}-{self._made}", operation, pairs))
+        job = self._keep(Job(f"{self.session}-{self._made}", operation, pairs), now)
         self._send_job(job, now)
         return job.id
 
     def cancel(self, job_id, now):
-        """Asks for the end of a job, until its final comes."""
+        """Asks for the end of a job until its final comes. A job that was not accepted yet is cancelled when it is."""
         job = self.jobs.get(job_id)
-        if job is not None and not job.ended:
+        if job is not None and not job.ended and not job.cancelling and job.final is None:
             self._wake(now)
-            self._send(("cancel", job_id), _Resend([(CANCEL, [job_id])], now), now)
+            job.cancelling = True
+            if job.accepted:
+                self._outbox.until_answered(("cancel", job_id), [(CANCEL, [job_id])], now)
 
     def watch(self, job_id, operation, now):
         """Asks how a job stands that an earlier session has sent."""
         if job_id not in self.jobs and job_id not in self._ended_ids:
             self._wake(now)
-            job = self._keep(Job(job_id, operation))
-            job.word = "Accepted"
-            self._ask_again(job, now)
+            self._send_job(self._keep(Job(job_id, operation), now), now)
 
     def greet(self, now):
         """Says where the reports are to go, so that the heartbeat comes. Gives up after a while if nobody answers."""
         self._wake(now)
-        self._send(("hello", ""), _Resend([self._hello(now)], now, gives_up_at=now + GIVE_UP_GREETING_S), now)
+        self._outbox.until_answered(("hello", ""), [self._outbox.hello(now)], now, gives_up_at=now + GIVE_UP_GREETING_S)
 
     def preset(self, name, operation, params, now):
         """Sets all keys of a preset. Setting has no answer, so it is sent three times; that changes nothing."""
         pairs = [("operation", operation), *((key, plain(key, value)) for key, value in params.items() if value is not None)]
-        packet = [(f"{SET}/{name}/{key}", [value]) for key, value in pairs]
         self._wake(now)
-        self._send(("preset", name), _Resend(packet, now, left=PRESET_COPIES), now)
+        packet = [(f"{SET}/{name}/{key}", [value]) for key, value in pairs]
+        self._outbox.until_answered(("preset", name), packet, now, left=PRESET_COPIES)
 
     def trigger(self, name, now):
-        """A press: the level 1 several times, then the level 0. The worker starts one job at the first 1 that it sees."""
+        """A press. The worker starts one job at the first level 1 that it sees."""
         self._wake(now)
-        address = f"{TRIGGER}/{name}"
-        start = max([now] + [at + FIRST_RESEND_S for at, packet in self._train if packet[0][0] == address])
-        levels = [1.0] * PULSE_COPIES + [0.0] * PULSE_COPIES
-        self._train += [(start + number * FIRST_RESEND_S, [(address, [level])]) for number, level in enumerate(levels)]
-        self._send_due(now)
+        self._outbox.pulse(f"{TRIGGER}/{name}", now)
 
-    def replay(self):
+    def replay(self, now):
         """Asks for all finals that the worker remembers."""
-        self._packets.append([(REPLAY, [1])])
+        self._outbox.once([(REPLAY, [1])], now)
 
     def quit(self):
         """Asks the worker to finish its jobs and to end."""
-        self._packets.append([(QUIT, [self.token])])
+        self._outbox.bare([(QUIT, [self._outbox.token])])
 
     def bye(self):
         """Nothing more is to be sent here."""
-        self._packets.append([(BYE, [])])
+        self._outbox.bare([(BYE, [])])
 
     # ------------------------------------------------------------------------------------------------- the time
 
     def busy(self):
         """Whether `look` must be called again soon: every 100 ms does."""
-        return bool(self._resends or self._train or self._unfinished)
+        return bool(self._outbox or self._unfinished)
 
     def look(self, now):
-        """Sends again what has not been answered, and notices silence."""
+        """Sends again what has no answer, and notices silence."""
         if self._looked_at is not None and now - self._looked_at > self.lost_after_s:
             self._quiet_since = now  # we were away ourselves, so the silence says nothing
         self._looked_at = now
-        quiet = now - (self._quiet_since if self._quiet_since is not None else now)
-        if quiet >= self.lost_after_s and not self.lost:
+        quiet_s = now - (self._quiet_since if self._quiet_since is not None else now)
+        if quiet_s >= self.lost_after_s and not self.lost:
             self.lost = True
             self._tell("lost", None)
-        interval = BEAT_S if quiet > 1.5 * BEAT_S else KEEP_ALIVE_S
-        if self._hello_at is None or now - self._hello_at >= interval:
-            self._packets.append([self._hello(now)])
+        if quiet_s <= MISSED_S:
+            self._ask_after_stale_jobs(now)
         self._send_due(now)
+        if quiet_s > MISSED_S:
+            self._outbox.hello_again(now, BEAT_S)  # not needed if a job went just now, behind a hello
 
     def age(self, now):
         """Seconds since the worker was last heard; -1 if it never was."""
         return -1.0 if self.heard_at is None else now - self.heard_at
 
+    @property
+    def heard_at(self):
+        """When the worker was last heard; None if it never was."""
+        return self._outbox.heard_at
+
     def take_packets(self):
-        packets, self._packets = self._packets, []
-        return packets
+        """What is to be sent: each a list of (address, arguments)."""
+        return self._outbox.take()
 
     def take_news(self):
+        """What happened since the last call: (word, job or text)."""
         news, self._news = self._news, []
         return news
 
@@ -284,178 +530,234 @@ class Pending:
     def received(self, address, args, now):
         """Takes note of one report. What cannot be understood is news, too, and no error."""
         args = [] if list(args) == [""] else list(args)  # how TouchDesigner may show "no arguments"
-        try:
-            if address.startswith(RESULT + "/"):
-                self._result(address[len(RESULT) + 1 :], args, now)
-            elif address in self._handlers:
-                self._handlers[address](args, now)
-            else:
-                return
-        except (IndexError, TypeError, ValueError) as error:
-            self._tell("error", f"{address} {args} was not understood: {error}")
+        is_result = address.startswith(RESULT + "/")
+        if not is_result and address not in self._handlers:
             return
         self._heard(now)
+        try:
+            if is_result:
+                self._result(address[len(RESULT) + 1 :], args, now)
+            else:
+                self._handlers[address](args, now)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            self._tell("error", f"{address} {args} was not understood: {error}")
+        self._send_due(now)  # what has waited for a sign of the worker
 
     def _heard(self, now):
-        self.heard_at = self._quiet_since = now
+        self._quiet_since = now
+        self._outbox.heard(now)
         if self.lost:
             self.lost = False
             self._tell("back", None)
-            self._ask_for_all(now)
-        if self._said_at is not None and now - self._said_at >= KEEP_ALIVE_S:
-            self._said_at = now  # answering the heartbeat keeps it coming while we are idle, without a clock of ours
-            self._packets.append([(PING, [0])])
 
-    def _booted(self, boot, now):
-        """After a new boot number the worker may know neither us nor our jobs."""
-        if boot == self.boot:
-            return
-        is_new = self.boot is not None
-        self.boot = boot
-        if is_new and not self.lost:  # else `_heard` does it
-            self._packets.append([self._hello(now)])
-            self._ask_for_all(now)
+    def _notice_boot(self, boot, now):
+        """Only a welcome says for certain that the worker was restarted, because an old report may come late. So we say hello."""
+        if self.boot is None:
+            self.boot = boot
+        elif boot != self.boot:
+            self._outbox.hello_again(now, BEAT_S / 2)
 
     def _welcome(self, args, now):
-        _version, _protocol, boot, _lease_ms, newest_seq = args[:5]
+        boot, _lease_ms, newest_seq = [int(part) for part in args[2:5]]
         if self._known_seq is None:
-            self._known_seq = int(newest_seq)
-        self._resends.pop(("hello", ""), None)
-        self._booted(int(boot), now)
+            self._known_seq = newest_seq
+        self._outbox.answered(("hello", ""))
+        if self.boot is not None and boot != self.boot:
+            for job in [job for job in self._unfinished.values() if job.accepted and job.final is None]:
+                job.starts_again(now)
+                self._send_job(job, now)
+        if boot != self.boot:
+            self.operations.forget()
+        if not self.operations.are_known():  # each is a report of its own and may be lost
+            self._outbox.until_answered(("describe", ""), [(DESCRIBE, [])], now, left=DESCRIBE_TRIES, is_done=self.operations.are_known)
+        self.boot = boot
 
     def _pong(self, args, now):
-        self._booted(int(args[1]), now)
+        self._notice_boot(int(args[1]), now)
 
     def _status(self, args, now):
         word, running, queued, boot = args[:4]
-        self.word, self.running, self.queued = str(word), int(running), int(queued)
+        self.word, self.running, self.queued, self.word_at = str(word), int(running), int(queued), now
         self._tell("status", None)
-        self._booted(int(boot), now)
+        self._notice_boot(int(boot), now)
+
+    def _operation(self, args, now):
+        name = str(args[0])
+        if self.operations.add(name, str(args[1]), int(args[2]), int(args[3])):
+            self._tell("operation", name)
+            for search in [search for search in self._searches.values() if search.job.operation == name]:
+                self._end_if_complete(search.job)
 
     def _accepted(self, args, now):
-        job = self._job(args[0])
+        position = int(args[1])
+        job = self._job(args[0], now)
         if job is None:
             return
-        self._resends.pop(("job", job.id), None)
-        self._resends.pop(("query", job.id), None)
-        if job.word == "Sending":
+        is_news = not job.accepted
+        self._arrived(job, now)
+        if is_news:
             job.word = "Accepted"
-            job.position = int(args[1])
+            job.position = position
             self._tell("accepted", job)
 
     def _processing(self, args, now):
-        job = self._job(args[0])
+        attempt = int(args[1])
+        job = self._job(args[0], now)
         if job is None:
             return
-        self._resends.pop(("job", job.id), None)
-        is_news = job.word != "Processing" or job.attempt != int(args[1])
-        job.attempt = int(args[1])
-        self._under_way(job)
-        if is_news:
-            self._tell("processing", job)
+        self._arrived(job, now)
+        if attempt > job.attempt and job.final is None:
+            job.attempt, job.progress = attempt, 0.0
+            self._under_way(job)
 
     def _progress(self, args, now):
-        job = self._job(args[0])
+        fraction, step, steps, note = float(args[1]), int(args[2]), int(args[3]), str(args[5])
+        job = self._job(args[0], now)
         if job is None:
             return
-        self._resends.pop(("job", job.id), None)
-        job.progress, job.step, job.steps, job.message = float(args[1]), int(args[2]), int(args[3]), str(args[5])
-        if job.word != "Processing":  # the report that it had started was lost
-            self._under_way(job)
-            self._tell("processing", job)
-        self._tell("progress", job)
+        self._arrived(job, now)
+        if fraction > job.progress and job.final is None:
+            if job.word != "Processing":  # the report that it had started was lost
+                self._under_way(job)
+            job.progress, job.step, job.steps, job.message = fraction, step, steps, note
+            self._tell("progress", job)
 
     def _under_way(self, job):
         job.word = "Processing"
         job.position = 0
-        self._resends.pop(("query", job.id), None)
+        self._tell("processing", job)
 
     def _result(self, kind, args, now):
-        job = self._job(args[0])
+        chunk, chunks, _first, _total, fields = [int(part) for part in args[1:6]]
+        job = self._job(args[0], now)
         if job is None:
             return
-        chunk, chunks, _first, _total, fields = [int(part) for part in args[1:6]]
-        numbers = args[6:]
-        job.kind = kind
-        job.fields = FIELDS.get(kind, ())[:fields] or tuple(f"f{number}" for number in range(fields))
-        job.fields += tuple(f"f{number}" for number in range(len(job.fields), fields))
-        job.chunks_expected = chunks
-        job.chunks[chunk] = [tuple(numbers[at : at + fields]) for at in range(0, len(numbers), fields)]
+        self._arrived(job, now)
+        if chunk not in job.chunks:
+            numbers = args[6:]
+            job.kind, job.chunks_expected = kind, chunks
+            job.chunks[chunk] = [tuple(numbers[at : at + fields]) for at in range(0, len(numbers), max(1, fields))]
+            job.fields = self.operations.names(job, fields)
+            job.pieces += 1
+        self._end_if_complete(job)
 
     def _file(self, args, now):
-        job = self._job(args[0])
+        told = (str(args[1]), int(args[2]), int(args[3]), int(args[4]))
+        job = self._job(args[0], now)
         if job is None:
             return
-        told = (str(args[1]), int(args[2]), int(args[3]), int(args[4]))
-        if told[0] not in job.paths:
-            job.paths.add(told[0])
-            job.files.append(told)
+        self._arrived(job, now)
+        if job.add_file(told):
             self._tell("file", (job, told))
+        self._end_if_complete(job)
 
     def _ready(self, args, now):
-        job_id, seq, _boot, wait_ms, run_ms, items, operation = args[:7]
-        job = self._final(job_id, int(seq))
-        if job is None:
+        seq, boot, wait_ms, run_ms, items = [int(part) for part in args[1:6]]
+        operation = str(args[6])
+        job = self._final(args[0], seq, boot, now)
+        if job is None or job.final is not None:
             return
-        job.wait_ms, job.run_ms, job.items, job.operation = int(wait_ms), int(run_ms), int(items), str(operation)
-        query = self._resends.get(("query", job.id))
-        if job.complete or self._is_old(job, int(seq)):
-            self._end(job, "Ready", int(seq))
-        elif query is None or query.left is None:  # rows or files were lost: a query tells them again
-            self._send(("query", job.id), _Resend([(QUERY, [job.id])], now, left=QUERIES, longest=LONGEST_QUERY_S), now)
+        job.final, job.wait_ms, job.run_ms, job.items, job.operation = seq, wait_ms, run_ms, items, operation
+        if self._is_old(job):
+            self._end(job, "Ready")
+        elif not self._end_if_complete(job):
+            self._searches[job.id] = _Search(job, now)
 
     def _failed(self, args, now):
-        job_id, seq, _boot, code, _word, message, hint = args[:7]
-        job = self._final(job_id, int(seq))
+        seq, boot, code = [int(part) for part in args[1:4]]
+        if seq == 0 and self._is_forgotten(str(args[0]), boot, now):
+            return
+        job = self._final(args[0], seq, boot, now)
         if job is None:
             return
-        job.code, job.message, job.hint = int(code), str(message), str(hint)
-        if int(seq) == 0:
-            self._end(job, "Refused", 0)
-        else:
-            self._end(job, "Cancelled" if job.code == 499 else "Failed", int(seq))
+        job.final, job.code, job.error, job.message, job.hint = (seq, code, *[str(part) for part in args[4:7]])
+        self._end(job, "Refused" if seq == 0 else "Cancelled" if code == 499 else "Failed")
+
+    def _is_forgotten(self, job_id, boot, now):
+        """Whether a refusal only says that the worker no longer knows what it was asked about."""
+        job = self._unfinished.get(job_id)
+        if job is not None and job.id in self._searches:  # it is ready; what it found is not remembered
+            self._end(job, "Ready")
+            return True
+        if job is not None and job.accepted and self.boot is not None and boot != self.boot:
+            self._notice_boot(boot, now)  # it was accepted by an earlier start of the worker; it will be sent again
+            return True
+        return False
 
     def _error(self, args, now):
         self._tell("error", f"{int(args[0])} {args[1]}: {args[2]}")
 
-    # ------------------------------------------------------------------------------------------------------ inside
+    # ------------------------------------------------------------------------------------------------- jobs
 
     def _wake(self, now):
         """From here on silence counts, if it did not before."""
         if not self.busy():
             self._quiet_since = self._looked_at = now
 
-    def _keep(self, job):
+    def _keep(self, job, now):
+        job.heard_at = now
         self.jobs[job.id] = self._unfinished[job.id] = job
         while len(self.jobs) > KEPT_JOBS and self._ended:
             del self.jobs[self._ended.popleft()]
         return job
 
-    def _job(self, job_id):
+    def _job(self, job_id, now):
         """The job of a report, unless it has ended. Jobs of a trigger, and of an earlier session, are first heard of here."""
         job_id = str(job_id)
         if job_id in self._ended_ids:
             return None
-        return self.jobs.get(job_id) or self._keep(Job(job_id))
+        return self.jobs.get(job_id) or self._keep(Job(job_id), now)
 
-    def _final(self, job_id, seq):
+    def _send_job(self, job, now):
+        """Sends a job until it is accepted. Of a job of an earlier session we only know the id; so we ask how it stands."""
+        if job.pairs is None:
+            job.word = "Accepted"
+            packet = [(QUERY, [job.id])]
+        else:
+            packet = [(JOB, [job.id, job.operation] + [part for pair in job.pairs for part in pair])]
+        self._outbox.until_answered(("job", job.id), packet, now)
+
+    def _arrived(self, job, now):
+        """A report about a job: it need not be sent again."""
+        job.heard_at = now
+        if not job.accepted:
+            job.accepted = True
+            self._outbox.answered(("job", job.id))
+            if job.cancelling:
+                self._outbox.until_answered(("cancel", job.id), [(CANCEL, [job.id])], now)
+
+    def _final(self, job_id, seq, boot, now):
         """Acknowledges a final; the job, unless it was told before."""
         if seq:
-            self._packets.append([(ACK, [seq])])
-        return self._job(job_id)
+            self._outbox.bare([(ACK, [seq])])
+            self._notice_boot(boot, now)
+        job = self._job(job_id, now)
+        if job is not None:
+            self._arrived(job, now)
+        return job
 
-    def _is_old(self, job, seq):
+    def _is_old(self, job):
         """Whether it had ended before this session began: it is shown, but nobody waits for it."""
-        return job.pairs is None and job.word == "Sending" and self._known_seq is not None and 0 < seq <= self._known_seq
+        return job.pairs is None and job.word == "Sending" and self._known_seq is not None and 0 < job.final <= self._known_seq
 
-    def _end(self, job, word, seq):
-        is_old = self._is_old(job, seq)
+    def _end_if_complete(self, job):
+        """Ends a job that is ready if everything has come that its final speaks of."""
+        if job.final is not None and self.operations.all_came(job):
+            job.complete = True
+            self._end(job, "Ready")
+        return job.complete
+
+    def _end(self, job, word):
+        """The only place where a job ends."""
+        is_old = self._is_old(job)
         job.word = word
         job.position = 0
         if word == "Ready":
             job.progress = 1.0
-        for kind in ("job", "query", "cancel"):
-            self._resends.pop((kind, job.id), None)
+            job.sort_files()
+            job.fields = self.operations.names(job, len(job.fields))
+        self._outbox.answered(("job", job.id), ("cancel", job.id))
+        self._searches.pop(job.id, None)
         self._unfinished.pop(job.id, None)
         self._ended.append(job.id)
         self._ended_ids[job.id] = None
@@ -463,57 +765,40 @@ class Pending:
             self._ended_ids.popitem(last=False)
         self._tell("old" if is_old else "ready" if word == "Ready" else "failed", job)
 
-    def _ask_for_all(self, now):
-        for job in list(self._unfinished.values()):
-            self._ask_again(job, now)
-
-    def _ask_again(self, job, now):
-        """Our jobs are sent again, under the same id; of the others we only know the id."""
-        if job.pairs is None:
-            self._send(("query", job.id), _Resend([(QUERY, [job.id])], now), now)
-        else:
-            self._send_job(job, now)
-
-    def _send_job(self, job, now):
-        arguments = [job.id, job.operation] + [part for pair in job.pairs for part in pair]
-        self._send(("job", job.id), _Resend([(JOB, arguments)], now), now)
-
-    def _send(self, key, resend, now):
-        """Sends now, and again until the entry is taken away."""
-        self._resends[key] = resend
-        self._packets.append(self._introduced(resend.packet, now))
-        resend.sent(now)
+    def _ask_after_stale_jobs(self, now):
+        """A final is not repeated for ever, and TouchDesigner may have stood still meanwhile."""
+        if now - self._stale_at < BEAT_S:
+            return
+        self._stale_at = now
+        stale = [job for job in self._unfinished.values() if job.accepted and job.final is None and now - job.heard_at > STALE_S]
+        for job in stale[:STALE_JOBS_AT_ONCE]:
+            job.heard_at = now
+            self._outbox.bare([(QUERY, [job.id])])
 
     def _send_due(self, now):
-        for at, packet in [entry for entry in self._train if entry[0] <= now]:
-            self._packets.append(packet)
-            self._train.remove((at, packet))
-        for key, resend in list(self._resends.items()):
-            if resend.at <= now and resend.is_over(now):
-                self._give_up(key)
-            elif resend.at <= now:
-                self._send(key, resend, now)
+        self._outbox.send_due(now)
+        for search in list(self._searches.values()):
+            if search.asks(now):
+                self._ask_for_the_rest(search, now)
 
-    def _hello(self, now):
-        self._hello_at = self._said_at = now
-        return (HELLO, [self.name, self.text_port, self.number_port, "", self.token, 1])
-
-    def _introduced(self, packet, now):
-        """A job goes with a hello in front, in one bundle. Else a worker that has just restarted would take it for a stranger's,
-        who gets his reports elsewhere, and would run it again when we say who we are.
-        """
-        if packet[0][0] == HELLO or (self._hello_at is not None and now - self._hello_at < HELLO_AGAIN_S):
-            return packet
-        return [self._hello(now), *packet]
-
-    def _give_up(self, key):
-        self._resends.pop(key)
-        if key[0] == "query":
-            job = self.jobs[key[1]]
-            self._end(job, "Ready", 0)  # its final has come; some of its rows or files were not told
+    def _ask_for_the_rest(self, search, now):
+        job = search.job
+        packet = [(QUERY, [job.id])]
+        if job.operation not in self.operations.known:
+            packet.insert(0, (DESCRIBE, [job.operation]))
+        if search.tries >= QUERY_TRIES:
+            self._end(job, "Ready")  # some of its rows or files were not told
+        elif self._outbox.may_go(packet, now):
+            self._outbox.once(packet, now)
+            search.asked(now)
 
     def _tell(self, word, what):
         self._news.append((word, what))
+
+
+def _natural(text):
+    """A key that sorts a2.png before a10.png."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in _PARTS.findall(text)]
 
 
 def plain(key, value):

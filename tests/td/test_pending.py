@@ -6,14 +6,27 @@ import random
 
 import pytest
 from tests.td.conftest import load
+from worker.catalog.fields import fields_of
 from worker.catalog.table import CATALOG
+from worker.core import reports
 from worker.protocol import addresses
 
 pending = load("pending")
 
 
 def made():
-    return pending.Pending(session="s")
+    """A component that knows the worker's operations already, as it does a moment after the welcome."""
+    component = pending.Pending(session="s")
+    describe(component, now=-10)
+    component.take_news()
+    return component
+
+
+def describe(component, *names, now=0.0):
+    """What the worker says about these operations; about all of them and what they have in common, if none is named."""
+    for name in names or [""]:
+        for report in reports.descriptions(CATALOG, name):
+            component.received(report.full_address, list(report.arguments()), now)
 
 
 def addresses_of(packets):
@@ -31,12 +44,120 @@ def test_the_addresses_are_those_of_the_protocol():
     assert len(own) > 20
 
 
-def test_the_operations_with_rows_are_those_of_the_catalogue():
-    """The fields of each kind of row, and who has rows, are the worker's."""
-    with_rows = {name: row for name, row in CATALOG.items() if row.kind}
-    assert set(pending.HAVE_ROWS) == set(with_rows)
-    assert {row.kind: row.fields for row in with_rows.values()} == pending.FIELDS
-    assert set(pending.ITEMS_ARE_FILES) == {name for name, row in CATALOG.items() if not row.kind and name != "noop"} | {"draw_circles"}
+# ----------------------------------------------------------------------------------------------- what the worker describes
+
+
+def welcomed(boot=5, now=0.0):
+    component = pending.Pending(session="s")
+    component.received("/worker/welcome", ["1", 1, boot, 15000, 0], now)
+    return component
+
+
+def asked(component, address="/worker/describe"):
+    return [args for packet in component.take_packets() for each, args in packet if each == address]
+
+
+def test_after_the_welcome_the_operations_are_asked_for_until_all_are_known():
+    """Each is a report of its own, and the one under the name `*` tells the names of all."""
+    component = welcomed()
+    assert asked(component) == [[]]
+    describe(component, *CATALOG)
+    component.look(0.15)
+    assert asked(component) == [[]]
+    describe(component, "noop", "*", now=0.2)
+    component.look(2)
+    assert asked(component) == []
+    assert list(component.operations.known) == list(CATALOG)
+    assert "priority" in component.operations.every_job
+    assert not component.busy()
+
+
+def test_a_worker_that_describes_nothing_is_asked_a_few_times_only():
+    component = welcomed()
+    count = len(asked(component))
+    for tenths in range(1, 300):
+        component.look(tenths / 10)
+        count += len(asked(component))
+    assert count == pending.DESCRIBE_TRIES
+    assert not component.busy()
+
+
+def test_another_start_of_the_worker_is_asked_again_and_the_same_is_not():
+    """It may have been updated meanwhile."""
+    component = welcomed()
+    describe(component)
+    component.look(1)
+    asked(component)
+    component.received("/worker/welcome", ["1", 1, 5, 15000, 0], 3)
+    assert asked(component) == []
+    component.received("/worker/welcome", ["2", 1, 6, 15000, 0], 4)
+    assert asked(component) == [[]]
+
+
+def test_a_description_is_put_together_from_its_parts_in_any_order():
+    component = welcomed()
+    parts = [list(report.arguments()) for report in reports.descriptions(CATALOG, "find_circles")]
+    assert len(parts) > 1
+    for args in [parts[-1], parts[-1], *parts[:-1]]:
+        assert not component.operations.known
+        component.received("/worker/operation", args, 0)
+    assert component.operations.known["find_circles"].parameters.keys() == {
+        field.name for field in fields_of(CATALOG["find_circles"].params)
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"parameters": 3}', '{"fields": 1}'])
+@pytest.mark.parametrize("name", ["noop", "*"])
+def test_a_description_that_cannot_be_read_is_news_and_no_error(name, text):
+    component = welcomed()
+    component.received("/worker/operation", [name, text, 0, 1], 0)
+    assert news(component) == ["error"]
+    assert not component.operations.known
+
+
+def test_a_job_of_an_unknown_operation_is_ready_when_its_description_has_come():
+    """The description was lost, or a CHOP triggered a preset of somebody else: only then is it known what belongs to the job."""
+    component = welcomed()
+    component.take_packets()
+    component.received("/worker/file", ["w5-1", "a0.png", 9, 4, 4], 1)
+    component.received("/worker/ready", ["w5-1", 1, 5, 0, 0, 1, "convert"], 1)
+    component.look(1.2)
+    packets = component.take_packets()
+    assert [("/worker/describe", ["convert"]), ("/worker/query", ["w5-1"])] in packets
+    assert "ready" not in news(component)
+    describe(component, "convert", now=1.3)
+    assert news(component) == ["operation", "ready"]
+
+
+def test_rows_have_the_names_that_the_worker_describes():
+    component = made()
+    component.submit("find_circles", {"image": "shots"}, 0)
+    component.received("/worker/result/circles", ["s-1", 0, 1, 0, 1, 7, 1.0, 2.0, 3.0, 0.5, 0.5, 1.0, 0.0], 0)
+    assert component.jobs["s-1"].fields == (*CATALOG["find_circles"].fields, "image")
+
+
+def test_rows_that_came_before_their_description_get_their_names_at_the_end():
+    component = welcomed()
+    component.submit("find_circles", {"image": "a.png"}, 0)
+    component.received("/worker/result/circles", ["s-1", 0, 1, 0, 1, 6, 1.0, 2.0, 3.0, 0.5, 0.5, 1.0], 0)
+    assert component.jobs["s-1"].fields == ("f0", "f1", "f2", "f3", "f4", "f5")
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "find_circles"], 0)
+    describe(component, "find_circles")
+    assert component.jobs["s-1"].fields == CATALOG["find_circles"].fields
+    assert component.jobs["s-1"].complete
+
+
+def test_files_stand_in_the_order_of_the_inputs_in_the_end():
+    """Some were lost and told later."""
+    component = made()
+    component.submit("convert", {"image": "shots", "output": "{n}.png"}, 0)
+    for number in (10, 2, 1):
+        component.received("/worker/file", ["s-1", f"a{number}.png", 9, 4, 4], 0)
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 3, "convert"], 0)
+    assert [told[0] for told in component.jobs["s-1"].files] == ["a1.png", "a2.png", "a10.png"]
+
+
+# ------------------------------------------------------------------------------------------------------ sending
 
 
 def test_the_first_job_says_hello_in_the_same_packet():
@@ -46,11 +167,26 @@ def test_the_first_job_says_hello_in_the_same_packet():
     assert addresses_of(component.take_packets()) == [["/worker/hello", "/worker/job"]]
 
 
-def test_a_burst_of_jobs_says_hello_once():
+def test_a_burst_waits_behind_its_first_job_until_the_worker_answers():
+    """Each would need a hello of its own, and each hello is answered; and if the first is lost, the others must not arrive without one."""
     component = made()
     for _ in range(100):
         component.submit("noop", {}, 0)
-    assert sum("/worker/hello" in packet for packet in addresses_of(component.take_packets())) == 1
+    assert addresses_of(component.take_packets()) == [["/worker/hello", "/worker/job"]]
+    component.received("/worker/accepted", ["s-1", 0, 0], 0.02)
+    assert addresses_of(component.take_packets()) == [["/worker/job"]] * 99
+
+
+def test_a_burst_to_a_worker_that_does_not_answer_goes_one_by_one():
+    component = made()
+    for _ in range(5):
+        component.submit("noop", {}, 0)
+    sent = []
+    for tenths in range(11):
+        component.look(tenths / 10)
+        sent += [args[0] for packet in component.take_packets() for address, args in packet if address == "/worker/job"]
+    assert len(sent) == 11
+    assert set(sent) == {f"s-{number}" for number in range(1, 6)}
 
 
 def test_a_job_is_sent_again_until_it_is_accepted_after_100_ms_doubling():
@@ -103,8 +239,9 @@ def test_after_three_silent_beats_the_worker_is_lost_and_then_back():
     assert told == [("lost", 3.0)]
     component.take_packets()
     component.received("/worker/status", ["Ready", 0, 0, 5], 6)
-    assert news(component) == ["status", "back"]
-    assert ["/worker/job"] in [packet[-1:] for packet in addresses_of(component.take_packets())]
+    assert news(component) == ["back", "status"]
+    component.look(6.1)
+    assert ["/worker/query"] in addresses_of(component.take_packets())
 
 
 def test_while_the_worker_is_lost_a_hello_goes_every_second():
@@ -138,18 +275,23 @@ def test_a_new_boot_number_sends_unfinished_jobs_again_under_the_same_id():
     component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 0, "noop"], 0)
     component.take_packets()
     component.received("/worker/status", ["Ready", 0, 0, 6], 1)
+    assert ["/worker/hello"] in addresses_of(component.take_packets())
+    component.received("/worker/welcome", ["1", 1, 6, 15000, 0], 1)
     sent = [message for packet in component.take_packets() for message in packet]
     assert [args[0] for address, args in sent if address == "/worker/job"] == ["s-2"]
-    assert "/worker/hello" in [address for address, _ in sent]
 
 
 def test_the_heartbeat_is_answered_while_idle_so_that_the_lease_lasts():
     component = made()
     component.greet(0)
     component.take_packets()
+    component.received("/worker/welcome", ["1", 1, 5, 15000, 0], 0)
+    describe(component)
+    component.look(0.2)
+    component.take_packets()
     pings = 0
     for second in range(1, 31):
-        component.received("/worker/welcome", ["1", 1, 5, 15000, 0], second)
+        component.received("/worker/status", ["Ready", 0, 0, 5], second)
         pings += addresses_of(component.take_packets()).count(["/worker/ping"])
     assert pings == 6
     assert not component.busy()
@@ -161,51 +303,6 @@ def test_nobody_answers_the_greeting_and_it_ends():
     for tenths in range(1, 300):
         component.look(tenths / 10)
     assert not component.busy()
-
-
-def test_lost_rows_are_asked_for_before_the_job_is_ready():
-    component = made()
-    component.submit("find_circles", {"image": "a.png"}, 0)
-    component.take_packets()
-    row = [1.0, 2.0, 3.0, 0.5, 0.5, 1.0]
-    component.received("/worker/result/circles", ["s-1", 1, 2, 1, 2, 6, *row], 1)
-    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 2, "find_circles"], 1)
-    assert "ready" not in news(component)
-    assert [("/worker/query", ["s-1"])] in [packet[-1:] for packet in component.take_packets()]
-    component.received("/worker/result/circles", ["s-1", 0, 2, 0, 2, 6, *row], 2)
-    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 2, "find_circles"], 2)
-    assert news(component) == ["ready"]
-    assert component.jobs["s-1"].rows == [tuple(row)] * 2
-
-
-def test_rows_that_never_come_do_not_hold_the_job_for_ever():
-    component = made()
-    component.submit("write_text", {"output": "a.txt"}, 0)
-    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "write_text"], 0)
-    for tenths in range(1, 200):
-        component.look(tenths / 10)
-    assert component.jobs["s-1"].word == "Ready"
-
-
-def queries(component, now):
-    component.look(now)
-    return sum(address == "/worker/query" for packet in component.take_packets() for address, _ in packet)
-
-
-def test_the_last_query_has_as_long_for_its_answer_as_the_others():
-    """It used to be given up in the same moment in which it was sent."""
-    component = made()
-    component.submit("write_text", {"output": "a.txt"}, 0)
-    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "write_text"], 0)
-    asked, now = queries(component, 0), 0.0
-    while asked < pending.QUERIES:
-        now += 0.1
-        asked += queries(component, now)
-    assert queries(component, now + pending.LONGEST_QUERY_S - 0.1) == 0
-    component.received("/worker/file", ["s-1", "a.txt", 5, 0, 0], now + 0.9)
-    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "write_text"], now + 0.9)
-    assert component.jobs["s-1"].complete
-    assert [word for word in news(component) if word in ("file", "ready")] == ["file", "ready"]
 
 
 def test_a_job_of_a_trigger_is_first_heard_of_by_its_reports():

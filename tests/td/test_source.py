@@ -16,6 +16,7 @@ ALLOWED = {
     "collections",
     "contextlib",
     "ctypes",
+    "json",
     "os",
     "re",
     "shlex",

@@ -56,6 +56,7 @@ class Field:
             "max": self.maximum,
             "choices": self.choices or None,
             "unit": self.unit or None,
+            "role": self.role or None,
             "help": self.description,
         }
         return {key: value for key, value in entry.items() if value is not None}

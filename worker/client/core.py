@@ -425,11 +425,11 @@ class ClientCore:
         state = self._jobs.get(failed.id)
         if state is None:
             return
+        if state.final is not None:  # the worker has forgotten what it found
+            self._end(state, complete=False)
+            return
         if state.accepted and self._boot is not None and failed.boot != self._boot:
             self._notice_boot(failed.boot, now)  # it was accepted by an earlier start of the worker; it will be sent again
-            return
-        if state.final is not None:  # the worker has forgotten what it found
-            state.queries = QUERY_TRIES
             return
         state.final = failed
         self._end(state)
