@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from worker.catalog.table import CATALOG
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,3 +167,96 @@ def test_td_stands_alone(path):
     neighbours = {other.stem for other in (ROOT / "td").rglob("*.py")} | {"td", "TDFunctions", "TDStoreTools"}
     names = {other.partition(".")[0] for other in imported(ast.parse(path.read_text(encoding="utf-8")))}
     assert names - set(sys.stdlib_module_names) - neighbours == set()
+
+
+# ------------------------------------------------------------------------------------- an operation is a pair and two rows
+
+#: The two tables, which list all operations.
+_TABLES = {"catalog.table", "operations.table"}
+#: Files that are documentation: they show how an operation is used, for a reader, and nothing in them depends on which one it is.
+_SHOWN = {
+    "cli": "help texts",
+    "cli.run": "help texts",
+    "cli.ops": "help texts",
+    "cli.send": "help texts",
+    "cli.serve": "help texts",
+    "cli.presets": "help texts",
+    "cli.examples": "the demo's jobs, with their names, as a reader of the demo sees them",
+}
+
+
+def texts(tree):
+    """Every text in a module that is no docstring."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def names_in(tree):
+    """The operations that a module names in a text. A name that is also an English word counts only if it is the whole text."""
+    found = set()
+    for text in texts(tree):
+        found |= {name for name in CATALOG if name == text or ("_" in name and re.search(rf"\b{name}\b", text))}
+    return found
+
+
+def pair_of(name):
+    """The two modules that an operation lives in."""
+    return {f"catalog.{CATALOG[name].family}", f"operations.{CATALOG[name].family}"}
+
+
+def test_no_operation_is_named_outside_its_pair():
+    """A new operation is one pair of files and one row in each of two tables: nothing else knows its name."""
+    named = {(module, name) for module, tree in TREES.items() for name in names_in(tree)}
+    assert {name for module, name in named if module in _TABLES} == set(CATALOG)
+    assert sorted((module, name) for module, name in named if module not in {*_TABLES, *_SHOWN, *pair_of(name)}) == []
+
+
+def test_documentation_that_names_operations_is_listed_once():
+    """Each file of the list above does name one."""
+    assert [module for module in _SHOWN if not names_in(TREES[module])] == []
+
+
+def test_only_the_tables_know_the_pairs():
+    """Outside a pair, only the tables import it; within a floor, a family may use another one."""
+    families = {module for name in CATALOG for module in pair_of(name)}
+    outside = {module: tree for module, tree in TREES.items() if room(module) not in ("catalog", "operations")}
+    strangers = {(module, other) for module, tree in outside.items() for other in of_ours(tree) if other in families}
+    assert strangers == set()
+
+
+# -------------------------------------------------------------------------------------------------------------- sizes
+
+LONGEST_FUNCTION = 50
+LONGEST_CLASS = 350
+#: What is still longer. Each goes from this list when it has been split; a test sees to it.
+TOO_LONG = {"core.scheduler.Scheduler"}
+#: Algorithms are as long as they are.
+_ALGORITHMS = {f"operations.{CATALOG[name].family}" for name in CATALOG} | {"operations.edges"}
+
+
+def _lengths(prefix, parent):
+    """Every function and class by its full name, with its number of lines and the most that it may have."""
+    for node in ast.iter_child_nodes(parent):
+        name = prefix
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}.{node.name}"
+            yield name, node.end_lineno - node.lineno + 1, LONGEST_CLASS if isinstance(node, ast.ClassDef) else LONGEST_FUNCTION
+        yield from _lengths(name, node)
+
+
+def too_long():
+    """What has more lines than it may have; an algorithm may have as many as it needs."""
+    found = [one for module, tree in TREES.items() if module not in _ALGORITHMS for one in _lengths(module, tree)]
+    assert len(found) > 500
+    return {name for name, lines, most in found if lines > most}
+
+
+def test_sizes():
+    """No function has more than 50 lines, no class more than 350."""
+    assert too_long() - TOO_LONG == set()
+
+
+def test_exceptions_from_sizes_are_needed():
+    """What is short enough now goes from the list."""
+    assert TOO_LONG - too_long() == set()

@@ -7,8 +7,9 @@ Rows stand together by family: a family is a file here and a file of the same na
 from __future__ import annotations
 
 from worker.catalog.catalog import Catalog
-from worker.catalog.circles import DrawCircles, FindCircles
+from worker.catalog.circles import FindCircles
 from worker.catalog.convert import Convert
+from worker.catalog.drawing import DrawCircles
 from worker.catalog.features import FindFeatures
 from worker.catalog.noop import Noop
 from worker.catalog.rows import ANGLE, RADIUS, RESPONSE, SCORE, SIZE, U, V, X, Y
@@ -24,8 +25,9 @@ CATALOG = Catalog(
         Row("noop", Noop, "Does nothing; measures the way to a child process and back.", probe=True),
         # text
         Row("write_text", WriteText, "Writes a text file.", item="file", few=10_000),
-        # circles
+        # drawing
         Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
+        # circles
         Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE),
         # features
         Row("find_features", FindFeatures, "Finds feature points in images.", "features", _FEATURE),

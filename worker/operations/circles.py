@@ -22,15 +22,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.edges import GAIN, Edges, find_edges
+from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
 from worker.pictures.pixels import Image, color, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.catalog.circles import FindCircles
     from worker.operations.shapes import Rows
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,7 @@ def check(params: FindCircles) -> None:
         raise ArgumentError(f"find_circles: min_radius {params.min_radius:g} is larger than max_radius {params.max_radius:g}.")
 
 
+@takes_keywords(FindCircles, check)
 def find_circles(image: Image, params: FindCircles) -> Rows:
     """Finds circles, filled or outlined, the best first.
 

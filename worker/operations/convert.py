@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from worker.catalog.convert import Convert
+from worker.operations.keywords import takes_keywords
 from worker.pictures.pixels import Image, size_of, with_depth
 
 if TYPE_CHECKING:
-    from worker.catalog.convert import Convert
     from worker.operations.shapes import Size
 
 
+@takes_keywords(Convert)
 def convert(image: Image, params: Convert) -> Image:
     """The image in the size and depth that are asked for; alpha stays.
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from worker.catalog.drawing import DrawCircles
 from worker.errors import ArgumentError
+from worker.operations.keywords import takes_keywords
 from worker.pictures.pixels import Image, bgr
 
 if TYPE_CHECKING:
-    from worker.catalog.circles import DrawCircles
     from worker.operations.shapes import Rows
 
 _MASK = 2**64 - 1
@@ -49,6 +50,7 @@ def count(params: DrawCircles) -> int:
     return len(_centers(params.centers)) or params.count
 
 
+@takes_keywords(DrawCircles, check)
 def draw_circle(n: int, params: DrawCircles) -> tuple[Image, Rows]:
     """Draws image number `n`: one circle on a plain background.
 

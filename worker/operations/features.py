@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from worker.catalog.features import FindFeatures
 from worker.errors import ArgumentError
+from worker.operations.keywords import takes_keywords
 from worker.operations.marks import FIXED, HALO, MARK, draw_outline, fixed, line_width
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.catalog.features import FindFeatures
     from worker.operations.shapes import Rows
 
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
@@ -54,6 +55,7 @@ def check(params: FindFeatures) -> None:
         raise ArgumentError(f"find_features: {reason}", "Other methods are orb, sift, fast and corners.")
 
 
+@takes_keywords(FindFeatures, check)
 def find_features(image: Image, params: FindFeatures) -> Rows:
     """Finds feature points, the strongest first.
 

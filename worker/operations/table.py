@@ -12,8 +12,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "noop": Nothing(noop.noop),
     # text
     "write_text": Text(text.check, text.steps, text.blocks, text.between),
-    # circles
+    # drawing
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
+    # circles
     "find_circles": Detector(circles.find_circles, circles.mark_circles, circles.check),
     # features
     "find_features": Detector(features.find_features, features.mark_features, features.check, unavailable=features.unavailable),

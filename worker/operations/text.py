@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.catalog.text import WriteText
 from worker.errors import ArgumentError
+from worker.operations.keywords import takes_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.catalog.text import WriteText
 
 LINES_PER_BLOCK = 5_000
 #: So many lines are alike but for what stands before the last three digits of their numbers.
@@ -42,6 +43,7 @@ def between(params: WriteText) -> bytes:
     return b"\n" if _is_built(params) else b""
 
 
+@takes_keywords(WriteText, check)
 def blocks(params: WriteText) -> Iterator[tuple[int, bytes]]:
     r"""Yields the text as UTF-8 in blocks, each with the number of steps done after it.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.catalog.circles import DrawCircles
+from worker.catalog.drawing import DrawCircles
 from worker.errors import ArgumentError
 from worker.operations.circles import mark_circles
 from worker.operations.drawing import check, count, draw_circle, rand
