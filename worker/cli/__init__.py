@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "presets": "worker.cli.presets",
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
+    "component": "worker.cli.component",
 }
 
 

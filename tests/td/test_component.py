@@ -1,0 +1,101 @@
+"""`td-image-worker component`: the component for those who have installed the worker and have no repository."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from click.testing import CliRunner
+from tests.td.conftest import REPOSITORY, TD
+from tests.td.fake import TouchDesigner
+from worker.cli import cli
+from worker.cli.component import LEFT_OUT
+
+IN_THE_REPOSITORY = [path.relative_to(TD) for path in TD.rglob("*") if path.is_file()]
+FILES = {path.as_posix() for path in IN_THE_REPOSITORY if not any(part in LEFT_OUT or part.startswith(".") for part in path.parts)}
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli, ["component", *map(str, arguments)])
+
+
+def written(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def textport_line(output):
+    (line,) = [line for line in output.splitlines() if line.startswith("import runpy;")]
+    return line
+
+
+def build(monkeypatch, folder, line):
+    """What happens in TouchDesigner when somebody types the line into the Textport."""
+    td = TouchDesigner(2025, folder)
+    monkeypatch.setitem(sys.modules, "td", td.td)
+    network = td.root.create("baseCOMP", "project1")
+    exec(line, {})
+    td.frame()
+    status = network.op("ImageWorker").Status()
+    td.crash()
+    return status
+
+
+def test_it_writes_everything_and_prints_the_line_that_builds_it(monkeypatch, tmp_path, capsys):
+    folder = tmp_path / "the artist's show" / "td"
+    result = call(folder)
+    assert result.exit_code == 0, result.output
+    assert written(folder) == FILES
+    assert {"build.py", "callbacks/execute.py", "examples/find_circles_in_top.py", "README.md", "network.svg"} <= FILES
+    assert build(monkeypatch, tmp_path, textport_line(result.output)) == "Unknown"
+    assert "0 problems" in capsys.readouterr().out
+
+
+def test_an_update_replaces_the_files_of_an_older_version(tmp_path):
+    assert call(tmp_path / "td").exit_code == 0
+    (tmp_path / "td" / "pending.py").write_text("old")
+    (tmp_path / "td" / "mine.txt").write_text("kept")
+    assert call(tmp_path / "td").exit_code == 0
+    assert (tmp_path / "td" / "pending.py").read_bytes() == (TD / "pending.py").read_bytes()
+    assert (tmp_path / "td" / "mine.txt").read_text() == "kept"
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "build.py").write_text("mine")
+    result = call(tmp_path)
+    assert result.exit_code == 2
+    assert f"has a build.py that is not the component's. Choose another folder, such as {tmp_path.as_posix()}/td." in result.stderr
+    assert written(tmp_path) == {"build.py"}
+
+
+@pytest.mark.parametrize("inside", ["", "td"])
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, inside):
+    (tmp_path / "file").write_text("")
+    result = call(tmp_path / "file" / inside)
+    assert result.exit_code == 2
+    assert "file" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_wheel_alone_builds_the_component(monkeypatch, tmp_path):
+    """Nothing of the repository is in reach of the installed program."""
+    wheels, installed, elsewhere = tmp_path / "wheels", tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    built = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
+    subprocess.run(built, cwd=REPOSITORY, check=True, capture_output=True, timeout=100)
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "__pycache__" in name or name.startswith(("tests/", "td/"))]
+        archive.extractall(installed)
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+    code = "import worker; print(worker.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+    assert pathlib.Path(found.stdout.strip()).is_relative_to(installed)
+    command = [sys.executable, "-m", "worker", "component", str(elsewhere / "td")]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert written(elsewhere / "td") == FILES
+    assert build(monkeypatch, elsewhere, textport_line(done.stdout)) == "Unknown"
