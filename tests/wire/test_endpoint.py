@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import socket
 from ipaddress import ip_network
 
+import psutil
 import pytest
 
 from worker.network.endpoint import Endpoint
@@ -61,3 +64,43 @@ def test_sending_to_nowhere(peer):
     endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None)
     endpoint.send(b"x", peer)
     endpoint.close()
+
+
+def own_addresses():
+    """This computer's addresses in its networks."""
+    found = [address.address for addresses in psutil.net_if_addrs().values() for address in addresses if address.family == socket.AF_INET]
+    return [address for address in found if not address.startswith("127.")]
+
+
+def test_from_loopback_to_another_computer():
+    """What listens on 127.0.0.1 can send reports to other computers: the packet leaves by a socket that may."""
+    told = queue.SimpleQueue()
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None, lambda peer, reason: told.put((peer, reason)))
+    endpoint.send(b"report", ("192.0.2.1", 9461))  # an address that no computer has (RFC 5737)
+    assert os.strerror(errno.EINVAL) not in [reason for _, reason in iter_queue(told)]
+    for address in own_addresses()[:1]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.bind((address, 0))
+            udp.settimeout(LONG_S)
+            endpoint.send(b"report", udp.getsockname())
+            datagram, sender = udp.recvfrom(100)
+            assert datagram == b"report"
+            assert not sender[0].startswith("127.")
+    endpoint.close()
+
+
+def test_to_loopback_from_the_own_port():
+    """To this computer everything still comes from the command port, also after something was sent to another."""
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None, lambda *_: None)
+    endpoint.send(b"report", ("192.0.2.1", 9461))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(LONG_S)
+        endpoint.send(b"answer", udp.getsockname())
+        assert udp.recvfrom(100) == (b"answer", endpoint.address)
+    endpoint.close()
+
+
+def iter_queue(told):
+    while not told.empty():
+        yield told.get()

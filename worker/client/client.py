@@ -271,7 +271,7 @@ class Client:
         on_report: Callable[[Report], None] | None = None,
         catalog: Catalog = CATALOG,
     ) -> None:
-        self.host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a server's "everywhere" is here for a client
+        self.host = addresses.reachable(host)
         self.port = port
         self.welcome: Welcome | None = None
         self.last_status: Status | None = None

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from worker.protocol import osc
+from worker.protocol.addresses import reachable
 from worker.protocol.messages import Bye, Command, Report
 
 ASK_AGAIN_S = 0.25
 _ON_ITS_WAY_S = 0.1
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server's "everywhere" is here for a client
 
 
 class NobodyListens(Exception):
@@ -33,7 +33,7 @@ class Line:
     """
 
     def __init__(self, host: str, port: int, *, local_port: int = 0, connected: bool = True) -> None:
-        family, _, _, _, resolved = socket.getaddrinfo(_EVERYWHERE.get(host, host), port, type=socket.SOCK_DGRAM)[0]
+        family, _, _, _, resolved = socket.getaddrinfo(reachable(host), port, type=socket.SOCK_DGRAM)[0]
         self._peer: Any = resolved
         self._connected = connected
         self._socket = socket.socket(family, socket.SOCK_DGRAM)

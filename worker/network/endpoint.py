@@ -8,6 +8,8 @@ can fall deaf after a peer has closed its port.
 from __future__ import annotations
 
 import contextlib
+import functools
+import ipaddress
 import logging
 import socket
 import sys
@@ -16,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from worker.network import kernel_filter
 from worker.network.unreachable import Refusals
-from worker.protocol.addresses import MAX_DATAGRAM_IN, Network
+from worker.protocol.addresses import MAX_DATAGRAM_IN, Network, reachable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ class Endpoint:
             self._socket.close()
             raise
         self._closing = False
-        self._refusals = Refusals(self._socket, unreachable)
+        self._own = _Outlet(self._socket, unreachable)
+        self._outward: dict[int, _Outlet] = {}
+        self._is_loopback = _is_loopback(self.address[0])
         self._thread = threading.Thread(target=self._read, name="udp-reader", daemon=True)
 
     @property
@@ -75,18 +79,19 @@ class Endpoint:
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
         """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is told of and is no error."""
-        self._refusals.watch()
-        for _ in range(_SEND_TRIES):
+        self._outlet(peer[0]).send(datagram, peer)
+
+    def _outlet(self, host: str) -> _Outlet:
+        """What is bound to the loopback cannot send to another computer (EINVAL), so a socket of its own does that."""
+        if not self._is_loopback or _is_loopback(host):
+            return self._own
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if family not in self._outward:
             try:
-                self._socket.sendto(datagram, peer)
-            except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
-                self._refusals.read()
-                continue
-            except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
-                log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
-                if self._unreachable is not None:
-                    self._unreachable(peer, getattr(error, "strerror", None) or str(error))
-            return
+                self._outward[family] = _Outlet(socket.socket(family, socket.SOCK_DGRAM), self._unreachable)
+            except OSError:  # no IPv6 here; our own socket's error says that the peer cannot be reached
+                return self._own
+        return self._outward[family]
 
     def keep_only(self, networks: Sequence[Network]) -> None:
         """Has the system drop other senders' packets before they reach us, where it can do that."""
@@ -108,7 +113,8 @@ class Endpoint:
         if self._thread.is_alive():
             self._wake_reader()
             self._thread.join(1)
-        self._socket.close()
+        for outlet in (self._own, *self._outward.values()):
+            outlet.socket.close()
 
     def _wake_reader(self) -> None:
         """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, elsewhere an empty datagram to
@@ -117,9 +123,8 @@ class Endpoint:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         host, port = self.address
-        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         with contextlib.suppress(OSError):
-            self._socket.sendto(b"", (loopback, port))
+            self._socket.sendto(b"", (reachable(host), port))
 
     def _read(self) -> None:
         # Looked up once: this loop is what keeps a burst from being lost.
@@ -131,10 +136,41 @@ class Endpoint:
                 # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
                 if not self._closing:
                     log.debug("receive: %s", error)
-                    self._refusals.read()
+                    self._own.refusals.read()
                 continue
             if datagram:
                 deliver(datagram, sender[:2])
+
+
+class _Outlet:
+    """A socket that datagrams leave by, and the answers that say that nobody took them."""
+
+    def __init__(self, udp: socket.socket, unreachable: Callable[[tuple[str, int], str], None] | None) -> None:
+        self.socket = udp
+        self.refusals = Refusals(udp, unreachable)
+        self._unreachable = unreachable
+
+    def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
+        self.refusals.watch()
+        for _ in range(_SEND_TRIES):
+            try:
+                self.socket.sendto(datagram, peer)
+            except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
+                self.refusals.read()
+                continue
+            except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
+                log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
+                if self._unreachable is not None:
+                    self._unreachable(peer, getattr(error, "strerror", None) or str(error))
+            return
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name that nobody has resolved; the system says what is wrong with it
+        return True
 
 
 def _configure(udp: socket.socket) -> None:

@@ -56,3 +56,12 @@ OPERATION: Final = "/worker/operation"
 NUMBER: Final = "/worker/n"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def reachable(host: str) -> str:
+    """Where a client finds a server that listens on this address: one that listens everywhere is on this computer, too.
+
+    >>> reachable("0.0.0.0"), reachable("192.168.0.7")
+    ('127.0.0.1', '192.168.0.7')
+    """
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
