@@ -1,4 +1,4 @@
-"""`health` and `doctor` against a real worker: what they say and how they exit."""
+"""`health` against a real worker: what it says and how it exits."""
 
 from __future__ import annotations
 
@@ -101,33 +101,3 @@ def test_a_worker_that_shuts_down_is_not_well(tmp_path):
         process.terminate()
         time.sleep(0.5)
         assert call("health", port) == (1, "The worker is shutting down and takes no new jobs.")
-
-
-def test_doctor_proves_each_step(tmp_path):
-    """There, a job, and back to the two ports of their own."""
-    text, number = free_port(), free_port()
-    port = free_port()
-    process = start(port, tmp_path, "--no-journal", "--text-port", str(text), "--number-port", str(number))
-    try:
-        wait_until_it_answers(port)
-        code, said = call("doctor", port, "--text-port", str(text), "--number-port", str(number))
-    finally:
-        process.terminate()
-        process.wait(20)
-    assert code == 0, said
-    assert [line.split("\t")[1] for line in said.splitlines()[1:-1]] == ["ok"] * 4
-    assert said.endswith("The round trip works.")
-
-
-def test_doctor_says_where_it_breaks_and_what_to_change(tmp_path):
-    """No worker; and a worker that sends its reports to other ports."""
-    code, said = call("doctor", free_port())
-    assert code == 1
-    assert "nobody listens" in said
-    assert "start the worker" in said
-    text = free_port()
-    with worker(tmp_path, "--no-journal") as port:
-        code, said = call("doctor", port, "--text-port", str(text), "--number-port", "0")
-    assert code == 1
-    assert f"Broken: text reports on {text}." in said
-    assert f"--report YOUR-ADDRESS:{text}" in said

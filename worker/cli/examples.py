@@ -73,6 +73,11 @@ def looking_at(drawn: Sequence[Item]) -> Example:
     return Example("find_circles", "find_circles", params, lambda folder, items: check_found(folder, items, drawn[number]))
 
 
+def small_file(name: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The job by which the doctor sees whether a worker can write: its operation and parameters."""
+    return "write_text", {"output": name, "text": text}
+
+
 def remove_old(folder: Path) -> None:
     """Takes away what an earlier demo wrote, so that nothing of it is taken for new."""
     for name in (ATTEMPT_1, ATTEMPT_2, FOUND, *(DRAWN.replace("{n}", str(n)) for n in range(IMAGES))):

@@ -33,6 +33,8 @@ _OTHERS = "Other options"
 _META = "worker.cli.settings."
 #: Where the presets of the file stand in click's context, and what was wrong with the file if a command wants to say it itself.
 PRESETS, PROBLEM = _META + "presets", _META + "problem"
+#: Where the path of the file stands, if there is one.
+FILE = _META + "file"
 
 #: What the commands that talk to a worker say about its address, where `serve` speaks of its own.
 _ADDRESS_HELP = {"host": "Where the worker is.", "port": "Its command port.", "token": "If the worker wants one."}
@@ -245,6 +247,7 @@ def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | N
     path = Path(value or CONFIG_FILE)
     if value is None and not path.is_file():
         return None
+    ctx.meta[FILE] = path
     try:
         settings = load(path)
         presets = settings.pop("presets", {})

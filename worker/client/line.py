@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from worker.protocol import osc
-from worker.protocol.addresses import reachable
+from worker.protocol.addresses import Peer, reachable
 from worker.protocol.messages import Bye, Command, Report
 
 ASK_AGAIN_S = 0.25
@@ -67,18 +67,22 @@ class Line:
         Raises:
             NobodyListens: instead of an answer.
         """
+        return (report for report, _ in self.hear_from(wait_s))
+
+    def hear_from(self, wait_s: float) -> Iterator[tuple[Report, Peer]]:
+        """What comes within this time, and from where. Raises as `hear`."""
         deadline = time.monotonic() + wait_s
         while (left := deadline - time.monotonic()) > 0:
             self._socket.settimeout(left)
             try:
-                datagram = self._socket.recv(65_535)
+                datagram, sender = self._socket.recvfrom(65_535)
             except TimeoutError:
                 return
             except ConnectionError:
                 raise NobodyListens from None
             for report in osc.decode_reports(datagram):
                 if not isinstance(report, Exception):
-                    yield report
+                    yield report, sender[:2]
 
     def ask(self, commands: tuple[Command, ...], fits: Callable[[Report], bool], wait_s: float) -> Report | None:
         """Sends the commands until an answer comes that fits; None if none came in time. Raises as `tell`."""

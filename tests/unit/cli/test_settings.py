@@ -337,7 +337,9 @@ def test_what_editors_and_windows_do_to_a_file(serve: Serve, configs: list[Confi
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str]]:
     """Where commands that talk to a worker look for it; there is a settings file in the current folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "td-image-worker.toml").write_text('host = "0.0.0.0"\nport = 9470\ntoken = "secret"\nroot = ["gone"]\ntext-port = 9\n')
+    (tmp_path / "td-image-worker.toml").write_text(
+        'host = "0.0.0.0"\nport = 9470\ntoken = "secret"\nqueue-jobs = 7\nlog-file = "gone/x"\ntext-port = 9\n'
+    )
     found: list[tuple[str, int, str]] = []
 
     class Listening:
@@ -349,9 +351,9 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, in
         found.append((host, port, token))
         return health_module.Verdict(True, "well")
 
-    def examine(question: doctor_module.Question, **_: bool) -> list[doctor_module.Step]:
-        found.append((question.host, question.port, question.token))
-        assert question.text_port == 9
+    def examine(question: doctor_module.Question) -> list[doctor_module.Step]:
+        found.append((question.config.host, question.config.port, question.config.token))
+        assert question.config.text_port == 9
         return []
 
     monkeypatch.setattr("worker.client.client.Client", Listening)
