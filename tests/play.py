@@ -6,7 +6,7 @@
 
 Times are seconds since the start. Before each event the scheduler is woken at all of its deadlines, as the service does.
 Reports to the client `TD` stand without their receiver; all others have it in front. Left out, unless asked for by their first word:
-status, health, numbers, everything that is to be stored, and the canary.
+status, health, numbers, everything that is to be stored, commits, the operator's line about an ended job, and the canary.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from typing import Any
 from worker.config import Config, Limits
 from worker.core.events import (
     Abort,
+    Commit,
     Effect,
     Event,
     Execute,
     Exit,
     Finished,
+    JobEnded,
     Kept,
+    NotStored,
     Received,
     Send,
     SendNumbers,
     StoreAttempt,
+    Stored,
     StoreFinal,
     StoreJob,
     StorePreset,
@@ -45,7 +49,7 @@ BOOT = 7
 TD: Peer = ("10.0.0.1", 50_000)
 TD_TEXT: Peer = ("10.0.0.1", 9461)
 OTHER: Peer = ("10.0.0.2", 50_001)
-QUIET = ("status", "health", "numbers", "store", "canary")
+QUIET = ("status", "health", "numbers", "store", "canary", "commit", "ended")
 
 
 class Play:
@@ -53,13 +57,16 @@ class Play:
 
     Args:
         show: first words of lines that are usually left out.
+        checked: whether the scheduler checks itself after each event.
+        disk: answers a commit: "well" at once with `Stored`, "full" at once with `NotStored`, "slow" not at all, so that the test does it.
         settings: of the `Config`, or of its `Limits`.
     """
 
-    def __init__(self, *, show: Iterable[str] = (), **settings: Any) -> None:
+    def __init__(self, *, show: Iterable[str] = (), checked: bool = True, disk: str = "well", **settings: Any) -> None:
         limits = {name: settings.pop(name) for name in tuple(settings) if name in Limits.__slots__}
         self.config = Config(**{"workers": 2, "limits": Limits(**limits), **settings})
-        self.scheduler = Scheduler(self.config, BOOT, START, "0.1.0")
+        self.scheduler = Scheduler(self.config, BOOT, START, "0.1.0", checked=checked)
+        self.disk = disk
         self.effects: list[Effect] = []
         self._hidden = set(QUIET) - set(show)
         self._now = START
@@ -95,6 +102,11 @@ class Play:
         return self._carry_out(self.scheduler.restore(kept, self._now))
 
     def _carry_out(self, effects: list[Effect]) -> list[str]:
+        new = effects
+        while self.disk != "slow" and (commits := [effect.number for effect in new if isinstance(effect, Commit)]):
+            answer = Stored(commits[-1]) if self.disk == "well" else NotStored(commits[-1], "no space left on device")
+            new = self.scheduler.handle(answer, self._now)
+            effects = [*effects, *new]
         self.effects += effects
         written = (self._line(effect) for effect in effects)
         return [line for line in written if line.split()[0] not in self._hidden]
@@ -108,7 +120,7 @@ class Play:
                 return line if line.split()[0] in self._hidden else to + line
             case SendNumbers(peer, numbers):
                 return f"numbers to {peer[0]}:{peer[1]} " + " ".join(f"{number.name}={number.value:g}" for number in numbers)
-            case Execute(task) if task.id == self.scheduler._canary:
+            case Execute(task) if self.scheduler.is_canary(task.id):
                 return f"canary {task.id}"
             case Execute(task):
                 return f"run {task.id} {task.operation} {task.phase.value}" + (f" {task.part.index}" if task.part else "")
@@ -122,6 +134,10 @@ class Play:
                 return f"store final {job_id} {final.seq}"
             case StorePreset(preset, key, value):
                 return f"store preset {preset} {key} {value}"
+            case Commit(number):
+                return f"commit {number}"
+            case JobEnded(_, _, job_id, operation, word, code, wait_ms, run_ms, items, attempts):
+                return f"ended {job_id} {operation} {word} {code} {wait_ms} {run_ms} {items} {attempts}"
             case Exit(reason):
                 return f"exit {reason}"
 

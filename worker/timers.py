@@ -1,12 +1,56 @@
-"""Calls to be made later, for a core that is told the time and never asks for it."""
+"""Calls to be made later, and limits on how often something may happen, for code that is given the time and never asks for it."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Call = Callable[[float], None]
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """A limit on a rate that lets a burst through: the bucket holds `burst` tokens, and `per_second` new ones flow in.
+
+    >>> bucket = TokenBucket(per_second=10, burst=2)
+    >>> [bucket.take(now) for now in (5.0, 5.0, 5.0, 5.25)]
+    [True, True, False, True]
+    """
+
+    per_second: float
+    burst: float
+    _tokens: float = -1.0  # full, before the first is taken
+    _filled_at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        """Takes one token, if there is one."""
+        tokens = self.burst if self._tokens < 0 else min(self.burst, self._tokens + (now - self._filled_at) * self.per_second)
+        self._filled_at = now
+        taken = tokens >= 1
+        self._tokens = tokens - taken
+        return taken
+
+
+@dataclass(slots=True)
+class AtMostEvery:
+    """A limit for what should happen at most once in so many seconds.
+
+    >>> warning = AtMostEvery(10.0)
+    >>> [warning.is_due(now) for now in (0.0, 9.9, 10.0, 10.1)]
+    [True, False, True, False]
+    """
+
+    seconds: float
+    _last_at: float = float("-inf")
+
+    def is_due(self, now: float) -> bool:
+        """Whether it may happen now. True counts as "it happened"."""
+        if now - self._last_at < self.seconds:
+            return False
+        self._last_at = now
+        return True
 
 
 class Timers:

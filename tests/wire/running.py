@@ -135,7 +135,7 @@ def running(executor: Executor, peer: Peer, **settings: Any) -> Iterator[Service
     config = replace(Config(host="127.0.0.1", port=0, workers=2, text_port=peer.text_port, number_port=peer.number_port), **settings)
     service = Service(config, executor)
     if isinstance(executor, HoldingExecutor):
-        executor.is_canary = lambda task: task.id == service._scheduler._canary
+        executor.is_canary = lambda task: service._scheduler.is_canary(task.id)
     thread = threading.Thread(target=service.run)
     thread.start()
     peer.worker = service.address

@@ -44,12 +44,13 @@ class Wire:
 
 
 @contextlib.contextmanager
-def running(tmp_path, ran: list[str], port: int = 0) -> Iterator[Service]:
+def running(tmp_path, ran: list[str], port: int = 0, executor: InlineExecutor | None = None) -> Iterator[Service]:
     def run_task(task, _progress):
         ran.append(task.operation)
         return Result()
 
-    service = Service(Config(port=port, text_port=1, number_port=1, workers=1, state=tmp_path), InlineExecutor(run_task))
+    config = Config(port=port, text_port=1, number_port=1, workers=1, state=tmp_path)
+    service = Service(config, executor or InlineExecutor(run_task))
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
@@ -61,7 +62,7 @@ def running(tmp_path, ran: list[str], port: int = 0) -> Iterator[Service]:
 
 
 def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path):
-    """A full disk: the job ends as 507 without having been accepted or run, and the worker goes on as soon as there is room."""
+    """A full disk: the job is refused as 507, not accepted and not run, and the worker goes on as soon as there is room."""
     ran: list[str] = []
     with running(tmp_path, ran) as service:
         wire = Wire(service.address)
@@ -71,12 +72,12 @@ def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path):
         reports = wire.reports_until(Failed)
         assert not any(isinstance(report, Accepted) for report in reports)
         failed = reports[-1]
-        assert (failed.id, failed.code, failed.seq) == ("big", 507, 1)
+        assert (failed.id, failed.code, failed.seq) == ("big", 507, 0)
         assert "--state" in failed.hint
         assert "write_text" not in ran
         service._journal._database.execute("PRAGMA max_page_count = 1000000")
         wire.send(Job("small", "noop"))
-        assert wire.wait_for(Ready, id="small").seq == 2
+        assert wire.wait_for(Ready, id="small").seq == 1
         wire.socket.close()
 
 
@@ -108,3 +109,41 @@ def test_ids_numbers_and_presets_survive_a_restart(tmp_path):
         wire.send(GetStatus())
         assert wire.wait_for(Status, word="Ready").boot == wire.welcome.boot
         wire.socket.close()
+
+
+class GateExecutor(InlineExecutor):
+    """A double in front of which the loop stands still while `gate` is closed, so that packets pile up for one round."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _task, _progress: Result())
+        self.gate = threading.Event()
+        self.gate.set()
+        self.reached = threading.Event()
+
+    def execute(self, task) -> None:
+        self.reached.set()
+        assert self.gate.wait(10)
+        super().execute(task)
+
+
+def test_what_cannot_be_stored_takes_nobody_elses_answer(tmp_path):
+    """A's new job `a` cannot be stored in the round in which B repeats its own job `a`: A is refused, and B gets its answer."""
+    executor = GateExecutor()
+    with running(tmp_path, [], executor=executor) as service:
+        one, two = Wire(service.address, name="one"), Wire(service.address, name="two")
+        two.send(Job("a", "noop"))
+        first = two.wait_for(Ready, id="a")
+        executor.gate.clear()
+        executor.reached.clear()
+        one.send(Job("hold", "noop"))
+        assert executor.reached.wait(10)
+        pages = service._journal._database.execute("PRAGMA page_count").fetchone()[0]
+        service._journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        one.send(Job("a", "write_text", (("output", "a.txt"), ("text", "x" * 30_000))))
+        two.send(Job("a", "noop"))
+        executor.gate.set()
+        assert one.wait_for(Failed, id="a").code == 507
+        assert two.wait_for(Accepted, id="a").duplicate == 1
+        assert two.wait_for(Ready, id="a") == first
+        one.socket.close()
+        two.socket.close()

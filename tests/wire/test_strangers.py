@@ -11,7 +11,8 @@ from typing import Self
 import pytest
 
 from tests.inline import InlineExecutor
-from worker.config import Config
+from tests.strategies import osc_bundle
+from worker.config import Config, Limits
 from worker.core.jobs import Result
 from worker.protocol import osc
 from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
@@ -93,3 +94,20 @@ def test_a_token_lets_in_and_a_wrong_one_does_not(caplog):
         stranger.send(Quit("secret"))
         while stranger.wait_for(Status).word not in ("Draining", "Stopping"):
             pass
+
+
+def test_a_hello_in_a_bundle_lets_in():
+    """With the right token, and the jobs beside it are taken."""
+    with running(token="secret") as service, Sender("127.0.0.2", service) as stranger:
+        for token in ("wrong", "secret"):
+            packets = [osc.encode(Hello("x", 0, 0, "", token)), osc.encode(Job(token, "noop"))]
+            stranger.socket.sendto(osc_bundle(*packets), service.address)
+        assert stranger.wait_for(Ready).id == "secret"
+
+
+def test_a_stranger_who_sends_too_much_hears_nothing():
+    """What is said about dropped packets goes to those who are let in only: otherwise it would make a client of a stranger."""
+    with running(token="secret", limits=Limits(packets_per_s=1, packets_burst=2)) as service, Sender("127.0.0.2", service) as stranger:
+        for _ in range(50):
+            stranger.send(Hello("x", 0, 0, "", "wrong"))
+        assert stranger.hears_nothing()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
+from collections.abc import Iterator
 
 PRIORITIES = 3
 PATIENCE = 8
@@ -35,6 +36,9 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._tickets)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._tickets)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._tickets

@@ -1,7 +1,8 @@
-"""Who gets which reports, and whether the finals have arrived. Pure: told the time, answers with effects.
+"""Who gets which reports, and whether the finals have arrived. Pure: is given the time, answers with effects.
 
 A client is known by where its text reports go, `host:port`; so a TouchDesigner that restarts, and two senders of one project, are the
-same client. Reports of a job go to the client that sent it and to the fixed targets of `--report`.
+same client. That text is its key, and all that a job, a final or a timer holds of it: a `Client` may be pushed out by newer ones at any
+time, and be another object when it is heard again. Reports of a job go to the client that sent it and to the fixed targets of `--report`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from worker.config import Config
 from worker.core.events import Effect, Send
 from worker.protocol.addresses import Peer
 from worker.protocol.messages import Error, Final, Hello, Report
-from worker.timers import Timers
+from worker.timers import Timers, TokenBucket
 
 FIRST_RESEND_S = 0.1
 LONGEST_RESEND_S = 5.0
@@ -30,7 +31,7 @@ class Client:
         numbers: where its number reports go; None for none.
         leased: it said hello, so it counts as present only while it is heard.
         heard_at: when its last packet came.
-        unacknowledged: finals that it has not acknowledged yet, by their number.
+        errors: how many `/worker/error` it may still get.
     """
 
     key: str
@@ -41,9 +42,7 @@ class Client:
     acknowledges: bool = False
     gone: bool = False
     heard_at: float = 0.0
-    unacknowledged: dict[int, Final] = field(default_factory=dict)
-    error_credit: float = ERRORS_PER_SECOND
-    error_credit_at: float = 0.0
+    errors: TokenBucket = field(default_factory=lambda: TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND))
 
 
 class Delivery:
@@ -56,7 +55,9 @@ class Delivery:
         self._lease_s = config.limits.lease_ms / 1000
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._keys: OrderedDict[Peer, str] = OrderedDict()
-        self._newest_seqs: dict[str, int] = {}  # kept for clients that are forgotten, too: their numbers must go on without a gap
+        self._numbered: dict[str, int] = {}  # kept for clients that are forgotten, too: their numbers must go on without a gap
+        self._newest_seqs: dict[str, int] = {}
+        self._unacknowledged: dict[str, dict[int, Final]] = {}
 
     # -------------------------------------------------------------------------------------------------- who is who
 
@@ -89,20 +90,25 @@ class Delivery:
     def bye(self, client: Client) -> None:
         """Nothing more is sent to this client until it is heard again."""
         client.gone = True
-        client.unacknowledged.clear()
+        if client.acknowledges:
+            self._unacknowledged.pop(client.key, None)
 
-    def by_key(self, key: str, now: float) -> Client:
-        """The client of this key, made anew where it is not known (jobs of an earlier run).
+    def restore_client(self, key: str, now: float) -> None:
+        """Makes the client of an earlier run's jobs, if it is not known yet.
 
         One at another than the default port has said hello to that run, so it has a lease, in which it may say hello to this one.
         """
         if key not in self._clients:
-            host, _, port = key.rpartition(":")
-            default = int(port) == self._config.text_port
-            client = self._client(host, int(port), self._config.number_port if default else 0)
+            host, port = _peer(key)
+            default = port == self._config.text_port
+            client = self._client(host, port, self._config.number_port if default else 0)
             client.leased = not default
             client.heard_at = now
-        return self._clients[key]
+
+    def name(self, key: str) -> str:
+        """What a client calls itself, "" if it said nothing or is not known any more."""
+        client = self._clients.get(key)
+        return client.name if client else ""
 
     def present(self, now: float) -> Iterator[Client]:
         """The clients that get the heartbeat."""
@@ -132,66 +138,103 @@ class Delivery:
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def targets(self, client: Client) -> Iterator[Peer]:
+    def targets(self, key: str) -> Iterator[Peer]:
         """Everybody who wants this client's reports."""
-        if not client.gone:
-            yield client.text
-        yield from (target for target in self._config.report if client.gone or target != client.text)
+        client = self._clients.get(key)
+        gone = client is not None and client.gone
+        own = client.text if client else _peer(key)
+        if not gone:
+            yield own
+        yield from (target for target in self._config.report if gone or target != own)
 
-    def send(self, client: Client, report: Report) -> None:
+    def send(self, key: str, report: Report) -> None:
         """Sends a report about a job: to its client and to the fixed targets."""
-        for target in self.targets(client):
+        for target in self.targets(key):
             self._emit(Send(target, report))
 
-    def answer(self, client: Client, report: Report) -> None:
+    def answer(self, key: str, report: Report) -> None:
         """Sends to this client alone."""
-        self._emit(Send(client.text, report))
+        client = self._clients.get(key)
+        self._emit(Send(client.text if client else _peer(key), report))
 
-    def refuse(self, client: Client, error: Error, now: float) -> None:
+    def complain(self, client: Client, error: Error, now: float) -> None:
         """Sends `/worker/error`, at most 5 a second to a client."""
-        client.error_credit = min(ERRORS_PER_SECOND, client.error_credit + (now - client.error_credit_at) * ERRORS_PER_SECOND)
-        client.error_credit_at = now
-        if client.error_credit >= 1:
-            client.error_credit -= 1
-            self.answer(client, error)
+        if client.errors.take(now):
+            self.answer(client.key, error)
 
     # -------------------------------------------------------------------------------------------------------- finals
 
-    def number(self, client: Client, final: Final) -> Final:
+    def number(self, key: str, final: Final) -> Final:
         """The final with the next number of this client."""
-        self._newest_seqs[client.key] = self.newest_seq(client) + 1
-        return replace(final, seq=self._newest_seqs[client.key])
+        self._numbered[key] = self._numbered.get(key, 0) + 1
+        return replace(final, seq=self._numbered[key])
 
-    def newest_seq(self, client: Client) -> int:
-        """The number of this client's newest final, 0 before the first."""
-        return self._newest_seqs.get(client.key, 0)
+    def newest_number(self, key: str) -> int:
+        """The newest number that a final of this client was given, whether or not it was sent. 0 before the first."""
+        return self._numbered.get(key, 0)
+
+    def newest_seq(self, key: str) -> int:
+        """The number of the newest final that was sent to this client, 0 before the first."""
+        return self._newest_seqs.get(key, 0)
 
     def restore_seq(self, key: str, newest_seq: int) -> None:
         """Goes on counting where an earlier run ended."""
-        self._newest_seqs[key] = newest_seq
+        self._numbered[key] = self._newest_seqs[key] = newest_seq
 
-    def deliver(self, client: Client, final: Final, now: float) -> None:
+    def deliver(self, key: str, final: Final, now: float) -> None:
         """Sends a numbered final: until it is acknowledged to a client that does so, twice to any other."""
-        self.send(client, final)
-        if client.acknowledges:
-            client.unacknowledged[final.seq] = final
-            self._resend_later(client, final.seq, FIRST_RESEND_S, now)
-        else:
-            self._timers.at(now + FIRST_RESEND_S, lambda _: self.send(client, final))
+        self._newest_seqs[key] = max(final.seq, self.newest_seq(key))
+        self.send(key, final)
+        self._unacknowledged.setdefault(key, {})[final.seq] = final
+        self._resend_later(key, final.seq, FIRST_RESEND_S, now)
 
-    def acknowledged(self, client: Client, seq: int) -> None:
+    def acknowledged(self, key: str, seq: int) -> None:
         """Stops resending this final."""
-        client.unacknowledged.pop(seq, None)
+        waiting = self._unacknowledged.get(key, {})
+        waiting.pop(seq, None)
+        if not waiting:
+            self._unacknowledged.pop(key, None)
 
-    def _resend_later(self, client: Client, seq: int, delay: float, now: float) -> None:
+    def unacknowledged(self, key: str) -> list[int]:
+        """The numbers of the finals that are to be sent to this client again."""
+        return list(self._unacknowledged.get(key, ()))
+
+    def _resend_later(self, key: str, seq: int, delay: float, now: float) -> None:
         def resend(now: float) -> None:
-            final = client.unacknowledged.get(seq)
+            final = self._unacknowledged.get(key, {}).get(seq)
             if final is None:
                 return
-            if not self.is_present(client, now):  # it can ask for a replay when it is back
-                del client.unacknowledged[seq]
-                return
-            self.answer(client, final)
-            self._resend_later(client, seq, min(2 * delay, LONGEST_RESEND_S), now)
+            client = self._clients.get(key)
+            if client is None or not client.acknowledges:
+                self.acknowledged(key, seq)
+                self.send(key, final)
+            elif self.is_present(client, now):
+                self.answer(key, final)
+                self._resend_later(key, seq, min(2 * delay, LONGEST_RESEND_S), now)
+            else:  # it can ask for a replay when it is back
+                self.acknowledged(key, seq)
 
         self._timers.at(now + delay, resend)
+
+    # ---------------------------------------------------------------------------------------------------- invariants
+
+    def violations(self) -> Iterator[str]:
+        """What must never be true, one sentence each."""
+        if len(self._clients) > self._config.limits.clients:
+            yield f"{len(self._clients)} clients are known, the limit is {self._config.limits.clients}"
+        for key, client in self._clients.items():
+            if client.key != key:
+                yield f"the client {client.key} is known as {key}"
+        for key, newest in self._newest_seqs.items():
+            if newest > self._numbered.get(key, 0):
+                yield f"{key} was sent seq {newest}, which no final has"
+        for key, finals in self._unacknowledged.items():
+            if not finals:
+                yield f"{key} has an empty list of finals to be sent again"
+            if any(seq > self.newest_seq(key) for seq in finals):
+                yield f"a final of {key} is to be sent again that was never sent"
+
+
+def _peer(key: str) -> Peer:
+    host, _, port = key.rpartition(":")
+    return host, int(port)

@@ -50,11 +50,17 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class NotStored:
-    """An accepted job could not be kept, and its `accepted` has not been sent."""
+class Stored:
+    """Everything that was to be stored up to `Commit(number)` is stored."""
 
-    client: str
-    job_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """Nothing was stored of what was to be since the last `Stored` or `NotStored`, up to `Commit(number)`."""
+
+    number: int
     reason: str
 
 
@@ -77,7 +83,7 @@ class ChildrenChanged:
     working: bool
 
 
-Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | NotStored | ChildrenChanged
+Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
@@ -149,6 +155,44 @@ class StorePreset:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """Store everything that is to be stored so far, all or nothing; then let `Stored` or `NotStored` happen with this number.
+
+    One commit may stand for several: the highest number counts. Comes only if the worker has a journal.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """Tell the operator how a job ended. Comes once for each accepted job.
+
+    Attributes:
+        client: its key, `host:port`.
+        name: what the client calls itself, if anything.
+        word: `ready`, or the word of the failure.
+        code: 200, or the code of the failure.
+        wait_ms: from its acceptance to the start of its last attempt, or to its end.
+        run_ms: of its last attempt.
+        items: rows or files that it found.
+        message: why it failed, "" if it is ready.
+    """
+
+    client: str
+    name: str
+    job_id: str
+    operation: str
+    word: str
+    code: int
+    wait_ms: int
+    run_ms: int
+    items: int
+    attempts: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """Everything is done: end the process."""
 
@@ -156,7 +200,7 @@ class Exit:
 
 
 Store = StoreJob | StoreAttempt | StoreFinal | StorePreset
-Effect = Send | SendNumbers | Execute | Abort | Store | Exit
+Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 
 # ------------------------------------------------------------------------------------------- what an earlier run left

@@ -16,21 +16,22 @@ from dataclasses import dataclass
 
 from worker.protocol import addresses
 from worker.protocol.addresses import Network, Peer
+from worker.timers import AtMostEvery, TokenBucket
 
 THIS_COMPUTER: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
 TELL_AGAIN_S = 1.0
 MAX_SENDERS = 4096
 _HELLO = addresses.HELLO.encode() + b"\0"
+_BUNDLE = b"#bundle\0"
 
 
 @dataclass(slots=True)
 class _Sender:
-    """How many packets this sender may still send at once, and what was dropped since it was last told."""
+    """How many packets this sender may still send, and what was dropped since it last got a report about that."""
 
-    credit: float
-    at: float
+    packets: TokenBucket
+    report: AtMostEvery
     dropped: int = 0
-    told_at: float = float("-inf")
 
 
 class Gate:
@@ -59,28 +60,25 @@ class Gate:
         return bool(self._token)
 
     def admits(self, datagram: bytes, sender: Peer) -> bool:
-        """Whether a packet is to be read. A stranger's is, where there is a token, if it may be a hello."""
-        if self.knows(sender[0]) or (self._token and datagram.startswith(_HELLO)):
+        """Whether a packet is to be read. A stranger's is, if there is a token and the packet may be or hold a hello."""
+        if self.knows(sender[0]) or (self._token and datagram.startswith((_HELLO, _BUNDLE)) and _HELLO in datagram):
             return True
         self.strangers += 1
         return False
 
     def throttled(self, sender: Peer, now: float) -> int | None:
-        """None where the packet is within the sender's rate. Else how many were dropped since this was last told, 0 for "not yet again"."""
+        """None if the packet is within the sender's rate. Otherwise how many were dropped and are to be reported now, 0 for "not yet"."""
         one = self._senders.get(sender)
         if one is None:
-            one = self._senders[sender] = _Sender(self._burst, now)
+            one = self._senders[sender] = _Sender(TokenBucket(self._rate, self._burst), AtMostEvery(TELL_AGAIN_S))
             while len(self._senders) > MAX_SENDERS:
                 self._senders.popitem(last=False)
-        one.credit = min(self._burst, one.credit + (now - one.at) * self._rate)
-        one.at = now
-        if one.credit >= 1:
-            one.credit -= 1
+        if one.packets.take(now):
             return None
         one.dropped += 1
-        if now - one.told_at < TELL_AGAIN_S:
+        if not one.report.is_due(now):
             return 0
-        dropped, one.dropped, one.told_at = one.dropped, 0, now
+        dropped, one.dropped = one.dropped, 0
         return dropped
 
     def knows(self, host: str) -> bool:

@@ -1,8 +1,11 @@
-"""The jobs that the worker knows: those that have yet to end, and the newest of those that have ended."""
+"""The jobs that the worker knows: those that have yet to end, and the newest of those that have ended. Pure.
+
+`Ledger.move` is the only place where a job's state changes, and with it the counts and the bytes that wait.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,42 +13,68 @@ from enum import Enum
 from worker.catalog.params import JobOptions, Params
 from worker.config import Limits
 from worker.core.backlog import Key
-from worker.core.delivery import Client
 from worker.core.jobs import Part, Phase, Plan, Result
+from worker.core.stories import Stories
 from worker.protocol.messages import Final, Report
 
 
 class State(Enum):
     """Where a job is in its life."""
 
+    CHECKED = "checked"
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
+    WITHDRAWN = "withdrawn"
+
+
+#: The life of a job: from each state to which others. There is no other way.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.CHECKED: frozenset({State.QUEUED}),  # accepted
+    State.QUEUED: frozenset(
+        {
+            State.RUNNING,  # its first task is executed
+            State.ENDED,  # cancelled, expired, replaced, its `after` failed, or quarantined
+            State.WITHDRAWN,  # it could not be stored, so it never was accepted
+        }
+    ),
+    State.RUNNING: frozenset(
+        {
+            State.QUEUED,  # a retry, or its start could not be stored
+            State.ENDED,  # ready, failed, cancelled, or out of time
+            State.WITHDRAWN,  # started in the round in which it could not be stored
+        }
+    ),
+    State.ENDED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+}
 
 
 @dataclass(slots=True)
 class Job:
-    """One accepted job that has yet to end.
+    """One job that has yet to end.
 
     Attributes:
+        client: its client's key. Not the client: that one may be pushed out and come back as another object.
         content: operation, params and options as JSON; two jobs with the same content are the same work.
         todo: tasks that may run now.
         running: the parts that run now by their task; None for a PLAN or FINISH.
         done: how many steps each running task has done.
         results: of the parts that ended, until all parts before them have.
         result: what is complete, in order.
-        timers: of its timeout and its ttl, to be cancelled with it.
+        timers: of its `ttl`, the `timeout` of its attempt and its `again`, the time of the next one; to be cancelled with it.
+        stored_in: number of the commit that stores its newest record; what is reported about it waits for that.
         latest: the newest report about it, for `query`.
     """
 
-    client: Client
+    client: str
     id: str
     operation: str
     params: Params
     options: JobOptions
     content: bytes
     accepted_at: float
-    state: State = State.QUEUED
+    state: State = State.CHECKED
     attempt: int = 0
     started_at: float = 0.0
     plan: Plan | None = None
@@ -59,12 +88,13 @@ class Job:
     result: Result = field(default_factory=Result)
     progress_at: float = float("-inf")
     progress_due: bool = False
-    timers: list[int] = field(default_factory=list)
+    timers: dict[str, int] = field(default_factory=dict)
     latest: Report | None = None
+    stored_in: int = 0
 
     @property
     def key(self) -> Key:
-        return self.client.key, self.id
+        return self.client, self.id
 
     @property
     def steps(self) -> int:
@@ -78,7 +108,6 @@ class Job:
 
     def start_over(self) -> None:
         """Forgets what this attempt has done, before the next."""
-        self.state = State.QUEUED
         self.plan, self.parts_in_order, self.steps_done, self.finished = None, 0, 0, False
         self.results.clear()
         self.result = Result()
@@ -89,23 +118,36 @@ class Job:
 class EndedJob:
     """What is kept of a job after its end: enough to recognise it and to tell again how it ended."""
 
-    client: Client
+    client: str
     id: str
     content: bytes
     final: Final
     result: Result = field(default_factory=Result)
+    stored_in: int = 0
 
     @property
     def key(self) -> Key:
-        return self.client.key, self.id
+        return self.client, self.id
 
 
 class Ledger:
-    """Open jobs by key, in the order of their acceptance; ended ones likewise, as many as the limits allow."""
+    """Open jobs by key, in the order of their acceptance; ended ones likewise, as many as the limits allow.
+
+    Attributes:
+        open: the jobs that wait or run.
+        queued: how many wait.
+        running: how many run.
+        queued_bytes: how large the content of those that wait is.
+        stories: what happened to each.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.open: dict[Key, Job] = {}
+        self.queued = 0
+        self.running = 0
+        self.queued_bytes = 0
+        self.stories = Stories()
         self._ended: OrderedDict[Key, EndedJob] = OrderedDict()
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
         self._result_size = 0
@@ -114,16 +156,51 @@ class Ledger:
         """The job of this key, if it is known."""
         return self.open.get(key) or self._ended.get(key)
 
-    def end(self, job: Job, final: Final) -> None:
+    def ended(self, key: Key) -> EndedJob | None:
+        """The job of this key, if it has ended and is remembered."""
+        return self._ended.get(key)
+
+    def open_of(self, client: str) -> list[Job]:
+        """This client's open jobs, in the order of their acceptance."""
+        return [job for job in self.open.values() if job.client == client]
+
+    def move(self, job: Job, state: State, now: float, why: str = "") -> None:
+        """Moves a job to another state. Nothing else changes a state or a count.
+
+        Args:
+            job: one that is new, or open.
+            state: its next state, one that `TRANSITIONS` allows.
+            now: the time.
+            why: a few words for its story.
+        """
+        assert state in TRANSITIONS[job.state], f"{job.key} cannot go from {job.state.value} to {state.value}"  # noqa: S101 - a mistake of ours
+        if job.state is State.CHECKED:
+            self.open[job.key] = job
+            self.stories.begin(job.key)
+        self._count(job, -1)
+        job.state = state
+        self._count(job, 1)
+        if state in (State.ENDED, State.WITHDRAWN):
+            del self.open[job.key]
+        self.stories.note(job.key, now, state.value, why)
+
+    def _count(self, job: Job, by: int) -> None:
+        if job.state is State.QUEUED:
+            self.queued += by
+            self.queued_bytes += by * len(job.content)
+        elif job.state is State.RUNNING:
+            self.running += by
+
+    def end(self, job: Job, final: Final, now: float, why: str = "") -> EndedJob:
         """Moves a job from the open to the ended ones, and forgets the oldest of those."""
-        del self.open[job.key]
-        job.state = State.ENDED
+        self.move(job, State.ENDED, now, why)
         ended = EndedJob(job.client, job.id, job.content, final, job.result)
         self.restore(ended)
         self._with_result[ended.key] = ended
         self._result_size += _size(ended)
         while self._result_size > self._limits.result_rows_kept:
             self._drop_result(next(iter(self._with_result)))
+        return ended
 
     def restore(self, ended: EndedJob) -> None:
         """Takes in a job that has ended."""
@@ -139,10 +216,29 @@ class Ledger:
         self._result_size -= _size(ended)
         ended.result = Result()
 
-    def finals_of(self, client: Client, from_seq: int) -> Iterator[EndedJob]:
+    def finals_of(self, client: str, from_seq: int) -> list[EndedJob]:
         """This client's ended jobs from a final on, in the order of their finals."""
-        wanted = (ended for ended in self._ended.values() if ended.client.key == client.key and ended.final.seq >= from_seq)
-        return iter(sorted(wanted, key=lambda ended: ended.final.seq))
+        wanted = (ended for ended in self._ended.values() if ended.client == client and ended.final.seq >= from_seq)
+        return sorted(wanted, key=lambda ended: ended.final.seq)
+
+    def violations(self) -> Iterator[str]:
+        """What must never be true, one sentence each."""
+        states = Counter(job.state for job in self.open.values())
+        if set(states) - {State.QUEUED, State.RUNNING}:
+            yield f"an open job is {', '.join(sorted(state.value for state in states))}"
+        if (self.queued, self.running) != (states[State.QUEUED], states[State.RUNNING]):
+            yield f"{states[State.QUEUED]} jobs wait and {states[State.RUNNING]} run, but {self.queued} and {self.running} are counted"
+        waiting_bytes = sum(len(job.content) for job in self.open.values() if job.state is State.QUEUED)
+        if self.queued_bytes != waiting_bytes:
+            yield f"the waiting jobs hold {waiting_bytes} bytes, but {self.queued_bytes} are counted"
+        if self.open.keys() & self._ended.keys():
+            yield "a job is open and ended at once"
+        if any(key != job.key for key, job in self.open.items()) or any(key != ended.key for key, ended in self._ended.items()):
+            yield "a job is kept under another key than its own"
+        if len(self._ended) > self._limits.remembered_jobs:
+            yield f"{len(self._ended)} ended jobs are remembered, the limit is {self._limits.remembered_jobs}"
+        if self._result_size != sum(map(_size, self._with_result.values())) or self._result_size > max(0, self._limits.result_rows_kept):
+            yield f"the results of ended jobs are counted as {self._result_size} rows and files"
 
 
 def _size(ended: EndedJob) -> int:

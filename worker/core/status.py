@@ -6,14 +6,15 @@ A changed word goes out at once, changed numbers at most 20 times a second, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.config import Config
 from worker.core.delivery import Client, Delivery
 from worker.core.events import Effect, Send, SendNumbers
+from worker.core.ledger import Ledger
 from worker.protocol.addresses import Peer
 from worker.protocol.messages import Failed, Final, Health, Number, Status
-from worker.timers import Timers
+from worker.timers import Timers, TokenBucket
 
 HEARTBEAT_S = 1.0
 INTERVAL_S = 0.05
@@ -26,8 +27,7 @@ class StatusBoard:
     """The worker's state in the words of the protocol.
 
     Attributes:
-        running: how many jobs run.
-        queued: how many accepted jobs wait.
+        ledger: counts the jobs that run and those that wait.
         stopping: it takes no new jobs.
         exited: it is about to end.
         children: there is a child process that can run a job.
@@ -37,10 +37,9 @@ class StatusBoard:
     boot: int
     config: Config
     delivery: Delivery
+    ledger: Ledger
     timers: Timers
     emit: Callable[[Effect], None]
-    running: int = 0
-    queued: int = 0
     stopping: bool = False
     exited: bool = False
     children: bool = True
@@ -56,8 +55,7 @@ class StatusBoard:
     _sent_at: float = float("-inf")
     _numbers_changed: bool = False
     _timer_set: bool = False
-    _word_credit: float = WORDS_AT_ONCE
-    _word_credit_at: float = 0.0
+    _words: TokenBucket = field(default_factory=lambda: TokenBucket(WORDS_AT_ONCE, WORDS_AT_ONCE))
 
     @property
     def word(self) -> str:
@@ -66,7 +64,7 @@ class StatusBoard:
             return "Stopping"
         if self.stopping:
             return "Draining"
-        if self.running or self.queued:
+        if self.ledger.running or self.ledger.queued:
             return "Processing"
         return "Ready" if self.children else "Starting"
 
@@ -92,7 +90,7 @@ class StatusBoard:
         self.progress = 1.0
 
     def report(self, now: float) -> None:
-        """Tells everybody what has changed since the last time, now or as soon as the interval allows."""
+        """Sends everybody what has changed since the last time, now or as soon as the interval allows."""
         if self._status() == self._sent and not self._numbers_changed:
             return
         # The sum is the same as the timer's, or rounding lets it ring too early for ever.
@@ -109,7 +107,7 @@ class StatusBoard:
 
     def answer(self, client: Client) -> None:
         """Tells one client who asked."""
-        self.delivery.answer(client, self._status())
+        self.delivery.answer(client.key, self._status())
         if client.numbers:
             self.emit(SendNumbers(client.numbers, tuple(self._numbers(client.heard_at))))
 
@@ -119,14 +117,7 @@ class StatusBoard:
 
     def _is_new_word(self, now: float) -> bool:
         """Whether the word has changed, and not too often lately."""
-        if self._sent is not None and self._sent.word == self.word:
-            return False
-        self._word_credit = min(WORDS_AT_ONCE, self._word_credit + (now - self._word_credit_at) * WORDS_AT_ONCE)
-        self._word_credit_at = now
-        if self._word_credit < 1:
-            return False
-        self._word_credit -= 1
-        return True
+        return (self._sent is None or self._sent.word != self.word) and self._words.take(now)
 
     def _timer_rang(self, now: float) -> None:  # noqa: ARG002 - the scheduler calls `report` right after its timers
         self._timer_set = False
@@ -155,14 +146,14 @@ class StatusBoard:
         return dict.fromkeys([*self.config.report_numbers, *clients])
 
     def _status(self) -> Status:
-        return Status(self.word, self.running, self.queued, self.boot)
+        return Status(self.word, self.ledger.running, self.ledger.queued, self.boot)
 
     def _numbers(self, now: float) -> Iterator[Number]:
         levels: dict[str, float] = {
             "ready": self.word == "Ready",
-            "busy": self.running + self.queued > 0,
-            "queued": self.queued,
-            "running": self.running,
+            "busy": self.ledger.running + self.ledger.queued > 0,
+            "queued": self.ledger.queued,
+            "running": self.ledger.running,
             "progress": self.progress,
             "done": self.done,
             "failed": self.failed,

@@ -60,6 +60,19 @@ class Syncs:
             awaited.discard(key)
         return self._answers(tally)
 
+    def withdrawn(self, key: Key) -> Iterator[Synced]:
+        """A job was not accepted after all, so no sync waits for it or counts it. Gives the answers that are due now."""
+        tally = self._tallies.setdefault(key[0], _Tally())
+        for awaited in tally.open.values():
+            awaited.discard(key)
+        return self._answers(tally)
+
+    def awaited(self) -> Iterator[Key]:
+        """All jobs that a sync waits for."""
+        for tally in self._tallies.values():
+            for keys in tally.open.values():
+                yield from keys
+
     @staticmethod
     def _answers(tally: _Tally) -> Iterator[Synced]:
         due = [number for number, awaited in tally.open.items() if not awaited]

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from worker.network import kernel_filter
-from worker.network.unreachable import Refusals
+from worker.network.unreachable import ErrorQueue
 from worker.protocol.addresses import MAX_DATAGRAM_IN, Network, reachable
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Endpoint:
                 # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
                 if not self._closing:
                     log.debug("receive: %s", error)
-                    self._own.refusals.read()
+                    self._own.errors.read()
                 continue
             if datagram:
                 deliver(datagram, sender[:2])
@@ -147,16 +147,16 @@ class _Outlet:
 
     def __init__(self, udp: socket.socket, unreachable: Callable[[tuple[str, int], str], None] | None) -> None:
         self.socket = udp
-        self.refusals = Refusals(udp, unreachable)
+        self.errors = ErrorQueue(udp, unreachable)
         self._unreachable = unreachable
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
-        self.refusals.watch()
+        self.errors.watch()
         for _ in range(_SEND_TRIES):
             try:
                 self.socket.sendto(datagram, peer)
             except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
-                self.refusals.read()
+                self.errors.read()
                 continue
             except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
                 log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)

@@ -70,10 +70,10 @@ class Senders:
         """The packet as the scheduler is to see it."""
         if sender[0] not in self._gateways:
             return Received(sender, commands)
-        return Received(self.in_truth(sender), tuple(_to_its_port(sender[0], command) for command in commands))
+        return Received(self.origin(sender), tuple(_to_its_port(sender[0], command) for command in commands))
 
-    def in_truth(self, sender: Peer) -> Peer:
-        """Where a packet comes from that seems to come from `sender`."""
+    def origin(self, sender: Peer) -> Peer:
+        """The computer and port that a packet comes from, seen from here as `sender`."""
         return (self._stands_for, sender[1]) if sender[0] in self._gateways else sender
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.protocol.addresses import Peer
+from worker.timers import AtMostEvery
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 
 
-class Refusals:
-    """The error queue of one socket.
+class ErrorQueue:
+    """The "port unreachable" answers to one socket.
 
     Args:
         udp: the socket.
@@ -93,17 +94,14 @@ class Unreachables:
 
     def __init__(self, tell: Callable[[Unreachable], None]) -> None:
         self._tell = tell
-        self._told: dict[Peer, float] = {}
+        self._told: dict[Peer, AtMostEvery] = {}
 
     def __call__(self, peer: Peer, reason: str) -> None:
         """A packet to `peer` found nobody."""
-        now = time.monotonic()
-        if now - self._told.get(peer, float("-inf")) < TELL_AGAIN_S:
-            return
-        if len(self._told) >= MAX_TOLD:
+        if peer not in self._told and len(self._told) >= MAX_TOLD:
             self._told.clear()
-        self._told[peer] = now
-        self._tell(Unreachable(peer, reason))
+        if self._told.setdefault(peer, AtMostEvery(TELL_AGAIN_S)).is_due(time.monotonic()):
+            self._tell(Unreachable(peer, reason))
 
 
 def log_unreachable(what: Unreachable) -> None:

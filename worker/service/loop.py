@@ -1,18 +1,19 @@
 """The worker as a running program: wires endpoint, scheduler and executor together. The only file that knows everybody.
 
 One thread owns the scheduler. Everything that happens anywhere is put into its inbox; it waits there for the next event or the
-scheduler's next deadline, whichever comes first, and carries out what the scheduler wants.
+scheduler's next deadline, whichever comes first, and carries out what the scheduler wants. What a round stores is committed at
+its end, in one transaction; then the scheduler releases what depends on it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from worker.catalog.catalog import Catalog
@@ -20,43 +21,42 @@ from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.core.events import (
     Abort,
+    Commit,
     Effect,
     Event,
     Execute,
     Exit,
+    JobEnded,
     NotStored,
     Send,
     SendNumbers,
     StopAsked,
     Store,
-    StoreJob,
-    StorePreset,
+    Stored,
     Throttled,
     Woke,
 )
 from worker.core.gate import Gate
 from worker.core.scheduler import Scheduler
-from worker.errors import DecodeError
 from worker.executors.base import Executor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
 from worker.network.names import Names
 from worker.protocol import osc
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Accepted, Command, Hello, Processing
+from worker.service.door import Door
+from worker.service.ended_jobs import log_ended
 from worker.storage.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)
 
 #: How many events are handled before their effects are carried out together.
 BATCH = 256
-#: How many finals wait for the journal while it cannot be written.
-MAX_UNWRITTEN = 100_000
-
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
 
-TELL_OF_STRANGERS_S = 10.0
+#: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.
+VALIDATE_VARIABLE = "TD_IMAGE_WORKER_VALIDATE"
 
 _Inbox = queue.SimpleQueue[tuple[bytes, Peer] | unreachable.Unreachable | Event]
 
@@ -83,8 +83,7 @@ class Service:
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)
-        self._tell_of_strangers_at = 0.0
-        self._senders = gateways.senders(config.gateway_is)
+        self._door = Door(self._gate, gateways.senders(config.gateway_is))
         self._names = Names()
         config = gateways.with_addresses(config)
         try:
@@ -92,9 +91,11 @@ class Service:
         except JournalError:
             self._endpoint.close()
             raise
-        self._unwritten: list[Store] = []
         boot = self._journal.boot if self._journal else _random_boot()
-        self._scheduler = Scheduler(config, boot, time.monotonic(), installed_version(), self._gate, children=False, catalog=catalog)
+        checked = bool(os.environ.get(VALIDATE_VARIABLE))
+        self._scheduler = Scheduler(
+            config, boot, time.monotonic(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
+        )
         self._exited = False
 
     @property
@@ -140,15 +141,10 @@ class Service:
             log.info("%d packets of strangers were left unread; the system dropped %d, strangers' or over its buffer", strangers, dropped)
 
     def _arrived(self, datagram: bytes, sender: Peer) -> None:
-        """Called by the reading thread for every datagram, so it does as little as can be: in, or not."""
-        if not self._gate.admits(datagram, sender):
-            return
-        dropped = self._gate.throttled(sender, time.monotonic())
-        if dropped is None:
-            if self._inbox.qsize() < self._limits.inbox:
-                self._inbox.put((datagram, sender))
-        elif dropped:
-            self._inbox.put(Throttled(sender, dropped))
+        """Called by the reading thread for every datagram."""
+        item = self._door.arrived(datagram, sender)
+        if item is not None and (isinstance(item, Throttled) or self._inbox.qsize() < self._limits.inbox):
+            self._inbox.put(item)
 
     def _next_events(self) -> list[Event]:
         """Waits for what happens next, at the longest until the scheduler's deadline; then that is what happened."""
@@ -163,26 +159,13 @@ class Service:
 
     def _events(self, item: tuple[bytes, Peer] | unreachable.Unreachable | Event) -> Iterator[Event]:
         if isinstance(item, tuple):
-            datagram, sender = item
-            commands = osc.decode_commands(datagram)
-            if self._is_introduced(sender, commands):
-                yield self._senders.received(sender, commands)
+            received = self._door.opened(*item)
+            if received is not None:
+                yield received
         elif isinstance(item, unreachable.Unreachable):
             unreachable.log_unreachable(item)
-        elif isinstance(item, Throttled):
-            yield replace(item, peer=self._senders.in_truth(item.peer))
         else:
             yield item
-
-    def _is_introduced(self, sender: Peer, commands: Sequence[Command | DecodeError]) -> bool:
-        """A stranger's hello is answered only with the right token."""
-        for command in commands:
-            if isinstance(command, Hello) and not self._gate.introduces(sender[0], command.token):
-                now = time.monotonic()
-                if now >= self._tell_of_strangers_at:  # whoever knocks all the time shall not fill the log
-                    self._tell_of_strangers_at = now + TELL_OF_STRANGERS_S
-                    log.warning("a hello from %s has no token or a wrong one; it is not answered", sender[0])
-        return self._gate.knows(sender[0])
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = time.monotonic()
@@ -196,7 +179,8 @@ class Service:
 
     def _carry_out(self, effects: list[Effect]) -> None:
         """Stores first, because `accepted` promises it. Then the children, so that they work while the reports are sent."""
-        for effect in self._stored(effects):
+        self._store(effects)
+        for effect in effects:
             match effect:
                 case Execute(task):
                     self._executor.execute(task)
@@ -208,9 +192,28 @@ class Service:
                     self._send(osc.encode(report), peer)
                 case SendNumbers(peer, numbers):
                     self._send(osc.encode_bundle(numbers), peer)
+                case JobEnded():
+                    log_ended(effect)
                 case Exit(reason):
                     log.info("stopping: %s", reason)
                     self._exited = True
+
+    def _store(self, effects: list[Effect]) -> None:
+        """Commits what is to be stored, and adds to `effects` what the scheduler wants then."""
+        wanted = effects
+        while commits := [effect.number for effect in wanted if isinstance(effect, Commit)]:
+            stores = [effect for effect in wanted if isinstance(effect, Store)]
+            wanted = self._handle([self._committed(max(commits), stores)])
+            effects += wanted
+
+    def _committed(self, number: int, stores: Sequence[Store]) -> Stored | NotStored:
+        assert self._journal is not None  # noqa: S101 - the scheduler wants no commit without one
+        try:
+            self._journal.commit(stores)
+        except JournalError as error:
+            log.error("the journal cannot be written: %s", error)  # noqa: TRY400 - the sentence is enough
+            return NotStored(number, str(error))
+        return Stored(number)
 
     def _send(self, datagram: bytes, peer: Peer) -> None:
         host, port = peer
@@ -218,38 +221,6 @@ class Service:
             self._endpoint.send(datagram, (address, port))
         else:
             self._unreachable(peer, "the name is not known, or not yet")
-
-    def _stored(self, effects: list[Effect]) -> list[Effect]:
-        """Commits what is to be kept, in one transaction. Jobs that cannot be kept are taken back: `effects` is changed in place."""
-        stores = [*self._unwritten, *(effect for effect in effects if isinstance(effect, Store))]
-        if self._journal is None or not stores:
-            return effects
-        try:
-            self._journal.commit(stores)
-        except JournalError as error:
-            log.error("the journal cannot be written: %s", error)  # noqa: TRY400 - the sentence is enough
-            self._take_back(effects, stores, str(error))
-        else:
-            self._unwritten = []
-        return effects
-
-    def _take_back(self, effects: list[Effect], stores: Sequence[Store], reason: str) -> None:
-        """Nothing of this round was stored: its new jobs end as 507 instead of being accepted, the rest is tried again."""
-        lost = {(store.client, store.job_id) for store in stores if isinstance(store, StoreJob)}
-        self._unwritten = [store for store in stores if isinstance(store, StorePreset) or (store.client, store.job_id) not in lost][
-            -MAX_UNWRITTEN:
-        ]
-        refusals = self._handle([NotStored(client, job_id, reason) for client, job_id in lost])
-        self._unwritten += [effect for effect in refusals if isinstance(effect, Store)]
-        aborted = {effect.task_id for effect in refusals if isinstance(effect, Abort)}
-        ids = {job_id for _, job_id in lost}
-
-        def stands(effect: Effect) -> bool:
-            if isinstance(effect, Send) and isinstance(effect.report, Accepted | Processing):
-                return effect.report.id not in ids
-            return not (isinstance(effect, Execute) and effect.task.id in aborted)
-
-        effects[:] = [*filter(stands, effects), *refusals]
 
 
 def _open_journal(config: Config, port: int) -> Journal | None:

@@ -30,8 +30,8 @@ class Desk:
         return times
 
     def final(self, client, now):
-        final = self.delivery.number(client, READY)
-        self.delivery.deliver(client, final, now)
+        final = self.delivery.number(client.key, READY)
+        self.delivery.deliver(client.key, final, now)
         return final
 
 
@@ -71,15 +71,15 @@ def test_numbers_without_a_gap():
     """Each client's finals are numbered from 1, without a gap."""
     delivery = Desk().delivery
     one, two = delivery.heard_from(TD, 0.0), delivery.heard_from(("10.0.0.2", 1), 0.0)
-    assert [delivery.number(client, READY).seq for client in (one, two, one, one, two)] == [1, 1, 2, 3, 2]
+    assert [delivery.number(client.key, READY).seq for client in (one, two, one, one, two)] == [1, 1, 2, 3, 2]
 
 
 def test_numbers_of_a_forgotten_client():
     """A client that was forgotten goes on where it was."""
     delivery = Desk(clients=1).delivery
-    delivery.number(delivery.heard_from(TD, 0.0), READY)
+    delivery.number(delivery.heard_from(TD, 0.0).key, READY)
     delivery.heard_from(("10.0.0.2", 1), 1.0)
-    assert delivery.number(delivery.heard_from(TD, 2.0), READY).seq == 2
+    assert delivery.number(delivery.heard_from(TD, 2.0).key, READY).seq == 2
 
 
 def test_twice():
@@ -96,7 +96,7 @@ def test_until_acknowledged():
     client = desk.delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     final = desk.final(client, 0.0)
     assert desk.times(until=20.0) == [0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 11.3, 16.3]
-    desk.delivery.acknowledged(client, final.seq)
+    desk.delivery.acknowledged(client.key, final.seq)
     assert desk.times(until=100.0) == []
     assert {send.report for send in desk.sent} == {final}
 
@@ -107,7 +107,7 @@ def test_until_the_lease_ends():
     client = desk.delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     desk.final(client, 0.0)
     assert desk.times(until=1000.0) == [0.1, 0.3, 0.7, 1.5]
-    assert client.unacknowledged == {}
+    assert desk.delivery.unacknowledged(client.key) == []
 
 
 @pytest.mark.parametrize("seq", [0, -1, 2, 2**63])
@@ -116,8 +116,8 @@ def test_acknowledged_what_never_was(seq):
     desk = Desk()
     client = desk.delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     desk.final(client, 0.0)
-    desk.delivery.acknowledged(client, seq)
-    assert list(client.unacknowledged) == [1]
+    desk.delivery.acknowledged(client.key, seq)
+    assert desk.delivery.unacknowledged(client.key) == [1]
 
 
 def test_bye():
@@ -125,11 +125,11 @@ def test_bye():
     desk = Desk()
     client = desk.delivery.heard_from(TD, 0.0)
     desk.delivery.bye(client)
-    desk.delivery.send(client, READY)
+    desk.delivery.send(client.key, READY)
     assert desk.sent == []
     assert list(desk.delivery.present(0.0)) == []
     desk.delivery.heard_from(TD, 1.0)
-    desk.delivery.send(client, READY)
+    desk.delivery.send(client.key, READY)
     assert desk.sent == [Send(client.text, READY)]
 
 
@@ -160,16 +160,35 @@ def test_errors_are_limited():
     desk = Desk()
     client = desk.delivery.heard_from(TD, 0.0)
     for now in [0.0] * 50 + [1.0] * 50 + [1.25] * 50:
-        desk.delivery.refuse(client, Error(404, "/x", "Unknown."), now)
+        desk.delivery.complain(client, Error(404, "/x", "Unknown."), now)
     assert len(desk.sent) == 5 + 5 + 1
 
 
-def test_by_key():
+def test_clients_of_an_earlier_run():
     """A client of an earlier run is known by where its reports went, IPv6 included."""
     delivery = Desk().delivery
-    assert delivery.by_key("10.0.0.1:9461", 0.0).numbers == ("10.0.0.1", 9462)
-    assert delivery.by_key("10.0.0.1:7001", 0.0).numbers is None
-    assert delivery.by_key("::1:9461", 0.0).text == ("::1", 9461)
-    present = {client.key for client in delivery.present(3600.0)}
-    assert present == {"10.0.0.1:9461", "::1:9461"}, "no heartbeat for ever to whoever said hello to an earlier run only"
-    assert delivery.by_key("10.0.0.1:9461", 0.0) is delivery.heard_from(TD, 0.0)
+    for key in ("10.0.0.1:9461", "10.0.0.1:7001", "::1:9461"):
+        delivery.restore_client(key, 0.0)
+    assert [(client.text, client.numbers) for client in delivery.present(0.0)] == [
+        (("10.0.0.1", 9461), ("10.0.0.1", 9462)),
+        (("10.0.0.1", 7001), None),
+        (("::1", 9461), ("::1", 9462)),
+    ]
+    present = {client.key: client for client in delivery.present(3600.0)}
+    assert present.keys() == {"10.0.0.1:9461", "::1:9461"}, "no heartbeat for ever to a client that said hello to an earlier run only"
+    delivery.restore_client("10.0.0.1:9461", 0.0)
+    assert delivery.heard_from(TD, 0.0) is present["10.0.0.1:9461"]
+
+
+def test_a_client_that_is_not_known_any_more():
+    """Its key says where its reports go, and its acknowledgement counts when it comes back."""
+    desk = Desk(clients=1)
+    key = desk.delivery.hello(TD, Hello("td", 7001, 0, acknowledges=1), 0.0).key
+    desk.delivery.heard_from(("10.0.0.2", 1), 0.0)
+    desk.delivery.send(key, READY)
+    desk.delivery.answer(key, READY)
+    assert desk.sent == [Send(("10.0.0.1", 7001), READY)] * 2
+    desk.delivery.deliver(key, desk.delivery.number(key, READY), 0.0)
+    desk.delivery.acknowledged(desk.delivery.hello(TD, Hello("td", 7001, 0, acknowledges=1), 0.05).key, 1)
+    assert desk.times(until=100.0) == []
+    assert [*desk.delivery.violations()] == []

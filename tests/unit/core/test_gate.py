@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from tests.strategies import osc_bundle
 from worker.core.gate import Gate
 from worker.protocol import osc
 from worker.protocol.messages import Hello, Job
@@ -54,6 +55,17 @@ def test_a_token_lets_a_computer_in():
     assert gate.introduces("10.0.0.1", "geheim-ß")
     assert gate.admits(JOB, other_port)
     assert not gate.knows("10.0.0.2")
+
+
+def test_a_hello_in_a_bundle_is_read():
+    """Wherever it stands in it; a bundle of other commands is not."""
+    gate = Gate(token="secret")
+    stranger = ("10.0.0.1", 5000)
+    assert gate.admits(osc_bundle(HELLO, JOB), stranger)
+    assert gate.admits(osc_bundle(JOB, HELLO), stranger)
+    assert not gate.admits(osc_bundle(JOB), stranger)
+    assert not gate.admits(JOB + HELLO, stranger)
+    assert not Gate().admits(osc_bundle(HELLO), stranger)
 
 
 def test_without_a_token_none_is_right():

@@ -7,9 +7,14 @@ from ipaddress import ip_network
 import pytest
 
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
+from worker.catalog.params import JobOptions, Params
 from worker.catalog.table import CATALOG
-from worker.core.events import Kept, KeptJob, NotStored, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
+from worker.core.events import JobEnded, Kept, KeptJob, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
 from worker.core.jobs import Failure, Result
+from worker.core.ledger import Job as LedgerJob
+from worker.core.ledger import State
+from worker.core.scheduler import InvariantError
+from worker.core.stories import MAX_ENTRIES, Stories
 from worker.errors import BadArguments, UnknownAddress
 from worker.files.limits import FileLimits
 from worker.protocol import osc
@@ -318,14 +323,6 @@ def test_duplicate_of_a_full_queue():
     assert play(0.1, job("b"))[0].startswith("accepted b")
 
 
-def test_not_stored():
-    """A job that cannot be kept fails, and the client is told what to do."""
-    play = Play(workers=1)
-    play(0.0, job("a"), job("b"))
-    (line,) = play(0.01, NotStored("10.0.0.1:9461", "b", "no space left on device"))
-    assert line.startswith("failed b 1 7 507 disk The job could not be stored: no space left on device.")
-
-
 # ---------------------------------------------------------------------------------------------------------- bundles
 
 
@@ -393,6 +390,21 @@ def test_hello_and_jobs_in_one_bundle():
     lines = sent(play.bundle(0.0, Hello("td", 7001, 0), job("a"), job("b")))
     assert all(line.startswith("10.0.0.1:7001 ") for line in lines)
     assert [line.split()[1] for line in lines] == ["welcome", "accepted", "accepted", "processing", "processing"]
+
+
+def test_a_hello_counts_for_its_whole_bundle():
+    """Who a packet comes from is one question: what stands before the hello belongs to the same client as what stands behind it."""
+    play = Play()
+    lines = sent(play.bundle(0.0, job("a"), Ping(1), Hello("td", 7001, 0), Query("a")))
+    assert all(line.startswith("10.0.0.1:7001 ") for line in lines)
+    assert [line.split()[1] for line in lines] == ["accepted", "pong", "welcome", "accepted", "processing"]
+
+
+def test_a_refused_hello_in_a_bundle():
+    """Reports that may not go there go where they went before; the commands beside it count all the same."""
+    play = Play()
+    lines = play.bundle(0.0, Hello("td", 7001, 0, "8.8.8.8"), Ping(1))
+    assert [line.split()[:2] for line in lines] == [["error", "403"], ["pong", "1"]]
 
 
 # ------------------------------------------------------------------------------------------------ cancel and clear
@@ -615,7 +627,7 @@ def test_after_failed():
 
 def test_long_chain():
     """A chain of thousands ends without trouble when its first job fails."""
-    play = Play(workers=1)
+    play = Play(workers=1, checked=False)
     play(0.0, job("j0"), *[job(f"j{n}", after=f"j{n - 1}") for n in range(1, 5000)])
     assert len(play(0.01, Cancel("j0"))) == 5001  # and one abort
     assert len([effect for effect in play.effects if isinstance(effect, StoreFinal)]) == 5000
@@ -712,7 +724,7 @@ def test_timeout_of_each_attempt():
 
 def test_timers_end_with_their_job():
     """Nothing holds on to an ended job for its ten-minute timeout."""
-    play = Play(workers=1)
+    play = Play(workers=1, checked=False)
     for n in range(1000):
         play(n / 100, job(f"j{n}", ttl_ms=1_000_000))
         play(n / 100, finished(n + 1))
@@ -790,7 +802,7 @@ def test_no_short_job_goes_unseen():
 
 def test_status_rate():
     """However much changes: a burst of 20 changed words, then about 20 a second, and the last word is the last state."""
-    play = Play(show=["status"], workers=1)
+    play = Play(show=["status"], workers=1, checked=False)
     lines = []
     for n in range(1000):
         lines += play(n / 1000, job(f"j{n}"))
@@ -1025,6 +1037,97 @@ def test_restart_with_an_unknown_operation():
     assert line.startswith("failed a 1 7 404 operation There is no operation 'no_such_thing'")
 
 
+# ----------------------------------------------------------------------------------------------- for the operator
+
+
+def test_one_line_for_each_end():
+    """Each accepted job ends with one record for the operator, however it ends; a refused one has none."""
+    play = Play(show=["ended"], workers=1)
+    play(0.0, Hello("td", 9461, 0), circles("a"), job("b"), job("c", after="b"), job("d", "nop"))
+    lines = [*play(0.5, finished(1, found((1, 1), (2, 2)))), *play(0.75, finished(2, Failure(404, "file", "No file x.png.")))]
+    assert [line for line in lines if line.startswith("ended")] == [
+        "ended a find_circles ready 200 0 500 2 1",
+        "ended b noop file 404 500 250 0 1",
+        "ended c noop expired 410 750 0 0 0",
+    ]
+    ended = [effect for effect in play.effects if isinstance(effect, JobEnded)]
+    assert [(one.client, one.name, one.message) for one in ended[:2]] == [
+        ("10.0.0.1:9461", "td", ""),
+        ("10.0.0.1:9461", "td", "No file x.png."),
+    ]
+
+
+def test_story():
+    """What happened to a job, step by step, with its times."""
+    play = Play(workers=2)
+    play(0.0, circles("a", retries=1))
+    play(0.25, disk_full(1))
+    play(1.0, finished(2, plan(2, 1)))
+    play(1.5, finished(3, found((1, 1))))
+    play(2.0, finished(4))
+    assert play.scheduler.story("a") == [
+        "0.000 queued: find_circles",
+        "0.000 running: attempt 1",
+        "0.250 queued: disk, again in 0.5 s",
+        "0.750 running: attempt 2",
+        "1.000 planned: 2 parts, 3 steps",
+        "2.000 ended: ready",
+    ]
+    assert play.scheduler.story("a", "10.0.0.1:9461") == play.scheduler.story("a")
+    assert play.scheduler.story("a", "10.0.0.2:9461") == play.scheduler.story("b") == []
+
+
+def test_stories_are_bounded():
+    """The newest jobs have one, and of a long one the newest entries are kept."""
+    play = Play(workers=1, checked=False)
+    for n in range(1100):
+        play(n / 1000, job(f"j{n}"), finished(n + 1))
+    assert play.scheduler.story("j0") == []
+    assert play.scheduler.story("j1099") == ["0.000 queued: noop", "0.000 running: attempt 1", "0.000 ended: ready"]
+    stories = Stories()
+    for n in range(100):
+        stories.note(("td", "a"), float(n), "queued")
+    assert len(stories.of(("td", "a"))) == MAX_ENTRIES
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda scheduler: setattr(scheduler._ledger, "queued", 3), "3 and 1 are counted"),
+        (lambda scheduler: setattr(scheduler._ledger, "queued_bytes", 0), "but 0 are counted"),
+        (lambda scheduler: setattr(scheduler._ledger.open["10.0.0.1:9461", "a"], "state", State.QUEUED), "is queued and runs"),
+        (lambda scheduler: scheduler._slots._jobs.clear(), "is not in the slots"),
+        (lambda scheduler: scheduler._ledger.open.pop(("10.0.0.1:9461", "b")), "is not open"),
+        (lambda scheduler: scheduler._delivery._newest_seqs.update(x=1), "was sent seq 1"),
+    ],
+)
+def test_validate_finds_contradictions(spoil, words):
+    """What must never be true is found and said; a sound scheduler passes."""
+    play = Play(workers=1)
+    play(0.0, job("a"), job("b"))
+    play.scheduler.validate()
+    spoil(play.scheduler)
+    with pytest.raises(InvariantError, match=words):
+        play.scheduler.validate()
+
+
+def test_no_other_way_through_life():
+    """A job cannot be moved past the table."""
+    ledger = Play().scheduler._ledger
+    one = ledger_job()
+    with pytest.raises(AssertionError, match="cannot go from checked to running"):
+        ledger.move(one, State.RUNNING, 0.0)
+    ledger.move(one, State.QUEUED, 0.0)
+    ledger.move(one, State.ENDED, 0.0)
+    with pytest.raises(AssertionError, match="cannot go from ended to queued"):
+        ledger.move(one, State.QUEUED, 0.0)
+    assert (ledger.queued, ledger.running, ledger.queued_bytes, ledger.open) == (0, 0, 0, {})
+
+
+def ledger_job():
+    return LedgerJob("10.0.0.1:9461", "a", "noop", Params(), JobOptions(), b"[]", 0.0)
+
+
 # ------------------------------------------------------------------------------------------------------- everything
 
 
@@ -1058,6 +1161,26 @@ def test_bye_and_acknowledgements():
     assert play.until(20.0) == []
     assert [type(effect.report) for effect in play.effects if isinstance(effect, Send)].count(Ready) == 1
     assert not any(isinstance(effect.report, Failed) for effect in play.effects if isinstance(effect, Send))
+
+
+def test_a_client_that_was_pushed_out_acknowledges():
+    """An acknowledgement counts, although more clients than are kept have been heard since the job was sent."""
+    play = Play(clients=1)
+    play(0.0, Hello("td", 9461, 0, acknowledges=1), job("a"))
+    play(0.1, Ping(1), peer=OTHER)
+    play(0.2, finished(1))
+    play(0.25, Ack(1))
+    assert [line for line in play.until(14.0) if line.startswith("ready")] == []
+
+
+def test_a_client_is_pushed_out_while_its_final_is_on_its_way():
+    """The acknowledgement of a final counts, although its client was pushed out after it had been sent."""
+    play = Play(clients=1)
+    play(0.0, Hello("td", 9461, 0, acknowledges=1), job("a"))
+    assert play(0.1, finished(1)) == ["ready a 1 7 0 100 0 noop"]
+    play(0.11, Ping(1), peer=OTHER)
+    play(0.12, Ack(1))
+    assert play.until(14.0) == []
 
 
 def test_received_nothing():

@@ -1,0 +1,264 @@
+"""How jobs run: from their turn to what they found. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from worker.catalog.params import Params
+from worker.core import reports
+from worker.core.barrier import STORE_AGAIN_S
+from worker.core.ending import Ending
+from worker.core.events import StoreAttempt
+from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.core.ledger import Job, State
+from worker.core.quarantine import DEATHS_TO_QUARANTINE
+from worker.core.shared import Shared
+from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded
+from worker.protocol import messages as wire
+
+PROGRESS_INTERVAL_S = 0.1
+CANARY_INTERVAL_S = 5.0
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 30.0
+
+
+class Running:
+    """Starts tasks while there are free slots, and makes a job's result of what they find.
+
+    Args:
+        shared: the scheduler's parts.
+        ending: ends jobs.
+    """
+
+    def __init__(self, shared: Shared, ending: Ending) -> None:
+        self._config = shared.config
+        self._timers = shared.timers
+        self._ledger = shared.ledger
+        self._backlog = shared.backlog
+        self._slots = shared.slots
+        self._barrier = shared.barrier
+        self._board = shared.board
+        self._quarantine = shared.quarantine
+        self._ending = ending
+
+    # -------------------------------------------------------------------------------------------------- starts
+
+    def fill_slots(self, now: float) -> None:
+        """Starts what may run."""
+        while self._slots.is_free:
+            key = self._backlog.take_turn()
+            if key is None:
+                return
+            job = self._ledger.open[key]
+            try:
+                if job.state is State.QUEUED:  # a twin of it may have killed children since this one was accepted
+                    self._quarantine.check(job.content)
+            except ChildDied as error:
+                self._ending.end(job, error, now)
+                self._ending.release_waiting(now)
+            else:
+                self._execute(job, now)
+
+    def _execute(self, job: Job, now: float) -> None:
+        if job.state is State.QUEUED:
+            self._start(job, now)
+        phase, part = job.todo.popleft()
+        if not job.todo:
+            self._backlog.remove(job.key, job.options.priority)
+        params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
+        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, self._config.workers, part, joined), now)
+
+    def _start(self, job: Job, now: float) -> None:
+        job.attempt += 1
+        job.started_at = now
+        self._ledger.move(job, State.RUNNING, now, f"attempt {job.attempt}")
+        job.stored_in = self._barrier.store(StoreAttempt(job.client, job.id, job.attempt))
+        job.latest = wire.Processing(job.id, job.attempt)
+        self._ending.send(job, job.latest, now)
+        timeout_ms = job.options.timeout_ms or self._config.limits.timeout_ms
+        if timeout_ms:
+            job.timers["timeout"] = self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, timeout_ms, now))
+
+    def _overrun(self, job: Job, timeout_ms: int, now: float) -> None:
+        message = f"The job was stopped after {timeout_ms} ms, at {job.step} of {job.steps} steps."
+        self._ending.end(job, DeadlineExceeded(message, "Raise its timeout_ms, or the worker's --timeout-ms."), now)
+
+    def take_back(self, job: Job, now: float) -> None:
+        """Undoes a start that could not be stored. Nothing of it was executed; the job tries again later."""
+        job.attempt -= 1
+        job.latest = wire.Processing(job.id, job.attempt) if job.attempt else None
+        self._queue_again(job, STORE_AGAIN_S, "its start could not be stored", now)
+
+    def _queue_again(self, job: Job, delay: float, why: str, now: float) -> None:
+        self._slots.abort(job)
+        if "timeout" in job.timers:
+            self._timers.cancel(job.timers.pop("timeout"))
+        self._backlog.remove(job.key, job.options.priority)
+        job.start_over()
+        job.stored_in = 0
+        self._ledger.move(job, State.QUEUED, now, why)
+        job.timers["again"] = self._timers.at(now + delay, lambda _: self._try_again(job))
+
+    def _try_again(self, job: Job) -> None:
+        del job.timers["again"]
+        self._backlog.add(job.key, job.options.priority)
+
+    # ------------------------------------------------------------------------------------------------ progress
+
+    def progressed(self, task_id: int, steps: int, now: float) -> None:
+        """A task has done so many of its steps."""
+        job = self._slots.job(task_id)
+        if job is None or job.plan is None:  # a job of one task is short; its final says it all
+            return
+        job.done[task_id] = steps
+        self._report_progress(job, now)
+
+    def _report_progress(self, job: Job, now: float) -> None:
+        """At most 10 a second for a job; the newest wins."""
+        if now - job.progress_at >= PROGRESS_INTERVAL_S:
+            self._send_progress(job, now)
+        elif not job.progress_due:
+            job.progress_due = True
+            self._timers.at(job.progress_at + PROGRESS_INTERVAL_S, lambda now: self._send_due_progress(job, now))
+
+    def _send_due_progress(self, job: Job, now: float) -> None:
+        if job.progress_due and job.state is State.RUNNING:
+            self._send_progress(job, now)
+
+    def _send_progress(self, job: Job, now: float) -> None:
+        step, steps = job.step, job.steps
+        eta_ms = round((now - job.started_at) * 1000 * (steps - step) / step) if step else -1
+        job.progress_due = False
+        job.progress_at = now
+        job.latest = wire.Progress(job.id, step / steps, step, steps, eta_ms, "")
+        self._ending.send(job, job.latest, now)
+        self._board.job_progressed(step / steps)
+
+    def send_canary(self, now: float) -> None:
+        """Sends a task that nobody asked for through a real child: the spare one takes it while all others are busy."""
+        if not self._board.exited:
+            self._slots.send_canary()
+        self._timers.at(now + CANARY_INTERVAL_S, self.send_canary)
+
+    # ------------------------------------------------------------------------------------------ what it found
+
+    def finished(self, task_id: int, outcome: Outcome, now: float) -> None:
+        """A task has ended."""
+        if not isinstance(outcome, Failure) or outcome.code != ChildDied.code:  # nor NoChild, which has the same
+            self._board.alive_at = now
+        if task_id == self._slots.canary:
+            self._slots.canary = None
+        job = self._slots.job(task_id)
+        if job is None:  # the canary, or aborted: its job has ended already
+            return
+        part = job.running[task_id]
+        self._slots.ended(task_id)
+        match outcome:
+            case Failure():
+                self._task_failed(job, outcome, now)
+            case Plan():
+                self._planned(job, outcome, now)
+            case Result() if part is not None:
+                self._part_done(job, part, outcome, now)
+            case Result():
+                self._found(job, outcome, now)
+                self._finish_or_conclude(job, now)
+
+    def _planned(self, job: Job, plan: Plan, now: float) -> None:
+        job.plan = plan
+        self._ledger.stories.note(job.key, now, "planned", f"{len(plan.parts)} parts, {plan.steps} steps")
+        self._found(job, plan.base, now)
+        if plan.parts:
+            job.todo.extend((Phase.PART, part) for part in plan.parts)
+            self._backlog.add_first(job.key, job.options.priority)
+            self._send_progress(job, now)
+        else:
+            self._finish_or_conclude(job, now)
+
+    def _part_done(self, job: Job, part: Part, result: Result, now: float) -> None:
+        """Parts end in any order; files and rows are reported in the order of the inputs."""
+        job.steps_done += part.steps
+        job.results[part.index] = result
+        while job.parts_in_order in job.results:
+            self._found(job, job.results.pop(job.parts_in_order), now)
+            job.parts_in_order += 1
+        if len(job.result.rows) > self._config.files.rows:
+            self._ending.end(job, self._too_many_rows(job), now)
+        elif job.running or job.todo or job.results:
+            self._report_progress(job, now)
+        else:
+            self._send_progress(job, now)
+            self._finish_or_conclude(job, now)
+
+    def _too_many_rows(self, job: Job) -> LimitExceeded:
+        """The sum over all parts; each part has been checked where it was found."""
+        message = f"{job.operation} found {len(job.result.rows)} rows or more; a result may have {self._config.files.rows} (--max-rows)."
+        return LimitExceeded(message, "A smaller max_items finds fewer.")
+
+    def _found(self, job: Job, result: Result, now: float) -> None:
+        job.result = job.result.joined(result)
+        for report in reports.files(job.id, result):
+            self._ending.send(job, report, now)
+
+    def _finish_or_conclude(self, job: Job, now: float) -> None:
+        """One FINISH task if a table is to be written of all rows, then the final."""
+        asked = job.plan is not None and job.plan.finish
+        if (asked or _needs_table(job)) and not job.finished:
+            job.finished = True
+            job.todo.append((Phase.FINISH, None))
+            self._backlog.add_first(job.key, job.options.priority)
+            return
+        for report in reports.rows(job.id, job.result):
+            self._ending.send(job, report, now)
+        self._ending.end(job, None, now)
+
+    # ------------------------------------------------------------------------------------------------ failures
+
+    def _task_failed(self, job: Job, failure: Failure, now: float) -> None:
+        died = failure.word == ChildDied.word  # by its own fault; that no child can be started is nobody's
+        deaths = self._quarantine.died(job.content) if died else 0
+        if died and deaths >= DEATHS_TO_QUARANTINE:
+            message = f"{failure.message} It was number {deaths} with this job, which is quarantined now."
+            error = ChildDied(message, "Check its input file; a restart of the worker lifts the quarantine.")
+            self._ending.end(job, error, now)
+        elif (failure.transient or died) and job.attempt <= job.options.retries and job.params.repeatable():
+            delay = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (job.attempt - 1))
+            self._queue_again(job, delay, f"{failure.word}, again in {delay:g} s", now)
+        else:
+            self._ending.end(job, failure, now)
+
+    # ---------------------------------------------------------------------------------------------- invariants
+
+    def violations(self) -> Iterator[str]:
+        """What must never be true, one sentence each."""
+        for key in self._backlog:
+            if key not in self._ledger.open:
+                yield f"{key} is to have its turn, but is not open"
+        for job in self._ledger.open.values():
+            in_backlog = job.key in self._backlog
+            if job.state is State.RUNNING and not job.running and not job.todo:
+                yield f"{job.key} runs without a task"
+            if job.state is State.RUNNING and bool(job.todo) != in_backlog:
+                yield f"{job.key} has {len(job.todo)} tasks to do and is {'' if in_backlog else 'not '}in the backlog"
+            if job.state is State.QUEUED and (job.running or not job.todo):
+                yield f"{job.key} waits, but has {len(job.running)} running tasks and {len(job.todo)} to do"
+            if job.state is State.QUEUED and in_backlog + self._ending.waits(job) + ("again" in job.timers) != 1:
+                yield f"{job.key} waits for nothing, or for more than one of: its turn, another job, its next attempt"
+            if any(self._slots.job(task_id) is not job for task_id in job.running):
+                yield f"a task of {job.key} is not in the slots"
+
+
+def _needs_table(job: Job) -> bool:
+    """More rows than are sent in datagrams, and no table of the job's own that holds them."""
+    return reports.chunks(job.id, job.result) > reports.MAX_CHUNKS and getattr(job.params, "data", None) == ""
+
+
+def _table_params(job: Job) -> Params:
+    """The params with a table of the worker's own choice, if the job names none."""
+    if not _needs_table(job):
+        return job.params
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", job.id)
+    return msgspec.structs.replace(job.params, data=f"td-image-worker-results/job-{name}.json")

@@ -1,0 +1,62 @@
+"""The parts that admission, running, ending and questions have in common. The scheduler makes them once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.catalog.catalog import Catalog
+from worker.config import Config
+from worker.core.backlog import Backlog
+from worker.core.barrier import Barrier
+from worker.core.delivery import Delivery
+from worker.core.events import Effect
+from worker.core.ledger import Ledger
+from worker.core.quarantine import Quarantine
+from worker.core.slots import Slots
+from worker.core.status import StatusBoard
+from worker.core.syncs import Syncs
+from worker.timers import Timers
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """See the module's docstring.
+
+    Attributes:
+        catalog: the operations that jobs can ask for.
+        boot: number of this start.
+        emit: takes the effects.
+        ledger: where each job is in its life.
+        backlog: which jobs may run, and in which order.
+        slots: which tasks run.
+        barrier: what must be stored before something else may leave.
+        delivery: the clients, and the finals on their way to them.
+        board: the status of the worker as a whole.
+        syncs: who waits for all its jobs.
+        quarantine: which work kills children.
+    """
+
+    config: Config
+    catalog: Catalog
+    boot: int
+    emit: Callable[[Effect], None]
+    timers: Timers
+    ledger: Ledger
+    backlog: Backlog
+    slots: Slots
+    barrier: Barrier
+    delivery: Delivery
+    board: StatusBoard
+    syncs: Syncs
+    quarantine: Quarantine
+
+    @classmethod
+    def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None]) -> Shared:
+        """All parts for a new scheduler. Those that come later know those before them."""
+        timers, ledger = Timers(), Ledger(config.limits)
+        barrier = Barrier(timers, emit, journal=config.state is not None)
+        delivery = Delivery(config, timers, emit)
+        board = StatusBoard(boot, config, delivery, ledger, timers, emit)
+        slots = Slots(config.workers, catalog.probe, barrier, emit)
+        return cls(config, catalog, boot, emit, timers, ledger, Backlog(), slots, barrier, delivery, board, Syncs(), Quarantine())

@@ -1,0 +1,92 @@
+"""The tasks that run now, at most one per child, and the canary beside them. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from worker.catalog.rows import OperationInfo
+from worker.core.barrier import Barrier
+from worker.core.events import Abort, Effect, Execute
+from worker.core.jobs import Part, Task
+from worker.core.ledger import Job, State
+
+
+class Slots:
+    """Which job each task belongs to. A job's `running` names the same tasks.
+
+    Args:
+        count: how many tasks run at a time.
+        probe: the operation of the canary.
+        barrier: a task is executed once the start of its job is stored.
+        emit: takes the effects.
+    """
+
+    def __init__(self, count: int, probe: OperationInfo, barrier: Barrier, emit: Callable[[Effect], None]) -> None:
+        self._count = count
+        self._probe = probe
+        self._barrier = barrier
+        self._emit = emit
+        self._ids = itertools.count(1)
+        self._jobs: dict[int, Job] = {}
+        self._held: set[int] = set()  # not executed yet, because their job's start is not stored yet
+        self.canary: int | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another task may run."""
+        return len(self._jobs) < self._count
+
+    def job(self, task_id: int) -> Job | None:
+        """The job of a task that runs; None for the canary and for tasks that were aborted."""
+        return self._jobs.get(task_id)
+
+    def execute(self, job: Job, part: Part | None, make: Callable[[int], Task], now: float) -> None:
+        """Runs a task of a job, as soon as what is known of the job is stored."""
+        task_id = next(self._ids)
+        self._jobs[task_id] = job
+        job.running[task_id] = part
+        task = make(task_id)
+        self._held.add(task_id)
+
+        def release(_now: float) -> None:
+            if task_id in self._held:  # otherwise its job has ended meanwhile
+                self._held.remove(task_id)
+                self._emit(Execute(task))
+
+        self._barrier.after(job.stored_in, release, now)
+
+    def ended(self, task_id: int) -> None:
+        """A task of a job has ended."""
+        job = self._jobs.pop(task_id)
+        del job.running[task_id]
+        job.done.pop(task_id, None)
+
+    def abort(self, job: Job) -> None:
+        """Stops all tasks of a job. Those that were not executed yet never are."""
+        for task_id in job.running:
+            del self._jobs[task_id]
+            if task_id in self._held:
+                self._held.remove(task_id)
+            else:
+                self._emit(Abort(task_id))
+        job.running.clear()
+        job.done.clear()
+
+    def send_canary(self) -> None:
+        """Runs a task that nobody asked for, through a real child, unless the last one is still out."""
+        if self.canary is None:
+            self.canary = next(self._ids)
+            self._emit(Execute(Task(self.canary, self._probe.name, self._probe.params())))
+
+    def violations(self) -> Iterator[str]:
+        """What must never be true, one sentence each."""
+        if len(self._jobs) > self._count:
+            yield f"{len(self._jobs)} tasks run in {self._count} slots"
+        for task_id, job in self._jobs.items():
+            if job.state is not State.RUNNING or task_id not in job.running:
+                yield f"task {task_id} runs for {job.key}, which is {job.state.value} and runs {sorted(job.running)}"
+        if not self._held <= self._jobs.keys():
+            yield "a task is held back that no job has"
+        if self.canary in self._jobs:
+            yield "the canary belongs to a job"
