@@ -273,7 +273,7 @@ class Scheduler:
                 self._questions.replay(client, seq)
             case wire.Set():
                 self._set(client, command, now)
-            case wire.ListPresets(catalog):
+            case wire.ListPresets():
                 self._list_presets(client)
             case wire.Trigger():
                 self._trigger(peer, client, command, now)
