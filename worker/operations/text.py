@@ -62,7 +62,7 @@ def blocks(params: WriteText) -> Iterator[tuple[int, bytes]]:
         yield 0, params.header.encode()
         newline = b"\n"
     pieces = params.line.encode().split(b"{n}")
-    thousand = b"\n".join([(_MARK + b"%03d" % n).join(pieces) for n in range(_ALIKE)]) if params.count > 2 * _ALIKE else b""
+    thousand = b"\n".join([(_MARK + b"%03d" % n).join(pieces) for n in range(_ALIKE)]) if params.count >= 2 * _ALIKE else b""
     for first in range(0, params.count, LINES_PER_BLOCK):
         stop = min(params.count, first + LINES_PER_BLOCK)
         yield stop, newline + b"\n".join(_lines(pieces, thousand, first, stop))

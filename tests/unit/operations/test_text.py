@@ -75,3 +75,10 @@ def test_between():
     """Built lines start on a line of their own also when they are added to a file; a whole text is added as it is."""
     assert between(WriteText(output="a.txt", line="x", count=1)) == b"\n"
     assert between(WriteText(output="a.txt", text="x")) == b""
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 1999, 2000, 2001, 3000, LINES_PER_BLOCK, LINES_PER_BLOCK + 1000])
+def test_no_line_is_missing(count):
+    """Also where a whole thousand of lines is made at once, and where the last thousand is just full."""
+    made = b"".join(block for _, block in blocks(WriteText(output="a.txt", line="line {n}", count=count)))
+    assert made.decode().split("\n") == [f"line {n}" for n in range(count)]
