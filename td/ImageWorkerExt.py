@@ -1,10 +1,10 @@
-"""The extension of the component ImageWorker: what an artist's scripts call, and where TouchDesigner's events arrive.
+"""The extension of the component ImageWorker: what an artist's scripts call, and what TouchDesigner's events call.
 
     job = op('ImageWorker').Submit('find_circles', image='shots/a.png')
     op('ImageWorker').OnReady(job, lambda job: print(job.rows))
 
-All decisions about lost packets are made in `pending`, all about processes in `launcher`. Everything here runs on TouchDesigner's main
-thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT, and while something is pending - and only then - `tick`
+`pending` decides about lost packets, `launcher` starts and ends the process, `tables` shows what happened. Everything here runs on
+TouchDesigner's main thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT. Only while something is pending, `tick`
 runs every 100 ms.
 """
 
@@ -20,20 +20,198 @@ if TYPE_CHECKING:  # TouchDesigner defines them in every DAT
 
 pending = op("pending").module
 launcher = op("launcher").module
+tables = op("tables").module
 
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
-ASK_BEFORE_START_S = 0.5  # so long may a worker that runs already take to answer
-LAST_BEAT_S = 1.5  # so long has a worker been silent that was about to end, and has
+ASK_BEFORE_START_S = 0.5  # how long a worker that runs already may take to answer
+LAST_BEAT_S = 1.5  # a worker that was ending and is silent for this time has ended
+QUIT_AGAIN_S = 1.5  # a worker that reports after this time that it works on has not got our request
+QUIT_TRIES = 4
 START_S = 20.0
-JOBS_SHOWN = 1000
-FILES_SHOWN = 1000
-LINES_LOGGED = 200
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0", "::1")
-JOB_COLUMNS = ("id", "operation", "word", "progress", "position", "wait", "run", "items", "message")
+AT_WORK = ("Starting", "Ready", "Processing")
+ENDING = ("Draining", "Stopping")
 
 # What the artist's own callbacks are called for.
 CALLBACKS = {"processing": "onProcessing", "progress": "onProgress", "ready": "onReady", "failed": "onFailed"}
+
+
+class Control:
+    """Starts and stops the worker. A worker that runs already is never started twice, and one that somebody else started is left alone.
+
+    Args:
+        ownerComp: the component.
+        asked: the component's `pending`.
+        shown: the component's tables.
+    """
+
+    def __init__(self, ownerComp, asked, shown):
+        self.ownerComp = ownerComp
+        self.launcher = None
+        self._pending = asked
+        self._tables = shown
+        self._start_asked_at = None
+        self._launched_at = None
+        self._stop_presses = 0
+        self._stop_asked_at = None
+        self._quits_left = 0  # -1: it was not our request
+        self._has_stopped = False
+
+    def is_local(self):
+        return self.ownerComp.par.Host.eval() in LOCAL_HOSTS
+
+    def waits(self):
+        """Whether `go_on` must be called again soon."""
+        return any(moment is not None for moment in (self._start_asked_at, self._launched_at, self._stop_asked_at))
+
+    def word(self):
+        """What the page Status says instead of the worker's own word; empty if that is right."""
+        if self._start_asked_at is not None or self._launched_at is not None:
+            return "Starting"
+        return "Stopped" if self._has_stopped else ""
+
+    def start(self, now):
+        if not self.is_local():
+            self._tables.complain("Start: Host is another computer. Start the worker there.")
+            return
+        self._stop_presses = 0
+        self._stop_asked_at = None
+        self._has_stopped = False
+        self._start_asked_at = now
+        self._pending.greet(now)
+
+    def stop(self, now):
+        self._stop_presses += 1
+        self._start_asked_at = self._launched_at = None
+        self._stop_asked_at, self._quits_left = now, QUIT_TRIES - 1
+        self._pending.quit()
+        if self.launcher is not None and self._stop_presses == 2:
+            self.launcher.terminate()
+        elif self.launcher is not None and self._stop_presses > 2:
+            self.launcher.kill()
+        self.ownerComp.unstore("started_by")
+
+    def exit(self):
+        """TouchDesigner ends: so does a worker that it started."""
+        if self.ownerComp.fetch("started_by", 0, search=False) == os.getpid():
+            self.ownerComp.unstore("started_by")  # a second `quit` would mean: at once
+            self._pending.quit()
+            if self.launcher is not None:
+                self.launcher.terminate()
+
+    def go_on(self, now):
+        """Every 100 ms while something is pending."""
+        if self._launched_at is not None and self.launcher is not None:
+            self._watch_launch(self.launcher, now)
+        if self._start_asked_at is not None:
+            self._go_on_starting(now)
+        if self._stop_asked_at is not None:
+            self._go_on_stopping(self._stop_asked_at, now)
+
+    def status_came(self, now):
+        """The worker has reported its word."""
+        self._has_stopped = False
+        if self._pending.word == "Stopping" and self._stop_asked_at is None:  # somebody else has stopped it
+            self._stop_asked_at, self._quits_left = now, -1
+        elif self._pending.word in AT_WORK and self._quits_left < 0:  # and somebody has started another one
+            self._stop_asked_at = None
+
+    def crash(self):
+        """How the process ended that this has started, as a sentence; empty if it runs, or if it ended as it was asked to."""
+        return _last_words(self.launcher) if self.launcher is not None and self.launcher.ended() else ""
+
+    def _go_on_starting(self, now):
+        """A worker that runs already would answer; only silence starts one."""
+        answered = self._heard_since(self._start_asked_at)
+        is_ending = self._pending.word in ENDING
+        silent_s = self._pending.age(now) if answered else now - self._start_asked_at
+        if answered and not is_ending:
+            self._start_asked_at = None
+            self._tables.log("A worker runs already.")
+            self._tables.all_is_well()
+        elif silent_s >= (LAST_BEAT_S if answered else ASK_BEFORE_START_S):
+            self._launch_when_the_old_one_has_ended(now)
+
+    def _launch_when_the_old_one_has_ended(self, now):
+        if self.launcher is None or not self.launcher.is_running():
+            self._start_asked_at = None
+            self._launch(now)
+        elif now - self._start_asked_at > START_S:
+            self._start_asked_at = None
+            self._tables.complain("The worker that runs does not answer, and has not ended. Press Stop three times to end it, then Start.")
+
+    def _heard_since(self, moment):
+        heard_at = self._pending.heard_at
+        return heard_at is not None and heard_at >= moment
+
+    def _launch(self, now):
+        par = self.ownerComp.par
+        folder = project.folder
+        if self.launcher is None or self.launcher.port != par.Port.eval():
+            self.launcher = launcher.Launcher(tempfile.gettempdir(), par.Port.eval())
+        try:
+            arguments = launcher.command(
+                program=launcher.find_program(par.Interpreter.eval(), app, folder),
+                host=par.Host.eval(),
+                port=par.Port.eval(),
+                text_port=par.Textport.eval(),
+                number_port=par.Numberport.eval(),
+                root=(par.Root.eval() or folder).replace("\\", "/"),
+                parent_pid=os.getpid(),
+                log_file=self.launcher.log_file,
+                options=shlex.split(par.Options.eval().replace("\\", "/")),
+            )
+            started = self.launcher.start(arguments, folder)
+        except (OSError, ValueError) as error:
+            self._tables.complain(f"The worker could not be started. {error}")
+            return
+        self._launched_at = now
+        if started:
+            self.ownerComp.store("started_by", os.getpid())  # a plain number: the extension may be made anew meanwhile
+            self._tables.log(f"The worker is starting; its log is {self.launcher.log_file}")
+        else:
+            self._tables.log("Another component is starting the worker.")
+        self._pending.greet(now)
+
+    def _watch_launch(self, started, now):
+        if self._heard_since(self._launched_at):
+            self._launched_at = None
+            self._tables.all_is_well()
+        elif started.ended() is not None:
+            self._launched_at = None
+            self._tables.complain(_last_words(started))
+            started.forget()
+        elif now - self._launched_at > START_S:
+            self._launched_at = None
+            self._tables.complain(f"The worker does not answer; see {started.log_file} and {started.output_file}")
+
+    def _go_on_stopping(self, asked_at, now):
+        """The last report of a worker that ends is `Stopping`; after that only silence tells that it has ended."""
+        started = self.launcher
+        silent_s = now - max(asked_at, self._pending.heard_at or asked_at)
+        if silent_s >= LAST_BEAT_S and (started is None or not started.is_running()):
+            self._stop_asked_at = None
+            self._has_stopped = True
+            if started is not None:
+                started.forget()
+            self._tables.log("The worker has stopped.")
+        elif self._works_on(asked_at) and self._quits_left > 0:  # not while it is ending: a second request would hurry it
+            self._quits_left -= 1
+            self._stop_asked_at = now
+            self._pending.quit()
+        elif self._works_on(asked_at):
+            self._stop_asked_at = None
+            self._tables.complain("The worker does not stop. Does it need a Token (page Worker)? Otherwise press Stop again.")
+
+    def _works_on(self, asked_at):
+        """Whether the worker has reported, some time after the request to stop, that it goes on working."""
+        word_at = self._pending.word_at
+        return word_at is not None and word_at > asked_at + QUIT_AGAIN_S and self._pending.word in AT_WORK
+
+
+def _last_words(started):
+    return f"The worker ended with code {started.ended()}: {started.last_words()} (all in {started.output_file})"
 
 
 class ImageWorkerExt:
@@ -42,15 +220,11 @@ class ImageWorkerExt:
     def __init__(self, ownerComp):
         self.ownerComp = ownerComp
         self._pending = pending.Pending(ownerComp.path)
-        self._launcher = None
         self._ticket = None  # of the one tick that is to come
         self._tickets = 0
-        self._start_asked_at = None
-        self._launched_at = None
-        self._stop_presses = 0
+        self._tables = tables.Tables(ownerComp)
+        self._control = Control(ownerComp, self._pending, self._tables)
         self._on_ready = {}
-        self._shown = {}  # what the read-only parameters say
-        self._cells = {}  # what the rows of unfinished jobs say
         run("args[0].ext.ImageWorkerExt.resume()", ownerComp, delayFrames=1, fromOP=ownerComp)  # when the extension stands
 
     # ------------------------------------------------------------------------------------------- for the artist
@@ -65,7 +239,8 @@ class ImageWorkerExt:
         if timeout_s and "timeout_ms" not in params:
             params["timeout_ms"] = int(timeout_s * 1000)
         job_id = self._pending.submit(operation, params, self._moment())
-        self._show(self._pending.jobs[job_id])
+        job = self._pending.jobs[job_id]
+        self._tables.show_job(job, self._word(job))
         self._carry_out()
         return job_id
 
@@ -81,7 +256,7 @@ class ImageWorkerExt:
         self._carry_out()
 
     def OnReady(self, job_id, callback):
-        """Calls `callback(job)` once the job is ready; at once if it is. It is not called for a job that fails: see `onFailed`."""
+        """Calls `callback(job)` when the job is ready; at once if it is ready already. A job that fails calls `onFailed` only."""
         job = self._pending.jobs.get(job_id)
         if job is not None and job.word == "Ready":
             self._call(callback, job)
@@ -89,7 +264,7 @@ class ImageWorkerExt:
             self._on_ready[job_id] = callback
 
     def Status(self, job_id=None):
-        """The word of a job: Sending, Accepted, Processing, Ready, Failed, Cancelled, Refused; without an id the worker's own word."""
+        """The word of a job: Sending, Accepted, Processing, Ready, Failed, Cancelled, Refused, Lost. Without an id: the worker's word."""
         if job_id is None:
             return self._status_word()
         job = self._pending.jobs.get(job_id)
@@ -116,49 +291,37 @@ class ImageWorkerExt:
         self._carry_out()
 
     def Replay(self):
-        """Asks for the ends of all jobs that the worker remembers; those that are not in the table are added."""
+        """Asks how all jobs ended that the worker remembers. Those that are not in the table are added."""
         self._pending.replay(self._moment())
         self._carry_out()
 
     def Start(self):
-        """Starts the worker on this machine, unless one answers on the port."""
-        if self.ownerComp.par.Host.eval() not in LOCAL_HOSTS:
-            self._log("Start: the worker's host is another machine; start it there.")
-            return
-        self._stop_presses = 0
-        self._start_asked_at = self._moment()
-        self._pending.greet(self._moment())
+        """Starts the worker on this computer, unless one answers on the port."""
+        self._control.start(self._moment())
         self._carry_out()
 
     def Stop(self):
-        """Asks the worker to finish its jobs and to end; a second time: to end now; a third time it is ended."""
-        self._stop_presses += 1
-        self._start_asked_at = self._launched_at = None
-        self._pending.quit()
-        if self._launcher is not None and self._stop_presses == 2:
-            self._launcher.terminate()
-        elif self._launcher is not None and self._stop_presses > 2:
-            self._launcher.kill()
-        self.ownerComp.unstore("started_by")
+        """Asks the worker to finish its jobs and to end. Pressed again: to end now. Pressed a third time: its process is ended."""
+        self._control.stop(self._moment())
         self._carry_out()
 
     # ------------------------------------------------------------------------------------ for the component's DATs
 
     def received(self, address, args):
-        """Each OSC message that arrives."""
+        """An OSC message has arrived."""
         self._pending.received(address, args, self._now())
         self._carry_out()
 
     def tick(self, ticket):
-        """Every 100 ms while something is pending. A ticket of an earlier instance of this class does not count."""
+        """Runs every 100 ms while something is pending. A ticket of an earlier instance of this class does not count."""
         if ticket != self._ticket:
             return
         self._ticket = None
         now = self._now()
-        self._go_on_starting(now)
+        self._control.go_on(now)
         self._pending.lost_after_s = self.ownerComp.par.Losttimeout.eval()
         self._pending.look(now)
-        self._set(Workerage=int(self._pending.age(now)))
+        self._tables.set(Workerage=int(self._pending.age(now)))
         self._carry_out()
 
     def opened(self):
@@ -167,7 +330,7 @@ class ImageWorkerExt:
             self.Start()
 
     def resume(self):
-        """A new instance of this class asks for the reports, and how the jobs stand that the table calls unfinished."""
+        """A new instance of this class says hello, and asks about the jobs that the table calls unfinished."""
         jobs = self.ownerComp.op("jobs")
         for row in range(1, jobs.numRows):
             if jobs[row, "word"].val not in pending.ENDED:
@@ -176,18 +339,20 @@ class ImageWorkerExt:
         self._carry_out()
 
     def exit(self):
-        """TouchDesigner ends. May be called twice, and nothing that is put off from here happens any more."""
-        if self.ownerComp.fetch("started_by", 0, search=False) == os.getpid():
-            self.ownerComp.unstore("started_by")  # a second `quit` would mean: at once
-            self._pending.quit()
-            if self._launcher is not None:
-                self._launcher.terminate()
+        """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
+        self._control.exit()
         self._pending.bye()
         self._send_packets()
 
     def pulsed(self, name):
         """A pulse parameter was pressed."""
-        actions = {"Start": self.Start, "Stop": self.Stop, "Cancelall": self.CancelAll, "Replay": self.Replay}
+        actions = {
+            "Start": self.Start,
+            "Stop": self.Stop,
+            "Cancelall": self.CancelAll,
+            "Replay": self.Replay,
+            "Clearmessage": self._tables.all_is_well,
+        }
         if name in actions:
             actions[name]()
 
@@ -196,76 +361,6 @@ class ImageWorkerExt:
         if name in ("Host", "Port", "Textport", "Numberport", "Token"):
             self._pending.greet(self._moment())
             self._carry_out()
-
-    # --------------------------------------------------------------------------------------------------- starting
-
-    def _go_on_starting(self, now):
-        """First it is asked whether a worker runs; only silence starts one."""
-        if self._launched_at is not None and self._launcher is not None:
-            self._watch_launch(self._launcher, now)
-        if self._start_asked_at is None:
-            return
-        answered = self._heard_since(self._start_asked_at)
-        is_ending = self._pending.word in ("Draining", "Stopping")
-        silent_s = self._pending.age(now) if answered else now - self._start_asked_at
-        if answered and not is_ending:
-            self._start_asked_at = None
-            self._log("A worker runs already.")
-        elif silent_s >= (LAST_BEAT_S if answered else ASK_BEFORE_START_S):
-            self._launch_when_the_old_one_has_ended(now)
-
-    def _launch_when_the_old_one_has_ended(self, now):
-        if self._launcher is None or not self._launcher.is_running():
-            self._start_asked_at = None
-            self._launch(now)
-        elif now - self._start_asked_at > START_S:
-            self._start_asked_at = None
-            self._log("The worker that runs does not answer, and has not ended. Press Stop three times to end it, then Start.")
-
-    def _heard_since(self, moment):
-        heard_at = self._pending.heard_at
-        return heard_at is not None and heard_at >= moment
-
-    def _launch(self, now):
-        par = self.ownerComp.par
-        folder = project.folder
-        if self._launcher is None or self._launcher.port != par.Port.eval():
-            self._launcher = launcher.Launcher(tempfile.gettempdir(), par.Port.eval())
-        try:
-            arguments = launcher.command(
-                program=launcher.find_program(par.Interpreter.eval(), app, folder),
-                host=par.Host.eval(),
-                port=par.Port.eval(),
-                text_port=par.Textport.eval(),
-                number_port=par.Numberport.eval(),
-                root=(par.Root.eval() or folder).replace("\\", "/"),
-                parent_pid=os.getpid(),
-                log_file=self._launcher.log_file,
-                options=shlex.split(par.Options.eval()),
-            )
-            started = self._launcher.start(arguments, folder)
-        except (OSError, ValueError) as error:
-            self._log(f"The worker could not be started: {error}")
-            return
-        self._launched_at = now
-        if started:
-            self.ownerComp.store("started_by", os.getpid())  # a plain number: the extension may be made anew meanwhile
-            self._log(f"The worker is starting; it writes to {self._launcher.log_file}")
-        else:
-            self._log("Another component is starting the worker.")
-        self._pending.greet(now)
-
-    def _watch_launch(self, started, now):
-        code = started.ended()
-        if self._heard_since(self._launched_at):
-            self._launched_at = None
-        elif code is not None:
-            self._launched_at = None
-            started.forget()
-            self._log(f"The worker ended with code {code}: {started.last_words()} (all in {started.output_file})")
-        elif now - self._launched_at > START_S:
-            self._launched_at = None
-            self._log(f"The worker does not answer; see {started.log_file}")
 
     # ------------------------------------------------------------------------------------------------------ inside
 
@@ -282,11 +377,14 @@ class ImageWorkerExt:
     def _carry_out(self):
         """Sends what is to be sent, shows what has happened, and sees to the next tick."""
         self._send_packets()
-        for word, what in self._pending.take_news():
+        news = self._pending.take_news()
+        for word, what in news:
             self._happened(word, what)
+        if any(word == "operation" for word, _ in news):
+            self._tables.show_operations(self._pending.operations)
         self._send_packets()  # acknowledgements, and what the artist's callbacks have asked for
-        self._set(Status=self._status_word(), Queued=self._pending.queued, Running=self._pending.running)
-        if self._ticket is None and (self._pending.busy() or self._start_asked_at is not None or self._launched_at is not None):
+        self._tables.set(Status=self._status_word(), Queued=self._pending.queued, Running=self._pending.running)
+        if self._ticket is None and (self._pending.busy() or self._control.waits()):
             self._tickets += 1
             self._ticket = f"{self._pending.session}-{self._tickets}"
             run("args[0].ext.ImageWorkerExt.tick(args[1])", self.ownerComp, self._ticket, delayFrames=TICK_FRAMES, fromOP=self.ownerComp)
@@ -304,34 +402,52 @@ class ImageWorkerExt:
         if word in ("accepted", "old") or word in CALLBACKS:
             self._job_news(word, what)
         elif word == "file":
-            self._show_file(*what)
+            self._tables.show_file(*what)
         elif word == "error":
-            self._log(what)
+            self._tables.complain(what)
         elif word in ("lost", "back"):
             self._worker_news(word)
         elif word == "status":
-            self._set(Workerage=0)
+            self._tables.set(Workerage=0)
+            self._control.status_came(self._now())
 
     def _job_news(self, word, job):
-        self._show(job)
+        self._tables.show_job(job, self._word(job))
         if word == "progress":
-            self._set(Progress=job.progress)
+            self._tables.set(Progress=job.progress)
         elif word == "ready":
-            self._set(Progress=1.0)
-            self._show_rows(job)
+            self._tables.set(Progress=1.0)
+            self._tables.show_rows(job)
+            self._tables.all_is_well()
         elif word == "failed":
-            self._log(f"{job.id} {job.operation}: {job.code} {job.message} {job.hint}".strip())
+            self._has_failed(job)
         if word in CALLBACKS:
             self._call_named(CALLBACKS[word], job)
         callback = self._on_ready.pop(job.id, None) if job.ended else None
         if callback is not None and word == "ready":
             self._call(callback, job)
 
+    def _has_failed(self, job):
+        job.hint = tables.hint(job.error, job.message, job.hint, self._control.is_local())
+        text = f"{job.id} {job.operation}: {job.code} {job.message} {job.hint}".strip()
+        if job.word == "Cancelled":  # as somebody has wished
+            self._tables.log(text)
+        else:
+            self._tables.complain(text)
+
     def _worker_news(self, word):
         for job in self._pending.jobs.values():
             if not job.ended:
-                self._show(job)
-        self._log("The worker has fallen silent." if word == "lost" else "The worker is back.")
+                self._tables.show_job(job, self._word(job))
+        if word == "back":
+            self._tables.log("The worker is back.")
+            self._tables.all_is_well()
+        elif self._control.crash():
+            self._tables.complain(self._control.crash())
+        elif self._status_word() == "Lost":
+            text = "The worker is not heard. Is it running (Start), and are Host and Command Port right?"
+            was_wanted = self._pending.heard_at is not None or any(not job.ended for job in self._pending.jobs.values())
+            (self._tables.complain if was_wanted else self._tables.log)(text)
         self._call_named("onWorkerLost" if word == "lost" else "onWorkerBack")
 
     def _call_named(self, name, *args):
@@ -339,7 +455,7 @@ class ImageWorkerExt:
         try:
             function = getattr(self.ownerComp.op("callbacks").module, name, None)
         except Exception:
-            self._log(traceback.format_exc(limit=-1))
+            self._tables.complain(traceback.format_exc(limit=-1))
             return
         if function is not None:
             self._call(function, self.ownerComp, *args)
@@ -349,62 +465,10 @@ class ImageWorkerExt:
         try:
             function(*args)
         except Exception:
-            self._log(traceback.format_exc(limit=-1))
-
-    # ----------------------------------------------------------------------------------------------------- showing
+            self._tables.complain(traceback.format_exc(limit=-1))
 
     def _status_word(self):
-        if self._start_asked_at is not None or self._launched_at is not None:
-            return "Starting"
-        return "Lost" if self._pending.lost else self._pending.word or "Unknown"
+        return self._control.word() or ("Lost" if self._pending.lost else self._pending.word or "Unknown")
 
     def _word(self, job):
         return "Lost" if self._pending.lost and not job.ended else job.word
-
-    def _set(self, **values):
-        """Read-only parameters are written only when they change, so that nothing cooks for nothing."""
-        for name, value in values.items():
-            if self._shown.get(name) != value:
-                self._shown[name] = value
-                setattr(self.ownerComp.par, name, value)
-
-    def _show(self, job):
-        """One row per job; only the cells that changed are written."""
-        jobs = self.ownerComp.op("jobs")
-        cells = (
-            *(job.id, job.operation, self._word(job), f"{job.progress:.3f}", str(job.position)),
-            *(str(job.wait_ms), str(job.run_ms), str(job.items), job.message),
-        )
-        shown = self._cells.get(job.id)
-        if jobs[job.id, "id"] is None:
-            jobs.appendRow(list(cells))
-            self._drop_oldest(jobs, JOBS_SHOWN)
-        else:
-            for column, cell in enumerate(cells):
-                if shown is None or shown[column] != cell:
-                    jobs[job.id, column] = cell
-        self._cells[job.id] = cells
-        if job.ended:
-            del self._cells[job.id]
-
-    def _show_rows(self, job):
-        """The rows of the newest result: numbers only, so that they go straight into a DAT to CHOP."""
-        if job.kind:
-            template = "\t".join(["%.7g"] * len(job.fields))
-            lines = ["\t".join(job.fields), *(template % row for row in job.rows)]
-            self.ownerComp.op("results").text = "\n".join(lines)
-
-    def _show_file(self, job, told):
-        files = self.ownerComp.op("files")
-        files.appendRow([job.id, *told])
-        self._drop_oldest(files, FILES_SHOWN)
-
-    def _log(self, text):
-        log = self.ownerComp.op("log")
-        log.appendRow([time.strftime("%H:%M:%S"), text])
-        self._drop_oldest(log, LINES_LOGGED)
-
-    @staticmethod
-    def _drop_oldest(table, most):
-        while table.numRows > most + 1:
-            table.deleteRow(1)

@@ -61,7 +61,7 @@ TRIGGERS_OUT = {
 EXECUTE = {"start": True, "create": True, "exit": True, "framestart": False, "frameend": False, "active": True}
 PARAMETER_EXECUTE = {
     "op": Expression("parent()"),  # a path would break when the component is copied
-    "pars": "Host Port Textport Numberport Token Start Stop Cancelall Replay",  # not those that the worker changes all the time
+    "pars": "Host Port Textport Numberport Token Start Stop Cancelall Replay Clearmessage",  # not those that the worker changes
     "custom": True,
     "builtin": False,
     "onpulse": True,
@@ -107,7 +107,8 @@ OPERATORS: tuple = (
     ("results", "tableDAT", 600, 150, ORANGE, "What the newest job has found, numbers only: ready for a DAT to CHOP.", {}),
     ("files", "tableDAT", 600, 0, ORANGE, "Every file that was written; it is complete when its row appears.", {}),
     ("log", "tableDAT", 600, -150, ORANGE, "What went wrong, and starts and stops of the worker.", {}),
-    ("pending", "textDAT", 0, -150, GREY, "What has been asked and not been answered. Plain Python.", {}),
+    ("operations", "tableDAT", 600, -300, ORANGE, "What the worker can do, with all parameters; as the worker describes it.", {}),
+    ("pending", "textDAT", 0, -150, GREY, "What was asked of the worker and has no answer yet. Plain Python.", {}),
     ("launcher", "textDAT", 200, -150, GREY, "Starts and ends the worker's process. Plain Python.", {}),
     (
         "ImageWorkerExt",
@@ -127,19 +128,22 @@ OPERATORS: tuple = (
         "Your own code: onProcessing, onProgress, onReady, onFailed, onWorkerLost, onWorkerBack.",
         {},
     ),
+    ("tables", "textDAT", 600, -450, GREY, "Fills the tables and the page Status.", {}),
     ("parexec", "parameterexecuteDAT", 200, -300, GREY, "Pulses and changes of the component's parameters.", PARAMETER_EXECUTE),
     ("execute", "executeDAT", 400, -300, GREY, "Start with the project, and end with it.", EXECUTE),
 )
 WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"))
 HEADINGS = {
     "jobs": ("id", "operation", "word", "progress", "position", "wait", "run", "items", "message"),
-    "results": ("x", "y", "radius", "u", "v", "score"),
+    "results": ("x", "y", "u", "v"),
     "files": ("id", "path", "bytes", "width", "height"),
     "log": ("time", "text"),
+    "operations": ("operation", "parameter", "type", "default", "range", "help"),
 }
 TEXTS = {
     "pending": "pending.py",
     "launcher": "launcher.py",
+    "tables": "tables.py",
     "ImageWorkerExt": "ImageWorkerExt.py",
     "execute": "callbacks/execute.py",
     "parexec": "callbacks/parexec.py",
@@ -155,9 +159,9 @@ PARAMETERS = (
     ("Worker", "Int", "Numberport", "Number Port", 9462, False, "UDP port here for the channels worker/n/...; not the same as Text Port."),
     ("Worker", "Str", "Token", "Token", "", False, "The worker's password, if it was started with one."),
     ("Worker", "Float", "Jobtimeout", "Job Timeout (s)", 0.0, False, "A job is stopped after this time; 0 leaves it to the worker."),
-    ("Worker", "Float", "Losttimeout", "Lost After (s)", 3.0, False, "A worker that is silent for so long is shown as Lost."),
+    ("Worker", "Float", "Losttimeout", "Lost After (s)", 3.0, False, "A worker that is silent for this time is shown as Lost."),
     ("Worker", "Pulse", "Cancelall", "Cancel All", None, False, "Ends all jobs of this component."),
-    ("Worker", "Pulse", "Replay", "Replay", None, False, "Asks for the ends of all jobs that the worker remembers."),
+    ("Worker", "Pulse", "Replay", "Replay", None, False, "Asks how all jobs ended that the worker remembers."),
     ("Process", "Folder", "Root", "Root", "", False, "The folder that jobs may read and write; empty is the project's folder."),
     (
         "Process",
@@ -171,8 +175,10 @@ PARAMETERS = (
     ("Process", "Str", "Options", "Options", "", False, "More options for the worker, such as --workers 4."),
     ("Process", "Toggle", "Autostart", "Start With Project", False, False, "Start the worker when the project opens."),
     ("Process", "Pulse", "Start", "Start", None, False, "Starts the worker, unless one answers on the port."),
-    ("Process", "Pulse", "Stop", "Stop", None, False, "Lets the worker finish its jobs and end; press again to hurry it."),
-    ("Status", "Str", "Status", "Status", "Unknown", True, "Ready, Processing, Draining, Stopping, Starting, Lost."),
+    ("Process", "Pulse", "Stop", "Stop", None, False, "Asks the worker to finish its jobs and to end. Press again to end it now."),
+    ("Status", "Str", "Status", "Status", "Unknown", True, "Ready, Processing, Starting, Draining, Stopping, Stopped, Lost, Unknown."),
+    ("Status", "Str", "Message", "Message", "", True, "What went wrong last. Empty again when a job is ready, or the worker is back."),
+    ("Status", "Pulse", "Clearmessage", "Clear Message", None, False, "Clears the message, and the error flag on the component."),
     ("Status", "Int", "Queued", "Queued", 0, True, "Jobs that wait, of all clients."),
     ("Status", "Int", "Running", "Running", 0, True, "Jobs that run, of all clients."),
     ("Status", "Float", "Progress", "Progress", 0.0, True, "Of the job that was last heard of, 0 to 1."),
@@ -211,7 +217,7 @@ class Builder:
         self.wires()
         self.extension()
         self.component.color = BLUE
-        self.component.comment = "OpenCV and file writes in a process of their own. op('ImageWorker').Submit('find_circles', image='a.png')"
+        self.component.comment = "OpenCV and file writes in a process of their own. The table operations inside lists what it can do."
         return self.component
 
     def operator(self, network, name, kind):

@@ -116,15 +116,15 @@ class Project:
     def watch_words(self):
         """Every word that any job has had, in order."""
         seen = []
-        extension = self.component.ext.ImageWorkerExt
-        show = extension._show
+        tables = self.component.ext.ImageWorkerExt._tables
+        show_job = tables.show_job
 
-        def spy(job):
-            show(job)
-            if not seen or seen[-1] != (job.id, extension._word(job)):
-                seen.append((job.id, extension._word(job)))
+        def spy(job, word):
+            show_job(job, word)
+            if not seen or seen[-1] != (job.id, word):
+                seen.append((job.id, word))
 
-        extension._show = spy
+        tables.show_job = spy
         return seen
 
     def run_script(self, path):

@@ -41,6 +41,8 @@ def test_every_operator_stands_where_it_should(projects, year):
         "results": "tableDAT",
         "files": "tableDAT",
         "log": "tableDAT",
+        "operations": "tableDAT",
+        "tables": "textDAT",
         "pending": "textDAT",
         "launcher": "textDAT",
         "ImageWorkerExt": "textDAT",
@@ -82,8 +84,8 @@ def test_every_parameter_and_wire_is_as_specified(projects, year):
 @YEARS
 def test_the_custom_parameters_of_the_issue_are_there(projects, year):
     par = projects(year).component.par
-    names = "Host Port Textport Numberport Root Interpreter Autostart Jobtimeout Losttimeout Start Stop Cancelall Replay"
-    read_only = "Status Queued Running Progress Workerage"
+    names = "Host Port Textport Numberport Root Interpreter Autostart Jobtimeout Losttimeout Start Stop Cancelall Replay Clearmessage"
+    read_only = "Status Message Queued Running Progress Workerage"
     assert all(hasattr(par, name) and not getattr(par, name).readOnly for name in names.split())
     assert all(hasattr(par, name) and getattr(par, name).readOnly for name in read_only.split())
     assert all(each.help for each in par if each.page)

@@ -269,7 +269,7 @@ def local(projects, tmp_path, monkeypatch):
     for project in made:
         for process in workers_on(project.component.par.Port.eval()):
             process.kill()
-        started = project.component.ext.ImageWorkerExt._launcher
+        started = project.component.ext.ImageWorkerExt._control.launcher
         if started is not None and started._process is not None:
             started._process.wait(10)
 
@@ -287,7 +287,62 @@ def test_start_and_stop(local, year):
     project.td.until(lambda: "A worker runs already." in project.table("log").text)
     assert len(workers_on(port)) == 1
     project.component.par.Stop.pulse()
-    project.td.until(lambda: not workers_on(port))
+    project.td.until(lambda: project.component.par.Status.eval() == "Stopped")
+    assert not workers_on(port)
+    assert "The worker has stopped." in project.table("log").text
+    assert project.component.errors() == ""
+    project.td.until(lambda: project.td.waiting_runs == 0)
+
+
+def lose_messages(project, address, count):
+    """The next so many packets with this address do not arrive."""
+    oscout, lost = project.component.op("oscout"), []
+    transmit = oscout.transmit
+
+    def filtered(packet):
+        if address.encode() in packet and len(lost) < count:
+            lost.append(packet)
+            return len(packet)
+        return transmit(packet)
+
+    oscout.__dict__["transmit"] = filtered
+    return lost
+
+
+def test_a_request_to_stop_that_is_lost_is_sent_again(local):
+    project = local()
+    project.component.Start()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    lost = lose_messages(project, "/worker/quit", 2)
+    project.component.Stop()
+    project.td.until(lambda: project.component.Status() == "Stopped")
+    assert len(lost) == 2
+
+
+def test_a_worker_that_does_not_stop_is_told(local):
+    """The last request has as long for its answer as the others."""
+    project = local()
+    project.component.Start()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    lost = lose_messages(project, "/worker/quit", 99)
+    project.component.Stop()
+    project.td.until(lambda: "The worker does not stop." in project.component.par.Message.eval(), 40)
+    assert len(lost) == 4
+    assert project.component.Status() == "Ready"
+    project.td.until(lambda: project.td.waiting_runs == 0)
+
+
+def test_a_worker_that_crashes_says_so(local):
+    project = local()
+    project.component.par.Losttimeout = 1.5
+    project.component.Start()
+    project.td.until(lambda: project.component.Status() == "Ready")
+    project.component.Submit("draw_circles", output="a{n}.png", count=100_000)
+    project.td.until(lambda: "Processing" in project.words().values())
+    for process in workers_on(project.component.par.Port.eval()):
+        process.kill()
+    project.td.until(lambda: "The worker ended with code -9" in project.component.par.Message.eval())
+    assert project.component.Status() == "Lost"
 
 
 def test_start_right_after_stop(local):
@@ -362,7 +417,8 @@ def test_an_interpreter_without_the_worker_says_so(local, tmp_path):
     fake.chmod(0o755)
     project.component.par.Interpreter = str(fake)
     project.component.Start()
-    project.td.until(lambda: "ended with code 1: No module named worker" in project.table("log").text)
+    project.td.until(lambda: "ended with code 1: No module named worker" in project.component.par.Message.eval())
+    assert project.component.errors() == project.component.par.Message.eval()
     assert project.component.Status() != "Starting"
 
 
@@ -400,7 +456,7 @@ def test_a_worker_on_another_machine_is_not_started_here(local):
     project = local()
     project.component.par.Host = "10.0.0.7"
     project.component.Start()
-    assert "another machine" in project.table("log").text
+    assert "another computer" in project.table("log").text
     assert project.component.Status() == "Unknown"
 
 

@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from tests.td.conftest import TD, free_port
-from tests.td.fake import BUILD_YEARS
+from tests.td.fake import BUILD_YEARS, operators
+from worker.catalog.fields import fields_of
+from worker.catalog.params import JobOptions
+from worker.catalog.table import CATALOG
 
 YEARS = pytest.mark.parametrize("year", BUILD_YEARS)
 EXAMPLES = TD / "examples"
@@ -148,10 +151,62 @@ def test_the_job_timeout_goes_with_each_job(projects, worker):
 
 
 def test_a_refused_job_says_why(projects, worker):
+    """In the table, on the page Status, and as a flag on the component; with a hint for TouchDesigner and not for a terminal."""
     project = projects(2025, worker.start())
     job = project.component.Submit("find_circels", image="a.png")
     project.td.until(lambda: project.component.Status(job) == "Refused")
-    assert "did you mean find_circles?" in project.table("log").text
+    message = project.component.par.Message.eval()
+    assert "did you mean find_circles?" in message
+    assert message.endswith("The table operations in the component lists all parameters.")
+    assert message in project.table("log").text
+    assert project.component.errors() == message
+
+
+def test_the_message_goes_when_a_job_is_ready_or_it_is_cleared(projects, worker):
+    project = projects(2025, worker.start())
+    component = project.component
+    component.Submit("convert", image="missing.png", output="b.png")
+    project.td.until(lambda: "missing.png" in component.par.Message.eval())
+    component.Submit("noop")
+    project.td.until(lambda: component.par.Message.eval() == "")
+    assert component.errors() == ""
+    component.Submit("convert", image="missing.png", output="b.png")
+    project.td.until(lambda: component.errors() != "")
+    component.par.Clearmessage.pulse()
+    project.td.until(lambda: component.par.Message.eval() == component.errors() == "")
+
+
+def test_a_cancelled_job_is_no_error(projects, worker):
+    project = projects(2025, worker.start())
+    job = project.component.Submit("draw_circles", output="a{n}.png", count=50_000)
+    project.component.Cancel(job)
+    project.td.until(lambda: project.component.Status(job) == "Cancelled")
+    assert "499" in project.table("log").text
+    assert project.component.errors() == project.component.par.Message.eval() == ""
+
+
+def test_a_build_without_script_errors_shows_the_message_all_the_same(projects, worker, monkeypatch):
+    monkeypatch.delattr(operators.Operator, "addScriptError")
+    monkeypatch.delattr(operators.Operator, "clearScriptErrors")
+    project = projects(2022, worker.start())
+    project.component.Submit("nothing")
+    project.td.until(lambda: "There is no operation" in project.component.par.Message.eval())
+
+
+def test_the_table_operations_has_every_parameter(projects, worker):
+    """As the worker describes them, so that nobody needs a terminal to look them up."""
+    project = projects(2025, worker.start())
+    table = project.table("operations")
+    rows = {(row.name, field.name) for row in CATALOG.values() for field in row.parameters}
+    rows |= {(row.name, "") for row in CATALOG.values()} | {("(every job)", field.name) for field in fields_of(JobOptions)}
+    project.td.until(lambda: {(table[at, 0].val, table[at, 1].val) for at in range(1, table.numRows)} == rows)
+    cells = {(table[at, 0].val, table[at, 1].val): [table[at, column].val for column in range(2, 6)] for at in range(1, table.numRows)}
+    assert cells["find_circles", "image"][:3] == ["str", "needed", ""]
+    assert cells["find_circles", "max_items"][:3] == ["int", "100", "1 to 10000"]
+    assert cells["draw_circles", "radius"][2] == "0 to 16384 px"
+    assert cells["write_text", "append"][:3] == ["bool", "0", "0 | 1"]
+    assert cells["(every job)", "priority"][:3] == ["int", "1", "0 | 1 | 2"]
+    assert all(cell[3] for cell in cells.values())
 
 
 def test_an_idle_component_runs_nothing(projects, worker):
@@ -297,9 +352,33 @@ def test_a_worker_that_is_not_there_is_lost_until_it_is(projects, worker):
     project.component.Submit("noop")
     project.td.until(lambda: project.component.par.Status.eval() == "Lost")
     assert set(project.words().values()) == {"Lost"}
+    assert "Is it running (Start)" in project.component.par.Message.eval()
     worker.start()
     project.td.until(lambda: all_ready(project))
     assert project.component.par.Status.eval() in ("Ready", "Processing")
+    assert project.component.errors() == ""
+
+
+def test_a_component_that_wants_nothing_complains_of_nothing(projects, worker):
+    """Nobody has started a worker yet, and nobody has sent a job."""
+    project = projects(2025, worker)
+    project.component.par.Losttimeout = 0.3
+    project.td.until(lambda: project.component.Status() == "Lost")
+    assert "is not heard" in project.table("log").text
+    assert project.component.errors() == project.component.par.Message.eval() == ""
+
+
+def test_a_worker_that_somebody_else_stops_is_stopped_and_one_that_is_started_again_is_ready(projects, worker):
+    project = projects(2025, worker.start())
+    project.td.until(lambda: project.component.Status() == "Ready")
+    worker.stop()
+    project.td.until(lambda: project.component.par.Status.eval() == "Stopped")
+    project.td.until(lambda: project.td.waiting_runs == 0)
+    worker.start()
+    job = project.component.Submit("noop")
+    project.td.until(lambda: project.component.Status(job) == "Ready")
+    project.td.frames(5)
+    assert project.component.Status() == "Ready"
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])

@@ -9,6 +9,7 @@ import sys
 import pytest
 from tests.td.conftest import TD
 from tests.td.draw_network import picture
+from worker.catalog.table import CATALOG
 
 FILES = sorted(TD.rglob("*.py"))
 #: All that may be imported: nothing that waits, nothing that TouchDesigner does not bring.
@@ -78,6 +79,14 @@ def test_python_3_7_can_read_it(path):
 def test_it_is_plain_ascii(path):
     """TouchDesigner on Windows may read files in another encoding."""
     path.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name != "examples"], ids=lambda path: path.name)
+def test_no_operation_is_named(path):
+    """The component learns from the worker what there is; only examples and docstrings speak of one."""
+    words = set(re.findall(r"\w+", code(path)))
+    assert not words & set(CATALOG)
+    assert len(CATALOG) > 5
 
 
 def test_callbacks_are_one_line_each():

@@ -20,7 +20,7 @@ class Operator:
     def __init__(self, session, parent, name):
         state = self.__dict__
         state.update(session=session, _parent=parent, name=name, nodeX=0, nodeY=0, color=(0.5, 0.5, 0.5), comment="", tags=[], viewer=False)
-        state.update(dock=None, storage={}, inputConnectors=[], valid=True, problems=[], par=None, _children={})
+        state.update(dock=None, storage={}, inputConnectors=[], valid=True, problems=[], script_errors=[], par=None, _children={})
         state["par"] = ParCollection(self)
         for par_name, (style, default, *choices) in self.parameters().items():
             self.par.add(Par(self, par_name, style, default, choices[0] if choices else ()))
@@ -76,7 +76,15 @@ class Operator:
         return "\n".join(self.problems)
 
     def errors(self):
-        return ""
+        return "\n".join(self.script_errors)
+
+    def addScriptError(self, message):
+        self.session.check_thread()
+        self.script_errors.append(str(message))
+
+    def clearScriptErrors(self, recurse=False, error="*"):
+        self.session.check_thread()
+        self.script_errors.clear()
 
     def store(self, key, value):
         self.session.check_thread()
