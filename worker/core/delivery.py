@@ -138,19 +138,16 @@ class Delivery:
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def targets(self, key: str) -> Iterator[Peer]:
-        """Everybody who wants this client's reports."""
-        client = self._clients.get(key)
-        gone = client is not None and client.gone
-        own = client.text if client else _peer(key)
-        if not gone:
-            yield own
-        yield from (target for target in self._config.report if gone or target != own)
-
     def send(self, key: str, report: Report) -> None:
-        """Sends a report about a job: to its client and to the fixed targets."""
-        for target in self.targets(key):
-            self._emit(Send(target, report))
+        """Sends a report about a job: to its client, unless that one has left, and to the fixed targets."""
+        client = self._clients.get(key)
+        own = client.text if client else _peer(key)
+        gone = client is not None and client.gone
+        if not gone:
+            self._emit(Send(own, report))
+        for target in self._config.report:
+            if gone or target != own:
+                self._emit(Send(target, report))
 
     def answer(self, key: str, report: Report) -> None:
         """Sends to this client alone."""

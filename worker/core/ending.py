@@ -192,10 +192,10 @@ class Ending:
                 yield f"jobs wait for {first}, which is not open"
             for job in waiting.values():
                 if job.state is not State.QUEUED or (job.client, job.options.after) != first:
-                    yield f"{job.key} waits for {first}, is {job.state.value} and names {job.options.after!r}"
+                    yield f"{job.key} waits for {first}, is {job.state} and names {job.options.after!r}"
         for (client, name), job in self._replaceable.items():
             if self._ledger.open.get(job.key) is not job or (job.client, job.options.replace) != (client, name):
-                yield f"{job.key} stands for replace={name!r} and is {job.state.value}"
+                yield f"{job.key} stands for replace={name!r} and is {job.state}"
         for key, ended in self._undelivered.items():
             if self._barrier.is_stored(ended.stored_in):
                 yield f"the final of {key} is stored and was not sent"

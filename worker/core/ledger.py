@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from worker.catalog.params import JobOptions, Params
 from worker.config import Limits
@@ -18,8 +18,8 @@ from worker.core.stories import Stories
 from worker.protocol.messages import Final, Report
 
 
-class State(Enum):
-    """Where a job is in its life."""
+class State(StrEnum):
+    """Where a job is in its life. Strings, because any other enum hashes in Python, at each look into a table."""
 
     CHECKED = "checked"
     QUEUED = "queued"
@@ -173,16 +173,19 @@ class Ledger:
             now: the time.
             why: a few words for its story.
         """
-        assert state in TRANSITIONS[job.state], f"{job.key} cannot go from {job.state.value} to {state.value}"  # noqa: S101 - a mistake of ours
+        assert state in TRANSITIONS[job.state], f"{job.key} cannot go from {job.state} to {state}"  # noqa: S101 - a mistake of ours
+        key = job.key
         if job.state is State.CHECKED:
-            self.open[job.key] = job
-            self.stories.begin(job.key)
-        self._count(job, -1)
+            self.open[key] = job
+            self.stories.begin(key)
+        else:
+            self._count(job, -1)
         job.state = state
-        self._count(job, 1)
-        if state in (State.ENDED, State.WITHDRAWN):
-            del self.open[job.key]
-        self.stories.note(job.key, now, state.value, why)
+        if state is State.QUEUED or state is State.RUNNING:
+            self._count(job, 1)
+        else:
+            del self.open[key]
+        self.stories.note(key, now, state, why)
 
     def _count(self, job: Job, by: int) -> None:
         if job.state is State.QUEUED:
@@ -225,7 +228,7 @@ class Ledger:
         """What must never be true, one sentence each."""
         states = Counter(job.state for job in self.open.values())
         if set(states) - {State.QUEUED, State.RUNNING}:
-            yield f"an open job is {', '.join(sorted(state.value for state in states))}"
+            yield f"an open job is {', '.join(sorted(states))}"
         if (self.queued, self.running) != (states[State.QUEUED], states[State.RUNNING]):
             yield f"{states[State.QUEUED]} jobs wait and {states[State.RUNNING]} run, but {self.queued} and {self.running} are counted"
         waiting_bytes = sum(len(job.content) for job in self.open.values() if job.state is State.QUEUED)

@@ -85,7 +85,7 @@ class Slots:
             yield f"{len(self._jobs)} tasks run in {self._count} slots"
         for task_id, job in self._jobs.items():
             if job.state is not State.RUNNING or task_id not in job.running:
-                yield f"task {task_id} runs for {job.key}, which is {job.state.value} and runs {sorted(job.running)}"
+                yield f"task {task_id} runs for {job.key}, which is {job.state} and runs {sorted(job.running)}"
         if not self._held <= self._jobs.keys():
             yield "a task is held back that no job has"
         if self.canary in self._jobs:

@@ -91,11 +91,12 @@ class StatusBoard:
 
     def report(self, now: float) -> None:
         """Sends everybody what has changed since the last time, now or as soon as the interval allows."""
-        if self._status() == self._sent and not self._numbers_changed:
+        status = self._status()
+        if status == self._sent and not self._numbers_changed:
             return
         # The sum is the same as the timer's, or rounding lets it ring too early for ever.
         if self._is_new_word(now) or now >= self._sent_at + INTERVAL_S:
-            self._tell_everybody(now, only_numbers=self._status() == self._sent)
+            self._tell_everybody(now, only_numbers=status == self._sent)
         elif not self._timer_set:
             self._timer_set = True
             self.timers.at(self._sent_at + INTERVAL_S, self._timer_rang)
