@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from worker.cli import show
+from worker.cli.examples import png_size
 
 END_S = 30
 
@@ -164,15 +165,23 @@ def test_a_taken_port(worker: Worker) -> None:
 
 def test_demo(tmp_path: Path) -> None:
     """Everything arrives, both words are seen, and no process is left."""
-    done = call("demo", cwd=tmp_path)
+    done = call("demo", "--gif", "demo.gif", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     output = tmp_path / "demo-output"
     assert len(list((output / "temp-files" / "imgs").glob("attempt*.png"))) == 500
     for name in ("attempt1.txt", "attempt2.txt"):
         assert (output / "temp-files" / name).stat().st_size == 2_088_936
-    for word in ("/worker/status Processing", "/worker/status Ready", "text_pyThreads_openCV: 50 %", "together"):
+    for word in ("/worker/status Processing", "/worker/status Ready", "text_pyThreads_openCV: 50 %", "together", "circles marked"):
         assert word in done.stdout
+    rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 5]
+    assert rows[0][2:4] == ["TD waits", "without worker"]
+    with_ms, without_ms = (float(cell.removesuffix(" ms")) for cell in rows[-1][2:4])
+    assert with_ms < without_ms / 4
+    assert png_size((output / "contact-sheet.png").read_bytes()) == (400, 320)
+    assert png_size((output / "smarties-circles.png").read_bytes()) == png_size((output / "smarties.png").read_bytes())
+    assert [line.split()[0] for line in done.stdout.partition("Next:")[2].splitlines() if line] == ["td-image-worker"] * 3
     assert not workers_below(output)
+    assert (tmp_path / "demo.gif").read_bytes().startswith(b"GIF89a")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a console event cannot be sent to one process there")
@@ -210,3 +219,19 @@ def test_output_that_the_console_cannot_show(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env={**environment(), "PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"??.txt" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this system: no pseudo-terminals")
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_no_color(tmp_path: Path, no_color: str, coloured: bool) -> None:
+    """On a terminal an error is coloured, unless NO_COLOR says no; see https://no-color.org."""
+    import pty
+
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "worker", "ops", "nothing"]
+    subprocess.run(command, cwd=tmp_path, env={**environment(), "NO_COLOR": no_color}, stderr=its, check=False, timeout=END_S)
+    said = os.read(ours, 10_000)
+    os.close(its)
+    os.close(ours)
+    assert b"There is no operation" in said
+    assert (b"\x1b[31m" in said) == coloured

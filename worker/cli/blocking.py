@@ -26,6 +26,7 @@ def main(folder: Path) -> None:
     cv2.setNumThreads(1)
     measured = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".measuring-") as scratch:
+        examples.prepare(Path(scratch))
         rules = FileRules(roots=(Path(scratch),))
 
         def measure(example: examples.Example) -> list[dict[str, float]]:
@@ -39,6 +40,7 @@ def main(folder: Path) -> None:
 
         found = [measure(example) for example in examples.examples()]
         measure(examples.looking_at(next(rows for rows in found if rows)))
+        measure(examples.photograph())
     print(json.dumps(measured))
 
 

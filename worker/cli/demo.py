@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import worker
 from worker.cli import examples, show
 from worker.settings import ENVIRONMENT_PREFIX
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from worker.client.client import Client
     from worker.protocol.messages import Report, Status
 
+#: -P: a user's own queue.py or cv2.py in the current folder is not imported.
+_PYTHON = (sys.executable, "-P")
 FRAME_MS = 1000 / 60
 _STARTS = 15  # tries of a second each
 _WORDS_S = 5.0
@@ -51,12 +54,13 @@ Exit codes:
     metavar="DIR",
     help="Folder to write into.",
 )
-def demo(*, output: Path) -> None:
+@click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also make an animation of what happened.")
+def demo(*, output: Path, gif: Path | None) -> None:
     """Watch a worker do TouchDesigner's slow jobs."""
     with contextlib.suppress(ValueError):  # not in the main thread, as in tests
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(_demo(output.resolve()))
+        sys.exit(_demo(output.resolve(), gif.resolve() if gif else None))
     except KeyboardInterrupt:
         show.note("Interrupted; the worker of the demo has been ended.")
         sys.exit(show.INTERRUPTED)
@@ -69,11 +73,12 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _demo(folder: Path) -> int:
+def _demo(folder: Path, gif: Path | None) -> int:
     from worker.client.client import RemoteError
 
     folder.mkdir(parents=True, exist_ok=True)
     examples.remove_old(folder)
+    examples.prepare(folder)
     port = _free_port()
     begin = time.monotonic()
     try:
@@ -83,12 +88,14 @@ def _demo(folder: Path) -> int:
         show.complain(str(error), f"The worker's own words are in {folder / 'worker.log'}.")
         return show.FAILED
     show.say("The worker has ended. Now the same work in one plain process, to compare ...")
-    _print_table(record, _blocked_ms(folder))
+    blocked_ms = _blocked_ms(folder)
+    _print_table(record, blocked_ms)
+    record.problems += _pictures(folder, gif, _story(record, blocked_ms))
     for problem in record.problems:
         show.complain(problem)
     if record.problems:
         return show.FAILED
-    show.say(f"Everything arrived. It stands in {folder}")
+    _print_what_next(folder)
     return show.READY
 
 
@@ -98,12 +105,11 @@ def _demo(folder: Path) -> int:
 @contextlib.contextmanager
 def _worker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A worker as a process of its own, which is gone afterwards in any case."""
-    command = [sys.executable, "-m", "worker", "serve", "--config", os.devnull, "--log-level", "warning"]
+    command = [*_PYTHON, "-m", "worker", "serve", "--config", os.devnull, "--log-level", "warning"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--root", str(folder), "--no-journal"]
     command += ["--parent-pid", str(os.getpid())]  # it ends with us, whatever happens to us
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment())  # noqa: S603
         try:
             yield process
         except BaseException:
@@ -111,6 +117,13 @@ def _worker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
             raise
         finally:
             _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without settings of a worker. Our package is found, and nothing that lies in the current folder."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    paths = [str(Path(worker.__file__).parents[1]), ours.get("PYTHONPATH", "")]
+    return ours | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -134,11 +147,21 @@ def _free_port() -> int:
 
 @dataclass(slots=True)
 class _Done:
-    """One example that has run."""
+    """One example that has run.
+
+    Attributes:
+        run_ms: from its start to its end, by the worker's clock.
+        waits_ms: how long a sender's thread is busy with it.
+        lists_ms: and how long with all rows and files that it found and wrote, if it wants to read them.
+        between_ms: when it was sent, and when its end was heard, since the demo's start.
+    """
 
     name: str
     checked: examples.Checked
     run_ms: int
+    waits_ms: float
+    lists_ms: float
+    between_ms: tuple[float, float]
 
 
 @dataclass(slots=True)
@@ -146,6 +169,7 @@ class _Record:
     """What the demo has seen."""
 
     done: list[_Done] = field(default_factory=list)
+    words: list[tuple[float, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -154,16 +178,20 @@ class _Watcher:
 
     def __init__(self) -> None:
         self.words: list[str] = []
+        self.reports: list[Report] = []
+        self.told: list[tuple[float, str]] = []
         self._bars: show.Bars | None = None
         self._changed = asyncio.Event()
 
     def hear(self, report: Report) -> None:
         from worker.protocol.messages import Status
 
+        self.reports.append(report)
         if not isinstance(report, Status):
             return
         if [report.word] != self.words[-1:]:
             self.words.append(report.word)
+            self.told.append((_now_ms(), report.word))
             self._changed.set()
             line = _stamped(f"/worker/status {report.word}{_load(report)}")
             if self._bars is None:
@@ -231,6 +259,8 @@ async def _run_all(folder: Path, client: Client, bars: show.Bars, watcher: _Watc
         drawn = items or drawn
     if drawn:
         await _run_one(folder, client, bars, watcher, record, example=examples.looking_at(drawn))
+    await _run_one(folder, client, bars, watcher, record, example=examples.photograph())
+    record.words = watcher.told
 
 
 async def _run_one(
@@ -241,7 +271,7 @@ async def _run_one(
     from worker.protocol.messages import Progress
 
     bars.add(example.name)
-    before = len(watcher.words)
+    before, heard, began = len(watcher.words), len(watcher.reports), _now_ms()
     try:
         job = await client.submit(example.operation, example.params)
         async for report in job:
@@ -254,9 +284,11 @@ async def _run_one(
         record.problems.append(f"{example.name}: {error} {hint}".strip())
         return ()
     bars.finish(example.name, f"ready in {show.duration(result.ready.run_ms)}")
+    ended = _now_ms()
     words = await watcher.wait_for_both(before)
     checked = example.check(folder, result.items)
-    record.done.append(_Done(example.name, checked, result.ready.run_ms))
+    waits_ms, lists_ms = busy_ms(example, watcher.reports[heard:])
+    record.done.append(_Done(example.name, checked, result.ready.run_ms, waits_ms, lists_ms, (began, ended)))
     told = sum(file.size_bytes for file in result.files)
     record.problems += problems(example.name, checked, told, words)
     return result.items
@@ -288,10 +320,37 @@ def _load(status: Status) -> str:
 # ----------------------------------------------------------------------------------------------------------- the table
 
 
+def busy_ms(example: examples.Example, reports: Sequence[Report]) -> tuple[float, float]:
+    """How long a sender's thread is busy with one job, measured here and now.
+
+    Returns:
+        Milliseconds for encoding and sending the job, and decoding what is reported about it; and for decoding its rows and files.
+    """
+    from worker.protocol import osc
+    from worker.protocol.messages import File, Job, ResultRows
+
+    lists = [osc.encode(report) for report in reports if isinstance(report, File | ResultRows)]
+    others = [osc.encode(report) for report in reports if not isinstance(report, File | ResultRows)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        sink.bind(("127.0.0.1", 0))
+        begin = time.perf_counter()
+        udp.sendto(osc.encode(Job("demo", example.operation, tuple(example.params.items()))), sink.getsockname())
+        for datagram in others:
+            osc.decode_reports(datagram)
+        between = time.perf_counter()
+        for datagram in lists:
+            osc.decode_reports(datagram)
+        return (between - begin) * 1000, (time.perf_counter() - between) * 1000
+
+
+def _now_ms() -> float:
+    return time.monotonic() * 1000
+
+
 def _blocked_ms(folder: Path) -> dict[str, float]:
     """The same operations in a plain process without a worker; empty if that did not work."""
-    command = [sys.executable, "-m", "worker.cli.blocking", str(folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    command = [*_PYTHON, "-m", "worker.cli.blocking", str(folder)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
     if done.returncode:
         show.note(f"The comparison did not work: {done.stderr.strip().splitlines()[-1:]}")
         return {}
@@ -299,18 +358,54 @@ def _blocked_ms(folder: Path) -> dict[str, float]:
 
 
 def _print_table(record: _Record, blocked_ms: dict[str, float]) -> None:
-    columns = ("example", "written", "bytes", "checked", "worker", "TD blocked", "frames")
-    rows = [_row(done.name, done.checked, done.run_ms, blocked_ms.get(done.name)) for done in record.done]
-    run_ms = sum(done.run_ms for done in record.done)
-    total = examples.Checked("", sum(done.checked.size_bytes for done in record.done), "")
-    rows.append(_row("together", total, run_ms, sum(blocked_ms.values()) if blocked_ms else None))
+    columns = ("example", "checked on the disk", "TD waits", "without worker", "frames lost", "ready after")
+    rows = [_row(done.name, done.checked.found, done.waits_ms, blocked_ms.get(done.name), done.run_ms) for done in record.done]
+    waits_ms, run_ms = sum(done.waits_ms for done in record.done), sum(done.run_ms for done in record.done)
+    files = sum(done.checked.size_bytes for done in record.done)
+    rows.append(_row("together", f"{files:,} bytes", waits_ms, sum(blocked_ms.values()) if blocked_ms else None, run_ms))
     caption = (
-        "worker: from start to ready, by the worker's own clock. TD blocked: the same operations, measured just now in one plain process "
-        "on one thread without a worker; so long TouchDesigner's main thread would have stood still. frames: of 16.7 ms (60 a second)."
+        "TD waits: how long TouchDesigner's main thread is busy with the worker: it sends the job and reads what is reported about it. "
+        f"Reading the lists of all rows and files, if they are wanted, takes {sum(done.lists_ms for done in record.done):.0f} ms more. "
+        "without worker: the same operations, measured just now in one plain process on one thread; so long it would have stood still. "
+        "frames lost: so many of 16.7 ms (60 a second) would have been lost. ready after: in the worker, while TouchDesigner draws on."
     )
-    show.table("", columns, rows, right=("bytes", "worker", "TD blocked", "frames"), caption=caption)
+    show.table("", columns, rows, right=columns[2:], caption=caption)
 
 
-def _row(name: str, checked: examples.Checked, run_ms: float, blocked_ms: float | None) -> tuple[str, ...]:
-    blocked = ("?", "?") if blocked_ms is None else (f"{blocked_ms:.0f} ms", f"{blocked_ms / FRAME_MS:.1f}")
-    return (name, checked.what, f"{checked.size_bytes:,}", checked.found, f"{run_ms:.0f} ms", *blocked)
+def _row(name: str, found: str, waits_ms: float, blocked_ms: float | None, run_ms: int) -> tuple[str, ...]:
+    blocked = ("?", "?") if blocked_ms is None else (f"{blocked_ms:.0f} ms", f"{blocked_ms / FRAME_MS:.0f}")
+    return (name, found, f"{waits_ms:.1f} ms", *blocked, f"{run_ms} ms")
+
+
+# -------------------------------------------------------------------------------------------------------- the pictures
+
+
+def _story(record: _Record, blocked_ms: dict[str, float]) -> dict[str, object]:
+    """What the animation shows; times in ms since the first job."""
+    begin = record.done[0].between_ms[0] if record.done else 0.0
+    drawing = max((done.between_ms for done in record.done if "{n}" in done.checked.what), default=(begin, begin))
+    return {
+        "words": [(max(0.0, at - begin), f"/worker/status {word}") for at, word in record.words if at >= begin - FRAME_MS],
+        "drawing": [at - begin for at in drawing],
+        "with_ms": sum(done.waits_ms for done in record.done),
+        "without_ms": sum(blocked_ms.values()),
+    }
+
+
+def _pictures(folder: Path, gif: Path | None, story: dict[str, object]) -> list[str]:
+    """Makes the contact sheet, and the animation if one is wanted. What is wrong, as sentences."""
+    command = [*_PYTHON, "-m", "worker.cli.demo_pictures", str(folder), *([str(gif)] if gif else [])]
+    done = subprocess.run(command, input=json.dumps(story), capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
+    if done.returncode:
+        return [f"The pictures could not be made: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"]
+    return [f"{path} was not written." for path in (folder / examples.CONTACT_SHEET, *([gif] if gif else [])) if not path.is_file()]
+
+
+def _print_what_next(folder: Path) -> None:
+    show.say(f"Everything arrived. It stands in {folder}")
+    show.say(f"  all {examples.IMAGES} images   {folder / examples.CONTACT_SHEET}")
+    show.say(f"  circles found    {folder / examples.OVERLAY}")
+    show.say("")
+    show.say("Next:")
+    for command, why in examples.next_commands(folder):
+        show.say(f"  {command}     ({why})")

@@ -5,6 +5,7 @@ The first three do what three well-known TouchDesigner scripts do in a thread of
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,11 @@ ATTEMPT_1 = "temp-files/attempt1.txt"
 ATTEMPT_2 = "temp-files/attempt2.txt"
 DRAWN = "temp-files/imgs/attempt{n}.png"
 FOUND = "temp-files/circle-found.png"
+PHOTOGRAPH = "smarties.png"
+OVERLAY = "smarties-circles.png"
+CONTACT_SHEET = "contact-sheet.png"
+#: The whole sweets in the photograph, of which a few may be missed.
+SWEETS, SWEETS_AT_LEAST = 12, 10
 
 Item = dict[str, float]
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
@@ -73,6 +79,25 @@ def looking_at(drawn: Sequence[Item]) -> Example:
     return Example("find_circles", "find_circles", params, lambda folder, items: check_found(folder, items, drawn[number]))
 
 
+def photograph() -> Example:
+    """The example that looks for circles in a photograph, and marks them."""
+    return Example("photograph", "find_circles", {"image": PHOTOGRAPH, "overlay": OVERLAY}, check_photograph)
+
+
+def prepare(folder: Path) -> None:
+    """Puts the photograph that comes with the program into the folder."""
+    shutil.copyfile(Path(__file__).with_name("pictures") / PHOTOGRAPH, folder / PHOTOGRAPH)
+
+
+def next_commands(folder: Path) -> Iterator[tuple[str, str]]:
+    """What to try after the demo, and why."""
+    picture = folder / PHOTOGRAPH
+    quoted = f'"{picture}"' if " " in str(picture) else str(picture)  # as a shell takes it
+    yield "td-image-worker ops", "what else it can do"
+    yield f"td-image-worker run find_circles image={quoted} overlay=found.png", "without a worker"
+    yield "td-image-worker serve --root .", "a worker for TouchDesigner"
+
+
 def small_file(name: str, text: str) -> tuple[str, dict[str, Any]]:
     """The job by which the doctor sees whether a worker can write: its operation and parameters."""
     return "write_text", {"output": name, "text": text}
@@ -80,7 +105,7 @@ def small_file(name: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def remove_old(folder: Path) -> None:
     """Takes away what an earlier demo wrote, so that nothing of it is taken for new."""
-    for name in (ATTEMPT_1, ATTEMPT_2, FOUND, *(DRAWN.replace("{n}", str(n)) for n in range(IMAGES))):
+    for name in (ATTEMPT_1, ATTEMPT_2, FOUND, OVERLAY, CONTACT_SHEET, *(DRAWN.replace("{n}", str(n)) for n in range(IMAGES))):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -128,6 +153,17 @@ def check_found(folder: Path, items: Sequence[Item], drawn: Item) -> Checked:
             f"{word} {item['x']:.1f}, {item['y']:.1f} radius {item['radius']:.1f}" for word, item in (("drawn", drawn), ("found", items[0]))
         )
     return Checked(FOUND, len(content), found, problem)
+
+
+def check_photograph(folder: Path, items: Sequence[Item]) -> Checked:
+    """Whether the sweets were found, and the annotated photograph is whole and as large as the photograph."""
+    content = _read(folder / OVERLAY)
+    problem = ""
+    if not SWEETS_AT_LEAST <= len(items) <= SWEETS:
+        problem = f"find_circles found {len(items)} circles in {PHOTOGRAPH}; {SWEETS_AT_LEAST} to {SWEETS} were expected."
+    elif png_size(content) is None or png_size(content) != png_size(_read(folder / PHOTOGRAPH)):
+        problem = f"{OVERLAY} is missing or damaged."
+    return Checked(OVERLAY, len(content), f"{len(items)} circles marked", problem)
 
 
 def png_size(content: bytes) -> tuple[int, int] | None:

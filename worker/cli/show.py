@@ -6,6 +6,7 @@ The result goes to standard output; progress and everything else a person reads 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 READY = 0
 FAILED = 1
@@ -37,6 +39,8 @@ EXIT_CODES_HELP = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for c
 
 _STOPPED_CODES = (408, 410, 499)
 _ROWS_ON_A_TERMINAL = 20
+#: A longer word, such as a path, may be broken in a table.
+_BROKEN_FROM = 30
 
 
 def exit_code(code: int) -> int:
@@ -68,7 +72,8 @@ def note(line: str) -> None:
 
 def complain(message: str, hint: str = "") -> None:
     """Says in a sentence what went wrong."""
-    click.secho("Error: ", fg="red", nl=False, err=True)
+    # None: colours on a terminal only. NO_COLOR, if not empty: none at all; see https://no-color.org
+    click.secho("Error: ", fg="red", nl=False, err=True, color=False if os.environ.get("NO_COLOR") else None)
     click.echo(" ".join(part for part in (message, hint) if part), err=True)
 
 
@@ -103,20 +108,72 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         for line in ([title] if title else []) + ["\t".join(columns)] + ["\t".join(row) for row in rows] + ([caption] if caption else []):
             say(line)
         return
-    from rich import box
     from rich.console import Console
+
+    console = Console()
+    shown = [tuple(row) for row in rows[:_ROWS_ON_A_TERMINAL]]
+    widths = _widths(columns, shown, right, console.width)
+    if _table_width(widths) > console.width:
+        _listed(title, columns, shown, caption)
+    else:
+        drawn = _drawn(columns, shown, right, widths)
+        drawn.title, drawn.caption = title or None, caption or None
+        console.print(drawn)
+    if len(rows) > _ROWS_ON_A_TERMINAL:
+        console.print(f"  ... and {len(rows) - _ROWS_ON_A_TERMINAL} more; --json prints them all.", style="dim")
+
+
+def _narrowest(name: str, cells: Sequence[str], *, unbroken: bool) -> int:
+    """How wide a column must be so that no word is broken, but for long ones such as paths. Numbers stay on one line."""
+    words = [*name.split(), *(word for cell in cells for word in ([cell] if unbroken else cell.split()))]
+    return min(_BROKEN_FROM, max(map(len, words), default=1))
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], available: int) -> list[int]:
+    """How wide each column is drawn: what it must have, and of what is left over what it would like, from left to right.
+
+    >>> _widths(("name", "n"), [("two words", "7")], ("n",), 12), _widths(("name", "n"), [("two words", "7")], ("n",), 60)
+    ([5, 1], [9, 1])
+    """
+    cells = [[row[column] for row in rows] for column in range(len(columns))]
+    widths = [_narrowest(name, column, unbroken=name in right) for name, column in zip(columns, cells, strict=True)]
+    left = available - _table_width(widths)
+    for number, (name, column) in enumerate(zip(columns, cells, strict=True)):
+        more = max(0, min(left, max(map(len, (name, *column))) - widths[number]))
+        widths[number] += more
+        left -= more
+    return widths
+
+
+def _table_width(widths: Sequence[int]) -> int:
+    """With a space on both sides of each column, and a line between them."""
+    return sum(width + 3 for width in widths) + 1
+
+
+def _listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+    """A table for a terminal that is too narrow for columns: one line for each cell."""
+    if title:
+        say(title)
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                say(f"{column}: {cell}" if column else cell)
+        say()
+    if caption:
+        say(caption)
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], widths: Sequence[int]) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title or None, title_justify="left", caption=caption or None, caption_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows[:_ROWS_ON_A_TERMINAL]:
+    drawn = Table(title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    for column, width in zip(columns, widths, strict=True):
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", width=width)
+    for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    console.print(drawn)
-    if len(rows) > _ROWS_ON_A_TERMINAL:
-        console.print(f"  ... and {len(rows) - _ROWS_ON_A_TERMINAL} more; --json prints them all.", style="dim")
+    return drawn
 
 
 class Bars(Protocol):

@@ -280,3 +280,26 @@ def test_quiet_bars_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         bars.line("text")
         bars.finish("job", "ready")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_table_breaks_no_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int) -> None:
+    """On a terminal of any width: words and numbers are whole, and no line is longer than the terminal, or it is no table."""
+    monkeypatch.setattr(show, "is_terminal", lambda **_: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [("text_pyThreads_openCV", "500 PNGs of 512 x 512, 500 centres", "1.3 ms", "15176 ms", "7176 ms")]
+    show.table(
+        "", ("example", "checked on the disk", "TD waits", "without worker", "ready after"), rows, right=("TD waits", "without worker")
+    )
+    shown = capsys.readouterr().out
+    for word in ("text_pyThreads_openCV", "centres", "1.3 ms", "15176 ms", "example", "checked"):
+        assert word in shown
+    assert ("without worker: 15176 ms" in shown) == (width == 40)
+    assert width == 40 or max(map(len, shown.splitlines())) <= width
+
+
+def test_a_table_without_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its head is shown."""
+    monkeypatch.setattr(show, "is_terminal", lambda **_: True)
+    show.table("", ("x", "y"), [], right=("x", "y"))
+    assert "x" in capsys.readouterr().out

@@ -93,3 +93,17 @@ def test_the_examples_are_jobs() -> None:
     assert last.params["image"].endswith("attempt1.png")
     for example in (*examples.examples(), last):
         CATALOG.parse_job(example.operation, example.params.items())
+
+
+def test_photograph(tmp_path: Path) -> None:
+    """It comes with the program; too few circles, or an overlay of another size, is a problem."""
+    examples.prepare(tmp_path)
+    size = examples.png_size((tmp_path / examples.PHOTOGRAPH).read_bytes())
+    assert size == (413, 356)
+    sweets = [{"x": 1.0, "y": 2.0, "radius": 3.0}] * 12
+    assert "is missing or damaged" in examples.check_photograph(tmp_path, sweets).problem
+    (tmp_path / examples.OVERLAY).write_bytes(png(412, 356))
+    assert "is missing or damaged" in examples.check_photograph(tmp_path, sweets).problem
+    (tmp_path / examples.OVERLAY).write_bytes(png(*size))
+    assert examples.check_photograph(tmp_path, sweets).problem == ""
+    assert "found 9 circles" in examples.check_photograph(tmp_path, sweets[:9]).problem
