@@ -187,7 +187,7 @@ class Control:
             self._tables.complain(f"The worker does not answer; see {started.log_file} and {started.output_file}")
 
     def _go_on_stopping(self, asked_at, now):
-        """The last report of a worker that ends is `Stopping`; after that only silence tells that it has ended."""
+        """The last report of a worker that ends is `Stopping`; after that only its silence shows that it has ended."""
         started = self.launcher
         silent_s = now - max(asked_at, self._pending.heard_at or asked_at)
         if silent_s >= LAST_BEAT_S and (started is None or not started.is_running()):
@@ -369,7 +369,7 @@ class ImageWorkerExt:
         return time.monotonic()
 
     def _moment(self):
-        """The time. And the ports as they are now: the change of a parameter is told a frame late, and the worker knows us by them."""
+        """The time. It also reads the ports: TouchDesigner reports a changed parameter a frame later, and the worker knows us by them."""
         par = self.ownerComp.par
         self._pending.reports_to(par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
         return self._now()

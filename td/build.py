@@ -5,7 +5,7 @@ Textport:
 
     import runpy; runpy.run_path('C:/td-image-worker/td/build.py', run_name='__main__')
 
-It reports every parameter that this build of TouchDesigner does not have, and goes on without it.
+It names every parameter that this build of TouchDesigner does not have, and goes on without it.
 """
 
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # in a Text DAT TouchDesigner defines it
 
 COMPONENT = "ImageWorker"
 
-# A parameter that another one of the component gives: these are expressions in TouchDesigner.
+# Expressions that read a parameter of the component.
 HOST, PORT, TEXT_PORT, NUMBER_PORT = ("parent().par." + name for name in ("Host", "Port", "Textport", "Numberport"))
 
 
@@ -207,7 +207,7 @@ class Builder:
         self.problems = []
 
     def build(self, name=COMPONENT):
-        """Makes the component, or brings the one that is there up to date; the component."""
+        """Makes the component, or updates the one that is there, and returns it."""
         self.component = self.operator(self.network, name, "baseCOMP")
         self.custom_parameters()
         for row in OPERATORS:
@@ -221,7 +221,7 @@ class Builder:
         return self.component
 
     def operator(self, network, name, kind):
-        """The operator of this name and type; one that is there is kept."""
+        """The operator with this name and type. If there is one, it is kept."""
         found = network.op(name)
         if found is not None and found.OPType != kind:
             self.problems.append(f"{found.path} was a {found.OPType}; it was replaced by a {kind}.")
@@ -243,7 +243,7 @@ class Builder:
     # ------------------------------------------------------------------------------------------------- parameters
 
     def set(self, operator, name, value):
-        """Sets one parameter, reads it back, and notes it if it did not take."""
+        """Sets one parameter, reads it back, and notes it if it has another value."""
         if not hasattr(operator.par, name):
             self.problems.append(f"{operator.path}: this build has no parameter {name!r}; it should be {value!r}.")
             return
@@ -262,7 +262,7 @@ class Builder:
             self.problems.append(f"{operator.path}: {name} is {took!r} and should be {value!r}.")
 
     def custom_parameters(self):
-        """Adds what is missing. Appending a parameter again would reset its value, so one that is there is left alone."""
+        """Adds what is missing. Appending a parameter again would reset its value, so one that is there keeps its value."""
         pages = {page.name: page for page in self.component.customPages}
         for page, style, name, label, default, read_only, text in PARAMETERS:
             if page not in pages:
@@ -278,7 +278,7 @@ class Builder:
             made.help = text
 
     def extension(self):
-        """The first extension of the component; made anew, so that new text counts."""
+        """Sets the component's extension, and makes it again so that it runs the new text."""
         sequences = getattr(self.component, "seq", None)
         if sequences is not None and hasattr(sequences, "ext") and sequences.ext.numBlocks < 1:
             sequences.ext.numBlocks = 1
@@ -304,11 +304,11 @@ class Builder:
             self.text(self.component.op(name), file)
         self.text(self.oscin_callbacks(), OSCIN_CALLBACKS)
         callbacks = self.component.op("callbacks")
-        if not callbacks.text.strip():  # else it is the artist's
+        if not callbacks.text.strip():  # otherwise the artist has edited it
             self.text(callbacks, ARTISTS_CALLBACKS)
 
     def oscin_callbacks(self):
-        """TouchDesigner docks a callbacks DAT to a new OSC In DAT; where it does not, we make one."""
+        """TouchDesigner docks a callbacks DAT to a new OSC In DAT. If it does not, we make one."""
         oscin = self.component.op("oscin")
         docked = oscin.par.callbacks.eval() if hasattr(oscin.par, "callbacks") else None
         if docked is None:
@@ -359,7 +359,13 @@ def find_folder():
 
 
 def build(network=None, folder=None, name=COMPONENT):
-    """Builds the component into `network` (where the Textport or the Text DAT is, else /project1) and reports; the component."""
+    """Builds the component, prints what was not possible, and returns it.
+
+    Args:
+        network: where to build; if it is not given, beside the Text DAT, otherwise in /project1.
+        folder: where the other files are.
+        name: of the component.
+    """
     dat = text_dat()
     if network is None:
         network = dat.parent() if dat is not None else td.op("/project1") or td.op("/")
@@ -367,7 +373,7 @@ def build(network=None, folder=None, name=COMPONENT):
     component = builder.build(name)
     for problem in builder.problems:
         print("ImageWorker: " + problem)
-    print(f"ImageWorker: {component.path} stands, {len(builder.problems)} problems.")
+    print(f"ImageWorker: {component.path} is built, {len(builder.problems)} problems.")
     print(f"To keep it as a file: op('{component.path}').save('{td.project.folder}/{name}.tox')")
     return component
 

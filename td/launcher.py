@@ -1,7 +1,7 @@
 """Starts the worker as a process of its own, and ends it. Plain Python: no TouchDesigner, and nothing here waits.
 
-Whether a worker runs already is asked over OSC first (the extension does that). The pid file covers the seconds in which a worker has
-been started and does not answer yet, so that two components that start at the same moment do not start two.
+Before a start the extension asks over OSC whether a worker runs. The pid file is for the seconds in which a worker was started and does
+not answer yet: two components that start at the same moment start one worker.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ class Launcher:
         return True
 
     def pid(self):
-        """The worker's pid, also if an earlier instance of this class started it; 0 if none runs."""
+        """The worker's pid, even if an earlier instance of this class started it; 0 if none runs."""
         if self._process is not None:
             return self._process.pid if self._process.poll() is None else 0
         pid = self._written_pid()
@@ -115,13 +115,12 @@ class Launcher:
         return self._process is not None and self._process.poll() is None
 
     def ended(self):
-        """The exit code, if this instance started a worker that has ended; else None."""
+        """The exit code, if this instance started a worker that has ended; otherwise None."""
         return None if self._process is None else self._process.poll()
 
     def terminate(self):
-        """Asks the worker to end. Only where that is a request: Windows would end it in the middle of a file; there `/worker/quit`
-        and the watch over our own pid do it. And only a worker that this instance has started: a pid from a file may by now be
-        another program's.
+        """Asks the worker to end. Not on Windows, which would end it in the middle of a file: there `/worker/quit` ends it, and the worker
+        watches our process. And only a worker that this instance has started: a pid from a file may be another program's by now.
         """
         if self._process is not None and os.name != "nt":
             self._process.terminate()
@@ -152,7 +151,7 @@ class Launcher:
                 os.replace(newer, older)
 
     def _claim(self):
-        """Makes the pid file. Only one of several can, and a left-over one does not count."""
+        """Makes the pid file. Only one of several components can. One that was left over does not count."""
         if os.path.exists(self.pid_file) and not self._is_starting():
             os.remove(self.pid_file)
         try:
@@ -162,8 +161,8 @@ class Launcher:
         return True
 
     def _is_starting(self):
-        """A young pid file whose process lives, or whose process is just being made. An old one has no say: who had lived would have
-        answered over OSC, and its pid may be another program's by now.
+        """Whether the pid file is young, and its process lives or is just being made. An old one does not count: a worker that lived would
+        have answered over OSC, and the pid may be another program's by now.
         """
         young = time.time() - os.path.getmtime(self.pid_file) < STARTING_S
         pid = self._written_pid()
@@ -177,7 +176,7 @@ class Launcher:
             return 0
 
     def _spawn(self, arguments, cwd, environment):
-        # Both are 0 where there is no such thing.
+        # Both exist on Windows only.
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         self._rotate()
         with open(self.output_file, "ab") as output:

@@ -1,10 +1,10 @@
-"""Your own code goes here; building the component again keeps it.
+"""Your own code goes here. If you build the component again, it is kept.
 
 worker: the component ImageWorker
 job:    id, operation, word, progress, step, steps, items, wait_ms, run_ms, rows, fields, files, code, message, hint
 
-These run on TouchDesigner's main thread: be quick. Only finished files are told, so they may be loaded at once.
-Each job comes to onReady or to onFailed, once. onProcessing and onProgress may be missing where a packet was lost.
+These functions run on TouchDesigner's main thread: keep them short. The files of a job are complete, so you can load them at once.
+Each job calls onReady or onFailed, once. onProcessing and onProgress are not called if a packet was lost.
 """
 
 
