@@ -34,6 +34,7 @@ from worker.core.events import (
     StoreFinal,
     StoreJob,
     StorePreset,
+    StoreUnset,
     Woke,
 )
 from worker.core.jobs import Failure, Part, Plan, Result, Task
@@ -134,6 +135,8 @@ class Play:
                 return f"store final {job_id} {final.seq}"
             case StorePreset(preset, key, value):
                 return f"store preset {preset} {key} {value}"
+            case StoreUnset(preset, key):
+                return f"unset preset {preset} {key}".rstrip()
             case Commit(number):
                 return f"commit {number}"
             case JobEnded(_, _, job_id, operation, word, code, wait_ms, run_ms, items, attempts):

@@ -235,3 +235,27 @@ def test_no_color(tmp_path: Path, no_color: str, coloured: bool) -> None:
     os.close(ours)
     assert b"There is no operation" in said
     assert (b"\x1b[31m" in said) == coloured
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a console event cannot be sent to one process there")
+@pytest.mark.parametrize("options", [("--no-journal",), ("--state", "state")])
+def test_control_c_in_serve_says_what_it_waits_for(tmp_path: Path, importable: None, options: tuple[str, ...]) -> None:
+    """The first says how many jobs it lets end and what a second one does; the second stops at once."""
+    command = [sys.executable, "-m", "worker", "serve", "--port", "0", "--root", ".", "--workers", "1", *options]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    port = 0
+    while not (line := process.stdout.readline()).startswith("Listening"):
+        port = int(found[1]) if (found := re.search(r"commands\s+udp 127\.0\.0\.1:(\d+)", line)) else port
+    worker = Worker(process, port, tmp_path, [])
+    for _ in range(2):
+        assert send(worker, "draw_circles", "output={n}.png", "count=100000", "width=16", "height=16", "--no-wait").returncode == 0
+    process.send_signal(signal.SIGINT)
+    first = process.stdout.readline()
+    assert first.startswith("Ctrl-C: 1 running and 1 waiting jobs are being finished. A second Ctrl-C stops at once; unfinished jobs ")
+    assert ("go on at the next start" in first) == (options[0] == "--state")
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=END_S)
+    assert rest.startswith("Ctrl-C again: 1 running and 1 waiting jobs are stopped;")
+    assert rest.endswith("Stopped.\n")
+    assert process.returncode == 0

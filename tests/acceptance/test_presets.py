@@ -15,7 +15,7 @@ def presets(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_presets(tmp_path):
-    """They are set, listed and started from the command line, refused with a sentence, and survive a restart."""
+    """They are set, listed, deleted and started from the command line, refused with a sentence, and survive a restart."""
     port = running.free_port()
     state = ("--state", str(tmp_path / "state"))
     with running.worker(tmp_path, *state, port=port):
@@ -25,9 +25,16 @@ def test_presets(tmp_path):
         assert (wrong.returncode, "count must be a whole number" in wrong.stderr) == (2, True)
         unknown = presets(port, "trigger", "helo")
         assert (unknown.returncode, "did you mean hello" in unknown.stderr) == (2, True)
+        said = presets(port, "set", "gone", "operation=noop", "priority=0").stdout
+        assert "Preset gone: operation, priority set." in said
+        assert "Preset gone: priority deleted." in presets(port, "unset", "gone", "priority").stdout
+        assert "did you mean operation?" in presets(port, "unset", "gone", "operaton").stderr
+        assert "Preset gone: all of it deleted." in presets(port, "unset", "gone").stdout
+        unknown = presets(port, "unset", "gone")
+        assert (unknown.returncode, "There is no preset 'gone'" in unknown.stderr) == (2, True)
     with running.worker(tmp_path, *state, port=port):
         assert json.loads(presets(port, "--json").stdout) == {"hello": {"operation": "write_text", "text": "hi", "output": "hello.txt"}}
-        assert presets(port, "trigger", "hello").returncode == 0
+        assert "Preset hello: its job was started." in presets(port, "trigger", "hello").stdout
     assert (tmp_path / "hello.txt").read_text() == "hi"
     silent = presets(port)
     assert (silent.returncode, f"127.0.0.1:{port}" in silent.stderr) == (3, True)

@@ -24,6 +24,8 @@ Examples:
   td-image-worker presets
   td-image-worker presets set logo operation=find_circles image=logo.png overlay=found.png
   td-image-worker presets trigger logo
+  td-image-worker presets unset logo overlay
+  td-image-worker presets unset logo
 
 A preset is started by /worker/trigger/NAME with a number that rises through 0.5, such as a button's channel of an OSC Out CHOP.
 It survives restarts of the worker. Presets can also stand in the settings file of `serve`, as [presets.NAME].
@@ -33,7 +35,7 @@ It survives restarts of the worker. Presets can also stand in the settings file 
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def presets(ctx: click.Context, *, host: str, port: int, token: str, as_json: bool) -> None:
-    """List, set or trigger the presets of a running worker."""
+    """List, set, delete or trigger the presets of a running worker."""
     ctx.obj = (host, port, token)
     if ctx.invoked_subcommand is None:
         _ask(ctx, lambda client: _list(client, as_json=as_json))
@@ -47,7 +49,7 @@ def set_(ctx: click.Context, name: str, pairs: tuple[str, ...]) -> None:
     """Set values of a preset; the key `operation` names its operation."""
     values = parse_pairs(pairs)
     ordered = {key: values[key] for key in sorted(values, key=lambda key: key != "operation")}  # the others are checked against it
-    _ask(ctx, lambda client: client.set_preset(name, ordered))
+    _ask(ctx, lambda client: client.set_preset(name, ordered), f"Preset {name}: {', '.join(ordered)} set. {_start(name)}")
 
 
 @presets.command()
@@ -55,11 +57,28 @@ def set_(ctx: click.Context, name: str, pairs: tuple[str, ...]) -> None:
 @click.pass_context
 def trigger(ctx: click.Context, name: str) -> None:
     """Start a preset's job once."""
-    _ask(ctx, lambda client: client.trigger(name))
+    _ask(ctx, lambda client: client.trigger(name), f"Preset {name}: its job was started.")
 
 
-def _ask(ctx: click.Context, question: Callable[[Client], Awaitable[None]]) -> None:
-    sys.exit(asyncio.run(_asked(ctx.obj, question)))
+@presets.command()
+@click.argument("name")
+@click.argument("key", required=False, default="")
+@click.pass_context
+def unset(ctx: click.Context, name: str, key: str) -> None:
+    """Delete a preset, or one KEY of it. One of the settings file is there again at the worker's next start."""
+    _ask(ctx, lambda client: client.unset_preset(name, key), f"Preset {name}: {key or 'all of it'} deleted.")
+
+
+def _start(name: str) -> str:
+    return f"`td-image-worker presets trigger {name}` or /worker/trigger/{name} starts its job."
+
+
+def _ask(ctx: click.Context, question: Callable[[Client], Awaitable[None]], done: str = "") -> None:
+    """Asks the worker, says `done` if it did it, and ends."""
+    code = asyncio.run(_asked(ctx.obj, question))
+    if done and code == show.READY:
+        show.say(done)
+    sys.exit(code)
 
 
 async def _asked(address: tuple[str, int, str], question: Callable[[Client], Awaitable[None]]) -> int:

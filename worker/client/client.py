@@ -54,6 +54,7 @@ from worker.protocol.messages import (
     Sync,
     Synced,
     Trigger,
+    Unset,
     Welcome,
 )
 from worker.protocol.messages import File as FileReport
@@ -417,18 +418,31 @@ class Client:
         for key, value in params.items():
             await self._told(Set(name, key, _wire_value(value)))
 
+    async def unset_preset(self, name: str, key: str = "") -> None:
+        """Deletes one value of a preset, or without a key the whole preset.
+
+        Raises:
+            CommandRefused: there is no such preset, or it has no such key.
+        """
+        await self._told(Unset(name, key), again_is_refused=True)
+
     async def trigger(self, name: str) -> None:
         """Presses a preset's button once. Raises CommandRefused if there is no such preset."""
         await self._told(Trigger(name, 1.0))
         await self._told(Trigger(name, 0.0))
 
-    async def _told(self, command: Command) -> None:
-        """Sends a command that has an answer only where it is bad; a ping behind it shows that it has been read."""
+    async def _told(self, command: Command, *, again_is_refused: bool = False) -> None:
+        """Sends a command that has an answer only where it is bad; a ping behind it shows that it has been read.
+
+        Args:
+            command: what to send. Each datagram may be lost, so it is sent again, which changes nothing.
+            again_is_refused: a refusal of the second only says that the first has arrived.
+        """
         self._refusal = None
-        for _ in range(TELL_TIMES):  # each may be lost, and to say it again changes nothing
+        for time in range(TELL_TIMES):
             self._perform(self._core.tell(command))
             await self.ping()
-            if self._refusal is not None:
+            if self._refusal is not None and not (time and again_is_refused):
                 raise CommandRefused(self._refusal)
 
     async def quit(self, token: str = "", wait_s: float = CONNECT_S) -> None:

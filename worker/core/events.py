@@ -155,6 +155,18 @@ class StorePreset:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreUnset:
+    """Forget one value of a preset, or all of them.
+
+    Attributes:
+        key: "" for all.
+    """
+
+    preset: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Store everything that is to be stored so far, all or nothing; then let `Stored` or `NotStored` happen with this number.
 
@@ -199,7 +211,7 @@ class Exit:
     reason: str
 
 
-Store = StoreJob | StoreAttempt | StoreFinal | StorePreset
+Store = StoreJob | StoreAttempt | StoreFinal | StorePreset | StoreUnset
 Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 

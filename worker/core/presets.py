@@ -6,13 +6,13 @@ again, and each sender (host and source port) has a level of its own: two client
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.params import Value
 from worker.errors import ArgumentError, ClientError, LimitExceeded
 from worker.protocol.addresses import Peer
+from worker.words import did_you_mean
 
 THRESHOLD = 0.5
 OPERATION = "operation"
@@ -61,6 +61,28 @@ class Presets:
             self._catalog.check_pair(str(preset[OPERATION]), key, value)
         self._presets[name] = {**preset, key: value}
 
+    def unset(self, name: str, key: str = "") -> None:
+        """Deletes one value, or without a key the whole preset. A preset without values is none.
+
+        Raises:
+            UnknownPreset: there is no such preset, or it has no such key.
+        """
+        preset = self._known(name)
+        if key and key not in preset:
+            near = did_you_mean(key, preset, f"it has {', '.join(preset)}.")
+            raise UnknownPreset(f"The preset {name!r} has no key {key!r}; {near}")
+        left = {other: value for other, value in preset.items() if key and other != key}
+        if left:
+            self._presets[name] = left
+        else:
+            del self._presets[name]
+
+    def _known(self, name: str) -> dict[str, Value]:
+        if name not in self._presets:
+            near = did_you_mean(name, self._presets, f"send /worker/set/{name}/operation first.")
+            raise UnknownPreset(f"There is no preset {name!r}; {near}")
+        return self._presets[name]
+
     def pressed(self, peer: Peer, name: str, value: float) -> bool:
         """Whether this number is a press: the first one above the threshold since the last one below."""
         before = self._pressed.get((peer, name), False)
@@ -77,11 +99,7 @@ class Presets:
             UnknownPreset: nothing was ever set under this name.
             ArgumentError: it has no operation.
         """
-        if name not in self._presets:
-            near = difflib.get_close_matches(name, self._presets, n=1)
-            known = f"did you mean {near[0]}?" if near else f"send /worker/set/{name}/operation first."
-            raise UnknownPreset(f"There is no preset {name!r}; {known}")
-        pairs = dict(self._presets[name])
+        pairs = dict(self._known(name))
         operation = pairs.pop(OPERATION, None)
         if operation is None:
             raise ArgumentError(f"The preset {name!r} has no operation; send /worker/set/{name}/operation first.")

@@ -41,6 +41,7 @@ from worker.core.events import (
     StoreFinal,
     StoreJob,
     StorePreset,
+    StoreUnset,
     Throttled,
     Woke,
 )
@@ -152,6 +153,11 @@ class Scheduler:
             self.validate()
         return effects
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many accepted jobs run, and how many wait."""
+        return self._ledger.running, self._ledger.queued
+
     def next_deadline(self) -> float | None:
         """When `handle` wants to be called again, if nothing happens before."""
         return self._timers.next_deadline()
@@ -183,7 +189,7 @@ class Scheduler:
         again: list[Store] = []
         both: set[tuple[str, str]] = set()
         for record in self._barrier.not_stored(number):
-            if isinstance(record, StorePreset):
+            if isinstance(record, StorePreset | StoreUnset):
                 again.append(record)
                 continue
             key = record.client, record.job_id
@@ -273,6 +279,8 @@ class Scheduler:
                 self._questions.replay(client, seq)
             case wire.Set():
                 self._set(client, command, now)
+            case wire.Unset():
+                self._unset(client, command, now)
             case wire.ListPresets():
                 self._list_presets(client)
             case wire.Trigger():
@@ -304,6 +312,14 @@ class Scheduler:
             self._admission.complain(client, command.full_address, error, now)
         else:
             self._barrier.store(StorePreset(command.preset, command.key, command.value))
+
+    def _unset(self, client: Client, command: wire.Unset, now: float) -> None:
+        try:
+            self._presets.unset(command.preset, command.key)
+        except WorkerError as error:
+            self._admission.complain(client, command.full_address, error, now)
+        else:
+            self._barrier.store(StoreUnset(command.preset, command.key))
 
     def _list_presets(self, client: Client) -> None:
         values = [(preset, key, str(value)) for preset, pairs in self._presets.as_dict().items() for key, value in pairs.items()]

@@ -360,6 +360,19 @@ class Set(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Unset(Message):
+    """Deletes one value of a preset, or without a key the whole preset. The names are text, so that no CHOP can do this by chance.
+
+    >>> wire(Unset("logo", "count"))
+    '/worker/unset ,ss logo count'
+    """
+
+    address = addresses.UNSET
+    preset: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ListPresets(Message):
     """Asks for all presets, one `PresetValue` for each value.
 
@@ -659,7 +672,23 @@ class Number(Message):
 
 
 Command = (
-    Hello | Bye | Ping | Job | Cancel | Clear | Query | Ack | Replay | Sync | GetStatus | Describe | Set | ListPresets | Trigger | Quit
+    Hello
+    | Bye
+    | Ping
+    | Job
+    | Cancel
+    | Clear
+    | Query
+    | Ack
+    | Replay
+    | Sync
+    | GetStatus
+    | Describe
+    | Set
+    | Unset
+    | ListPresets
+    | Trigger
+    | Quit
 )
 Report = (
     Welcome
@@ -684,7 +713,25 @@ Final = Ready | Failed
 
 COMMANDS: Mapping[str, type[Command]] = {
     message.address: message
-    for message in (Hello, Bye, Ping, Job, Cancel, Clear, Query, Ack, Replay, Sync, GetStatus, Describe, Set, ListPresets, Trigger, Quit)
+    for message in (
+        Hello,
+        Bye,
+        Ping,
+        Job,
+        Cancel,
+        Clear,
+        Query,
+        Ack,
+        Replay,
+        Sync,
+        GetStatus,
+        Describe,
+        Set,
+        Unset,
+        ListPresets,
+        Trigger,
+        Quit,
+    )
 }
 REPORTS: Mapping[str, type[Report]] = {
     message.address: message

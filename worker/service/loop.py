@@ -103,6 +103,11 @@ class Service:
         """Where it listens."""
         return self._endpoint.address
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many accepted jobs run, and how many wait."""
+        return self._scheduler.load
+
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""
         self._inbox.put(StopAsked(reason, at_once))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import signal
@@ -55,7 +56,7 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     except JournalError as error:
         announce(str(error))
         return 1
-    _stop_on_signals(service)
+    _stop_on_signals(service, announce)
     if config.parent_pid:
         parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
     for line in announcement(config, service):
@@ -90,12 +91,34 @@ def _joined(targets: Sequence[int | Peer]) -> str:
     return ", and to ".join(f"{target[0]}:{target[1]}" if isinstance(target, tuple) else str(target) for target in targets)
 
 
-def _stop_on_signals(service: Service) -> None:
+def _stop_on_signals(service: Service, announce: Callable[[str], None]) -> None:
+    """The first signal lets the accepted jobs end, a second one does not wait. Each says what happens."""
     asked = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        running, queued = service.load
+        with contextlib.suppress(RuntimeError):  # the signal came in the middle of another print
+            announce(_about_stop(name, running, queued, again=asked.is_set(), kept=service.journal_path is not None))
         service.stop(signal.Signals(number).name, at_once=asked.is_set())
         asked.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+
+
+def _about_stop(name: str, running: int, queued: int, *, again: bool, kept: bool) -> str:
+    """What a signal does, in a sentence.
+
+    >>> _about_stop("Ctrl-C", 2, 30, again=False, kept=True)
+    'Ctrl-C: 2 running and 30 waiting jobs are being finished. A second Ctrl-C stops at once; unfinished jobs go on at the next start.'
+    >>> _about_stop("Ctrl-C", 0, 0, again=False, kept=True)
+    'Ctrl-C: stopping.'
+    """
+    if not running + queued:
+        return f"{name}: stopping."
+    jobs = f"{running} running and {queued} waiting jobs"
+    later = "unfinished jobs go on at the next start" if kept else "unfinished jobs are lost, because there is no journal"
+    if again:
+        return f"{name} again: {jobs} are stopped; {later}."
+    return f"{name}: {jobs} are being finished. A second {name} stops at once; {later}."

@@ -25,7 +25,7 @@ import msgspec
 
 from worker.config import Limits
 from worker.core import reports
-from worker.core.events import Kept, KeptJob, Store, StoreAttempt, StoreFinal, StoreJob, StorePreset
+from worker.core.events import Kept, KeptJob, Store, StoreAttempt, StoreFinal, StoreJob, StorePreset, StoreUnset
 from worker.errors import InternalError
 from worker.protocol.messages import Final
 from worker.storage import rows, schema
@@ -178,6 +178,8 @@ class Journal:
                 self._since_pruned += 1
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))
+            case StoreUnset(preset, key):
+                execute("DELETE FROM preset WHERE name = ? AND (key = ? OR ? = '')", (preset, key, key))
 
     def _write_final(self, client: str, job_id: str, final: Final, *, told: bool) -> bool:
         """Whether there was a job to write it to."""

@@ -69,3 +69,23 @@ def test_an_unknown_preset_is_told_with_the_nearest_one():
     presets.set("logo", "operation", "noop")
     with pytest.raises(UnknownPreset, match="did you mean logo"):
         presets.job("loge")
+
+
+def test_what_was_made_can_be_deleted():
+    """One key, or all of it; what is not there is named with the nearest one."""
+    presets = Presets(CATALOG)
+    for name in ("go", "stay"):
+        presets.set(name, "operation", "noop")
+        presets.set(name, "priority", 0)
+    presets.unset("go", "priority")
+    assert presets.as_dict() == {"go": {"operation": "noop"}, "stay": {"operation": "noop", "priority": 0}}
+    with pytest.raises(UnknownPreset, match=r"The preset 'stay' has no key 'prioryti'; did you mean priority\?"):
+        presets.unset("stay", "prioryti")
+    presets.unset("go", "operation")
+    assert list(presets.as_dict()) == ["stay"]
+    with pytest.raises(UnknownPreset, match=r"There is no preset 'sta'; did you mean stay\?"):
+        presets.unset("sta")
+    presets.unset("stay")
+    assert presets.as_dict() == {}
+    presets.set("stay", "operation", "noop")
+    assert presets.job("stay") == ("noop", ())

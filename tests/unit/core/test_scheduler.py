@@ -37,6 +37,7 @@ from worker.protocol.messages import (
     Set,
     Sync,
     Trigger,
+    Unset,
 )
 
 # ---------------------------------------------------------------------------------------------------- a job's life
@@ -1187,6 +1188,17 @@ def test_received_nothing():
     """An empty bundle is nothing."""
     play = Play()
     assert play(0.0, Received(("10.0.0.1", 5), ())) == []
+
+
+def test_presets_are_deleted():
+    """What was deleted is not listed and is stored as deleted; what is not there is refused with the nearest name."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "noop"), Set("logo", "priority", 0))
+    assert play(0.1, Unset("logo", "priority")) == ["unset preset logo priority"]
+    assert play(0.2, Unset("lego"))[0].startswith("error 404 /worker/unset There is no preset 'lego'; did you mean logo?")
+    assert play(0.3, Unset("logo")) == ["unset preset logo"]
+    (line,) = play(0.4, ListPresets())
+    assert line.startswith("preset 0 0")
 
 
 def test_presets_are_listed():

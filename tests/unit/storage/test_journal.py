@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from worker.config import Limits
-from worker.core.events import KeptJob, StoreAttempt, StoreFinal, StoreJob, StorePreset
+from worker.core.events import KeptJob, StoreAttempt, StoreFinal, StoreJob, StorePreset, StoreUnset
 from worker.protocol.messages import Failed, Ready
 from worker.storage import schema
 from worker.storage.journal import Journal, JournalError
@@ -164,6 +164,13 @@ def test_presets_come_back_with_their_types(journal):
     """A preset's values keep their types, and the newest value of a key counts."""
     journal.commit([StorePreset("p", "operation", "noop"), StorePreset("p", "x", 1), StorePreset("p", "x", 1.5)])
     assert journal.kept().presets == (StorePreset("p", "operation", "noop"), StorePreset("p", "x", 1.5))
+
+
+def test_deleted_presets_do_not_come_back(journal):
+    """One key, or a whole preset, and no other."""
+    journal.commit([StorePreset(name, key, 1) for name in ("a", "b", "c") for key in ("x", "y")])
+    journal.commit([StoreUnset("a", "x"), StoreUnset("b")])
+    assert journal.kept().presets == (StorePreset("a", "y", 1), StorePreset("c", "x", 1), StorePreset("c", "y", 1))
 
 
 def test_a_commit_that_fails_writes_nothing(journal):
