@@ -2,9 +2,10 @@
 
     play = Play()
     play(0.0, job("a"))          # ['accepted a 0 0', 'processing a 1', 'run 1 noop plan']
-    play(0.5, finished(1))       # ['ready a 1 7 0 500 0 noop']
+    play(0.5, finished(1))       # ['ready a seq=1 run=500']
 
 Times are seconds since the start. Before each event the scheduler is woken at all of its deadlines, as the service does.
+Arguments of a final have names; those with their usual value (start number 7, 0 ms, 0 items, `noop`) are left out.
 Reports to the client `TD` stand without their receiver; all others have it in front. Left out, unless asked for by their first word:
 status, health, numbers, everything that is to be stored, commits, the operator's line about an ended job, and the canary.
 """
@@ -42,7 +43,7 @@ from worker.core.scheduler import Scheduler
 from worker.errors import DecodeError
 from worker.files.whole import WrittenFile
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Command, Job, wire
+from worker.protocol.messages import Command, Failed, Job, Ready, Report, wire
 
 #: Not 0, and nothing that floats hold exactly.
 START = 1000.1
@@ -115,9 +116,8 @@ class Play:
     def _line(self, effect: Effect) -> str:
         match effect:
             case Send(peer, report):
-                address, _, *arguments = wire(report).split(" ")
+                line = _told(report)
                 to = "" if peer == TD_TEXT else f"{peer[0]}:{peer[1]} "
-                line = " ".join([address.removeprefix("/worker/"), *arguments])
                 return line if line.split()[0] in self._hidden else to + line
             case SendNumbers(peer, numbers):
                 return f"numbers to {peer[0]}:{peer[1]} " + " ".join(f"{number.name}={number.value:g}" for number in numbers)
@@ -143,6 +143,25 @@ class Play:
                 return f"ended {job_id} {operation} {word} {code} {wait_ms} {run_ms} {items} {attempts}"
             case Exit(reason):
                 return f"exit {reason}"
+
+
+def _told(report: Report) -> str:
+    """A report as a line: its last word of address and its arguments. Those of a final have names.
+
+    >>> _told(Ready("a", 3, BOOT, 0, 500, 0, "noop")), _told(Failed("b", 1, BOOT + 1, 408, "timeout", "It took too long.", ""))
+    ('ready a seq=3 run=500', 'failed b seq=1 boot=8 408 timeout It took too long. ')
+    """
+    match report:
+        case Ready(job_id, seq, boot, wait_ms, run_ms, items, operation):
+            usual = {"boot": BOOT, "wait": 0, "run": 0, "items": 0}
+            given = {"boot": boot, "wait": wait_ms, "run": run_ms, "items": items}
+            labels = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
+            return " ".join([f"ready {job_id} seq={seq}", *labels, *([operation] if operation != "noop" else [])])
+        case Failed(job_id, seq, boot, code, word, message, hint):
+            start = f" boot={boot}" if boot != BOOT else ""
+            return f"failed {job_id} seq={seq}{start} {code} {word} {message} {hint}"
+    address, _, *arguments = wire(report).split(" ")
+    return " ".join([address.removeprefix("/worker/"), *arguments])
 
 
 # ------------------------------------------------------------------------------------------------- short for events

@@ -297,6 +297,20 @@ def test_the_heartbeat_is_answered_while_idle_so_that_the_lease_lasts():
     assert not component.busy()
 
 
+def test_a_preset_goes_three_times_and_the_worker_has_time_to_read_the_last():
+    """Setting has no answer. After the last copy nothing is pending."""
+    component = made()
+    component.received("/worker/status", ["Ready", 0, 0, 5], 0)
+    component.preset("logo", "noop", {"count": 2}, 0)
+    sent = []
+    for hundredths in range(200):
+        component.look(hundredths / 100)
+        sent += [(hundredths, packet[-2:]) for packet in component.take_packets() if packet[-1][0] == "/worker/set/logo/count"]
+    assert [packet for _, packet in sent] == [[("/worker/set/logo/operation", ["noop"]), ("/worker/set/logo/count", [2])]] * 3
+    assert [at for at, _ in sent] == pytest.approx([0, 10, 30], abs=2)
+    assert not component.busy()
+
+
 def test_nobody_answers_the_greeting_and_it_ends():
     component = made()
     component.greet(0)

@@ -27,8 +27,8 @@ def test_nothing_leaves_before_it_is_stored():
     assert play(0.0, job("a")) == ["commit 1"]
     assert play(0.1, Stored(1)) == ["accepted a 0 0", "processing a 1", "run 1 noop plan"]
     assert play(0.5, finished(1)) == ["commit 2"]
-    assert play(0.6, Stored(2)) == ["ready a 1 7 0 500 0 noop"]
-    assert play.until(0.75) == ["ready a 1 7 0 500 0 noop"], "the second copy counts from when the first was sent"
+    assert play(0.6, Stored(2)) == ["ready a seq=1 run=500"]
+    assert play.until(0.75) == ["ready a seq=1 run=500"], "the second copy counts from when the first was sent"
 
 
 def test_without_a_journal_nothing_waits():
@@ -42,9 +42,9 @@ def test_not_stored():
     play = slow()
     play(0.0, job("a"))
     (line,) = play(0.1, NotStored(1, REASON))
-    assert line.startswith(f"failed a 0 7 507 disk The job could not be stored: {REASON}. Make room on the disk")
+    assert line.startswith(f"failed a seq=0 507 disk The job could not be stored: {REASON}. Make room on the disk")
     assert "--state" in line
-    assert play(0.2, Query("a"))[0].startswith("failed a 0 7 404")
+    assert play(0.2, Query("a"))[0].startswith("failed a seq=0 404")
     assert play(0.3, job("a")) == ["commit 2"]
     assert play(0.4, Stored(2)) == ["accepted a 0 0", "processing a 1", "run 2 noop plan"]
 
@@ -56,8 +56,8 @@ def test_anothers_answer_does_not_wait():
     play(0.1, finished(1), Stored(2))
     play.until(1.0)
     assert play(1.1, job("a")) == ["commit 3"]
-    assert play(1.1, job("a"), peer=OTHER) == ["10.0.0.2:9461 accepted a 0 1", "10.0.0.2:9461 ready a 1 7 0 100 0 noop"]
-    assert play(1.2, NotStored(3, REASON))[0].startswith("failed a 0 7 507")
+    assert play(1.1, job("a"), peer=OTHER) == ["10.0.0.2:9461 accepted a 0 1", "10.0.0.2:9461 ready a seq=1 run=100"]
+    assert play(1.2, NotStored(3, REASON))[0].startswith("failed a seq=0 507")
 
 
 def test_own_answer_waits():
@@ -93,7 +93,7 @@ def test_a_start_that_cannot_be_stored():
     assert play(0.2, NotStored(3, REASON)) == []
     assert play.until(1.0) == []
     assert play.until(1.3) == ["store final a 1", "store attempt b 1", "commit 4"]
-    assert sent(play(1.4, Stored(4))) == ["failed a 1 7 499 cancelled The job was cancelled. ", "processing b 1"]
+    assert sent(play(1.4, Stored(4))) == ["failed a seq=1 499 cancelled The job was cancelled. ", "processing b 1"]
     assert "408 timeout" not in " ".join(play.until(2.6)), "the timeout counts from the attempt that ran"
 
 
@@ -107,7 +107,7 @@ def test_an_end_that_cannot_be_stored():
     assert "welcome 0.1.0 1 7 15000 0" in play(0.8, Hello("td", 9461, 0))
     assert play(0.9, job("b")) == ["commit 3"]
     lines = play(1.0, Stored(3))
-    assert lines.count("ready a 1 7 0 500 0 noop") == 3, "the final, and the answers to query and cancel"
+    assert lines.count("ready a seq=1 run=500") == 3, "the final, and the answers to query and cancel"
     assert "synced 1 1 0" in lines
     assert "welcome 0.1.0 1 7 15000 1" in play(1.05, Hello("td", 9461, 0))
 
@@ -122,7 +122,7 @@ def test_an_end_that_cannot_be_stored_for_long():
     assert play(0.2, finished(2)) == ["store final a 1", "store final b 2"]
     assert play.until(5.0).count("store final a 1") == 4
     play.disk = "well"
-    assert sent(play.until(6.3))[:2] == ["ready a 1 7 0 100 0 noop", "ready b 2 7 0 200 0 noop"]
+    assert sent(play.until(6.3))[:2] == ["ready a seq=1 run=100", "ready b seq=2 run=200"]
 
 
 def test_ended_before_it_is_stored():
@@ -131,7 +131,7 @@ def test_ended_before_it_is_stored():
     play(0.0, job("a"), Cancel("a"))
     assert play(0.1, NotStored(2, REASON)) == []
     assert play.until(1.2) == ["store job a", "store final a 1", "commit 3"]
-    assert play(1.3, Stored(3)) == ["failed a 1 7 499 cancelled The job was cancelled. "]
+    assert play(1.3, Stored(3)) == ["failed a seq=1 499 cancelled The job was cancelled. "]
 
 
 def test_preset_that_cannot_be_stored():
@@ -168,7 +168,7 @@ def test_exit_waits_for_the_last_final():
     play(0.0, job("a"), Stored(1))
     play(0.1, StopAsked("SIGTERM"))
     assert play(0.2, finished(1)) == ["commit 2"]
-    assert play(0.3, Stored(2)) == ["ready a 1 7 0 200 0 noop", "exit SIGTERM"]
+    assert play(0.3, Stored(2)) == ["ready a seq=1 run=200", "exit SIGTERM"]
 
 
 @pytest.mark.parametrize("well", [True, False])
@@ -180,7 +180,7 @@ def test_exit_at_once_waits_for_the_disks_answer(well):
     lines = play(0.2, Stored(1) if well else NotStored(1, REASON))
     assert not any(line.startswith("run") for line in lines)
     assert lines[-1] == "exit SIGTERM"
-    assert lines[0].startswith("accepted a" if well else "failed a 0 7 507")
+    assert lines[0].startswith("accepted a" if well else "failed a seq=0 507")
 
 
 def test_restart_stores_what_ends_at_once():
@@ -190,7 +190,7 @@ def test_restart_stores_what_ends_at_once():
     stored = next(effect for effect in first.effects if type(effect).__name__ == "StoreJob")
     play = slow()
     assert play.restore(Kept(jobs=(KeptJob(stored.client, "a", stored.content, 1),))) == ["commit 1"]
-    assert play(0.1, Stored(1))[0].startswith("failed a 1 7 502")
+    assert play(0.1, Stored(1))[0].startswith("failed a seq=1 502")
 
 
 def test_a_retry_is_an_attempt_of_its_own():

@@ -47,15 +47,15 @@ def test_small_job():
     """First accepted, then processing, and the final, which goes twice to a client that does not acknowledge."""
     play = Play()
     assert play(0.0, job("a")) == ["accepted a 0 0", "processing a 1", "run 1 noop plan"]
-    assert play(0.5, finished(1)) == ["ready a 1 7 0 500 0 noop"]
-    assert play.until(10.0) == ["ready a 1 7 0 500 0 noop"]
+    assert play(0.5, finished(1)) == ["ready a seq=1 run=500"]
+    assert play.until(10.0) == ["ready a seq=1 run=500"]
 
 
 def test_stored_before_accepted():
     """To be accepted means that the job survives a crash, so it comes after the job is stored; so does the final."""
     play = Play(show=["store"])
     assert play(0.0, job("a")) == ["store job a", "accepted a 0 0", "store attempt a 1", "processing a 1", "run 1 noop plan"]
-    assert play(0.5, finished(1)) == ["store final a 1", "ready a 1 7 0 500 0 noop"]
+    assert play(0.5, finished(1)) == ["store final a 1", "ready a seq=1 run=500"]
 
 
 def test_job_waits():
@@ -64,9 +64,9 @@ def test_job_waits():
     play(0.0, job("a"))
     assert play(0.1, job("b")) == ["accepted b 0 0"]
     assert play(0.2, job("c")) == ["accepted c 1 0"]
-    assert sent(play(0.5, finished(1))) == ["ready a 1 7 0 500 0 noop", "processing b 1"]
+    assert sent(play(0.5, finished(1))) == ["ready a seq=1 run=500", "processing b 1"]
     assert "processing c 1" in play(0.75, finished(2))
-    assert "ready c 3 7 550 250 0 noop" in play(1.0, finished(3))
+    assert "ready c seq=3 wait=550 run=250" in play(1.0, finished(3))
 
 
 def test_batch():
@@ -86,7 +86,7 @@ def test_batch():
         "file a 3.png 10 4 3",
         "progress a 1.0 5 5 0 ",
         "result/circles a 0 1 0 4 2 1.0 1.0 2.0 2.0 3.0 3.0 5.0 5.0",
-        "ready a 1 7 0 2000 4 find_circles",
+        "ready a seq=1 run=2000 items=4 find_circles",
     ]
 
 
@@ -101,7 +101,7 @@ def test_finish():
     assert play(0.4, finished(4, Result(files=found(files=["all.csv"]).files))) == [
         "file a all.csv 10 4 3",
         "result/circles a 0 1 0 2 2 1.0 1.0 2.0 2.0",
-        "ready a 1 7 0 400 2 find_circles",
+        "ready a seq=1 run=400 items=2 find_circles",
     ]
 
 
@@ -109,7 +109,7 @@ def test_nothing_found():
     """Finding nothing is a result of no rows."""
     play = Play()
     play(0.0, circles("a"))
-    assert play(0.5, finished(1, found())) == ["result/circles a 0 1 0 0 2", "ready a 1 7 0 500 0 find_circles"]
+    assert play(0.5, finished(1, found())) == ["result/circles a 0 1 0 0 2", "ready a seq=1 run=500 find_circles"]
 
 
 def test_chunks():
@@ -211,8 +211,8 @@ def test_duplicate():
     play(0.0, job("a"), job("b"))
     assert play(0.1, job("a")) == ["accepted a 0 1"]
     play(0.2, finished(1))
-    assert play(5.0, job("a"))[-2:] == ["accepted a 0 1", "ready a 1 7 0 200 0 noop"]
-    assert play(5.1, finished(2)) == ["ready b 2 7 200 4900 0 noop"]
+    assert play(5.0, job("a"))[-2:] == ["accepted a 0 1", "ready a seq=1 run=200"]
+    assert play(5.1, finished(2)) == ["ready b seq=2 wait=200 run=4900"]
 
 
 def test_duplicate_in_another_spelling():
@@ -226,7 +226,7 @@ def test_id_reused():
     """The same id with other content is refused, before and after the job has ended."""
     play = Play()
     play(0.0, job("a"))
-    refusal = "failed a 0 7 409 id The id 'a' already belongs to a job with other content. Use a new id for each new job."
+    refusal = "failed a seq=0 409 id The id 'a' already belongs to a job with other content. Use a new id for each new job."
     assert play(0.1, job("a", priority=0)) == [refusal]
     play(0.2, finished(1))
     assert refusal in play(0.3, circles("a"))
@@ -237,8 +237,8 @@ def test_ids_of_two_clients():
     play = Play()
     play(0.0, job("a"))
     assert sent(play(0.1, job("a"), peer=OTHER)) == ["10.0.0.2:9461 accepted a 0 0", "10.0.0.2:9461 processing a 1"]
-    assert play(0.2, finished(1)) == ["ready a 1 7 0 200 0 noop"]
-    assert "10.0.0.2:9461 ready a 1 7 0 200 0 noop" in play(0.3, finished(2))
+    assert play(0.2, finished(1)) == ["ready a seq=1 run=200"]
+    assert "10.0.0.2:9461 ready a seq=1 run=200" in play(0.3, finished(2))
 
 
 def test_worker_makes_an_id():
@@ -253,8 +253,8 @@ def test_forgotten():
     for n in range(5):
         play(float(n), job(f"j{n}"))
         play(n + 0.5, finished(n + 1))
-    assert play(10.0, Query("j1"))[-1].startswith("failed j1 0 7 404 job")
-    assert play(10.0, Query("j2")) == ["ready j2 3 7 0 500 0 noop"]
+    assert play(10.0, Query("j1"))[-1].startswith("failed j1 seq=0 404 job")
+    assert play(10.0, Query("j2")) == ["ready j2 seq=3 run=500"]
     assert sent(play(11.0, job("j0"))) == ["accepted j0 0 0", "processing j0 1"]
 
 
@@ -264,13 +264,13 @@ def test_forgotten():
 @pytest.mark.parametrize(
     ("command", "start"),
     [
-        (job("a", "nop"), "failed a 0 7 404 operation There is no operation 'nop'; did you mean noop?"),
-        (job("a", "find_circles"), "failed a 0 7 400 arguments find_circles needs image"),
-        (job("a", "draw_circles", output="x", count=0), "failed a 0 7 400 arguments draw_circles: count must be a whole number from 1"),
-        (job("a", "noop", priority=3), "failed a 0 7 400 arguments noop: priority must be one of 0, 1, 2; got 3"),
-        (job("a", after="b"), "failed a 0 7 404 job after: there is no job 'b'"),
-        (job("a", after="a"), "failed a 0 7 404 job after: there is no job 'a'"),
-        (BadArguments("Bad.", job_id="a", address="/worker/job"), "failed a 0 7 400 arguments Bad."),
+        (job("a", "nop"), "failed a seq=0 404 operation There is no operation 'nop'; did you mean noop?"),
+        (job("a", "find_circles"), "failed a seq=0 400 arguments find_circles needs image"),
+        (job("a", "draw_circles", output="x", count=0), "failed a seq=0 400 arguments draw_circles: count must be a whole number from 1"),
+        (job("a", "noop", priority=3), "failed a seq=0 400 arguments noop: priority must be one of 0, 1, 2; got 3"),
+        (job("a", after="b"), "failed a seq=0 404 job after: there is no job 'b'"),
+        (job("a", after="a"), "failed a seq=0 404 job after: there is no job 'a'"),
+        (BadArguments("Bad.", job_id="a", address="/worker/job"), "failed a seq=0 400 arguments Bad."),
     ],
 )
 def test_refused(command, start):
@@ -301,7 +301,7 @@ def test_queue_limit():
     play = Play(workers=1, queue_jobs=2)
     play(0.0, job("a"), job("b"), job("c"))
     (line,) = play(0.1, job("d"))
-    assert line.startswith("failed d 0 7 429 queue 2 jobs are waiting and the limit is 2 (--queue-jobs).")
+    assert line.startswith("failed d seq=0 429 queue 2 jobs are waiting and the limit is 2 (--queue-jobs).")
     play(0.2, finished(1))
     assert "accepted d 1 0" in play(0.3, job("d"))
 
@@ -312,7 +312,7 @@ def test_queue_limit_in_bytes():
     play(0.0, job("a"))
     assert sent(play(0.1, job("b", "write_text", output="x", text="t" * 2000))) == ["accepted b 0 0"]
     (line,) = play(0.2, job("c", "write_text", output="x", text="t" * 2000))
-    assert line.startswith("failed c 0 7 429 queue")
+    assert line.startswith("failed c seq=0 429 queue")
     play(0.3, Cancel("b"))
     assert "accepted c 0 0" in play(0.4, job("c", "write_text", output="x", text="t" * 2000))
 
@@ -337,16 +337,16 @@ def test_bundle_all_or_none():
     """One bad job in a bundle, and none is stored; each is told why."""
     play = Play(show=["store"])
     first, second, third = play.bundle(0.0, job("a"), job("b", "nop"), job("c"))
-    assert first.startswith("failed a 0 7 400 arguments Job 2 of the same bundle was refused")
-    assert second.startswith("failed b 0 7 404 operation")
-    assert third.startswith("failed c 0 7 400")
+    assert first.startswith("failed a seq=0 400 arguments Job 2 of the same bundle was refused")
+    assert second.startswith("failed b seq=0 404 operation")
+    assert third.startswith("failed c seq=0 400")
 
 
 def test_bundle_with_an_unreadable_job():
     """A job that could not even be read spoils its bundle as well."""
     play = Play(show=["store"])
     first, second = play.bundle(0.0, job("a"), BadArguments("/worker/job takes id ...", address="/worker/job"))
-    assert first.startswith("failed a 0 7 400")
+    assert first.startswith("failed a seq=0 400")
     assert second.startswith("error 400 /worker/job")
 
 
@@ -375,7 +375,7 @@ def test_bundle_sent_twice():
 def test_bundle_with_one_id_twice():
     """One id for two jobs of a bundle is a mistake."""
     play = Play()
-    assert [line.split()[4] for line in play.bundle(0.0, job("a"), job("a"))] == ["400", "409"]
+    assert [line.split()[3] for line in play.bundle(0.0, job("a"), job("a"))] == ["400", "409"]
 
 
 def test_bundle_after():
@@ -415,8 +415,8 @@ def test_cancel_queued():
     """A queued job that is cancelled never runs."""
     play = Play(workers=1)
     play(0.0, job("a"), job("b"))
-    assert play(0.1, Cancel("b")) == ["failed b 1 7 499 cancelled The job was cancelled. "]
-    assert sent(play(1.0, finished(1)), lambda line: " b " not in line) == ["ready a 2 7 0 1000 0 noop"]
+    assert play(0.1, Cancel("b")) == ["failed b seq=1 499 cancelled The job was cancelled. "]
+    assert sent(play(1.0, finished(1)), lambda line: " b " not in line) == ["ready a seq=2 run=1000"]
 
 
 def test_cancel_running():
@@ -428,7 +428,7 @@ def test_cancel_running():
     assert play(0.2, Cancel("a")) == [
         "abort 2",
         "abort 3",
-        "failed a 1 7 499 cancelled The job was cancelled. ",
+        "failed a seq=1 499 cancelled The job was cancelled. ",
         "processing b 1",
         "run 4 noop plan",
     ]
@@ -439,13 +439,13 @@ def test_cancel_ended():
     play = Play()
     play(0.0, job("a"))
     play(0.1, finished(1))
-    assert play(5.0, Cancel("a"))[-1] == "ready a 1 7 0 100 0 noop"
+    assert play(5.0, Cancel("a"))[-1] == "ready a seq=1 run=100"
 
 
 def test_cancel_wins_over_start():
     """A cancel in the same bundle comes before the start."""
     play = Play()
-    assert play.bundle(0.0, job("a"), Cancel("a")) == ["accepted a 0 0", "failed a 1 7 499 cancelled The job was cancelled. "]
+    assert play.bundle(0.0, job("a"), Cancel("a")) == ["accepted a 0 0", "failed a seq=1 499 cancelled The job was cancelled. "]
 
 
 def test_cancel_of_another_client():
@@ -460,7 +460,7 @@ def test_clear():
     play = Play(workers=1)
     play(0.0, job("a"), job("b"), job("c"))
     play(0.0, job("x"), peer=OTHER)
-    assert [line.split()[:5] for line in play(0.1, Clear())] == [["failed", "b", "1", "7", "499"], ["failed", "c", "2", "7", "499"]]
+    assert [line.split()[:4] for line in play(0.1, Clear())] == [["failed", "b", "seq=1", "499"], ["failed", "c", "seq=2", "499"]]
     assert "10.0.0.2:9461 processing x 1" in play(0.2, finished(1))
 
 
@@ -487,9 +487,9 @@ def test_query():
     assert play(9.0, Query("a"))[-3:] == [
         "file a 1.png 10 4 3",
         "result/circles a 0 1 0 2 2 1.0 1.0 2.0 2.0",
-        "ready a 1 7 0 3000 2 find_circles",
+        "ready a seq=1 run=3000 items=2 find_circles",
     ]
-    assert play(9.1, Query("x"))[-1].startswith("failed x 0 7 404 job")
+    assert play(9.1, Query("x"))[-1].startswith("failed x seq=0 404 job")
 
 
 def test_rows_are_kept_for_some():
@@ -581,8 +581,8 @@ def test_ttl():
     """A job that has waited for too long is dropped; one that has started is not."""
     play = Play(workers=1)
     play(0.0, job("a", ttl_ms=500), job("b", ttl_ms=500))
-    assert play.until(2.0) == ["failed b 1 7 410 expired The job waited for longer than its ttl_ms of 500. "] * 2
-    assert "ready a 2 7 0 3000 0 noop" in play(3.0, finished(1))
+    assert play.until(2.0) == ["failed b seq=1 410 expired The job waited for longer than its ttl_ms of 500. "] * 2
+    assert "ready a seq=2 run=3000" in play(3.0, finished(1))
 
 
 def test_replace():
@@ -592,7 +592,7 @@ def test_replace():
     assert play(0.1, job("b", replace="k")) == ["accepted b 0 0"]
     lines = play(0.2, job("c", replace="k"))
     assert lines[0].startswith("accepted c")
-    assert lines[1:] == ["failed b 1 7 410 expired Replaced by the newer job 'c' (replace='k'). "]
+    assert lines[1:] == ["failed b seq=1 410 expired Replaced by the newer job 'c' (replace='k'). "]
     assert "processing c 1" in play(0.3, finished(1))
     assert play(0.4, job("d", replace="k"), peer=OTHER)[-1] == "10.0.0.2:9461 accepted d 0 0"
 
@@ -610,7 +610,7 @@ def test_after():
     play = Play()
     play(0.0, job("a"))
     assert play(0.1, job("b", after="a")) == ["accepted b 0 0"]
-    assert sent(play(0.2, finished(1))) == ["ready a 1 7 0 200 0 noop", "processing b 1"]
+    assert sent(play(0.2, finished(1))) == ["ready a seq=1 run=200", "processing b 1"]
     play(0.3, finished(2))
     assert "processing c 1" in play(0.4, job("c", after="a"))
 
@@ -620,10 +620,12 @@ def test_after_failed():
     play = Play()
     play(0.0, job("a"), job("b", after="a"), job("c", after="b"))
     lines = play(0.1, Cancel("a"))
-    assert [line.split()[:5] for line in sent(lines)] == [
-        ["failed", name, seq, "7", code] for name, seq, code in (("a", "1", "499"), ("b", "2", "410"), ("c", "3", "410"))
+    assert [line.split()[:4] for line in sent(lines)] == [
+        ["failed", "a", "seq=1", "499"],
+        ["failed", "b", "seq=2", "410"],
+        ["failed", "c", "seq=3", "410"],
     ]
-    assert play(0.15, job("d", after="c"))[-1].startswith("failed d 4 7 410")
+    assert play(0.15, job("d", after="c"))[-1].startswith("failed d seq=4 410")
 
 
 def test_long_chain():
@@ -644,7 +646,7 @@ def test_failure():
     play(0.1, finished(1, plan(1, 1, 1)))
     assert play(0.2, finished(2, Failure(404, "file", "There is no file x.png.", "Look."))) == [
         "abort 3",
-        "failed a 1 7 404 file There is no file x.png. Look.",
+        "failed a seq=1 404 file There is no file x.png. Look.",
     ]
 
 
@@ -658,7 +660,7 @@ def test_retries():
     play(2.0, disk_full(2))
     assert play.until(2.99) == []
     assert play.until(3.1) == ["processing a 3", "run 3 noop plan"]
-    assert play(4.0, disk_full(3)) == ["failed a 1 7 507 disk The disk is full. "]
+    assert play(4.0, disk_full(3)) == ["failed a seq=1 507 disk The disk is full. "]
 
 
 def test_retry_starts_over():
@@ -671,21 +673,21 @@ def test_retry_starts_over():
     assert "processing a 2" in play.until(1.0)
     play(1.1, finished(4, plan(1, 1)))
     play(1.2, finished(5, found((1, 1))))
-    assert "ready a 1 7 800 500 2 find_circles" in play(1.3, finished(6, found((2, 2))))
+    assert "ready a seq=1 wait=800 run=500 items=2 find_circles" in play(1.3, finished(6, found((2, 2))))
 
 
 def test_no_retry_of_the_clients_mistakes():
     """What will fail again is not tried again."""
     play = Play()
     play(0.0, job("a", retries=5))
-    assert play(0.1, finished(1, Failure(404, "file", "No file.", "")))[0].startswith("failed a 1 7 404")
+    assert play(0.1, finished(1, Failure(404, "file", "No file.", "")))[0].startswith("failed a seq=1 404")
 
 
 def test_no_retry_of_what_may_not_be_repeated():
     """An append may have happened before its child died."""
     play = Play()
     play(0.0, job("a", "write_text", output="x", text="t", append=1, retries=5))
-    assert play(0.1, died(1))[0].startswith("failed a 1 7 502")
+    assert play(0.1, died(1))[0].startswith("failed a seq=1 502")
 
 
 def test_cancel_while_waiting_for_a_retry():
@@ -693,8 +695,8 @@ def test_cancel_while_waiting_for_a_retry():
     play = Play()
     play(0.0, job("a", retries=5))
     play(0.1, disk_full(1))
-    assert play(0.2, Cancel("a")) == ["failed a 1 7 499 cancelled The job was cancelled. "]
-    assert sent(play.until(60.0)) == ["failed a 1 7 499 cancelled The job was cancelled. "]
+    assert play(0.2, Cancel("a")) == ["failed a seq=1 499 cancelled The job was cancelled. "]
+    assert sent(play.until(60.0)) == ["failed a seq=1 499 cancelled The job was cancelled. "]
 
 
 def test_timeout():
@@ -702,7 +704,7 @@ def test_timeout():
     play = Play()
     play(0.0, job("a", timeout_ms=500))
     abort, failed, *_ = play.until(1.0)
-    assert (abort, failed.split()[:6]) == ("abort 1", ["failed", "a", "1", "7", "408", "timeout"])
+    assert (abort, failed.split()[:5]) == ("abort 1", ["failed", "a", "seq=1", "408", "timeout"])
 
 
 def test_default_timeout():
@@ -737,12 +739,12 @@ def test_quarantine():
     """The same work that has killed two children is not run again, in whatever queue it stands."""
     play = Play(workers=1)
     play(0.0, circles("a"), circles("b"), circles("c"))
-    assert play(0.1, died(1))[0].startswith("failed a 1 7 502 child The child died.")
+    assert play(0.1, died(1))[0].startswith("failed a seq=1 502 child The child died.")
     again, second, third = play(0.2, died(2))
     assert again.split()[1] == "a"
-    assert second.startswith("failed b 2 7 502 child The child died. It was number 2 with this job, which is quarantined")
-    assert third.startswith("failed c 3 7 502 child This job has killed 2 child processes")
-    assert play(9.0, circles("d"))[-1].startswith("failed d 0 7 502 child This job has killed 2 child processes and is quarantined.")
+    assert second.startswith("failed b seq=2 502 child The child died. It was number 2 with this job, which is quarantined")
+    assert third.startswith("failed c seq=3 502 child This job has killed 2 child processes")
+    assert play(9.0, circles("d"))[-1].startswith("failed d seq=0 502 child This job has killed 2 child processes and is quarantined.")
     assert "accepted e 0 0" in play(9.1, circles("e", image="other"))
 
 
@@ -907,7 +909,7 @@ def test_replay():
     for n in range(4):
         play(float(n), job(f"j{n}"))
         play(n + 0.5, finished(n + 1))
-    assert [line.split()[1:3] for line in play(9.0, Replay(3))[-2:]] == [["j2", "3"], ["j3", "4"]]
+    assert [line.split()[1:3] for line in play(9.0, Replay(3))[-2:]] == [["j2", "seq=3"], ["j3", "seq=4"]]
     assert play(9.1, Replay(5)) == []
     assert play(9.2, Replay(1), peer=OTHER) == []
 
@@ -921,7 +923,7 @@ def test_drain():
     play(0.0, job("a"), job("b"))
     assert "status Draining 1 1 7" in play(0.5, StopAsked("SIGTERM"))
     (line,) = [line for line in play(0.6, job("c")) if line.startswith("failed")]
-    assert line.startswith("failed c 0 7 503 draining The worker is shutting down (SIGTERM)")
+    assert line.startswith("failed c seq=0 503 draining The worker is shutting down (SIGTERM)")
     assert [line for line in play(0.7, job("a")) if line.startswith("accepted")] == ["accepted a 0 1"]
     play(0.8, finished(1))
     lines = play(0.9, finished(2))
@@ -1010,9 +1012,9 @@ def test_restart():
             newest_seqs=(("10.0.0.1:9461", 4),),
         )
     )
-    assert [line.split()[:5] for line in lines] == [["failed", "append", "5", "7", "502"]]
+    assert [line.split()[:4] for line in lines] == [["failed", "append", "seq=5", "502"]]
     assert sent(play(0.01, Ping(0)), lambda line: not line.startswith("pong")) == ["processing queued 1", "processing started 2"]
-    assert play(0.02, job("ended")) == ["accepted ended 0 1", "ready ended 4 6 0 0 0 noop"]
+    assert play(0.02, job("ended")) == ["accepted ended 0 1", "ready ended seq=4 boot=6"]
     assert [line.split()[1] for line in play(0.5, Replay(1))[-2:]] == ["ended", "append"]
 
 
@@ -1035,7 +1037,7 @@ def test_restart_with_an_unknown_operation():
     """A job that this version does not know ends with a sentence, not with a crash."""
     play = Play()
     (line,) = play.restore(Kept(jobs=(KeptJob("10.0.0.1:9461", "a", b'["no_such_thing",{},{}]'),)))
-    assert line.startswith("failed a 1 7 404 operation There is no operation 'no_such_thing'")
+    assert line.startswith("failed a seq=1 404 operation There is no operation 'no_such_thing'")
 
 
 # ----------------------------------------------------------------------------------------------- for the operator
@@ -1178,7 +1180,7 @@ def test_a_client_is_pushed_out_while_its_final_is_on_its_way():
     """The acknowledgement of a final counts, although its client was pushed out after it had been sent."""
     play = Play(clients=1)
     play(0.0, Hello("td", 9461, 0, acknowledges=1), job("a"))
-    assert play(0.1, finished(1)) == ["ready a 1 7 0 100 0 noop"]
+    assert play(0.1, finished(1)) == ["ready a seq=1 run=100"]
     play(0.11, Ping(1), peer=OTHER)
     play(0.12, Ack(1))
     assert play.until(14.0) == []
