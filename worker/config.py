@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -219,6 +218,8 @@ class Config:
 
 def installed_version() -> str:
     """The version of this distribution."""
+    from importlib.metadata import PackageNotFoundError, version  # only here: it brings an e-mail parser along
+
     try:
         return version(PROGRAM)
     except PackageNotFoundError:  # run from a source tree

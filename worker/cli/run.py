@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     epilog=f"""\b
 Examples:
   td-image-worker run find_circles image=smarties.png overlay=found.png
-  td-image-worker run find_features image=shots/*.png method=sift --json
+  td-image-worker run find_features "image=shots/*.png" method=sift --json
   td-image-worker run draw_circles "output=out/{{n}}.png" count=10
 
 Paths start at the current folder and may lead anywhere. {HELP}

@@ -18,7 +18,6 @@ from click.core import ParameterSource
 
 from worker.config import PROGRAM, Config
 from worker.errors import WorkerError
-from worker.network.gateways import own_gateways
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
 from worker.words import did_you_mean, nearest
@@ -100,6 +99,8 @@ class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             return value
         try:
             if value == "gateway":
+                from worker.network.gateways import own_gateways  # only in a container
+
                 return tuple(ipaddress.ip_network(address) for address in own_gateways())
             return (ipaddress.ip_network(str(value)),)
         except ValueError as error:
