@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -29,5 +30,5 @@ def test_version_of_a_source_tree(monkeypatch):
     def missing(_name):
         raise PackageNotFoundError
 
-    monkeypatch.setattr(config, "version", missing)
+    monkeypatch.setattr(metadata, "version", missing)
     assert installed_version() == "0"
