@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -286,3 +287,4 @@ TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestAnyOrderWithJournal = AnyOrderWithJournal.TestCase
 TestAnyOrderWithJournal.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAnyOrder.pytestmark = [pytest.mark.timeout(900)]  # it asks a busy machine for minutes, and no other test does
