@@ -1245,3 +1245,14 @@ def test_only_a_death_is_told_as_one():
     play(0.1, died(1), died(2))
     (line,) = [line for line in play(0.2, finished(3, Failure(404, "file", "There is no file x.png."))) if line.startswith("failed c")]
     assert "404 file" in line
+
+
+def test_no_synced_after_bye():
+    """A sync that is open when its client says bye is not answered: nothing more is sent to it."""
+    play = Play()
+    play(0.0, job("a"))
+    play(0.1, Sync(1))
+    play(0.2, Bye())
+    assert [line for line in play(0.5, finished(1)) if not line.startswith("canary")] == []
+    play(0.6, Ping(1))
+    assert play(0.7, Sync(1)) == ["synced 1 1 0"]
