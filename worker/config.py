@@ -25,14 +25,14 @@ _MAX_PORT = 2**16 - 1
 
 
 def default_state() -> Path:
-    """Where this system keeps the state of a program."""
+    """The folder in which this system keeps the state of a program."""
     from platformdirs import user_state_path
 
     return user_state_path(PROGRAM, appauthor=False)
 
 
 def default_workers() -> int:
-    """One child per core, and one core left for TouchDesigner where there are more than two."""
+    """One child per core, and one core left for TouchDesigner if there are more than two."""
     cores = os.cpu_count() or 1
     return max(1, cores - 1) if cores > 2 else cores
 
@@ -106,8 +106,8 @@ class Config:
     Attributes:
         report: fixed targets that get every text report.
         report_numbers: fixed targets that get every number.
-        text_port: where a client gets its text reports that never said hello.
-        number_port: where it gets its numbers.
+        text_port: port for text reports of clients that never said hello.
+        number_port: port for their number reports.
         roots: the directories that jobs may use; relative paths start at the first.
         read_roots: further directories, which jobs may only read.
         kept: files of the worker's own, which no job may write.

@@ -25,7 +25,7 @@ class WorkerError(Exception):
 
 
 class ClientError(WorkerError):
-    """The request cannot be carried out as it stands."""
+    """The request cannot be carried out."""
 
     code = 400
     word = "arguments"
@@ -68,7 +68,7 @@ class TokenError(ClientError):
 
 
 class PathError(ClientError):
-    """The path lies outside the directories that this worker may use."""
+    """The path is outside the folders that this worker may use."""
 
     code = 403
     word = "path"
@@ -175,7 +175,7 @@ class NoChild(ServerError):
 
 
 class ResultLost(ServerError):
-    """The operation's result could not be brought back from the child process."""
+    """The child process could not send the result back."""
 
     code = 502
     word = "result"

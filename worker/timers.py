@@ -35,7 +35,7 @@ class TokenBucket:
 
 @dataclass(slots=True)
 class AtMostEvery:
-    """A limit for what should happen at most once in so many seconds.
+    """Limits something to at most once in `seconds`.
 
     >>> warning = AtMostEvery(10.0)
     >>> [warning.is_due(now) for now in (0.0, 9.9, 10.0, 10.1)]

@@ -171,7 +171,7 @@ def test_frames(tmp_path):
     """An animation of more pictures than the limit is refused with both numbers and the option."""
     put(tmp_path, "a.gif", animated_gif(30))
     assert read_header((tmp_path / "a.gif").read_bytes()).frames == 30
-    with pytest.raises(LimitExceeded, match="holds 30 pictures; an animation may hold 20") as caught:
+    with pytest.raises(LimitExceeded, match="has 30 pictures; an animation may have 20") as caught:
         read_image(tmp_path / "a.gif", limits=dataclasses.replace(DEFAULT_LIMITS, frames=20))
     assert "--max-frames" in caught.value.hint
     assert read_image(tmp_path / "a.gif").shape == (4, 4, 3)

@@ -6,7 +6,7 @@
             print(report)
         result = await job.result()
 
-All decisions are made by `ClientCore`; this file moves bytes, keeps the time and wakes whoever waits. It works on every asyncio loop,
+`ClientCore` makes all decisions. This file moves bytes, keeps the time and wakes waiting code. It works on every asyncio loop,
 because the socket is read by a thread of its own.
 """
 
@@ -74,7 +74,7 @@ _INT_MAX = 2**31 - 1
 
 
 class RemoteError(Exception):
-    """The worker could not be reached, or did not do what it was asked for."""
+    """The worker did not answer, or refused."""
 
 
 class WorkerSilent(RemoteError):
@@ -82,11 +82,11 @@ class WorkerSilent(RemoteError):
 
 
 class ResultIncomplete(RemoteError):
-    """The job is ready, but the worker cannot tell all of its result any more."""
+    """The job is ready, but the worker does not remember its whole result any more."""
 
 
 class CommandRefused(RemoteError):
-    """The worker refused a command that is no job."""
+    """The worker refused a command other than a job."""
 
     def __init__(self, error: Error) -> None:
         self.code = error.code
@@ -97,7 +97,7 @@ class JobFailed(RemoteError):
     """The job was refused, or ended without a result.
 
     Attributes:
-        refused: it was never accepted; nothing of it is kept, and the same id may be used again.
+        refused: the worker did not accept the job and stores nothing of it. The id may be used again.
         code: as in `protocol.md`; 4xx is the sender's mistake, 5xx the worker's.
     """
 
@@ -145,7 +145,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether its final has come, or never will."""
+        """Whether its final has come, or will never come."""
         return self._end is not None
 
     async def __aiter__(self) -> AsyncIterator[Report]:
@@ -175,7 +175,7 @@ class Job:
         """What the job found and wrote.
 
         Raises:
-            JobFailed: it ended otherwise.
+            JobFailed: the job failed.
             ResultIncomplete: parts of the result were lost on the way, and the worker does not have them any more.
             WorkerSilent: the worker went away.
         """
@@ -202,7 +202,7 @@ class Job:
                 raise JobFailed(self._end.final)
 
     def _fields(self, found: Found) -> tuple[str, ...]:
-        """The names of the columns. A worker of another version may have others, which then have numbers for names."""
+        """The names of the columns. If a worker of another version has other columns, their names are numbers."""
         width = len(found.rows[0]) if found.rows else 0
         known = self._info.fields if self._info else ()
         if width == len(known) + 1:  # of several images: which one
@@ -211,7 +211,7 @@ class Job:
 
     def _raise_if_lost(self) -> None:
         if self._end is not None and self._end.problem:
-            raise WorkerSilent(f"Job {self.id} is lost from sight: {self._end.problem}")
+            raise WorkerSilent(f"Job {self.id} is lost: {self._end.problem}")
 
     def _deliver(self, report: Report) -> None:
         self._reports.append(report)
@@ -251,7 +251,7 @@ class Client:
         port: its command port.
         name: what the worker calls this client in its log.
         token: if the worker wants one.
-        silence_s: a worker that is not heard for so long while jobs are open counts as gone.
+        silence_s: if the worker sends nothing for this time while jobs are open, it counts as gone.
         connect_s: how long entering waits for the worker's welcome.
         on_report: called with each report about a job or the worker, without repeats; must return at once.
 
@@ -297,7 +297,7 @@ class Client:
         return self if self.welcome else await self.connect()
 
     async def connect(self) -> Self:
-        """What entering does; for those who want to enter later. Raises as the class says."""
+        """Connects; the same as entering. Raises as the class says."""
         self._loop = asyncio.get_running_loop()
         self._peer, local = await self._loop.run_in_executor(None, _addresses_of, self.host, self.port)
         self._endpoint = Endpoint((local, 0), self._datagram_came)
@@ -327,7 +327,7 @@ class Client:
 
         Args:
             operation: its name.
-            params: its parameters, and the keys that every job may carry. None stands for the default.
+            params: its parameters, and the keys that every job may carry. None means the default.
             id: unique among this client's jobs; None makes one.
 
         Raises:
@@ -353,22 +353,22 @@ class Client:
         return job
 
     def cancel(self, job_id: str) -> None:
-        """Asks for the end of a job, again and again until its final comes. The final may still be `ready`."""
+        """Asks the worker to cancel a job until its final comes. The final may still be `ready`."""
         self._perform(self._core.cancel(job_id, self._loop.time()))
 
     # ------------------------------------------------------------------------------------------------------- questions
 
     async def status(self) -> Status:
-        """What the worker does just now."""
+        """The worker's status now."""
         return await self._ask(GetStatus(), Status)
 
     async def ping(self) -> Pong:
-        """An answer from the worker, and how long it has been running."""
+        """Asks the worker for a sign of life."""
         self._ids += 1
         return await self._ask(Ping(-self._ids), Pong, lambda pong: pong.nonce == -self._ids)
 
     async def sync(self, n: int | None = None, wait_s: float = 86_400.0) -> Synced:
-        """Waits until all jobs that were submitted before have ended; how many ended well since the last sync, and how many did not."""
+        """Waits until all jobs submitted before have ended. The answer counts the jobs since the last sync that succeeded and failed."""
         for job in list(self._jobs.values()):
             await job._answered.wait()  # noqa: SLF001 - a job that was lost on its way would not be waited for
         self._ids += 1
@@ -413,7 +413,7 @@ class Client:
         """Sets values of a preset; the key `operation` names its operation.
 
         Raises:
-            CommandRefused: the worker does not take one of them.
+            CommandRefused: the worker refuses one of them.
         """
         for key, value in params.items():
             await self._told(Set(name, key, _wire_value(value)))
@@ -432,7 +432,7 @@ class Client:
         await self._told(Trigger(name, 0.0))
 
     async def _told(self, command: Command, *, again_is_refused: bool = False) -> None:
-        """Sends a command that has an answer only where it is bad; a ping behind it shows that it has been read.
+        """Sends a command that is answered only if it is bad. The answer to a ping after it shows that the worker has read it.
 
         Args:
             command: what to send. Each datagram may be lost, so it is sent again, which changes nothing.
@@ -446,11 +446,11 @@ class Client:
                 raise CommandRefused(self._refusal)
 
     async def quit(self, token: str = "", wait_s: float = CONNECT_S) -> None:
-        """Asks the worker to finish what it has accepted and to end."""
+        """Asks the worker to finish its accepted jobs and to end."""
         await self._ask(Quit(token), Status, lambda status: status.word in ("Draining", "Stopping"), wait_s)
 
     async def statuses(self) -> AsyncIterator[Status]:
-        """The worker's status from now on, whenever it is told; the newest where several came at once."""
+        """Each status that the worker sends from now on. If several came at once, only the newest."""
         while True:
             self._status_news.clear()
             await self._status_news.wait()
@@ -548,7 +548,7 @@ class Client:
 
     def _timer_rang(self) -> None:
         self._timer = None
-        # A loop may call a little early, within the resolution of its clock.
+        # A loop may call slightly early, within the resolution of its clock.
         deadline = self._core.next_deadline() or 0.0
         self._perform(self._core.due(max(self._loop.time(), min(deadline, self._loop.time() + 0.001))))
 

@@ -1,4 +1,4 @@
-"""What a client says to the worker and hears from it, as decisions on values. No socket and no clock; `worker.client.client` is the shell.
+"""What a client sends to the worker and does with its reports. No socket and no clock; `worker.client.client` is the shell.
 
     effects = core.handle(report, now)     # carry them out in order
     core.next_deadline()                   # when to call `core.due(now)`, at the latest
@@ -6,8 +6,8 @@
 UDP loses, doubles and reorders, and a worker may restart at any time. The rules that make a job run once all the same:
 
 - A job is sent again, under the same id, until any report about it has come. The worker knows the id and does not run it twice.
-- The worker knows a client by where its reports go, and it learns that from `hello`. A worker that has just restarted has not heard one,
-  and would take our job for somebody else's; so a job travels in one bundle behind a hello unless the worker was heard just now.
+- The worker knows a client by where its reports go, and it learns that from `hello`. A worker that has just restarted has not got one,
+  and would take our job for another client's. So a job travels in one bundle after a hello, unless the worker has just sent something.
 - A final is acknowledged each time it comes, and delivered once; before that, rows and files that were lost are asked for.
 - A new boot number means that the worker was restarted: all jobs without a final are sent again.
 """
@@ -53,13 +53,13 @@ QUERY_TRIES = 16  # without anything new coming
 LONGEST_QUERY_S = 2.0
 TICK_S = 1.0  # also the worker's heartbeat
 PING_S = 5.0
-STALE_S = 5.0  # an accepted job that is not heard of for so long is asked after
+STALE_S = 5.0  # maximum time without a report about an accepted job; then the client queries it
 STALE_JOBS_AT_ONCE = 64
 FRESH_S = 0.25  # a worker cannot have ended and started again within this time
 MISSED_S = 2.5 * TICK_S
 #: Jobs that may be on their way without an answer; more only make the worker answer late, and the resends make it worse.
 WINDOW = 256
-#: So many numbers are told in datagrams in any case; of more, the worker may put the rows into a file.
+#: The worker always sends this many numbers in datagrams. If there are more, it may write the rows into a file.
 ALWAYS_TOLD = 10_000
 
 # ----------------------------------------------------------------------------------------------------------- effects
@@ -82,7 +82,7 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing more comes of this job. `final` is None where the worker could not be asked; `problem` says why."""
+    """No more reports about this job follow. `final` is None if the worker did not answer; `problem` says why."""
 
     job_id: str
     final: Final | None
@@ -113,10 +113,10 @@ class Found:
     """What a job found and wrote, put together from its reports.
 
     Attributes:
-        kind: last part of the rows' address, empty where there were none.
+        kind: last part of the rows' address, empty if there were none.
         rows: one tuple of numbers per item, in order.
         files: in the order of the inputs.
-        complete: whether everything came that the final speaks of.
+        complete: whether everything that the final counts has come.
     """
 
     kind: str = ""
@@ -129,7 +129,7 @@ class Found:
 
 
 def in_order(files: Iterable[File]) -> tuple[File, ...]:
-    """Images before tables, `a2.png` before `a10.png`: the order of the inputs, whatever was lost and overtaken on the way.
+    """Images before tables, `a2.png` before `a10.png`: the order of the inputs, whatever was lost or reordered on the way.
 
     >>> [file.path for file in in_order(File("j", path, 0, path.endswith("g"), 0) for path in ("a10.png", "b.csv", "a2.png"))]
     ['a2.png', 'a10.png', 'b.csv']
@@ -164,7 +164,7 @@ class _Open:
     pieces_when_asked: int = 0
 
     def take(self, report: Report) -> bool:
-        """Takes note of a report; whether it is news, as seen from the place that the job's life has reached."""
+        """Notes a report. Returns whether it is news for the state that the job has reached."""
         match report:
             case Accepted():
                 return not self.accepted
@@ -190,7 +190,7 @@ class _Open:
         return False
 
     def is_complete(self, final: Final) -> bool:
-        """Whether everything is here that the final speaks of."""
+        """Whether everything that the final counts has come."""
         return isinstance(final, Failed) or (
             self._rows_are_complete(final) and len(self.files) >= least_files(self.info, self.job, final.items)
         )
@@ -201,7 +201,7 @@ class _Open:
         info = self.info
         if info is None or not info.kind:
             return True
-        return ready.items * len(info.fields) >= ALWAYS_TOLD  # then they stand in a file
+        return ready.items * len(info.fields) >= ALWAYS_TOLD  # then they are in a file
 
     def found(self, *, complete: bool) -> Found:
         """What has come so far."""
@@ -249,7 +249,7 @@ class ClientCore:
 
     Args:
         hello: how this client introduces itself.
-        silence_s: a worker that is not heard for so long while something is wanted of it counts as gone.
+        silence_s: if the worker sends nothing for this time while something is open, it counts as gone.
         catalog: what is known of the worker's operations, so that a result with something missing is noticed.
     """
 
@@ -274,7 +274,7 @@ class ClientCore:
     # ---------------------------------------------------------------------------------------------------- wishes
 
     def connect(self, now: float, wait_s: float) -> tuple[int, list[Effect]]:
-        """Says hello until welcomed. The number is that of the question that the welcome answers."""
+        """Sends hello until the welcome comes. The number is that of the question which the welcome answers."""
         self._silent_since = self._pinged_at = now
         self._timers.at(now + TICK_S, self._tick)
         return self.ask(self._hello, lambda report: isinstance(report, Welcome), now, wait_s)
@@ -290,7 +290,7 @@ class ClientCore:
         return self._taken()
 
     def cancel(self, job_id: str, now: float) -> list[Effect]:
-        """Asks for the end of a job until its final comes. A job that is not known here is asked for once."""
+        """Cancels a job until its final comes. For a job that is not known here, the command is sent once."""
         state = self._jobs.get(job_id)
         if state is None:
             self._transmit(Cancel(job_id))
@@ -366,7 +366,7 @@ class ClientCore:
         self._effects.append(Transmit(commands))
 
     def _transmit_as_ours(self, command: Command, now: float) -> None:
-        """Sends what must not be taken for somebody else's: behind a hello, unless the worker was heard just now."""
+        """Sends a command after a hello, unless the worker has just sent something, so that it is not taken for another client's."""
         if now - self._heard_at <= FRESH_S:
             self._transmit(command)
         else:
@@ -425,11 +425,11 @@ class ClientCore:
         state = self._jobs.get(failed.id)
         if state is None:
             return
-        if state.final is not None:  # the worker has forgotten what it found
+        if state.final is not None:  # the worker has forgotten the result
             self._end(state, complete=False)
             return
         if state.accepted and self._boot is not None and failed.boot != self._boot:
-            self._notice_boot(failed.boot, now)  # it was accepted by an earlier start of the worker; it will be sent again
+            self._notice_boot(failed.boot, now)  # an earlier start of the worker accepted it; it will be sent again
             return
         state.final = failed
         self._end(state)
@@ -448,7 +448,7 @@ class ClientCore:
             self._query_when_quiet(state, FIRST_RESEND_S, now)
 
     def _query_when_quiet(self, state: _Open, delay: float, now: float) -> None:
-        """Asks for what is missing, but not while the worker is still telling it: that would make it tell everything twice."""
+        """Asks for what is missing, but not while the worker is still sending: it would send everything twice."""
         if state.ended:
             return
         quiet_at = state.heard_at + FIRST_RESEND_S
@@ -465,7 +465,7 @@ class ClientCore:
         self._timers.at(now + delay, lambda later: self._query_again(state, delay, now, later))
 
     def _query_again(self, state: _Open, delay: float, asked_at: float, now: float) -> None:
-        """At the same pace if the worker has answered, and a part of the answer was lost; else more and more slowly."""
+        """At the same pace if the worker has answered and a part of the answer was lost; otherwise more and more slowly."""
         answered = state.heard_at > asked_at
         self._query_when_quiet(state, FIRST_RESEND_S if answered else min(2 * delay, LONGEST_QUERY_S), now)
 
@@ -481,7 +481,7 @@ class ClientCore:
     # ------------------------------------------------------------------------------------------------- one boot, another
 
     def _notice_boot(self, boot: int, now: float) -> None:
-        """Only a welcome counts, since an old final may come late; so a new number is a reason to say hello."""
+        """A new number is only a reason to say hello: an old final may come late, so only a welcome counts."""
         if self._boot is not None and boot != self._boot:
             self._say_hello(now)
 
@@ -537,12 +537,12 @@ class ClientCore:
             self._silent_since = now
 
     def _tick(self, now: float) -> None:
-        """Once a second: keeps the lease, notices a worker that is gone or new, and asks after jobs not heard of."""
+        """Once a second: keeps the lease, notices a worker that is gone or new, and queries jobs without news."""
         self._timers.at(now + TICK_S, self._tick)
         if self._jobs and now - max(self._heard_at, self._silent_since) >= self._silence_s:
             self._give_up()
             return
-        if now - self._heard_at > MISSED_S:  # a worker that was started again does not know where we are
+        if now - self._heard_at > MISSED_S:  # a worker that was started again does not know this client
             self._say_hello(now)
         elif now - self._pinged_at >= PING_S:
             self._pinged_at = now
@@ -552,7 +552,7 @@ class ClientCore:
 
     def _give_up(self) -> None:
         for state in list(self._jobs.values()):
-            self._end(state, f"Nothing was heard from the worker for {self._silence_s:g} seconds.")
+            self._end(state, f"The worker sent nothing for {self._silence_s:g} seconds.")
 
     def _ask_after_stale_jobs(self, now: float) -> None:
         stale = (state for state in self._jobs.values() if state.accepted and state.final is None and now - state.heard_at > STALE_S)
@@ -561,7 +561,7 @@ class ClientCore:
             self._transmit(Query(state.job.id))
 
     def _end_unaccepted(self, now: float) -> None:
-        """The worker lives, but answers nothing to these jobs."""
+        """The worker is alive but does not answer these jobs."""
         late = [state for state in self._jobs.values() if state.sent and now - state.submitted_at >= self._silence_s]
         for state in late:
             self._end(state, f"The worker did not answer this job within {self._silence_s:g} seconds.")

@@ -1,4 +1,4 @@
-"""One blocking socket for `health` and `doctor`, which ask one thing after the other and are to start fast."""
+"""One blocking socket for commands that ask one thing after the other and must start fast, such as `health` and `doctor`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Line:
     Args:
         host: where the worker is.
         port: its command port.
-        local_port: where answers are taken; 0 is a free one.
-        connected: take datagrams from there only, and be told by the system if nobody listens.
+        local_port: port for the answers; 0 takes a free one.
+        connected: read datagrams of this worker only. Then the system also says if nobody listens there.
 
     Raises:
         OSError: the name cannot be resolved, or the local port is taken.
@@ -65,7 +65,7 @@ class Line:
         """What comes within this time.
 
         Raises:
-            NobodyListens: instead of an answer.
+            NobodyListens: that came back instead of an answer.
         """
         return (report for report, _ in self.hear_from(wait_s))
 
@@ -85,7 +85,7 @@ class Line:
                     yield report, sender[:2]
 
     def ask(self, commands: tuple[Command, ...], fits: Callable[[Report], bool], wait_s: float) -> Report | None:
-        """Sends the commands until an answer comes that fits; None if none came in time. Raises as `tell`."""
+        """Sends the commands until a fitting answer comes; None if none came in time. Raises as `tell`."""
         deadline = time.monotonic() + wait_s
         while (left := deadline - time.monotonic()) > 0:
             self.tell(*commands)
@@ -95,7 +95,7 @@ class Line:
         return None
 
     def leave(self) -> None:
-        """Says bye, and still takes what is on its way, so that the worker does not find us gone."""
+        """Says bye, and reads what is still on its way, so that the worker does not find the port closed."""
         self.tell(Bye())
         for _ in self.hear(_ON_ITS_WAY_S):
             pass

@@ -88,7 +88,7 @@ class Delivery:
         return client
 
     def bye(self, client: Client) -> None:
-        """Nothing more is sent to this client until it is heard again."""
+        """Sends nothing more to this client until it sends something."""
         client.gone = True
         if client.acknowledges:
             self._unacknowledged.pop(client.key, None)
@@ -176,7 +176,7 @@ class Delivery:
         return self._newest_seqs.get(key, 0)
 
     def restore_seq(self, key: str, newest_seq: int) -> None:
-        """Goes on counting where an earlier run ended."""
+        """Goes on counting after the last number of an earlier run."""
         self._numbered[key] = self._newest_seqs[key] = newest_seq
 
     def deliver(self, key: str, final: Final, now: float) -> None:

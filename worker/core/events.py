@@ -14,7 +14,7 @@ from worker.protocol.messages import Command, Final, Number, Report
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A datagram came. Several commands stand in it where it was a bundle."""
+    """A datagram came. A bundle holds several commands."""
 
     peer: Peer
     commands: tuple[Command | DecodeError, ...]
@@ -22,7 +22,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A task has done so many of its steps."""
+    """A task has done `done` of its steps."""
 
     task_id: int
     done: int
@@ -220,7 +220,7 @@ Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 @dataclass(frozen=True, slots=True)
 class KeptJob:
-    """A job that was accepted by an earlier run. `final` is None where it has yet to end; `attempt` counts its starts."""
+    """A job that was accepted by an earlier run. `final` is None if it has not ended; `attempt` counts its starts."""
 
     client: str
     job_id: str

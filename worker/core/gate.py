@@ -1,7 +1,7 @@
-"""Who may speak to the worker at all. OSC carries no identity, so it goes by the sender's address, and by a token told once in `hello`.
+"""Who may send to the worker. OSC carries no identity, so the sender's address counts, and a token in its `hello`.
 
-This computer (127.0.0.1, ::1) is always let in, and whoever `--allow` names. Any other computer is let in after a hello with the right
-`--token`. Everybody else is a stranger: counted, never answered, so that nobody can be flooded with our answers in his name.
+Always let in are this computer (127.0.0.1, ::1) and those that `--allow` names; any other after a hello with the right `--token`.
+Everybody else is a stranger: counted, never answered, so that nobody can forge a sender and have us flood him.
 
 The thread that reads the socket asks `admits` for every datagram, before anything else is done with it.
 """
@@ -39,7 +39,7 @@ class Gate:
 
     Args:
         allow: networks whose computers are let in.
-        token: lets any computer in that tells it; "" lets none in this way.
+        token: lets in any computer whose hello has it; "" lets none in this way.
         packets_per_s: how many packets a sender may send, on the long run.
         burst: how many at once.
     """
@@ -93,7 +93,7 @@ class Gate:
         return verdict
 
     def introduces(self, host: str, token: str) -> bool:
-        """Lets a computer in that tells the token. True if it is let in now, for whatever reason."""
+        """Lets in a computer whose hello has the token. True if it is let in, for any reason."""
         if self._token and self.is_token(token):
             self._introduced.add(host)
         return self.knows(host)

@@ -17,7 +17,7 @@ class Phase(Enum):
     """What a child is asked to do with a job.
 
     Every job starts with PLAN. A small job is done in that one step. A batch answers with a `Plan`; its parts then run
-    side by side as PART tasks, and FINISH runs once over the joined result where the plan asks for it.
+    side by side as PART tasks, and FINISH runs once over the joined result if the plan asks for it.
     """
 
     PLAN = "plan"
@@ -27,7 +27,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The items `first` to `stop` - 1 of a batch. `sources` are their input files, empty where nothing is read."""
+    """The items `first` to `stop` - 1 of a batch. `sources` are their input files, empty if nothing is read."""
 
     index: int
     first: int
@@ -44,11 +44,11 @@ class Result:
     """What an operation found and wrote.
 
     Attributes:
-        kind: last part of the report's address (`/worker/result/<kind>`), empty where there are no rows.
+        kind: last part of the report's address (`/worker/result/<kind>`), empty if there are no rows.
         fields: names of the columns of `rows`.
         rows: one tuple of plain numbers per item found, in the order of the inputs.
         files: everything that was written, in the order of the inputs.
-        sources: the input images, where there are several; the column `image` counts into it.
+        sources: the input images, if there are several; the column `image` is an index into it.
         left_out: how many items were found beyond `max_items`, and are not among the rows.
     """
 
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def items(self) -> int:
-        """How many items a job produced: rows where the operation has rows, else files."""
+        """How many items a job produced: rows if the operation has rows, otherwise files."""
         return len(self.rows) if self.kind else len(self.files)
 
     def joined(self, other: Result) -> Result:

@@ -41,7 +41,7 @@ class Presets:
         self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
 
     def restore(self, name: str, key: str, value: Value) -> None:
-        """Sets what was set before, unchecked: a key that is no longer known is told when the preset is triggered."""
+        """Sets a stored value without a check. A key that is no longer known is reported when the preset is triggered."""
         self._presets.setdefault(name, {})[key] = value
 
     def set(self, name: str, key: str, value: Value) -> None:

@@ -18,7 +18,7 @@ from worker.protocol.messages import Failed, File, OperationDescription, ResultR
 
 #: More chunks than this are not sent; the rows go into a file instead.
 MAX_CHUNKS = 64
-#: Stands for an operation's name where `describe` speaks about all of them.
+#: The name with which `describe` speaks about all operations.
 EVERY = "*"
 #: Bytes of texts, so that a report fits into one datagram beside an id of `MAX_ID_BYTES`.
 LONGEST_MESSAGE = 600
@@ -32,7 +32,7 @@ def failed(job_id: str, boot: int, why: WorkerError | Failure, seq: int = 0) -> 
 
 
 def cut(text: str, size_bytes: int) -> str:
-    """The text, or as much of its beginning as fits into so many bytes of UTF-8.
+    """The text, or as much of its beginning as fits into `size_bytes` of UTF-8.
 
     >>> cut("größer", 4)
     'grö'
@@ -64,12 +64,12 @@ def files(job_id: str, result: Result) -> Iterator[File]:
 
 
 def chunks(job_id: str, result: Result) -> int:
-    """In how many datagrams the rows travel; finding nothing is told in one, too."""
+    """The number of datagrams for the rows. Without rows it is one."""
     return max(1, -(-len(result.rows) // _rows_per_chunk(job_id, result))) if result.kind else 0
 
 
 def rows(job_id: str, result: Result) -> Iterator[ResultRows]:
-    """The rows in chunks, or nothing where there are too many of them for datagrams."""
+    """The rows in chunks, or nothing if they are too many for datagrams."""
     count = chunks(job_id, result)
     if count > MAX_CHUNKS:
         return

@@ -109,7 +109,7 @@ class Running:
     # ------------------------------------------------------------------------------------------------ progress
 
     def progressed(self, task_id: int, steps: int, now: float) -> None:
-        """A task has done so many of its steps."""
+        """A task has done some of its steps."""
         job = self._slots.job(task_id)
         if job is None or job.plan is None:  # a job of one task is short; its final says it all
             return

@@ -1,4 +1,4 @@
-"""What everybody is told of the worker as a whole: the status words, the numbers, and the heartbeat. Pure.
+"""The reports about the worker as a whole: the status words, the numbers, and the heartbeat. Pure.
 
 A changed word goes out at once, changed numbers at most 20 times a second, the newest winning; and everything once a second in any case.
 """

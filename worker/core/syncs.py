@@ -37,7 +37,7 @@ class Syncs:
         self._tallies: dict[str, _Tally] = {}
 
     def asked(self, client: str, number: int, unfinished: Iterable[Key]) -> Iterator[Synced]:
-        """A client wants to know. Gives the answers that are due now; the same again where the first was lost.
+        """A client wants to know. Gives the answers that are due now; the same again if the first was lost.
 
         Raises:
             LimitExceeded: too many of its syncs are open.

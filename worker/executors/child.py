@@ -26,7 +26,7 @@ from worker.executors.base import MakeRunTask, RunTask
 log = logging.getLogger(__name__)
 
 LONGEST_LOG = 20_000
-#: A child tells its progress at most this often; the scheduler thins it further.
+#: Minimum time between two progress reports of a child. The scheduler sends fewer.
 PROGRESS_INTERVAL_S = 0.02
 #: Stand in the place of the task id: in the first message of a child, before a line for the log, and before the reason why it ends at once.
 WARM = 0
@@ -47,7 +47,7 @@ def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(pipe)], force=True)
     try:
         run_task = make_run_task()
-    except Exception:  # noqa: BLE001 - whatever it is, it is told to the parent
+    except Exception:  # noqa: BLE001 - the parent gets every error as a value
         with contextlib.suppress(OSError):
             pipe.send((CANNOT_START, traceback.format_exc()[-LONGEST_LOG:]))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk

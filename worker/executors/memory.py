@@ -114,7 +114,7 @@ if sys.platform == "win32":
         )
 
     def _put_into_job(limit_bytes: int) -> None:
-        """A job object that nobody holds but this process; it goes away with it. Where it cannot be made, the watch stands in."""
+        """A job object that nobody holds but this process; it goes away with it. If it cannot be made, the watch does its work."""
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.CreateJobObjectW.restype = wintypes.HANDLE
         kernel.GetCurrentProcess.restype = wintypes.HANDLE

@@ -3,7 +3,7 @@
     this process                                                        child
     execute -> (lock) -> a child that is free  ---- Task ------------>  run_task
     deliver <- that child's listening thread   <--- progress, Outcome -
-                         keeper thread: starts children where some are missing
+                         keeper thread: starts missing children
 
 Nothing is shared between children, so one that crashes or is killed harms no other; its pipe ends, so its death is noticed at once and
 without polling. Timeouts are the scheduler's: it knows a job's deadline over all its tasks, and aborts them.
@@ -158,7 +158,7 @@ class PoolExecutor:
     # ------------------------------------------------------------------------------------------------ the keeper thread
 
     def _keep(self) -> None:
-        """Starts children where some are missing. Sleeps until one has died."""
+        """Starts missing children. Sleeps until one has died."""
         while not self._closing:
             self._look.clear()
             self._start_missing()

@@ -29,18 +29,18 @@ HAS_HANDLES = {os.open, os.mkdir, os.rename, os.unlink, os.stat} <= os.supports_
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
-#: On the way a folder need not be readable, where the system knows the difference.
+#: A folder in the path need not be readable, if the system knows the difference.
 _STEP = _FOLDER | getattr(os, "O_PATH", 0)
 #: No waiting for the other end of a pipe, no terminal that becomes ours, no line ends that are changed.
 _FILE = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NotRegular(OSError):
-    """What has this name is no file with bytes in it: a pipe, a device, a socket."""
+    """This is not a regular file but a pipe, a device or a socket."""
 
 
 class Folder:
-    """A folder that is held, so that nobody can put another one in its place. Get it from `folder`."""
+    """An open folder, so that nobody can replace it by another. Made by `folder`."""
 
     def __init__(self, path: Path, handle: int | None) -> None:
         self._path = path
@@ -70,14 +70,14 @@ class Folder:
         return os.stat(self._at(name), dir_fd=self._handle, follow_symlinks=False)
 
     def rename(self, old: str, new: str) -> None:
-        """In one step; what was called `new` is gone then. A link of that name is replaced, not followed."""
+        """Renames in one step and replaces what is called `new`. A link of that name is replaced, not followed."""
         os.replace(self._at(old), self._at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
 
     def unlink(self, name: str) -> None:
         os.unlink(self._at(name), dir_fd=self._handle)
 
     def free_bytes(self) -> int:
-        """How much room is left on the disk for us; -1 where the system does not tell."""
+        """Free room on the disk, in bytes; -1 if the system does not say."""
         return free_bytes(self._path if self._handle is None else self._handle)
 
     def _at(self, name: str) -> str | Path:
@@ -86,10 +86,10 @@ class Folder:
 
 @contextlib.contextmanager
 def folder(path: Path, *, make: bool = False) -> Iterator[Folder]:
-    """Holds the folder at an absolute path without links; with `make` it is made where it is missing.
+    """Holds the folder at an absolute path without links; with `make` it is made if it is missing.
 
     Raises:
-        OSError: ELOOP where a link stands in the path, ENOTDIR for a file, and what the system says else.
+        OSError: ELOOP if there is a link in the path, ENOTDIR for a file, and every other error of the system.
     """
     if not HAS_HANDLES:
         if make:
@@ -136,7 +136,7 @@ def entries(path: Path) -> list[tuple[str, os.stat_result]]:
 
 
 def free_bytes(place: Path | int) -> int:
-    """How much room is left on the disk at a path or behind a handle; -1 where the system does not tell."""
+    """Free room on the disk of a path or a handle, in bytes; -1 if the system does not say."""
     if sys.platform == "win32":
         import shutil
 
@@ -182,7 +182,7 @@ def _step(handle: int, name: str, *, make: bool) -> int:
 
 
 def check_regular(status: os.stat_result, name: str) -> None:
-    """Raises IsADirectoryError, OSError with ELOOP, or NotRegular for what is no file with bytes in it."""
+    """Raises IsADirectoryError, OSError with ELOOP, or NotRegular for everything that is not a regular file."""
     mode = status.st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
@@ -193,7 +193,7 @@ def check_regular(status: os.stat_result, name: str) -> None:
 
 
 def _check_links(path: Path) -> None:
-    """Where there are no handles: the path must still be its own resolution."""
+    """For systems without handles: raises OSError if the path contains a link."""
     if os.path.normcase(os.path.realpath(path)) != os.path.normcase(path):
         raise OSError(errno.ELOOP, "there is a link in the path")
 

@@ -1,4 +1,4 @@
-"""What the files of one job may amount to, and the sentence for each limit that is reached.
+"""The limits for the files of one job, and the sentence for each limit that is reached.
 
 Every sentence names the limit, its value, what came, and the option of `serve` that changes it.
 """
@@ -65,17 +65,15 @@ class FileLimits:
                 _how("megapixels"),
             )
         if frames > self.frames:
-            raise LimitExceeded(f"{name} holds {frames} pictures; an animation may hold {self.frames}.", _how("frames"))
+            raise LimitExceeded(f"{name} has {frames} pictures; an animation may have {self.frames}.", _how("frames"))
 
     def check_inputs(self, text: str, found: int) -> None:
         if found > self.inputs:
-            raise LimitExceeded(f"{text} stands for {found} images or more; a job may read {self.inputs}.", _how("inputs"))
+            raise LimitExceeded(f"{text} matches {found} images or more; a job may read {self.inputs}.", _how("inputs"))
 
     def check_entries(self, text: str, seen: int) -> None:
         if seen > self.entries:
-            raise LimitExceeded(
-                f"{text} means looking through {seen} files and folders or more; the limit is {self.entries}.", _how("entries")
-            )
+            raise LimitExceeded(f"{text} needs a search of {seen} files and folders or more; the limit is {self.entries}.", _how("entries"))
 
     def check_outputs(self, operation: str, count: int) -> None:
         if count > self.outputs:
@@ -88,7 +86,7 @@ class FileLimits:
             )
 
     def check_free(self, name: str, free_bytes: int, wanted_bytes: int = 0) -> None:
-        """Raises DiskFull where too little would be left. `free_bytes` below 0 means that the system does not tell."""
+        """Raises DiskFull if too little would be left. `free_bytes` below 0 means that the system does not say."""
         if 0 <= free_bytes < self.min_free_mb * MB + wanted_bytes:
             needs = f"{name} needs {_mb(wanted_bytes)}, and " if wanted_bytes else ""
             raise DiskFull(
@@ -96,15 +94,15 @@ class FileLimits:
             )
 
     def out_of_memory(self, what: str, wanted: str = "") -> LimitExceeded:
-        """The error for an operation that could not get memory. `wanted` is what it asked for last, where that is known."""
+        """The error for an operation that could not get memory. `wanted` is the size of its last request, if that is known."""
         more = f"; it asked for {wanted} more" if wanted else ""
         if not self.child_mb:
             return LimitExceeded(f"{what} needs more memory than this machine has{more}.")
-        return LimitExceeded(f"{what} needs more memory than a job may take: the limit is {self.child_mb} MB{more}.", _how("child_mb"))
+        return LimitExceeded(f"{what} needs more memory than a job may use: the limit is {self.child_mb} MB{more}.", _how("child_mb"))
 
 
 DEFAULT_LIMITS = FileLimits()
-#: For the local `run`, where the machine is the only limit.
+#: For the local `run`: only the machine limits it.
 NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Which files a job may touch, and how the sender's spelling of a path becomes ours and back.
+"""Which files a job may read and write, and how the sender's spelling of a path becomes ours and back.
 
 Every decision about a path is made here, and nowhere else. No numpy and no cv2: the parent process may ask, too.
 """
@@ -36,13 +36,13 @@ TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
-#: What a file is to hold, with its article.
+#: The kind of a file to write, with its article.
 Kind = Literal["an image", "text", "a file"]
 
 #: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes; Linux's limits, and no system's are wider
-#: What stands here looks like files and is none.
+#: What is here looks like files but is not.
 _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys")) if os.name == "posix" else ()
 
 
@@ -62,7 +62,7 @@ class FileRules:
         roots: the folders (`--root`) that jobs may read and write. Relative paths start at the first one.
         read_roots: further folders that jobs may only read.
         maps: pairs of a prefix as the sender spells it and as it is called here (`--map C:/show=/data`).
-        unrestricted: for the local `run`, where the user's own rights are the only limit.
+        unrestricted: for the local `run`: only the rights of the user limit it.
         limits: how large and how many.
         kept: the worker's own files and folders (journal, settings, log), which no job may write.
     """
@@ -96,7 +96,7 @@ class FileRules:
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(path) from None
         except OSError:
-            pass  # whoever opens it says why it cannot be read
+            pass  # opening it says why it cannot be read
         return path
 
     def to_write(self, text: str, kind: Kind = "a file") -> Path:
@@ -181,7 +181,7 @@ class FileRules:
         return MissingFile(f"There is no {kind} {name} in {self.spell(above)}.", f"Did you mean {' or '.join(similar)}?" if similar else "")
 
     def _checked(self, text: str, roots: tuple[Path, ...], done: str) -> tuple[Path, Path | None]:
-        """The resolved path and the root that it lies below; None where there is no limit."""
+        """The resolved path and the root above it; None if there is no limit."""
         spelled = _plain(text)
         path = self._translated(spelled)
         if not path.is_absolute():
@@ -219,7 +219,7 @@ class FileRules:
         return Path(spelled)
 
     def _maps_by(self, side: int) -> list[tuple[str, str]]:
-        """The maps, the longest prefix first, so that the most special one wins."""
+        """The maps, the longest prefix first, so that the most specific one counts."""
         plain = [(_prefix(sender), _prefix(worker)) for sender, worker in self.maps]
         return sorted(plain, key=lambda pair: len(pair[side]), reverse=True)
 
@@ -229,7 +229,7 @@ class FileRules:
             return self._roots[0]
         if self.unrestricted:
             return Path.cwd()
-        raise PathError("This worker may not touch any file.", "Start the worker with --root FOLDER.")
+        raise PathError("This worker may not read or write any file.", "Start the worker with --root FOLDER.")
 
     @cached_property
     def _kept(self) -> tuple[Path, ...]:
@@ -245,11 +245,11 @@ class FileRules:
 
 
 def _plain(text: str) -> str:
-    """The path with forward slashes, once it is known to be speakable."""
+    """The path with forward slashes. Raises ArgumentError if it cannot be used or shown."""
     if not text:
         raise ArgumentError("A path is empty.")
     if _CONTROL.search(text):
-        raise ArgumentError(f"The path {text[:80]!r} holds control characters.")
+        raise ArgumentError(f"The path {text[:80]!r} contains control characters.")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -258,7 +258,7 @@ def _plain(text: str) -> str:
     if length > _LONGEST_PATH or longest > _LONGEST_NAME:
         raise ArgumentError(
             f"The path {text[:80]!r}... is too long: {length} bytes, and {longest} in one name; "
-            f"{_LONGEST_PATH} and {_LONGEST_NAME} are the most that systems take."
+            f"{_LONGEST_PATH} and {_LONGEST_NAME} bytes are the limits of the system."
         )
     return text.replace("\\", "/")
 
@@ -299,7 +299,7 @@ def _found(path: Path, root: Path, done: str) -> Path:
 
 def _outside(text: str, done: str) -> PathError:
     option = "--root names these folders" if done == "written" else "--root and --read-root name these folders"
-    return PathError(f"{text} lies outside the folders in which files may be {done}.", f"The worker's {option}.")
+    return PathError(f"{text} is outside the folders in which files may be {done}.", f"The worker's {option}.")
 
 
 def _inside(path: Path, folder: Path) -> bool:
@@ -336,7 +336,7 @@ def _is_below(path: Path, root: Path) -> bool:
 
 
 def _parts_below(path: Path, roots: tuple[Path, ...]) -> tuple[str, ...]:
-    """The names that a sender chose: those below a root, else all."""
+    """The names that a sender chose: those below a root, or all of them."""
     root = _lexical_root(path, roots)
     return path.parts[len(root.parts) :] if root is not None else path.parts[1:]
 
@@ -349,11 +349,11 @@ def _check_portable(text: str, names: tuple[str, ...]) -> None:
         if _DEVICE.match(name):
             reason = f"{name} is the name of a device on Windows"
         elif ":" in name:
-            reason = f"{name} holds a colon, which names a second stream of a file on Windows"
+            reason = f"{name} contains a colon, which names a second stream of a file on Windows"
         elif name != name.rstrip(". "):
-            reason = f"{name!r} ends in a dot or a space, which Windows leaves out"
+            reason = f"{name!r} ends in a dot or a space, which Windows drops"
         elif not index and name.startswith("~"):
-            reason = f"{name} is not understood as somebody's home"
+            reason = f"{name} does not mean a home folder here"
         else:
             continue
         raise PathError(f"{text} cannot be used: {reason}.", "Choose another name.")
@@ -442,7 +442,7 @@ class _Search:
         return place < len(self.parts) and self.parts[place] == "**"
 
     def _opened(self, places: set[int]) -> set[int]:
-        """`**` may also stand for no folder at all."""
+        """`**` may also mean no folder at all."""
         for place in sorted(places):
             while self._is_deep(place):
                 place += 1  # noqa: PLW2901 - one further in the pattern

@@ -1,7 +1,7 @@
 """Removes the temporary files that dead processes left behind.
 
-A file is written as `.name.<process>-<number>.part` beside its target, and locked while it is open (`files.whole`). So one that nobody
-holds, and whose process is gone, is nobody's. Process ids alone would not do: containers that share a folder count their own.
+A file is written as `.name.<process>-<number>.part` beside its target, and locked while it is open (`files.whole`). So a file is left
+over if nobody locks it and its process is gone. Process ids alone are not enough: containers that share a folder have their own.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _LEFT = re.compile(r"\.(?P<name>.*)\.(?P<pid>\d{1,10})-\d+\.part", re.DOTALL)
-#: A file of a process whose id is in use again is left alone until nobody has written to it for so long.
+#: If the process id of a file is in use again, the file is left alone until it has not changed for this time.
 QUIET_S = 10.0
 MAX_ENTRIES = 1_000_000
-#: After so many entries the walk rests for a moment, so that the first jobs do not wait for it.
+#: After this many entries the search rests for a moment, so that it does not delay the first jobs.
 _PACE = 200
 _REST_S = 0.002
 
 
 def begin(roots: Sequence[Path]) -> threading.Thread:
-    """Sweeps below the roots, in a thread of its own, so that nobody waits for it."""
+    """Cleans below the roots, in a thread of its own, so that nothing waits for it."""
     thread = threading.Thread(target=_sweep_all, args=(tuple(roots),), name="sweep", daemon=True)
     thread.start()
     return thread
 
 
 def sweep(root: Path, now: float) -> int:
-    """Removes what is left below one root; links are not followed. How many files that were."""
+    """Removes leftover files below one root, without following links. Returns their number."""
     removed = seen = 0
     for folder, names, handle in _folders(root):
         for name in names:
@@ -48,7 +48,7 @@ def sweep(root: Path, now: float) -> int:
                     os.unlink(name if handle is not None else folder / name, dir_fd=handle)
                     removed += 1
         if seen > MAX_ENTRIES:
-            log.warning("looked for temporary files of dead processes among the first %d files below %s only", seen, root)
+            log.warning("looked for temporary files of dead processes only among the first %d files below %s", seen, root)
             break
     return removed
 
@@ -58,14 +58,14 @@ def _sweep_all(roots: tuple[Path, ...]) -> None:
         try:
             removed = sweep(root, time.time())
         except OSError as error:
-            log.warning("temporary files below %s could not be looked for: %s", root, error)
+            log.warning("could not look for temporary files below %s: %s", root, error)
             continue
         if removed:
             log.info("removed %d temporary files of dead processes below %s", removed, root)
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str], int | None]]:
-    """Each folder below, its files, and its handle where the system has such."""
+    """Each folder below, its files, and its handle if the system has handles."""
     if sys.platform == "win32":
         for folder, _, names in os.walk(root):
             yield Path(folder), names, None

@@ -23,7 +23,7 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether the file is known to be complete by the way it ends; False also where the format does not tell."""
+    """Whether the end of the file shows that it is complete. False also if the format does not show it."""
     try:
         if data.startswith(PNG):
             return data.endswith(_PNG_END)
@@ -43,7 +43,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def _ends_with_a_box(data: bytes) -> bool:
-    """JPEG 2000 and AVIF are chains of boxes: a size, a name, a body. Size 1 stands for a longer number, 0 for "to the end"."""
+    """JPEG 2000 and AVIF are chains of boxes: a size, a name, a body. Size 1 means that a longer number follows, 0 means "to the end"."""
     at = 0
     while at + 8 <= len(data):
         (size,) = struct.unpack_from(">I", data, at)
@@ -57,7 +57,7 @@ def _ends_with_a_box(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file that stands complete under its name. Width and height are pixels, 0 for a file that is no image."""
+    """A complete file. Width and height are pixels, 0 if it is not an image."""
 
     path: str
     size_bytes: int
@@ -65,11 +65,11 @@ class WrittenFile:
     height: int = 0
 
 
-#: A file that has not changed for so long is not waited for.
+#: If a file has not changed for this time, it is read at once.
 SETTLED_S = 1.0
-#: One that has just changed is complete if its end says so, or if nothing happens to it for so long.
+#: A file that has just changed is complete if its end shows it, or if it does not change for this time.
 QUIET_S = 0.25
-#: One that changes and changes is refused after this time.
+#: A file that goes on changing is refused after this time.
 PATIENCE_S = 2.0
 _LOOK_EVERY_S = 0.05
 
@@ -83,7 +83,7 @@ class StillWritten(MissingFile):
 
 
 def read_bytes(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> bytes:
-    """Reads a file whole. One that somebody is writing right now is waited for, though not for long. Raises as `read_image`."""
+    """Reads a whole file. If somebody is writing it, this waits a short time. Raises as `read_image`."""
     try:
         with handles.reading(path) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
             return _settled(file, path, limits)
@@ -92,7 +92,7 @@ def read_bytes(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> bytes:
 
 
 def _settled(file: IO[bytes], path: Path, limits: FileLimits) -> bytes:
-    """The bytes of a file that did not change while it was read, and does not look as if it would."""
+    """The bytes of a file that did not change while it was read and looks complete."""
     began = quiet_since = time.monotonic()
     state: tuple[int, int] | None = None
     while True:
@@ -102,7 +102,7 @@ def _settled(file: IO[bytes], path: Path, limits: FileLimits) -> bytes:
         if (found.st_size, found.st_mtime_ns) != state:
             fresh = state is None
             state, quiet_since = (found.st_size, found.st_mtime_ns), now
-            due = fresh  # the first look may be all that it takes; later ones wait until it is quiet
+            due = fresh  # the first reading may be enough; later ones wait until the file is quiet
         else:
             due = now - quiet_since >= QUIET_S
         if due:
@@ -110,14 +110,12 @@ def _settled(file: IO[bytes], path: Path, limits: FileLimits) -> bytes:
             data = file.read(found.st_size + 1)
             after = os.fstat(file.fileno())
             same = len(data) == found.st_size and (after.st_size, after.st_mtime_ns) == state
-            # A time stamp in the future comes from a machine with another clock and says nothing.
+            # A time in the future comes from a machine with another clock and means nothing.
             settled = now > quiet_since or time.time() - found.st_mtime > SETTLED_S or is_whole(data)
             if same and settled:
                 return data
         if now - began > PATIENCE_S:
-            raise StillWritten(
-                f"{path.name} is still being written.", f"It went on changing for {PATIENCE_S:g} s. Send the job again later."
-            )
+            raise StillWritten(f"{path.name} is still being written.", f"It changed for {PATIENCE_S:g} s. Send the job again later.")
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -125,12 +123,12 @@ def write_bytes_whole(path: Path, blocks: Iterable[bytes], limits: FileLimits = 
     """Writes a file under a temporary name beside its own, then gives it its name in one step.
 
     Args:
-        path: absolute, and free of links, as `FileRules.to_write` gives it. Its folder is made if need be.
+        path: absolute, and free of links, as `FileRules.to_write` gives it. Its folder is made if it is missing.
         blocks: its bytes.
-        limits: how large it may become, and how much room must stay free.
+        limits: for the size of the file and the room that stays free.
 
     Raises:
-        ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written. Nothing is left behind then.
+        ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written. Then nothing is left behind.
     """
     try:
         with handles.folder(path.parent, make=True) as folder:
@@ -148,10 +146,10 @@ def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limi
     """Adds to the end of a file, in one piece, also while other processes do the same; on an error the file is as before.
 
     Args:
-        path: the file; it and its folder are made if need be. Absolute and free of links.
+        path: the file, absolute and free of links. It and its folder are made if they are missing.
         blocks: what is added.
-        between: goes before it, unless the file is empty.
-        limits: how large it may become, and how much room must stay free.
+        between: written before them, unless the file is empty.
+        limits: for the size of the file and the room that stays free.
 
     Raises:
         ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written.
@@ -174,7 +172,7 @@ def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limi
 
 
 def _copied(blocks: Iterable[bytes], file: IO[bytes], folder: handles.Folder, name: str, limits: FileLimits, *, before: int = 0) -> int:
-    """Writes the blocks, with an eye on the file's size and on the room that is left; the size in the end."""
+    """Writes the blocks and checks the file's size and the free room at each. Returns the final size."""
     size = before
     for block in blocks:
         size += len(block)
@@ -192,7 +190,7 @@ def _check_target(folder: handles.Folder, name: str) -> None:
 
 @contextlib.contextmanager
 def _to_append(folder: handles.Folder, path: Path) -> Iterator[tuple[int, bool]]:
-    """A descriptor of the file that nobody else appends to meanwhile, and whether the file is new.
+    """A locked descriptor of the file, and whether the file is new.
 
     Raises:
         PathError: the file has several names. Some may stand outside the roots, and appending would change what they name.
@@ -211,7 +209,7 @@ def _to_append(folder: handles.Folder, path: Path) -> Iterator[tuple[int, bool]]
                 if not _is_still(folder, path.name, descriptor):
                     continue
                 if os.fstat(descriptor).st_nlink > 1:
-                    raise PathError(f"{path.name} has another name somewhere else (a hard link), so nothing is added to it.")
+                    raise PathError(f"{path.name} has a second name somewhere else (a hard link), so the worker does not append to it.")
                 yield descriptor, made
             finally:
                 os.close(descriptor)
@@ -233,10 +231,10 @@ if sys.platform == "win32":
     from filelock import FileLock
 
     def _lock(_descriptor: int) -> None:
-        """Here a lock on the file would keep readers away, so there is one beside it; see below."""
+        """A lock on the file itself would keep readers away, so another file is locked; see below."""
 
     def _lock_by_name(path: Path) -> FileLock:
-        """One lock per file, in the folder for temporary files, so that no lock file stands beside the user's own."""
+        """One lock per file, in the folder for temporary files, so that no lock file is beside the user's files."""
         name = hashlib.sha256(os.path.normcase(path).encode(errors="surrogateescape")).hexdigest()[:32]
         return FileLock(Path(tempfile.gettempdir()) / f"td-image-worker-{name}.lock")
 
@@ -244,7 +242,7 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
-        """Until the descriptor is closed. A file system without locks has no order among those who append."""
+        """Until the descriptor is closed. On a file system without locks, writers that append at the same time are not kept apart."""
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
@@ -257,7 +255,7 @@ def _unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], 
     """A new file beside `name` that only we know. It is removed unless it has been renamed.
 
     Containers that share a folder may share process ids, too, so a name that is taken is passed over. While the file is open it is
-    locked, which tells `worker.files.sweep` that somebody is writing it.
+    locked, so that `worker.files.sweep` leaves it alone.
     """
     while True:
         temporary = f".{_cut(name)}.{os.getpid()}-{next(_counter)}.part"
@@ -276,12 +274,12 @@ def _unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], 
 
 
 def _cut(name: str) -> str:
-    """So much of a name that a temporary one is not too long: systems count bytes."""
+    """The beginning of a name, short enough for a temporary name: systems count bytes."""
     return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
 
 
 def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
-    """Renames. On Windows a file that somebody reads right now cannot be replaced; readers of pictures are done soon."""
+    """Renames. On Windows a file that is being read cannot be replaced, so this tries again for a short time."""
     for pause_s in (0.01, 0.02, 0.04, 0.08, 0.16):
         try:
             folder.rename(temporary, name)
@@ -295,14 +293,14 @@ def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
 
 
 def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
-    """The sentence for what the system said."""
+    """The error for what the system said."""
     reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM):
         return PathError(f"{path.name} may not be {done}: {reason}.", "Check the file's rights, and whether another program holds it open.")
     if isinstance(error, handles.NotRegular):
         return PathError(f"{path.name} may not be {done}: it is a pipe, a device or a socket.")
     if error.errno in (errno.ELOOP, errno.EXDEV):
-        return PathError(f"{path.name} may not be {done}: a folder or link on its way was changed meanwhile.", "Send the job again.")
+        return PathError(f"{path.name} may not be {done}: a folder or link in its path was changed meanwhile.", "Send the job again.")
     if isinstance(error, IsADirectoryError) or os.path.isdir(path):
         return ArgumentError(f"{path.name} is a folder; the name of a file is needed.")
     if done == "read":

@@ -1,8 +1,8 @@
 """A UDP socket with a reading thread. Moves bytes and decides nothing.
 
-Why a thread and not asyncio's datagram endpoint: the thread does no work but emptying the socket, so a burst waits in memory and not in
-the system's small buffer while commands are handled; and a blocking socket behaves the same on Windows, where asyncio's proactor loop
-can fall deaf after a peer has closed its port.
+Why a thread and not asyncio's datagram endpoint: the thread only empties the socket, so a burst waits in memory and not in the system's
+small buffer while commands are handled. And a blocking socket behaves the same on Windows, where asyncio's proactor loop may receive
+nothing more after a peer has closed its port.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worker.protocol.addresses import MAX_DATAGRAM_IN, Network, reachable
 
 log = logging.getLogger(__name__)
 
-#: What we ask the system for; it may give less (Linux: net.core.rmem_max).
+#: Size that we ask for; the system may give less (Linux: net.core.rmem_max).
 RECEIVE_BUFFER_BYTES = 8 * 2**20
 _WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
 _SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
@@ -39,7 +39,7 @@ class Endpoint:
     Args:
         address: host and port to listen on; port 0 takes a free one.
         deliver: called in the reading thread with (datagram, sender) for each datagram; must return at once.
-        unreachable: called with (peer, reason) when a packet to it is known to have found nobody; from any thread, must return at once.
+        unreachable: called with (peer, reason) if nobody listens at a peer; from any thread, must return at once.
 
     Raises:
         OSError: the address cannot be bound.
@@ -78,7 +78,7 @@ class Endpoint:
         self._thread.start()
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
-        """Sends one datagram. UDP promises nothing, so a peer that cannot be reached is told of and is no error."""
+        """Sends one datagram. UDP promises nothing: a peer that cannot be reached is reported to `unreachable` and raises no error."""
         self._outlet(peer[0]).send(datagram, peer)
 
     def _outlet(self, host: str) -> _Outlet:
@@ -94,17 +94,17 @@ class Endpoint:
         return self._outward[family]
 
     def keep_only(self, networks: Sequence[Network]) -> None:
-        """Has the system drop other senders' packets before they reach us, where it can do that."""
+        """Makes the system drop other senders' packets before they reach us, if it can."""
         kernel_filter.keep_only(self._socket, networks)
 
     @property
     def receive_buffer_bytes(self) -> int:
-        """How much the system keeps for us while we are busy; a small packet takes about 800 of them."""
+        """Size of the system's buffer for packets that we have not read yet; a small packet takes about 800 bytes."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     @property
     def dropped(self) -> int:
-        """How many packets the system has dropped here, where it tells: other senders', and those that found the buffer full."""
+        """How many packets the system dropped here, if it says so: other senders' packets, and those that found the buffer full."""
         return kernel_filter.dropped(self._socket)
 
     def close(self) -> None:
@@ -117,8 +117,8 @@ class Endpoint:
             outlet.socket.close()
 
     def _wake_reader(self) -> None:
-        """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, elsewhere an empty datagram to
-        ourselves; there it would not do alone, because a refusal that waits on the socket fails it, or the kernel's filter drops it.
+        """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, on other systems an empty
+        datagram to ourselves. On Linux the datagram alone is not enough: a waiting error can make it fail, or the kernel's filter drops it.
         """
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)

@@ -1,8 +1,8 @@
-"""Who a packet comes from and where its reports go, as the network shows it: names, container gateways, and ports where nobody listens.
+"""Finds out who sent a packet to a worker in a container, and where its reports go.
 
-A worker in a container sees one sender, the gateway of its network, whoever sent the packet. Replies to the very port that a packet came
-from are brought back by the engine; reports to a port of their own (9461) are not on every system, because the gateway is not always the
-computer on which the sender runs. `--gateway-is HOST` says which name that computer has inside (`host.docker.internal`).
+A worker in a container sees all packets come from one address: the gateway of its network. The engine brings back replies to the source
+port of a packet. It does not always bring back reports to another port (9461), because the gateway is not always the computer of the
+sender. `--gateway-is HOST` says which name that computer has in the container (`host.docker.internal`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DESKTOP_GATEWAY = "gateway.docker.internal"
 
 
 def default_gateway(routes: str) -> str:
-    r"""The gateway in the text of Linux's /proc/net/route, "" where there is none.
+    r"""The gateway in the text of Linux's /proc/net/route, "" if there is none.
 
     >>> default_gateway("Iface Destination Gateway Flags\neth0 00000000 010011AC 0003\neth0 000011AC 00000000 0001")
     '172.17.0.1'
@@ -40,7 +40,7 @@ def default_gateway(routes: str) -> str:
 
 
 def own_gateways() -> frozenset[str]:
-    """Who a container's senders seem to be."""
+    """The addresses that a container's senders seem to have."""
     try:
         routes = _ROUTES.read_text(encoding="ascii")
     except OSError:
@@ -49,10 +49,10 @@ def own_gateways() -> frozenset[str]:
 
 
 class Senders:
-    """Puts the sender's own computer in the place of the gateway.
+    """Replaces the gateway by the sender's own computer.
 
     Args:
-        gateway_is: the address that packets from one of the `gateways` come from in truth; "" changes nothing.
+        gateway_is: the address that packets from one of the `gateways` really come from; "" changes nothing.
         gateways: their addresses.
 
     >>> senders = Senders("192.168.65.254", frozenset({"172.17.0.1"}))
@@ -67,7 +67,7 @@ class Senders:
         self._gateways = gateways if gateway_is else frozenset()
 
     def received(self, sender: Peer, commands: tuple[Command | DecodeError, ...]) -> Received:
-        """The packet as the scheduler is to see it."""
+        """The packet as the scheduler should see it."""
         if sender[0] not in self._gateways:
             return Received(sender, commands)
         return Received(self.origin(sender), tuple(_to_its_port(sender[0], command) for command in commands))
@@ -78,7 +78,7 @@ class Senders:
 
 
 def _to_its_port(gateway: str, command: Command | DecodeError) -> Command | DecodeError:
-    """A hello without a port wants its reports where the packet came from; that way back leads through the gateway only."""
+    """A hello without a port wants its reports at its source port, and only the gateway leads back there."""
     if isinstance(command, Hello) and not command.host and not command.text_port:
         return replace(command, host=gateway)
     return command

@@ -1,7 +1,7 @@
 """Lets the Linux kernel drop strangers' packets, so that a flood of them costs the worker nothing and fills no buffer of its socket.
 
 A classic BPF program on the socket (SO_ATTACH_FILTER, see Documentation/networking/filter.rst of the kernel) that compares the packet's
-IPv4 source with the allowed networks. Elsewhere, and where a token may let anybody in, the gate in the reading thread does it alone.
+IPv4 source with the allowed networks. On other systems, and if a token may let anybody in, only the gate in the reading thread does it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def program(networks: Sequence[ipaddress.IPv4Network]) -> bytes:
 
 
 def keep_only(udp: socket.socket, networks: Sequence[Network]) -> bool:
-    """Has the kernel drop packets of all other senders. False where it cannot, and nothing is changed."""
+    """Makes the kernel drop packets of all other senders. False if it cannot; then nothing is changed."""
     if sys.platform != "linux" or udp.family != socket.AF_INET:
         return False
     code = program([network for network in networks if isinstance(network, ipaddress.IPv4Network)])
@@ -55,7 +55,7 @@ def keep_only(udp: socket.socket, networks: Sequence[Network]) -> bool:
 
 
 def dropped(udp: socket.socket) -> int:
-    """How many packets the kernel has dropped here, strangers' and those that found the buffer full. 0 where it does not tell."""
+    """How many packets the kernel dropped here: those of strangers, and those that found the buffer full. 0 if it does not say."""
     if sys.platform != "linux":
         return 0
     try:

@@ -15,7 +15,7 @@ MAX_KNOWN = 1000
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an address in numbers and no name.
+    """Whether this is a numeric address, not a name.
 
     >>> [is_address(host) for host in ("127.0.0.1", "::1", "fe80::1%eth0", "localhost")]
     [True, True, True, False]
@@ -28,9 +28,9 @@ def is_address(host: str) -> bool:
 
 
 class Names:
-    """Host names as addresses. Looked up in a thread of its own, because that may take seconds.
+    """Host names as addresses. A thread of its own looks them up, because that may take seconds.
 
-    Only fixed targets have names; what a packet says are addresses, so there are few.
+    Only fixed targets have names, so there are few. Packets carry addresses.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Names:
         self._thread: threading.Thread | None = None
 
     def address(self, host: str) -> str:
-        """The address of this host, "" while there is none. Never waits."""
+        """The address of this host, or "" if it is not known yet. Never waits."""
         known, until = self._known.get(host, ("", float("-inf")))
         now = time.monotonic()
         if now < until:
@@ -66,7 +66,7 @@ class Names:
 
 
 def address_of(host: str) -> str:
-    """Its first address, IPv4 before IPv6; "" where it has none."""
+    """The first address of a host, IPv4 before IPv6; "" if it has none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
@@ -75,7 +75,7 @@ def address_of(host: str) -> str:
 
 
 def address_soon(host: str) -> str:
-    """Like `address_of`, but a name service that does not answer counts as "no address": a worker must not wait for it to start."""
+    """Like `address_of`, but gives "" if the name service does not answer soon: the start of a worker must not wait for it."""
     found: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=lambda: found.put(address_of(host)), name="name", daemon=True).start()
     try:

@@ -2,7 +2,7 @@
 
 Linux keeps these answers in an error queue of the socket once it is asked to (IP_RECVERR). Each of them also interrupts the next call on
 the socket, so a flood of reports to nobody would cost time: after a few answers the queue is switched off for the rest of the second.
-Elsewhere the system does not tell it on an unconnected socket, or tells it in a way that has to be ignored (Windows).
+Other systems do not report this on an unconnected socket, or report it in a way that must be ignored (Windows).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ErrorQueue:
 
     Args:
         udp: the socket.
-        tell: called with the target and the reason; from whichever thread meets the answer, so it must return at once.
+        tell: called with the target and the reason, from any thread; it must return at once.
     """
 
     def __init__(self, udp: socket.socket, tell: Callable[[tuple[str, int], str], None] | None) -> None:
@@ -76,28 +76,28 @@ class ErrorQueue:
             self._socket.setsockopt(*self._option, int(on))
 
 
-#: A target where nobody listens is told about this often.
+#: Minimum time between two warnings about the same target.
 TELL_AGAIN_S = 60.0
 MAX_TOLD = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Packets to this target find nobody."""
+    """Nobody listens at this target."""
 
     peer: Peer
     reason: str
 
 
 class Unreachables:
-    """Tells each target at most once a minute. Cheap, because the thread that reads the socket calls it."""
+    """Reports each target at most once a minute. Fast, because the thread that reads the socket calls it."""
 
     def __init__(self, tell: Callable[[Unreachable], None]) -> None:
         self._tell = tell
         self._told: dict[Peer, AtMostEvery] = {}
 
     def __call__(self, peer: Peer, reason: str) -> None:
-        """A packet to `peer` found nobody."""
+        """Nobody listens at `peer`."""
         if peer not in self._told and len(self._told) >= MAX_TOLD:
             self._told.clear()
         if self._told.setdefault(peer, AtMostEvery(TELL_AGAIN_S)).is_due(time.monotonic()):
@@ -105,7 +105,7 @@ class Unreachables:
 
 
 def log_unreachable(what: Unreachable) -> None:
-    """The clear word about it."""
+    """Logs the warning."""
     log.warning(
         "nobody listens at %s:%d, where reports go (%s); open that port there (in TouchDesigner: an OSC In DAT or CHOP), "
         "or name another place with hello, --report, --text-port or --number-port",

@@ -46,7 +46,7 @@ def check(params: DrawCircles) -> None:
 
 
 def count(params: DrawCircles) -> int:
-    """How many images there will be: one for each centre; `count` where no centres are given."""
+    """How many images there will be: one for each centre; `count` if no centres are given."""
     return len(_centers(params.centers)) or params.count
 
 

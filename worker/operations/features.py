@@ -65,7 +65,7 @@ def find_features(image: Image, params: FindFeatures) -> Rows:
 
     Returns:
         `(N, 7)`: x, y in pixels from the centre of the top left one, size in pixels (a diameter), angle in degrees clockwise from
-        the right, -1 where the method has none, response (the method's own measure of strength), u, v.
+        the right, -1 if the method has none, response (the method's own measure of strength), u, v.
     """
     plain = grey(with_depth(image, 8))
     if params.method == "corners":

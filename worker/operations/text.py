@@ -20,11 +20,11 @@ _MARK = b"\xff"
 
 
 def check(params: WriteText) -> None:
-    """Raises ArgumentError where the parameters contradict each other."""
+    """Raises ArgumentError if the parameters contradict each other."""
     if params.text and _is_built(params):
         raise ArgumentError("write_text takes either text, or header, line, footer and count; both were given.")
     if params.line and not params.count:
-        raise ArgumentError("write_text: line was given, but count is 0; say how often the line is to be written.")
+        raise ArgumentError("write_text: line was given, but count is 0. Set count to the number of lines.")
     if params.count and not params.line:
         raise ArgumentError(f"write_text: count is {params.count}, but there is no line to write.")
     try:

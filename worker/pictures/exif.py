@@ -1,7 +1,7 @@
 """The orientation that a camera noted in an image file.
 
-`cv2.imdecode` turns an image upright only when it may also take its alpha channel and its 16 bits away
-(`IMREAD_UNCHANGED` leaves the orientation alone), so that we have to read the one number ourselves.
+`cv2.imdecode` turns an image upright only with flags that also drop its alpha channel and its 16 bits. `IMREAD_UNCHANGED` keeps them and
+ignores the orientation, so this file reads that number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHORT = 3
 
 
 def orientation(data: bytes) -> int:
-    """The EXIF orientation of a JPEG, PNG or WebP file, 1 to 8; 1 (upright) where there is none or it cannot be read.
+    """The EXIF orientation of a JPEG, PNG or WebP file, 1 to 8; 1 (upright) if there is none or it cannot be read.
 
     TIFF files are not looked into: OpenCV turns them by itself, under every flag.
     """
@@ -25,7 +25,7 @@ def orientation(data: bytes) -> int:
 
 
 def _block(data: bytes) -> bytes:
-    """The EXIF block, which is a small TIFF file by itself; empty where there is none."""
+    """The EXIF block, which is a small TIFF file by itself; empty if there is none."""
     if data.startswith(b"\xff\xd8"):
         return _in_jpeg(data)
     if data.startswith(b"\x89PNG"):

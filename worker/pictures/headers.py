@@ -1,8 +1,8 @@
 """What an image file says about itself in its first bytes, read before anything is decoded.
 
 Sizes come from `imagesize`, which reads the headers of PNG, JPEG, JPEG 2000, GIF, TIFF, BMP, WebP, AVIF and Netpbm; the few formats that
-OpenCV reads beside them are read here. A header that nobody here can read is no danger: OpenCV checks the size by itself before it
-asks for memory (`OPENCV_IO_MAX_IMAGE_PIXELS`, set in each child), only its sentence says less.
+OpenCV reads besides are read here. If no header can be read, OpenCV still checks the size before it asks for memory
+(`OPENCV_IO_MAX_IMAGE_PIXELS`, set in each child); only its error says less.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MANY = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Width and height in pixels as they are stored, 0 where they cannot be told; and how many pictures there are."""
+    """Width and height in pixels as they are stored, 0 if they are not known; and the number of pictures."""
 
     width: int = 0
     height: int = 0

@@ -1,7 +1,7 @@
-"""Files in and out: images, text and tables. Nobody ever sees half a file.
+"""Reads and writes image files.
 
-Bytes are read and written here and (de)coded in memory, because `cv2.imread` and `cv2.imwrite` know no Unicode paths on Windows
-and say `False` where a reason is wanted.
+`worker.files` reads and writes the bytes; here they are decoded and encoded in memory, because `cv2.imread` and `cv2.imwrite` know no
+Unicode paths on Windows, and return `False` instead of a reason.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_L
     """Reads one image, upright as its EXIF orientation says, with 8 or 16 bits as in the file.
 
     Floating point files (TIFF, HDR, PFM) come as 16 bits, 0 black and 1 white. With `alpha` False a transparent image is laid on
-    black. Of an animation this is the first picture.
+    black. Only the first picture of an animation is read.
 
     Args:
         path: absolute, and free of links, as `FileRules.to_read` gives it: a link is refused.
         alpha: keep it.
-        limits: what the file and the picture may amount to; both are checked before anything is decoded.
+        limits: of the file and the picture; both are checked before anything is decoded.
 
     Raises:
         MissingFile, PathError: the file is not there or may not be read.
@@ -100,7 +100,7 @@ def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_L
 
 
 def _decoded(data: bytes, header: Header, name: str, limits: FileLimits) -> Image | None:
-    """The pixels; None where this is no image. OpenCV calls some failed allocations "no image", so memory is looked at by itself."""
+    """The pixels; None if this is no image. OpenCV calls some failed allocations "no image", so memory is checked separately."""
     pixels = header.width * header.height
     try:
         _reserve(pixels * 4)
@@ -122,19 +122,19 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits) -> Imag
 
 
 def _reserve(size_bytes: int) -> None:
-    """Raises MemoryError if there is not so much. Costs nothing: memory that nobody writes to is not really taken."""
+    """Raises MemoryError if there is less memory. Costs nothing, because the system gives memory only when it is written to."""
     np.empty(size_bytes, np.uint8)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how NumPy or OpenCV say that they got no memory."""
+    """Whether NumPy or OpenCV raised this error because they got no memory."""
     if isinstance(error, cv2.error):
         return getattr(error, "code", 0) == cv2.Error.STS_NO_MEM or "bad_alloc" in str(error)
     return isinstance(error, MemoryError)
 
 
 def wanted_memory(error: BaseException) -> str:
-    """How much was asked for, where the error tells; else ""."""
+    """How much memory was asked for, if the error says so; otherwise ""."""
     if found := re.search(r"allocate (\d+) bytes", str(error)):
         return _megabytes(int(found[1]))
     found = re.search(r"allocate ([\d.]+) ([KMGT])iB", str(error))
@@ -160,10 +160,10 @@ def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits 
     What the format cannot hold is converted: 16 bits to 8, alpha laid on black, colour to grey and grey to colour.
 
     Args:
-        path: where to; its folder is made if need be, a file that stands there is replaced in one step.
+        path: the file to write. Its folder is made if it is missing; an existing file is replaced in one step.
         image: 8 or 16 bits; grey, BGR or BGRA.
         quality: 1 to 100 for JPEG, WebP and AVIF. A PNG keeps every pixel; below 50 it is smaller, and takes many times as long.
-        limits: what the picture and the file may amount to.
+        limits: of the picture and the file.
 
     Raises:
         UnsupportedFormat: no such format here, or the image does not fit into it.

@@ -30,7 +30,7 @@ def with_depth(image: Image, bits: int) -> Image:
 
 
 def from_floats(image: Image) -> Image:
-    """Floating point values, 0 black to 1 white, as 16 bits. What lies outside, or is no number, is cut off."""
+    """Floating point values, 0 black to 1 white, as 16 bits. Values outside are clipped; NaN becomes 0."""
     clean = np.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0)
     return np.asarray(np.rint(np.clip(clean, 0, 1) * 65535), np.uint16)
 

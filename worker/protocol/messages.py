@@ -20,7 +20,7 @@ Argument = int | float | str | bytes | bool | None | list["Argument"]
 #: What travels outward: `i`, `f` and `s` only.
 Plain = int | float | str
 
-#: So that a report that names a job fits into one datagram.
+#: Maximum length of a job's id, so that every report about it fits into one datagram.
 MAX_ID_BYTES = 200
 
 _TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "text"}
@@ -31,7 +31,7 @@ class Message:
     """Base of all commands and reports."""
 
     address: ClassVar[str]
-    #: Whether the address goes on with `/name` parts that are fields of their own; they come first.
+    #: How many of the fields are parts of the address (`/name`) and not arguments. They come first.
     tail: ClassVar[int] = 0
 
     @property
@@ -104,11 +104,13 @@ def _converted(cls: type[Message], name: str, wanted: str, argument: Argument) -
     except (ValueError, OverflowError):
         pass
     shown = repr(argument)[:80]
-    raise BadArguments(f"{cls.address}: {name} must be {_TYPE_NAMES[wanted]}; got {shown}.", f"It takes {usage(cls)}.", address=cls.address)
+    raise BadArguments(
+        f"{cls.address}: {name} must be {_TYPE_NAMES[wanted]}; got {shown}.", f"The arguments are {usage(cls)}.", address=cls.address
+    )
 
 
 def number_as_text(number: float) -> str:
-    """A number where text is expected, as a person writes it: 1234567.0, all that a CHOP can send, is the id "1234567".
+    """A number as text, as a person writes it. A CHOP sends the id "1234567" as 1234567.0.
 
     >>> number_as_text(1234567.0), number_as_text(0.10000000149011612), number_as_text(True)
     ('1234567', '0.1', '1')
@@ -160,7 +162,7 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Bye(Message):
-    """Ends this client's lease: nothing more is sent to it.
+    """Ends this client's lease. The worker sends nothing more to it.
 
     >>> wire(Bye())
     '/worker/bye ,'
@@ -243,7 +245,7 @@ def _flat(values: Iterable[Argument]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Message):
-    """Ends a job of this client. Its final says 499, unless it had ended before.
+    """Ends a job of this client. Its final has code 499, unless it had already ended.
 
     >>> wire(Cancel("j1"))
     '/worker/cancel ,s j1'
@@ -255,7 +257,7 @@ class Cancel(Message):
 
 @dataclass(frozen=True, slots=True)
 class Clear(Message):
-    """Cancels all queued jobs of this client; the running ones go on.
+    """Cancels all waiting jobs of this client. Running jobs go on.
 
     >>> wire(Clear())
     '/worker/clear ,'
@@ -278,7 +280,7 @@ class Query(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ack(Message):
-    """Says that the final with this number has been received, so that it need not be sent again.
+    """Confirms the final with this number. The worker does not repeat it any more.
 
     >>> wire(Ack(12))
     '/worker/ack ,i 12'
@@ -290,7 +292,7 @@ class Ack(Message):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Message):
-    """Asks for the finals from this number on, again.
+    """Asks for all finals from this number on again.
 
     >>> wire(Replay(3))
     '/worker/replay ,i 3'
@@ -314,7 +316,7 @@ class Sync(Message):
 
 @dataclass(frozen=True, slots=True)
 class GetStatus(Message):
-    """Asks for a `Status` now.
+    """Asks for the `Status` now.
 
     >>> wire(GetStatus())
     '/worker/status ,'
@@ -399,7 +401,7 @@ class Trigger(Message):
 
 @dataclass(frozen=True, slots=True)
 class Quit(Message):
-    """Asks the worker to finish what it has accepted and to end.
+    """Asks the worker to finish its accepted jobs and to end.
 
     >>> wire(Quit("secret"))
     '/worker/quit ,s secret'
@@ -444,7 +446,7 @@ class Pong(Message):
 
 @dataclass(frozen=True, slots=True)
 class Status(Message):
-    """The worker as a whole: on each change and once a second.
+    """The state of the worker, on each change and once a second.
 
     >>> wire(Status("Processing", 1, 4, 3))
     '/worker/status ,siii Processing 1 4 3'
@@ -459,7 +461,7 @@ class Status(Message):
 
 @dataclass(frozen=True, slots=True)
 class Health(Message):
-    """Once a second: how long ago a child process last proved that it works, by a job or by the canary that is sent through one.
+    """Once a second: the time in seconds since a child process last finished a job or the canary.
 
     >>> wire(Health(0.5, 60))
     '/worker/health ,fi 0.5 60'
@@ -472,7 +474,7 @@ class Health(Message):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Message):
-    """The job is stored and stands at this place of the queue, 0 being the next one to run.
+    """The job is stored. `position` counts the jobs before it; 0 is the next one to run.
 
     >>> wire(Accepted("j1", 2, 0))
     '/worker/accepted ,sii j1 2 0'
@@ -486,7 +488,7 @@ class Accepted(Message):
 
 @dataclass(frozen=True, slots=True)
 class Processing(Message):
-    """The job has started, for the n-th time counted from 1.
+    """The job has started. `attempt` counts its starts from 1.
 
     >>> wire(Processing("j1", 1))
     '/worker/processing ,si j1 1'
@@ -499,7 +501,7 @@ class Processing(Message):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Message):
-    """How far a running job is. An eta of -1 means: not known yet.
+    """How far a running job is. `eta_ms` -1 means not known yet.
 
     >>> wire(Progress("j1", 0.25, 125, 500, 900, ""))
     '/worker/progress ,sfiiis j1 0.25 125 500 900 '
@@ -548,7 +550,7 @@ class ResultRows(Message):
 
 @dataclass(frozen=True, slots=True)
 class File(Message):
-    """A file stands complete under its name. Width and height are 0 for a file that is no image.
+    """A complete file was written. Width and height are 0 if it is not an image.
 
     >>> wire(File("j1", "out/a0.png", 1893, 512, 512))
     '/worker/file ,ssiii j1 out/a0.png 1893 512 512'
@@ -564,7 +566,7 @@ class File(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ready(Message):
-    """The final of a job that did its work.
+    """The final of a job that succeeded.
 
     >>> wire(Ready("j1", 12, 3, 4, 900, 500, "draw_circles"))
     '/worker/ready ,siiiiis j1 12 3 4 900 500 draw_circles'
@@ -582,7 +584,7 @@ class Ready(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Message):
-    """The final of a job that did not. With seq 0 it is no final: the job was refused and nothing of it is kept.
+    """The final of a job that failed. With seq 0 it is a refusal: nothing of the job is stored.
 
     >>> wire(Failed("j1", 13, 3, 404, "file", "There is no file a.png.", ""))
     '/worker/failed ,siiisss j1 13 3 404 file There is no file a.png. '
@@ -614,7 +616,7 @@ class Error(Message):
 
 @dataclass(frozen=True, slots=True)
 class Synced(Message):
-    """Answers `Sync`: so many of this client's jobs have ended well, so many have not.
+    """Answers `Sync` with the numbers of this client's jobs that succeeded and failed.
 
     >>> wire(Synced(1, 3, 0))
     '/worker/synced ,iii 1 3 0'
@@ -760,7 +762,7 @@ def parse_report(address: str, arguments: Sequence[Argument]) -> Report:
 
 
 def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]) -> Any:
-    if len(arguments) == 1 and isinstance(arguments[0], list):  # a nested list where a flat one was meant
+    if len(arguments) == 1 and isinstance(arguments[0], list):  # a nested list instead of a flat one
         arguments = arguments[0]
     message = table.get(address)
     if message is not None and not message.tail:

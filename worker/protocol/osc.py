@@ -112,7 +112,7 @@ def _check_tags(tags: str, address: str) -> None:
     depth = 0
     for tag in tags:
         depth += (tag == "[") - (tag == "]")
-        if depth > _MAX_DEPTH:  # so that whoever walks through the arguments, repr() included, need not fear the depth
+        if depth > _MAX_DEPTH:  # so that code that walks through the arguments, repr() included, cannot overflow its stack
             raise DecodeError(f"Arrays may be nested at most {_MAX_DEPTH} deep.", address=address)
 
 

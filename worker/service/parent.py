@@ -1,4 +1,4 @@
-"""Waits for another process to end: TouchDesigner, which started the worker and may crash. Waits in the system, never polls."""
+"""Waits for the end of another process: TouchDesigner, which started the worker and may crash. The system waits; nothing polls."""
 
 from __future__ import annotations
 

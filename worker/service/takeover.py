@@ -1,4 +1,4 @@
-"""Who holds our port: another worker, perhaps an older copy of ourselves that can be asked to leave."""
+"""Which program holds our port, and how to ask an older worker to leave it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def holder(host: str, port: int) -> str:
 
 
 def ask_to_leave(host: str, port: int) -> Iterator[str]:
-    """Has a worker that listens there finish its running jobs and end; at once if that takes too long. Tells what it does."""
+    """Asks a worker that listens there to finish its jobs and end, and then to end at once. Yields sentences about it."""
     if _ping(host, port) is None:
         return
     yield f"Asking the worker on {host}:{port} to leave ..."

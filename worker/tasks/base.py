@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 
-#: A batch is cut into so many parts per child, so that none of them waits long for the slowest.
+#: A batch is cut into this many parts per child, so that no child waits long for the slowest.
 PARTS_PER_SLOT = 8
 
 
@@ -74,7 +74,7 @@ class BaseBatch:
         return read_image(self.files.to_read_file(source), limits=self.limits)
 
     def to_write(self, output: str, kind: Kind = "a file") -> Path:
-        """Where an output goes, once its disk is known to have room."""
+        """The path to write to. Raises DiskFull if its disk has too little room."""
         path = self.files.to_write(output, kind)
         self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
         return path

@@ -36,7 +36,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def image_names(sources: Iterable[str]) -> tuple[str, ...]:
-    """The images' file names; their whole paths where two of them have the same name."""
+    """The images' file names; their whole paths if two of them have the same name."""
     paths = tuple(sources)
     names = tuple(re.split(r"[/\\]", path)[-1] for path in paths)
     return names if len(set(names)) == len(names) else paths

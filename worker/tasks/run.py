@@ -50,7 +50,7 @@ def run_task(
         operations: their functions.
 
     Returns:
-        In phase PLAN a `Plan`, or the `Result` of a job that is small; otherwise a `Result`. A `Failure` where anything went wrong.
+        In phase PLAN a `Plan`, or the `Result` of a job that is small; otherwise a `Result`. A `Failure` if anything went wrong.
     """
     try:
         return _run(_batch(task, files, catalog, operations), task, progress)

@@ -463,7 +463,7 @@ def test_silence_ends_all_jobs() -> None:
     assert not ends(talk.wait(9))
     (end,) = ends(talk.wait(3))
     assert end.final is None
-    assert "Nothing was heard" in end.problem
+    assert "sent nothing for 10 seconds" in end.problem
 
 
 def test_silence_counts_from_the_moment_something_is_wanted() -> None:

@@ -52,6 +52,8 @@ from worker.protocol.messages import (
 )
 
 WORKERS = 2
+#: The number of a task that nobody ever made.
+NEVER = 10_000
 PEERS = st.sampled_from([TD, OTHER])
 NAMES = st.sampled_from([f"j{n}" for n in range(8)])
 OPTIONS = st.fixed_dictionaries(
@@ -85,6 +87,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.finals = {}
         self.seqs = {}
         self.sent_finals = set()
+        self.executed = set()
         self.plans = 0
         self.exited = False
         self.left_at_once = False
@@ -151,10 +154,10 @@ class AnyOrder(RuleBasedStateMachine):
         else:
             self.happens(Finished(task.id, found((1.0, 2.0), files=["x.png"])))
 
-    @rule(task_id=st.integers(1, 40))
+    @rule(task_id=st.integers(1, 40) | st.just(NEVER))
     def late(self, task_id):
-        """A task that was aborted, or never was, is heard of."""
-        if task_id not in self.tasks:
+        """An executor reports a task that has ended or was aborted, or one that never was. It knows none that waits for the journal."""
+        if task_id not in self.tasks and (task_id in self.executed or task_id == NEVER):
             self.happens(Progressed(task_id, 3))
             self.happens(Finished(task_id, found((1.0, 2.0))))
 
@@ -206,6 +209,7 @@ class AnyOrder(RuleBasedStateMachine):
                     assert final.seq == self.seqs[client]
                 case Execute(task) if not self.scheduler.is_canary(task.id):
                     assert not self.exited
+                    self.executed.add(task.id)
                     self.tasks[task.id] = task
                     self.plans += task.phase is Phase.PLAN
                     if self.journal:
