@@ -150,10 +150,15 @@ class Delivery:
                 self._emit(Send(target, report))
 
     def answer(self, key: str, report: Report) -> None:
-        """Sends to this client alone, unless it has said bye: an answer may be due long after the question."""
+        """Sends to this client alone."""
+        client = self._clients.get(key)
+        self._emit(Send(client.text if client else _peer(key), report))
+
+    def answer_late(self, key: str, report: Report) -> None:
+        """As `answer`, long after the question: nothing is sent to a client that has said bye meanwhile."""
         client = self._clients.get(key)
         if client is None or not client.gone:
-            self._emit(Send(client.text if client else _peer(key), report))
+            self.answer(key, report)
 
     def complain(self, client: Client, error: Error, now: float) -> None:
         """Sends `/worker/error`, at most 5 a second to a client."""

@@ -94,7 +94,7 @@ class Ending:
                 del self._undelivered[ended.key]
             self._delivery.deliver(ended.client, ended.final, now)
             for answer in self._syncs.ended(ended.key, ready=isinstance(ended.final, wire.Ready)):
-                self._delivery.answer(ended.client, answer)
+                self._delivery.answer_late(ended.client, answer)
 
         self._barrier.after(number, release, now)
 
@@ -169,7 +169,7 @@ class Ending:
         error = DiskFull(f"The job could not be stored: {reason}.", "Make room on the disk of the state directory (--state).")
         self._delivery.answer(job.client, reports.failed(job.id, self._boot, error))
         for answer in self._syncs.withdrawn(job.key):
-            self._delivery.answer(job.client, answer)
+            self._delivery.answer_late(job.client, answer)
 
     def store_again(self, lost: StoreJob | StoreFinal, now: float) -> list[Store]:
         """What is to be stored of an ended job, after a first try failed; its final waits for that. Empty if the job was withdrawn."""
