@@ -85,7 +85,7 @@ class Control:
         self._stop_presses += 1
         self._start_asked_at = self._launched_at = None
         self._stop_asked_at, self._quits_left = now, QUIT_TRIES - 1
-        self._pending.quit()
+        self._pending.outbox.quit()
         if self.launcher is not None and self._stop_presses == 2:
             self.launcher.terminate()
         elif self.launcher is not None and self._stop_presses > 2:
@@ -96,7 +96,7 @@ class Control:
         """TouchDesigner ends: so does a worker that it started."""
         if self.ownerComp.fetch("started_by", 0, search=False) == os.getpid():
             self.ownerComp.unstore("started_by")  # a second `quit` would mean: at once
-            self._pending.quit()
+            self._pending.outbox.quit()
             if self.launcher is not None:
                 self.launcher.terminate()
 
@@ -125,7 +125,7 @@ class Control:
         """A worker that runs already would answer; only silence starts one."""
         answered = self._heard_since(self._start_asked_at)
         is_ending = self._pending.word in ENDING
-        silent_s = self._pending.age(now) if answered else now - self._start_asked_at
+        silent_s = self._pending.outbox.age(now) if answered else now - self._start_asked_at
         if answered and not is_ending:
             self._start_asked_at = None
             self._tables.log("A worker runs already.")
@@ -142,7 +142,7 @@ class Control:
             self._tables.complain("The worker that runs does not answer, and has not ended. Press Stop three times to end it, then Start.")
 
     def _heard_since(self, moment):
-        heard_at = self._pending.heard_at
+        heard_at = self._pending.outbox.heard_at
         return heard_at is not None and heard_at >= moment
 
     def _launch(self, now):
@@ -189,7 +189,7 @@ class Control:
     def _go_on_stopping(self, asked_at, now):
         """The last report of a worker that ends is `Stopping`; after that only its silence shows that it has ended."""
         started = self.launcher
-        silent_s = now - max(asked_at, self._pending.heard_at or asked_at)
+        silent_s = now - max(asked_at, self._pending.outbox.heard_at or asked_at)
         if silent_s >= LAST_BEAT_S and (started is None or not started.is_running()):
             self._stop_asked_at = None
             self._has_stopped = True
@@ -199,7 +199,7 @@ class Control:
         elif self._works_on(asked_at) and self._quits_left > 0:  # not while it is ending: a second request would hurry it
             self._quits_left -= 1
             self._stop_asked_at = now
-            self._pending.quit()
+            self._pending.outbox.quit()
         elif self._works_on(asked_at):
             self._stop_asked_at = None
             self._tables.complain("The worker does not stop. Does it need a Token (page Worker)? Otherwise press Stop again.")
@@ -292,7 +292,7 @@ class ImageWorkerExt:
 
     def Replay(self):
         """Asks how all jobs ended that the worker remembers. Those that are not in the table are added."""
-        self._pending.replay(self._moment())
+        self._pending.outbox.replay(self._moment())
         self._carry_out()
 
     def Start(self):
@@ -319,9 +319,9 @@ class ImageWorkerExt:
         self._ticket = None
         now = self._now()
         self._control.go_on(now)
-        self._pending.lost_after_s = self.ownerComp.par.Losttimeout.eval()
+        self._pending.silence.lost_after_s = self.ownerComp.par.Losttimeout.eval()
         self._pending.look(now)
-        self._tables.set(Workerage=int(self._pending.age(now)))
+        self._tables.set(Workerage=int(self._pending.outbox.age(now)))
         self._carry_out()
 
     def opened(self):
@@ -341,7 +341,7 @@ class ImageWorkerExt:
     def exit(self):
         """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
         self._control.exit()
-        self._pending.bye()
+        self._pending.outbox.bye()
         self._send_packets()
 
     def pulsed(self, name):
@@ -371,7 +371,7 @@ class ImageWorkerExt:
     def _moment(self):
         """The time. It also reads the ports: TouchDesigner reports a changed parameter a frame later, and the worker knows us by them."""
         par = self.ownerComp.par
-        self._pending.reports_to(par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
+        self._pending.outbox.reports_to(par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
         return self._now()
 
     def _carry_out(self):
@@ -446,7 +446,7 @@ class ImageWorkerExt:
             self._tables.complain(self._control.crash())
         elif self._status_word() == "Lost":
             text = "The worker is not heard. Is it running (Start), and are Host and Command Port right?"
-            was_wanted = self._pending.heard_at is not None or any(not job.ended for job in self._pending.jobs.values())
+            was_wanted = self._pending.outbox.heard_at is not None or any(not job.ended for job in self._pending.jobs.values())
             (self._tables.complain if was_wanted else self._tables.log)(text)
         self._call_named("onWorkerLost" if word == "lost" else "onWorkerBack")
 

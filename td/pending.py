@@ -223,6 +223,10 @@ class Job:
         """Images before tables, and a2.png before a10.png: the order of the inputs, whatever was lost on the way."""
         self._files = collections.OrderedDict(sorted(self._files.items(), key=lambda entry: entry[1][0]))
 
+    def is_older_than(self, seq):
+        """Whether it had ended before this session began, at which the newest final had this number: nobody waits for it any more."""
+        return self.pairs is None and self.word == "Sending" and seq is not None and 0 < (self.final or 0) <= seq
+
     def starts_again(self, now):
         """The worker was restarted."""
         self.accepted = False
@@ -259,7 +263,7 @@ class _Resend:
             self.left -= 1
 
 
-class _Outbox:
+class Outbox:
     """What is to be sent now, what is sent again, and when a hello must go in front."""
 
     def __init__(self, name, text_port, number_port, token):
@@ -277,6 +281,26 @@ class _Outbox:
 
     def __bool__(self):
         return bool(self._resends or self._train)
+
+    def reports_to(self, text_port, number_port, token):
+        """The ports and the token as they are now: they may change while this runs."""
+        self.text_port, self.number_port, self.token = text_port, number_port, token
+
+    def replay(self, now):
+        """Asks for all finals that the worker remembers."""
+        self.once([(REPLAY, [1])], now)
+
+    def quit(self):
+        """Asks the worker to finish its jobs and to end."""
+        self.bare([(QUIT, [self.token])])
+
+    def bye(self):
+        """Nothing more is to be sent here."""
+        self.bare([(BYE, [])])
+
+    def age(self, now):
+        """Seconds since the worker was last heard; -1 if it never was."""
+        return -1.0 if self.heard_at is None else now - self.heard_at
 
     def take(self):
         packets, self._packets = self._packets, []
@@ -390,6 +414,80 @@ class _Search:
         self.at = now + self.delay
 
 
+class _Ledger:
+    """The jobs: all that have not ended, the newest that have, and the ids of many more, to know a repeated report by."""
+
+    def __init__(self):
+        self.jobs = collections.OrderedDict()
+        self.unfinished = collections.OrderedDict()
+        self._ended: collections.deque = collections.deque()  # ids that are still in `jobs`, the oldest first
+        self._ended_ids = collections.OrderedDict()
+
+    def add(self, job, now):
+        job.heard_at = now
+        self.jobs[job.id] = self.unfinished[job.id] = job
+        while len(self.jobs) > KEPT_JOBS and self._ended:
+            del self.jobs[self._ended.popleft()]
+        return job
+
+    def find(self, job_id, now):
+        """The job of a report, unless it has ended. Jobs of a trigger, and of an earlier session, are first heard of here."""
+        if job_id in self._ended_ids:
+            return None
+        return self.jobs.get(job_id) or self.add(Job(job_id), now)
+
+    def knows(self, job_id):
+        return job_id in self.jobs or job_id in self._ended_ids
+
+    def ended(self, job):
+        self.unfinished.pop(job.id, None)
+        self._ended.append(job.id)
+        self._ended_ids[job.id] = None
+        if len(self._ended_ids) > KEPT_IDS:
+            self._ended_ids.popitem(last=False)
+
+    def stale(self, now):
+        """Accepted jobs of which nothing was heard for a while."""
+        found = [job for job in self.unfinished.values() if job.accepted and job.final is None and now - job.heard_at > STALE_S]
+        return found[:STALE_JOBS_AT_ONCE]
+
+
+class _Silence:
+    """How long the worker has been silent, counted from the moment at which something was wanted of it.
+
+    Attributes:
+        lost_after_s: then it counts as lost.
+        lost: whether it does.
+    """
+
+    def __init__(self):
+        self.lost_after_s = 3 * BEAT_S
+        self.lost = False
+        self._since = None
+        self._looked_at = None
+
+    def begins(self, now):
+        self._since = self._looked_at = now
+
+    def ends(self, now):
+        """The worker was heard. Whether it had been lost."""
+        self._since = now
+        was_lost, self.lost = self.lost, False
+        return was_lost
+
+    def look(self, now):
+        """Whether it is lost since just now."""
+        if self._looked_at is not None and now - self._looked_at > self.lost_after_s:
+            self._since = now  # we were away ourselves, so the silence says nothing
+        self._looked_at = now
+        is_new = not self.lost and self.seconds(now) >= self.lost_after_s
+        self.lost = self.lost or is_new
+        return is_new
+
+    def seconds(self, now):
+        return now - (self._since if self._since is not None else now)
+
+
 class Pending:
     """See the module's docstring.
 
@@ -402,45 +500,31 @@ class Pending:
 
     def __init__(self, name="TouchDesigner", text_port=9461, number_port=9462, token="", session=""):
         self.session = session or uuid.uuid4().hex[:8]
-        self.lost_after_s = 3 * BEAT_S
-        self.jobs = collections.OrderedDict()
         self.operations = Operations()
         self.word = ""
         self.word_at = None  # when the worker said so
-        self.running = 0
-        self.queued = 0
+        self.running = self.queued = 0
         self.boot = None
-        self.lost = False
-        self._outbox = _Outbox(name, text_port, number_port, token)
-        self._quiet_since = None  # when to begin to count the silence
-        self._looked_at = None
+        self.silence = _Silence()
+        self.outbox = Outbox(name, text_port, number_port, token)
+        self._ledger = _Ledger()
         self._stale_at = 0.0  # the last look for jobs not heard of
         self._known_seq = None  # finals up to this one are older than this session
         self._made = 0
         self._searches = collections.OrderedDict()
         self._news = []
-        self._unfinished = collections.OrderedDict()
-        self._ended: collections.deque = collections.deque()  # ids that are still in `jobs`, the oldest first
-        self._ended_ids = collections.OrderedDict()  # many more, to know a repeated final by
-        self._handlers = {
-            WELCOME: self._welcome,
-            PONG: self._pong,
-            STATUS: self._status,
-            ACCEPTED: self._accepted,
-            PROCESSING: self._processing,
-            PROGRESS: self._progress,
-            FILE: self._file,
-            READY: self._ready,
-            FAILED: self._failed,
-            ERROR: self._error,
-            OPERATION: self._operation,
-        }
 
     # --------------------------------------------------------------------------------------------------- asking
 
-    def reports_to(self, text_port, number_port, token):
-        """The ports and the token as they are now: they may change while this runs."""
-        self._outbox.text_port, self._outbox.number_port, self._outbox.token = text_port, number_port, token
+    @property
+    def jobs(self):
+        """The jobs by id, the oldest first."""
+        return self._ledger.jobs
+
+    @property
+    def lost(self):
+        """Whether the worker should answer, and does not."""
+        return self.silence.lost
 
     def submit(self, operation, params, now):
         """A new job.
@@ -448,13 +532,10 @@ class Pending:
         Raises:
             ValueError: a parameter cannot be sent.
         """
-        pairs = [(str(key), plain(key, value)) for key, value in params.items() if value is not None]
-        size = sum(len(str(part).encode("utf-8", "replace")) + 8 for pair in pairs for part in pair)
-        if size > LARGEST_PACKET:
-            raise ValueError(f"{operation}: the parameters have {size} bytes, and the limit is {LARGEST_PACKET}; put them into a file.")
+        pairs = pairs_of(operation, params)
         self._wake(now)
         self._made += 1
-        job = self._keep(Job(f"{self.session}-{self._made}", operation, pairs), now)
+        job = self._ledger.add(Job(f"{self.session}-{self._made}", operation, pairs), now)
         self._send_job(job, now)
         return job.id
 
@@ -465,76 +546,50 @@ class Pending:
             self._wake(now)
             job.cancelling = True
             if job.accepted:
-                self._outbox.until_answered(("cancel", job_id), [(CANCEL, [job_id])], now)
+                self.outbox.until_answered(("cancel", job_id), [(CANCEL, [job_id])], now)
 
     def watch(self, job_id, operation, now):
         """Asks how a job stands that an earlier session has sent."""
-        if job_id not in self.jobs and job_id not in self._ended_ids:
+        if not self._ledger.knows(job_id):
             self._wake(now)
-            self._send_job(self._keep(Job(job_id, operation), now), now)
+            self._send_job(self._ledger.add(Job(job_id, operation), now), now)
 
     def greet(self, now):
         """Says where the reports are to go, so that the heartbeat comes. Gives up after a while if nobody answers."""
         self._wake(now)
-        self._outbox.until_answered(("hello", ""), [self._outbox.hello(now)], now, gives_up_at=now + GIVE_UP_GREETING_S)
+        self.outbox.until_answered(("hello", ""), [self.outbox.hello(now)], now, gives_up_at=now + GIVE_UP_GREETING_S)
 
     def preset(self, name, operation, params, now):
         """Sets all keys of a preset. Setting has no answer, so it is sent three times; that changes nothing."""
-        pairs = [("operation", operation), *((key, plain(key, value)) for key, value in params.items() if value is not None)]
+        packet = [(f"{SET}/{name}/{key}", [value]) for key, value in [("operation", operation), *pairs_of(operation, params)]]
         self._wake(now)
-        packet = [(f"{SET}/{name}/{key}", [value]) for key, value in pairs]
-        self._outbox.until_answered(("preset", name), packet, now, left=PRESET_COPIES)
+        self.outbox.until_answered(("preset", name), packet, now, left=PRESET_COPIES)
 
     def trigger(self, name, now):
         """A press. The worker starts one job at the first level 1 that it sees."""
         self._wake(now)
-        self._outbox.pulse(f"{TRIGGER}/{name}", now)
-
-    def replay(self, now):
-        """Asks for all finals that the worker remembers."""
-        self._outbox.once([(REPLAY, [1])], now)
-
-    def quit(self):
-        """Asks the worker to finish its jobs and to end."""
-        self._outbox.bare([(QUIT, [self._outbox.token])])
-
-    def bye(self):
-        """Nothing more is to be sent here."""
-        self._outbox.bare([(BYE, [])])
+        self.outbox.pulse(f"{TRIGGER}/{name}", now)
 
     # ------------------------------------------------------------------------------------------------- the time
 
     def busy(self):
         """Whether `look` must be called again soon: every 100 ms does."""
-        return bool(self._outbox or self._unfinished)
+        return bool(self.outbox or self._ledger.unfinished)
 
     def look(self, now):
         """Sends again what has no answer, and notices silence."""
-        if self._looked_at is not None and now - self._looked_at > self.lost_after_s:
-            self._quiet_since = now  # we were away ourselves, so the silence says nothing
-        self._looked_at = now
-        quiet_s = now - (self._quiet_since if self._quiet_since is not None else now)
-        if quiet_s >= self.lost_after_s and not self.lost:
-            self.lost = True
+        if self.silence.look(now):
             self._tell("lost", None)
-        if quiet_s <= MISSED_S:
+        is_near = self.silence.seconds(now) <= MISSED_S
+        if is_near and now - self._stale_at >= BEAT_S:
             self._ask_after_stale_jobs(now)
         self._send_due(now)
-        if quiet_s > MISSED_S:
-            self._outbox.hello_again(now, BEAT_S)  # not needed if a job went just now, behind a hello
-
-    def age(self, now):
-        """Seconds since the worker was last heard; -1 if it never was."""
-        return -1.0 if self.heard_at is None else now - self.heard_at
-
-    @property
-    def heard_at(self):
-        """When the worker was last heard; None if it never was."""
-        return self._outbox.heard_at
+        if not is_near:
+            self.outbox.hello_again(now, BEAT_S)  # not needed if a job went just now, behind a hello
 
     def take_packets(self):
         """What is to be sent: each a list of (address, arguments)."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     def take_news(self):
         """What happened since the last call: (word, job or text)."""
@@ -547,23 +602,21 @@ class Pending:
         """Takes note of one report. What cannot be understood is news, too, and no error."""
         args = [] if list(args) == [""] else list(args)  # how TouchDesigner may show "no arguments"
         is_result = address.startswith(RESULT + "/")
-        if not is_result and address not in self._handlers:
+        if not is_result and address not in HANDLERS:
             return
         self._heard(now)
         try:
             if is_result:
                 self._result(address[len(RESULT) + 1 :], args, now)
             else:
-                self._handlers[address](args, now)
+                HANDLERS[address](self, args, now)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             self._tell("error", f"{address} {args} was not understood: {error}")
-        self._outbox.release(now)
+        self.outbox.release(now)
 
     def _heard(self, now):
-        self._quiet_since = now
-        self._outbox.heard(now)
-        if self.lost:
-            self.lost = False
+        self.outbox.heard(now)
+        if self.silence.ends(now):
             self._tell("back", None)
 
     def _notice_boot(self, boot, now):
@@ -571,21 +624,21 @@ class Pending:
         if self.boot is None:
             self.boot = boot
         elif boot != self.boot:
-            self._outbox.hello_again(now, BEAT_S / 2)
+            self.outbox.hello_again(now, BEAT_S / 2)
 
     def _welcome(self, args, now):
         boot, _lease_ms, newest_seq = [int(part) for part in args[2:5]]
         if self._known_seq is None:
             self._known_seq = newest_seq
-        self._outbox.answered(("hello", ""))
+        self.outbox.answered(("hello", ""))
         if self.boot is not None and boot != self.boot:
-            for job in [job for job in self._unfinished.values() if job.accepted and job.final is None]:
+            for job in [job for job in self._ledger.unfinished.values() if job.accepted and job.final is None]:
                 job.starts_again(now)
                 self._send_job(job, now)
         if boot != self.boot:
             self.operations.forget()
         if not self.operations.are_known():  # each is a report of its own and may be lost
-            self._outbox.until_answered(("describe", ""), [(DESCRIBE, [])], now, left=DESCRIBE_TRIES, is_done=self.operations.are_known)
+            self.outbox.until_answered(("describe", ""), [(DESCRIBE, [])], now, left=DESCRIBE_TRIES, is_done=self.operations.are_known)
         self.boot = boot
 
     def _pong(self, args, now):
@@ -606,7 +659,7 @@ class Pending:
 
     def _accepted(self, args, now):
         position = int(args[1])
-        job = self._job(args[0], now)
+        job = self._ledger.find(str(args[0]), now)
         if job is None:
             return
         is_news = not job.accepted
@@ -618,7 +671,7 @@ class Pending:
 
     def _processing(self, args, now):
         attempt = int(args[1])
-        job = self._job(args[0], now)
+        job = self._ledger.find(str(args[0]), now)
         if job is None:
             return
         self._arrived(job, now)
@@ -628,7 +681,7 @@ class Pending:
 
     def _progress(self, args, now):
         fraction, step, steps, note = float(args[1]), int(args[2]), int(args[3]), str(args[5])
-        job = self._job(args[0], now)
+        job = self._ledger.find(str(args[0]), now)
         if job is None:
             return
         self._arrived(job, now)
@@ -645,7 +698,7 @@ class Pending:
 
     def _result(self, kind, args, now):
         chunk, chunks, _first, _total, fields = [int(part) for part in args[1:6]]
-        job = self._job(args[0], now)
+        job = self._ledger.find(str(args[0]), now)
         if job is None:
             return
         self._arrived(job, now)
@@ -659,7 +712,7 @@ class Pending:
 
     def _file(self, args, now):
         told = (str(args[1]), int(args[2]), int(args[3]), int(args[4]))
-        job = self._job(args[0], now)
+        job = self._ledger.find(str(args[0]), now)
         if job is None:
             return
         self._arrived(job, now)
@@ -674,7 +727,7 @@ class Pending:
         if job is None or job.final is not None:
             return
         job.final, job.wait_ms, job.run_ms, job.items, job.operation = seq, wait_ms, run_ms, items, operation
-        if self._is_old(job):
+        if job.is_older_than(self._known_seq):
             self._end(job, "Ready")
         elif not self._end_if_complete(job):
             self._searches[job.id] = _Search(job, now)
@@ -691,7 +744,7 @@ class Pending:
 
     def _is_forgotten(self, job_id, boot, now):
         """Whether a refusal only says that the worker no longer knows what it was asked about."""
-        job = self._unfinished.get(job_id)
+        job = self._ledger.unfinished.get(job_id)
         if job is not None and job.id in self._searches:  # it is ready; what it found is not remembered
             self._end(job, "Ready")
             return True
@@ -708,21 +761,7 @@ class Pending:
     def _wake(self, now):
         """From here on silence counts, if it did not before."""
         if not self.busy():
-            self._quiet_since = self._looked_at = now
-
-    def _keep(self, job, now):
-        job.heard_at = now
-        self.jobs[job.id] = self._unfinished[job.id] = job
-        while len(self.jobs) > KEPT_JOBS and self._ended:
-            del self.jobs[self._ended.popleft()]
-        return job
-
-    def _job(self, job_id, now):
-        """The job of a report, unless it has ended. Jobs of a trigger, and of an earlier session, are first heard of here."""
-        job_id = str(job_id)
-        if job_id in self._ended_ids:
-            return None
-        return self.jobs.get(job_id) or self._keep(Job(job_id), now)
+            self.silence.begins(now)
 
     def _send_job(self, job, now):
         """Sends a job until it is accepted. Of a job of an earlier session we only know the id; so we ask how it stands."""
@@ -731,30 +770,26 @@ class Pending:
             packet = [(QUERY, [job.id])]
         else:
             packet = [(JOB, [job.id, job.operation] + [part for pair in job.pairs for part in pair])]
-        self._outbox.until_answered(("job", job.id), packet, now)
+        self.outbox.until_answered(("job", job.id), packet, now)
 
     def _arrived(self, job, now):
         """A report about a job: it need not be sent again."""
         job.heard_at = now
         if not job.accepted:
             job.accepted = True
-            self._outbox.answered(("job", job.id))
+            self.outbox.answered(("job", job.id))
             if job.cancelling:
-                self._outbox.until_answered(("cancel", job.id), [(CANCEL, [job.id])], now)
+                self.outbox.until_answered(("cancel", job.id), [(CANCEL, [job.id])], now)
 
     def _final(self, job_id, seq, boot, now):
         """Acknowledges a final, and returns its job; None if it had ended before."""
         if seq:
-            self._outbox.bare([(ACK, [seq])])
+            self.outbox.bare([(ACK, [seq])])
             self._notice_boot(boot, now)
-        job = self._job(job_id, now)
+        job = self._ledger.find(str(job_id), now)
         if job is not None:
             self._arrived(job, now)
         return job
-
-    def _is_old(self, job):
-        """Whether it had ended before this session began: it is shown, but nobody waits for it."""
-        return job.pairs is None and job.word == "Sending" and self._known_seq is not None and 0 < job.final <= self._known_seq
 
     def _end_if_complete(self, job):
         """Ends a job that is ready if everything has come that its final speaks of."""
@@ -765,34 +800,27 @@ class Pending:
 
     def _end(self, job, word):
         """The only place where a job ends."""
-        is_old = self._is_old(job)
+        is_old = job.is_older_than(self._known_seq)
         job.word = word
         job.position = 0
         if word == "Ready":
             job.progress = 1.0
             job.sort_files()
             job.fields = self.operations.names(job, len(job.fields))
-        self._outbox.answered(("job", job.id), ("cancel", job.id))
+        self.outbox.answered(("job", job.id), ("cancel", job.id))
         self._searches.pop(job.id, None)
-        self._unfinished.pop(job.id, None)
-        self._ended.append(job.id)
-        self._ended_ids[job.id] = None
-        if len(self._ended_ids) > KEPT_IDS:
-            self._ended_ids.popitem(last=False)
+        self._ledger.ended(job)
         self._tell("old" if is_old else "ready" if word == "Ready" else "failed", job)
 
     def _ask_after_stale_jobs(self, now):
         """The worker does not repeat a final for ever, and TouchDesigner may have stood still meanwhile."""
-        if now - self._stale_at < BEAT_S:
-            return
         self._stale_at = now
-        stale = [job for job in self._unfinished.values() if job.accepted and job.final is None and now - job.heard_at > STALE_S]
-        for job in stale[:STALE_JOBS_AT_ONCE]:
+        for job in self._ledger.stale(now):
             job.heard_at = now
-            self._outbox.bare([(QUERY, [job.id])])
+            self.outbox.bare([(QUERY, [job.id])])
 
     def _send_due(self, now):
-        self._outbox.send_due(now)
+        self.outbox.send_due(now)
         for search in list(self._searches.values()):
             if search.asks(now):
                 self._ask_for_the_rest(search, now)
@@ -804,17 +832,46 @@ class Pending:
             packet.insert(0, (DESCRIBE, [job.operation]))
         if search.tries >= QUERY_TRIES:
             self._end(job, "Ready")  # some of its rows or files did not come
-        elif self._outbox.may_go(packet, now):
-            self._outbox.once(packet, now)
+        elif self.outbox.may_go(packet, now):
+            self.outbox.once(packet, now)
             search.asked(now)
 
     def _tell(self, word, what):
         self._news.append((word, what))
 
 
+#: What is done with each report.
+HANDLERS = {
+    WELCOME: Pending._welcome,
+    PONG: Pending._pong,
+    STATUS: Pending._status,
+    ACCEPTED: Pending._accepted,
+    PROCESSING: Pending._processing,
+    PROGRESS: Pending._progress,
+    FILE: Pending._file,
+    READY: Pending._ready,
+    FAILED: Pending._failed,
+    ERROR: Pending._error,
+    OPERATION: Pending._operation,
+}
+
+
 def _natural(text):
     """A key that sorts a2.png before a10.png."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in _PARTS.findall(text)]
+
+
+def pairs_of(operation, params):
+    """The parameters of a job as pairs that can be sent.
+
+    Raises:
+        ValueError: one cannot be sent, or all together are too long.
+    """
+    pairs = [(str(key), plain(key, value)) for key, value in params.items() if value is not None]
+    size = sum(len(str(part).encode("utf-8", "replace")) + 8 for pair in pairs for part in pair)
+    if size > LARGEST_PACKET:
+        raise ValueError(f"{operation}: the parameters have {size} bytes, and the limit is {LARGEST_PACKET}; put them into a file.")
+    return pairs
 
 
 def plain(key, value):
