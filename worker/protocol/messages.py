@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -43,7 +44,10 @@ class Message:
 
     def arguments(self) -> tuple[Plain, ...]:
         """The arguments as they are sent."""
-        return tuple([getattr(self, name) for name in _names(type(self))[self.tail :]])
+        getter = _GETTERS.get(type(self))
+        if getter is None:
+            getter = _GETTERS[type(self)] = _getter(_names(type(self))[self.tail :])
+        return getter(self)
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
@@ -52,6 +56,11 @@ class Message:
         Raises:
             BadArguments: too few, too many, or one of the wrong type.
         """
+        exact = _EXACT.get(cls)
+        if exact is None:
+            exact = _EXACT[cls] = tuple(_PLAIN_TYPES.get(str(field.type)) for field in fields(cls)[cls.tail :])
+        if tuple(map(type, arguments)) == exact:  # nothing is left out and nothing to convert
+            return cls(*names, *arguments)
         wanted = fields(cls)[cls.tail :]
         least = sum(field.default is MISSING for field in wanted)
         if not least <= len(arguments) <= len(wanted):
@@ -64,11 +73,22 @@ class Message:
         return cls(**values)
 
 
+#: Looked up once for each class: this is on the way of every datagram.
 _NAMES: dict[type, tuple[str, ...]] = {}
+_GETTERS: dict[type, Callable[[Any], tuple[Plain, ...]]] = {}
+_EXACT: dict[type, tuple[type | None, ...]] = {}
+_PLAIN_TYPES: dict[str, type] = {"str": str, "int": int, "float": float}
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Plain, ...]]:
+    """What gives the values of these attributes, in order."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda message: tuple([getattr(message, name) for name in names])
 
 
 def _names(message: type[Message]) -> tuple[str, ...]:
-    """The names of the fields, looked up once: this is on the way of every datagram."""
+    """The names of the fields."""
     names = _NAMES.get(message)
     if names is None:
         names = _NAMES[message] = tuple(field.name for field in fields(message))

@@ -1,8 +1,8 @@
-"""Bytes to messages and back. The only file that knows pythonosc.
+"""Bytes to messages and back, by a codec of our own: it is on the way of every datagram, and must stand whatever comes.
 
-What pythonosc lets through is caught here: it raises UnicodeDecodeError, struct.error and IndexError on some packets, follows a negative
-element size in a bundle for ever, and drops the argument of a type tag that it does not know. So bundles are taken apart here, the
-type tags are checked first, and every other exception becomes a `DecodeError`.
+OSC 1.0 with the type tags `i f s b`, those of OSC 1.1 (`T F N I`), and of the others `h d S c r m` and arrays. All that is sent is `i f s`.
+The tests hold it to python-osc. That one raises UnicodeDecodeError, struct.error and IndexError on some packets, follows a negative element
+size in a bundle for ever, and drops the argument of a type tag that it does not know.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message import ParseError as OscParseError
-from pythonosc.parsing import osc_types
-
 from worker.errors import DecodeError
-from worker.protocol.messages import Argument, Command, Message, Plain, Report, parse_command, parse_report
+from worker.protocol import addresses
+from worker.protocol.messages import Argument, Command, Message, Plain, Report, number_as_text, parse_command, parse_report
 
 T = TypeVar("T")
 
 _BUNDLE = b"#bundle\x00"
-_KNOWN_TAGS = frozenset("ifsbhdTFNI[]")
 _MAX_DEPTH = 8  # of bundles within bundles, and of arrays within arrays
 _INT_MAX = 2**31 - 1
 _FLOAT_MAX = 3.4028234663852886e38
+#: Commands whose first argument is the id of a job.
+_NAMES_A_JOB = frozenset({addresses.JOB, addresses.CANCEL, addresses.QUERY})
+#: A longer id would leave no room for the reason in the report that repeats it.
+_LONGEST_ECHO = 800
 
 
 def decode_commands(datagram: bytes) -> tuple[Command | DecodeError, ...]:
@@ -46,17 +46,40 @@ def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> t
     decoded: list[T | DecodeError] = []
     try:
         for element in _elements(datagram):
-            try:
-                decoded.append(parse(*read_message(element)))
-            except DecodeError as error:
-                decoded.append(error)
+            for address, arguments in _messages(element):
+                try:
+                    decoded.append(parse(address, arguments))
+                except DecodeError as error:
+                    error.job_id = error.job_id or _job_of(address, arguments)
+                    decoded.append(error)
     except DecodeError as error:
         decoded.append(error)
     return tuple(decoded)
 
 
+def _messages(packet: bytes) -> Iterator[tuple[str, list[Argument]]]:
+    """The messages of an element. OSC says that there is one; some senders put several into a datagram, one behind the other.
+
+    Raises:
+        DecodeError: what stands there, or is left over, is no message.
+    """
+    end = len(packet)
+    address, arguments, position = _read(packet, 0)
+    yield address, arguments
+    while position < end:
+        if packet[position] != _SLASH:
+            rest = packet[position:]
+            if rest.strip(b"\0"):
+                raise DecodeError(
+                    f"{len(rest)} bytes are left over behind {address[:100]}, and are no message: {rest[:12]!r}.", address=address
+                )
+            return  # only filled up
+        address, arguments, position = _read(packet, position)
+        yield address, arguments
+
+
 def _elements(packet: bytes, depth: int = 0) -> Iterator[bytes]:
-    """The messages of a packet. OSC 1.0: a bundle is "#bundle", a time tag, and elements, each behind its size as an int32."""
+    """What is no bundle in a packet. OSC 1.0: a bundle is "#bundle", a time tag, and elements, each behind its size as an int32."""
     if not packet.startswith(_BUNDLE):
         yield packet
         return
@@ -77,7 +100,7 @@ def _elements(packet: bytes, depth: int = 0) -> Iterator[bytes]:
 
 
 def read_message(packet: bytes) -> tuple[str, list[Argument]]:
-    r"""The address and the arguments of one OSC message.
+    r"""The address and the arguments of the first OSC message of a packet.
 
     >>> read_message(b"/worker/ping\0\0\0\0,i\0\0\0\0\0\7")
     ('/worker/ping', [7])
@@ -85,47 +108,171 @@ def read_message(packet: bytes) -> tuple[str, list[Argument]]:
     Raises:
         DecodeError: the bytes are no OSC message, or have a type tag that is not understood here.
     """
-    if not packet.startswith(b"/"):
-        raise DecodeError(f"Not an OSC packet: it starts with {packet[:12]!r}, expected '/' or '#bundle'.")
-    address = ""
-    try:
-        address, position = osc_types.get_string(packet, 0)
-        tags = osc_types.get_string(packet, position)[0] if packet[position:] else ","
-        _check_tags(tags, address)
-        # Infinity has no bytes, and pythonosc would drop it: parse it as nil, then put it in its place.
-        if "I" in tags:
-            nil_tags = tags.replace("I", "N").encode()
-            packet = packet[:position] + nil_tags + packet[position + len(nil_tags) :]
-        arguments = OscMessage(packet).params
-    except (OscParseError, osc_types.ParseError, UnicodeDecodeError, IndexError, ValueError, OverflowError, struct.error) as error:
-        raise DecodeError(f"Not a complete OSC message: {error}"[:200], address=address) from None
-    if "I" in tags:
-        arguments = _with_infinity(iter(tags[1:]), iter(arguments))
+    address, arguments, _ = _read(packet, 0)
     return address, arguments
 
 
-def _check_tags(tags: str, address: str) -> None:
-    if not tags.startswith(","):
-        raise DecodeError(f"The type tags must start with a comma; got {tags[:20]!r}.", address=address)
-    if unknown := set(tags[1:]) - _KNOWN_TAGS:
-        raise DecodeError(f"Type tag {min(unknown)!r} is not understood; send i, f or s.", address=address)
-    depth = 0
-    for tag in tags:
-        depth += (tag == "[") - (tag == "]")
-        if depth > _MAX_DEPTH:  # so that code that walks through the arguments, repr() included, cannot overflow its stack
-            raise DecodeError(f"Arrays may be nested at most {_MAX_DEPTH} deep.", address=address)
+_SLASH, _COMMA = b"/,"
+_S, _I, _F, _TRUE, _FALSE, _NIL, _SYMBOL = b"sifTFNS"
+_int_at = struct.Struct(">i").unpack_from
+_float_at = struct.Struct(">f").unpack_from
+_long_at = struct.Struct(">q").unpack_from
+_double_at = struct.Struct(">d").unpack_from
 
 
-def _with_infinity(tags: Iterator[str], values: Iterator[Argument]) -> list[Argument]:
-    result: list[Argument] = []
-    for tag in tags:
-        if tag == "]":
-            break
-        value = next(values)
-        if tag == "[" and isinstance(value, list):
-            value = _with_infinity(tags, iter(value))
-        result.append(math.inf if tag == "I" else value)
-    return result
+def _read(packet: bytes, start: int) -> tuple[str, list[Argument], int]:
+    """The message that begins at `start`, and where it ends. Raises as `read_message`."""
+    address = ""
+    arguments: list[Argument] = []
+    try:
+        if packet[start : start + 1] != b"/":
+            raise DecodeError(f"Not an OSC packet: it starts with {packet[start : start + 12]!r}, expected '/' or '#bundle'.")
+        address, position = _text_at(packet, start)
+        if position == len(packet) or packet[position] == _SLASH:  # some old senders leave the tags out where there are no arguments
+            return address, arguments, position
+        tags, position = _tags_at(packet, position, address)
+        append, index = arguments.append, packet.index
+        for place, tag in enumerate(tags):
+            if tag == _S:
+                stop = index(0, position)
+                append(packet[position:stop].decode())
+                position = (stop | 3) + 1
+            elif tag == _I:
+                append(_int_at(packet, position)[0])
+                position += 4
+            elif tag == _F:
+                append(_float_at(packet, position)[0])
+                position += 4
+            elif tag == _TRUE:
+                append(True)
+            elif tag == _FALSE:
+                append(False)
+            elif tag == _NIL:
+                append(None)
+            else:
+                position = _read_others(packet, position, tags[place:], arguments)
+                break
+        if position > len(packet):
+            raise ValueError("it ends within its last argument")
+    except UnicodeDecodeError:
+        raise DecodeError("A text is not UTF-8; send UTF-8.", address=address, job_id=_job_of(address, arguments)) from None
+    except DecodeError as error:
+        error.address, error.job_id = address, _job_of(address, arguments)
+        raise
+    except (IndexError, ValueError, OverflowError, struct.error) as error:
+        said = f"Not a complete OSC message: {error}"[:200]
+        raise DecodeError(said, address=address, job_id=_job_of(address, arguments)) from None
+    return address, arguments, position
+
+
+def _job_of(address: str, arguments: Sequence[Argument]) -> str:
+    """The id of the job that a message is about, as far as it could be read; so that whoever waits for that job hears of it."""
+    if address in _NAMES_A_JOB and arguments:
+        job_id = arguments[0]
+        if isinstance(job_id, int | float):
+            return number_as_text(job_id)
+        if isinstance(job_id, str) and len(job_id.encode(errors="replace")) <= _LONGEST_ECHO:
+            return job_id
+    return ""
+
+
+def _text_at(packet: bytes, position: int) -> tuple[str, int]:
+    stop = packet.index(0, position)
+    after = (stop | 3) + 1
+    if after > len(packet):
+        raise ValueError("it ends within a text")
+    return packet[position:stop].decode(), after
+
+
+def _tags_at(packet: bytes, position: int, address: str) -> tuple[bytes, int]:
+    """The type tags without their comma."""
+    stop = packet.index(0, position)
+    tags, after = packet[position:stop], (stop | 3) + 1
+    if tags[:1] != b",":
+        raise DecodeError(f"The type tags must start with a comma; got {tags[:20].decode(errors='replace')!r}.", address=address)
+    if after > len(packet):
+        raise ValueError("it ends within its type tags")
+    return tags[1:], after
+
+
+def _read_others(packet: bytes, position: int, tags: bytes, arguments: list[Argument]) -> int:
+    """Reads on with the tags that are seldom sent; returns where the arguments end."""
+    open_lists = [arguments]
+    for code in tags:
+        tag = chr(code)
+        if tag == "[":
+            if len(open_lists) > _MAX_DEPTH:  # so that code that walks through the arguments, repr() included, cannot overflow its stack
+                raise DecodeError(f"Arrays may be nested at most {_MAX_DEPTH} deep.")
+            inner: list[Argument] = []
+            open_lists[-1].append(inner)
+            open_lists.append(inner)
+        elif tag == "]":
+            open_lists.pop()
+            if not open_lists:
+                raise ValueError("an array ends that has not begun")
+        elif tag not in _READERS:
+            raise DecodeError(f"Type tag {tag!r} is not understood; send i, f or s.")
+        else:
+            value, position = _READERS[tag](packet, position)
+            open_lists[-1].append(value)
+    if len(open_lists) > 1:
+        raise ValueError("an array does not end")
+    return position
+
+
+def _blob_at(packet: bytes, position: int) -> tuple[bytes, int]:
+    (size,) = _int_at(packet, position)
+    after = position + 4 + size + -size % 4
+    if size < 0 or after > len(packet):
+        raise ValueError(f"a blob claims {size} bytes")
+    return packet[position + 4 : position + 4 + size], after
+
+
+def _letter_at(packet: bytes, position: int) -> tuple[str, int]:
+    return chr(_int_at(packet, position)[0]), position + 4
+
+
+def _color_at(packet: bytes, position: int) -> tuple[str, int]:
+    """Red, green, blue and alpha, as operations take a colour; they have no use for its alpha."""
+    red, green, blue, _ = struct.unpack_from("4B", packet, position)
+    return f"#{red:02x}{green:02x}{blue:02x}", position + 4
+
+
+def _midi_at(packet: bytes, position: int) -> tuple[float, int]:
+    """How far a key or a controller is pressed, 0 to 1, so that a pad can trigger a preset."""
+    _, status, _, value = struct.unpack_from("4B", packet, position)
+    kind = status >> 4
+    if kind not in (0x8, 0x9, 0xB) or value > 127:
+        raise DecodeError(f"A MIDI message of status {status:#04x} means nothing here; notes and controllers do.")
+    return 0.0 if kind == 0x8 else value / 127, position + 4
+
+
+_READERS: dict[str, Callable[[bytes, int], tuple[Argument, int]]] = {
+    "s": _text_at,
+    "S": _text_at,
+    "i": lambda packet, position: (_int_at(packet, position)[0], position + 4),
+    "f": lambda packet, position: (_float_at(packet, position)[0], position + 4),
+    "h": lambda packet, position: (_long_at(packet, position)[0], position + 8),
+    "d": lambda packet, position: (_double_at(packet, position)[0], position + 8),
+    "b": _blob_at,
+    "c": _letter_at,
+    "r": _color_at,
+    "m": _midi_at,
+    "T": lambda _, position: (True, position),
+    "F": lambda _, position: (False, position),
+    "N": lambda _, position: (None, position),
+    "I": lambda _, position: (math.inf, position),
+}
+
+# ---------------------------------------------------------------------------------------------------------- outwards
+
+_PAD = (b"\0\0\0\0", b"\0\0\0", b"\0\0", b"\0")
+_TAGS: dict[type, str] = {int: "i", float: "f", str: "s"}
+_pack_int = struct.Struct(">i").pack
+_pack_float = struct.Struct(">f").pack
+#: Address and type tags, as bytes: few of them differ.
+_HEADS: dict[tuple[str, str], bytes] = {}
+_MANY_HEADS = 4096
 
 
 def encode(message: Message) -> bytes:
@@ -134,6 +281,38 @@ def encode(message: Message) -> bytes:
     Numbers are brought into the range of their 32 bits, and characters that OSC's text cannot carry are replaced, so that a report
     is never lost over one odd value.
     """
+    arguments = message.arguments()
+    try:
+        tags = "".join([_TAGS[type(value)] for value in arguments])
+        parts = [_head(message.full_address, tags)]
+        for tag, value in zip(tags, arguments, strict=True):
+            if tag == "s":
+                data = value.encode()  # type: ignore[union-attr] # the tag says what it is
+                if 0 in data:
+                    return _encode_odd(message)
+                parts += (data, _PAD[len(data) & 3])
+            elif tag == "i":
+                parts.append(_pack_int(value))
+            elif -_FLOAT_MAX <= value <= _FLOAT_MAX:  # type: ignore[operator] # false for NaN, too
+                parts.append(_pack_float(value))
+            else:
+                return _encode_odd(message)
+        return b"".join(parts)
+    except (KeyError, struct.error, UnicodeEncodeError):
+        return _encode_odd(message)
+
+
+def _head(address: str, tags: str) -> bytes:
+    head = _HEADS.get((address, tags))
+    if head is None:
+        head = _text(address) + _text("," + tags)
+        if len(_HEADS) < _MANY_HEADS:
+            _HEADS[address, tags] = head
+    return head
+
+
+def _encode_odd(message: Message) -> bytes:
+    """A message with something that must be changed before it can be sent."""
     tags, parts = [","], []
     for value in message.arguments():
         tag, part = _encoded(value)
@@ -142,21 +321,28 @@ def encode(message: Message) -> bytes:
     return b"".join([_text(message.full_address), _text("".join(tags)), *parts])
 
 
+def bundle(elements: Sequence[bytes]) -> bytes:
+    """Several encoded messages as one datagram, to be executed at once (time tag 1)."""
+    parts = [_BUNDLE, b"\0\0\0\0\0\0\0\1"]
+    for element in elements:
+        parts += (_pack_int(len(element)), element)
+    return b"".join(parts)
+
+
 def encode_bundle(messages: Sequence[Message]) -> bytes:
-    """Several messages as one datagram, to be executed at once (time tag 1)."""
-    elements = [encode(message) for message in messages]
-    return b"".join([_BUNDLE, struct.pack(">Q", 1), *(struct.pack(">i", len(element)) + element for element in elements)])
+    """Several messages as one datagram, to be executed at once."""
+    return bundle([encode(message) for message in messages])
 
 
 def _encoded(value: Plain) -> tuple[str, bytes]:
     if isinstance(value, str):
         return "s", _text(value)
     if isinstance(value, int):
-        return "i", osc_types.write_int(max(-_INT_MAX - 1, min(_INT_MAX, int(value))))
+        return "i", _pack_int(max(-_INT_MAX - 1, min(_INT_MAX, int(value))))
     number = float(value)
-    return "f", osc_types.write_float(0.0 if math.isnan(number) else max(-_FLOAT_MAX, min(_FLOAT_MAX, number)))
+    return "f", _pack_float(0.0 if math.isnan(number) else max(-_FLOAT_MAX, min(_FLOAT_MAX, number)))
 
 
 def _text(value: str) -> bytes:
-    clean = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-    return osc_types.write_string(clean)
+    data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
+    return data + _PAD[len(data) & 3]

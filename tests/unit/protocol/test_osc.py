@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pythonosc.osc_message import OscMessage
+from pythonosc.osc_message_builder import OscMessageBuilder
 
-from tests.strategies import COMMANDS, DATAGRAMS, REPORTS, osc_bundle, osc_message, osc_text
+from tests.strategies import COMMANDS, DATAGRAMS, FLOAT32, INT32, REPORTS, TEXT, osc_bundle, osc_message, osc_text
 from worker.errors import DecodeError
 from worker.protocol.addresses import MAX_DATAGRAM_IN
 from worker.protocol.messages import Bye, Cancel, Clear, Job, Number, Ping, Progress, Ready, Sync, Trigger
@@ -69,6 +70,50 @@ def test_outward_only_ifs(report):
     assert OscMessage(datagram).address == report.full_address
 
 
+@given(st.one_of(COMMANDS, REPORTS))
+def test_read_as_python_osc_does(message):
+    """python-osc reads the same arguments from what is sent, and this module reads what python-osc makes of them."""
+    datagram = encode(message)
+    theirs = OscMessage(datagram)
+    assert (theirs.address, theirs.params) == read_message(datagram)
+    builder = OscMessageBuilder(message.full_address)
+    for value in message.arguments():
+        builder.add_arg(value, {int: "i", float: "f", str: "s"}[type(value)])
+    assert builder.build().dgram == datagram
+
+
+_VALUES = st.recursive(
+    st.one_of(
+        st.tuples(st.just("i"), INT32),
+        st.tuples(st.just("h"), st.integers(-(2**63), 2**63 - 1)),
+        st.tuples(st.just("f"), FLOAT32),
+        st.tuples(st.just("d"), st.floats(allow_nan=False)),
+        st.tuples(st.just("s"), TEXT),
+        st.tuples(st.just("b"), st.binary(min_size=1, max_size=20)),
+        st.sampled_from([("T", True), ("F", False), ("N", None)]),
+    ),
+    lambda inner: st.lists(inner, max_size=4).map(lambda values: ("[", values)),
+    max_leaves=12,
+)
+
+
+@given(st.lists(_VALUES, max_size=8))
+def test_every_tag_as_python_osc_does(values):
+    """What python-osc writes with any tag that both know is read as python-osc reads it: 64 bits, blobs, truth values, arrays."""
+
+    def tags(value):
+        return [tags(inner) for inner in value[1]] if value[0] == "[" else value[0]
+
+    def plain(value):
+        return [plain(inner) for inner in value[1]] if value[0] == "[" else value[1]
+
+    builder = OscMessageBuilder("/x")
+    for value in values:
+        builder.add_arg(plain(value), tags(value))
+    datagram = builder.build().dgram
+    assert read_message(datagram) == ("/x", OscMessage(datagram).params)
+
+
 # -------------------------------------------------------------------------------------- what TouchDesigner may send
 
 
@@ -87,6 +132,52 @@ def test_type_tags():
 def test_infinity(address, tags, arguments):
     """Infinity has no bytes; it stands where its tag does, whatever the address looks like."""
     assert read_message(osc_message(address, tags)) == (address, arguments)
+
+
+def test_tags_of_other_programs():
+    """A colour is one, a letter and a symbol are text, a key or a controller is how far it is pressed."""
+    packet = osc_message(
+        "/x", "rcSmmm", b"\xff\x80\0\xff", b"\0\0\0A", osc_text("symbol"), b"\0\x90\x3c\x7f", b"\0\x83\x3c\x40", b"\0\xb0\x07\0"
+    )
+    assert read_message(packet) == ("/x", ["#ff8000", "A", "symbol", 1.0, 0.0, 0.0])
+    (job,) = decode_commands(osc_message("/worker/job", "sssr", osc_text("j"), osc_text("draw_circles"), osc_text("color"), b"\1\2\3\xff"))
+    assert job.pairs == (("color", "#010203"),)
+
+
+@given(st.lists(COMMANDS, min_size=1, max_size=4), st.integers(0, 3))
+def test_several_messages_in_a_datagram(commands, filling):
+    """Messages that stand one behind the other without a bundle are all read; zeros that fill a datagram up are nothing."""
+    datagram = b"".join(encode(command) for command in commands) + b"\0" * 4 * filling
+    assert decode_commands(datagram) == tuple(commands)
+    assert decode_commands(osc_bundle(datagram)) == tuple(commands)
+
+
+def test_left_over():
+    """Bytes behind a message that are none are told; the message before them counts."""
+    ping, error = decode_commands(encode(Ping(7)) + b"junk")
+    assert ping == Ping(7)
+    assert "4 bytes are left over behind /worker/ping" in error.message
+
+
+@pytest.mark.parametrize(
+    ("datagram", "job_id"),
+    [
+        (osc_message("/worker/job", "ssx", osc_text("j7"), osc_text("noop")), "j7"),
+        (osc_message("/worker/job", "ssss", osc_text("j7"), osc_text("noop"), osc_text("output"), b"Gr\xfc\xdfe\0\0\0"), "j7"),
+        (osc_message("/worker/job", "ssssf", osc_text("j7"), osc_text("noop"), osc_text("a"), osc_text("b")), "j7"),
+        (osc_message("/worker/job", "isx", b"\0\0\0\7", osc_text("noop")), "7"),
+        (osc_message("/worker/job", "ss", osc_text("a\nb"), osc_text("noop")), "a\nb"),
+        (osc_message("/worker/job", "ss", osc_text("x" * 300), osc_text("noop")), "x" * 300),
+        (osc_message("/worker/cancel", "ss", osc_text("j7"), osc_text("too many")), "j7"),
+        (osc_message("/worker/job", "ss", osc_text("x" * 900), osc_text("noop")), ""),
+        (osc_message("/worker/sync", "s", osc_text("j7")), ""),
+    ],
+)
+def test_refused_job_names_its_id(datagram, job_id):
+    """Whatever is wrong with a job, whoever waits for it hears of it, if its id can be read and repeated."""
+    (error,) = decode_commands(datagram)
+    assert isinstance(error, DecodeError)
+    assert error.job_id == job_id
 
 
 def test_no_type_tags():
@@ -153,12 +244,14 @@ def only_error(datagram):
         (b"", "Not an OSC packet"),
         (b"GET / HTTP/1.1\r\n", "Not an OSC packet"),
         (b"/worker/ping", "Not a complete OSC message"),
-        (b"/worker/p\xffng\0\0\0,\0\0\0", "Not a complete OSC message"),
+        (b"/worker/p\xffng\0\0\0,\0\0\0", "A text is not UTF-8; send UTF-8."),
         (osc_text("/worker/ping") + osc_text("i") + b"\0\0\0\1", "must start with a comma"),
         (osc_message("/worker/ping", "i", b"\0\0"), "Not a complete OSC message"),
         (osc_message("/worker/ping", "[i", b"\0\0\0\1"), "Not a complete OSC message"),
         (osc_message("/worker/ping", "i]", b"\0\0\0\1"), "Not a complete OSC message"),
-        (osc_message("/worker/ping", "r", b"\0\0\0\1"), "Type tag 'r' is not understood"),
+        (osc_message("/worker/ping", "x", b"\0\0\0\1"), "Type tag 'x' is not understood"),
+        (osc_message("/worker/ping", "m", b"\0\xf0\0\1"), "MIDI message of status 0xf0"),
+        (osc_message("/worker/ping", "c", b"\xff\xff\xff\xff"), "Not a complete OSC message"),
         (osc_message("/worker/query", "b", b"\x7f\xff\xff\xff"), "Not a complete OSC message"),
         (osc_message("/worker/job", "ssb", b"\xff\xff\xff\xff"), "Not a complete OSC message"),
         (osc_message("/worker/job", "[" * 30_000 + "]" * 30_000), "Arrays may be nested"),
