@@ -5,6 +5,7 @@ from __future__ import annotations
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Task
 from worker.executors.base import Deliver, RunTask
+from worker.poller import Poller
 
 
 class InlineExecutor:
@@ -14,7 +15,7 @@ class InlineExecutor:
         self._run_task = run_task
         self._deliver: Deliver = lambda _: None
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, _poller: Poller | None = None) -> None:
         self._deliver = deliver
         deliver(ChildrenChanged(working=True))
 

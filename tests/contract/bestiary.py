@@ -45,6 +45,8 @@ def make_run_task_that_exits() -> Callable[[Task, Progress], Any]:
 def run_task(task: Task, progress: Progress) -> Any:
     """Does what the task's operation says."""
     name, _, argument = task.operation.partition(":")
+    if name == "gives_back":
+        return task.joined
     return BEASTS[name](argument, progress)
 
 
@@ -153,6 +155,28 @@ def returns_poison(_argument: str, _progress: Progress) -> Any:
     return _Poison()
 
 
+def speaks_for_itself(argument: str, _progress: Progress) -> Any:
+    """As one that was taken over by a picture: it sends bytes of its own choice up to the parent."""
+    import gc
+
+    from worker.executors.child import _Parent
+
+    (parent,) = [one for one in gc.get_objects() if isinstance(one, _Parent)]
+    parent.say(bytes.fromhex(argument))
+    time.sleep(10_000)
+
+
+def stops_while_it_answers(argument: str, _progress: Progress) -> Any:
+    """A large result whose child is stopped by the system when a part of it has left."""
+    import threading
+
+    pid = os.getpid()
+    threading.Timer(0.2, lambda: os.kill(pid, signal.SIGSTOP)).start()
+    path, _, count = argument.rpartition(":")
+    Path(path).write_text(str(pid), encoding="ascii")
+    return gives_much(count, _progress)
+
+
 def raises(_argument: str, _progress: Progress) -> Any:
     raise RuntimeError("A task that raises.")
 
@@ -181,5 +205,7 @@ BEASTS: dict[str, Callable[[str, Progress], Any]] = {
         returns_poison,
         raises,
         recurses,
+        speaks_for_itself,
+        stops_while_it_answers,
     )
 }

@@ -8,6 +8,7 @@ import queue
 import numpy as np
 
 from tests import small
+from tests.polling import Polled
 from worker.core.events import Finished
 from worker.core.jobs import Failure, Result, Task
 from worker.executors.pool import PoolExecutor
@@ -20,7 +21,7 @@ def test_children_get_their_catalogue(tmp_path):
     """A child has the operations that the parent names, and no others."""
     write_image(tmp_path / "a.png", np.full((4, 4), 200, np.uint8))
     rules = FileRules((tmp_path.resolve(),))
-    pool = PoolExecutor(1, functools.partial(make_run_task, rules, small.CATALOG, "tests.small:OPERATIONS"), spares=0)
+    pool = Polled(PoolExecutor(1, functools.partial(make_run_task, rules, small.CATALOG, "tests.small:OPERATIONS"), spares=0))
     ended = queue.SimpleQueue()
     pool.start(lambda event: ended.put(event) if isinstance(event, Finished) else None)
     try:

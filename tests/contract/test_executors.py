@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import queue
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import psutil
@@ -16,9 +19,11 @@ import pytest
 
 from tests.contract import bestiary
 from tests.inline import InlineExecutor
+from tests.polling import Polled
 from worker.catalog.noop import Noop
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
+from worker.executors import frames
 from worker.executors import pool as pool_module
 from worker.executors.pool import PoolExecutor
 
@@ -33,13 +38,13 @@ class Bench:
     """An executor at work, and what it has delivered."""
 
     def __init__(self, executor):
-        self.executor = executor
+        self.executor = Polled(executor)
         self.inbox = queue.SimpleQueue()
         self.outcomes = {}
         self.finished = Counter()
         self.progress = {}
         self.changes = []
-        executor.start(self.inbox.put)
+        self.executor.start(self.inbox.put)
 
     def execute(self, *operations):
         """Executes tasks numbered on from the last one; returns their numbers."""
@@ -248,6 +253,153 @@ def test_idle_children_are_killed(pool):
     wait_for(lambda: len(pool.executor.pids) == 3)
 
 
+def test_killed_before_it_began(pool):
+    """Tasks that are given to children which have just been killed are no reason for it: the next children run them."""
+    pool.outcomes_of(pool.execute("works:a"))
+    wait_for(lambda: len(pool.executor.pids) == 3)
+    for _ in range(3):
+        numbers = []
+
+        def kill_and_execute(numbers=numbers):
+            for pid in pool.executor.pids:
+                psutil.Process(pid).kill()
+            first = max(pool.finished) + 1
+            for number in range(first, first + 3):
+                pool.finished[number] = 0
+                numbers.append(number)
+                pool.executor.inner.execute(Task(number, "works:b", Noop()))
+
+        pool.executor.call(kill_and_execute)
+        wait_for(lambda numbers=numbers: len(numbers) == 3)
+        assert all(isinstance(outcome, Result) for outcome in pool.outcomes_of(numbers))
+        wait_for(lambda: len(pool.executor.pids) == 3)
+
+
+@POSIX
+def test_stopped_children(monkeypatch):
+    """An idle child that was stopped is replaced; a task that was given to it runs in another."""
+    monkeypatch.setattr(pool_module, "LOOK_EVERY_S", 0.5)
+    bench = Bench(PoolExecutor(1, bestiary.make_run_task))
+    wait_for(lambda: len(bench.executor.pids) == 2)
+    before = bench.executor.pids
+    for pid in before:
+        psutil.Process(pid).suspend()
+    (outcome,) = bench.outcomes_of(bench.execute("works:a"))
+    assert outcome.files[0].size_bytes not in before
+    wait_for(lambda: len(bench.executor.pids) == 2 and not set(before) & set(bench.executor.pids))
+    bench.executor.close()
+    assert children() == []
+
+
+@POSIX
+def test_stopped_in_the_middle_of_an_outcome(pool, tmp_path):
+    """A child that stops with half a large outcome sent keeps no other task waiting; when it goes on, its outcome is whole."""
+    marker = tmp_path / "pid"
+    (large,) = pool.execute(f"stops_while_it_answers:{marker}:3000000")
+    wait_for(lambda: marker.exists() and marker.read_text())
+    stopped = psutil.Process(int(marker.read_text()))
+    wait_for(lambda: stopped.status() == psutil.STATUS_STOPPED)
+    for _ in range(50):
+        (outcome,) = pool.outcomes_of(pool.execute("works:b"))
+        assert isinstance(outcome, Result)
+    assert large not in pool.outcomes
+    stopped.resume()
+    (outcome,) = pool.outcomes_of([large])
+    assert len(outcome.rows) == 3_000_000
+
+
+def test_a_task_larger_than_any_buffer(pool):
+    """A task of 20 MB reaches its child whole, and others run meanwhile."""
+    rows = tuple((n, n + 0.5) for n in range(1_000_000))
+    joined = Result("circles", ("n", "x"), rows)
+    pool.finished |= {1: 0, 2: 0}
+    pool.executor.execute(Task(1, "gives_back", Noop(), joined=joined))
+    pool.executor.execute(Task(2, "works:b", Noop()))
+    large, _ = pool.outcomes_of([1, 2])
+    assert large == joined
+    assert [type(value) for value in large.rows[7]] == [int, float]
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.system, (f"touch {_Evil.marker}",)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x01\0\0\0\xc1",  # no msgpack
+        b"\xff\xff\xff\xff",  # 4 GB
+        frames.frame(frames.Done(99)),  # of a task that it does not have
+        frames.frame(frames.Found(1, Result("circles", ("x", "y"), ((1.0,),)))),
+        frames.frame(frames.Found(1, Result("/worker/quit", ("x",), ((1.0,),)))),
+    ],
+    ids=["noise", "size", "other", "columns", "kind"],
+)
+def test_child_that_was_taken_over(small_pool, said):
+    """A child that says what no child says is ended, its task fails, and the next one runs."""
+    lied, following = small_pool.execute(f"speaks_for_itself:{said.hex()}", "works:b")
+    outcome, after = small_pool.outcomes_of([lied, following])
+    assert (outcome.code, outcome.word) == (502, "result")
+    assert isinstance(after, Result)
+
+
+def test_parent_unpickles_nothing(small_pool, tmp_path):
+    """A pickle, which is code in whoever unpickles it, does nothing in the parent."""
+    _Evil.marker = tmp_path / "owned"
+    poison = ForkingPickler.dumps((1, _Evil())).tobytes()
+    lied, following = small_pool.execute(f"speaks_for_itself:{(len(poison).to_bytes(4, 'little') + poison).hex()}", "works:b")
+    assert small_pool.outcomes_of([lied, following])[0].code == 502
+    assert not _Evil.marker.exists()
+
+
+def test_starts_fail_for_a_while(monkeypatch, caplog):
+    """No handles, no threads: whatever starting a child meets, it is tried again, and the work goes on. The keeper lives on."""
+    monkeypatch.setattr(pool_module, "START_AGAIN_S", 0.05)
+    errors = [OSError(errno.EMFILE, "Too many open files"), RuntimeError("can't start new thread"), MemoryError()]
+    whole = pool_module._Keeper._child
+
+    def failing(keeper):
+        if errors and keeper._links:
+            raise errors.pop(0)
+        return whole(keeper)
+
+    monkeypatch.setattr(pool_module._Keeper, "_child", failing)
+    bench = Bench(PoolExecutor(2, bestiary.make_run_task, spares=0))
+    wait_for(lambda: len(bench.executor.pids) == 2)
+    assert errors == []
+    assert "Too many open files" in caplog.text
+    assert all(isinstance(outcome, Result) for outcome in bench.outcomes_of(bench.execute("works:a", "works:b")))
+    bench.executor.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_keeper_does_not_end_unseen(monkeypatch):
+    """If the thread that starts children ends all the same, the process ends with an error, which a supervisor sees."""
+
+    def ended(_keeper, _started, _failed):
+        raise SystemExit
+
+    monkeypatch.setattr(pool_module._Keeper, "_begin", ended)
+    bench = Bench(PoolExecutor(1, bestiary.make_run_task))
+    wait_for(lambda: bench.executor.error is not None)
+    with pytest.raises(pool_module.KeeperEnded):
+        bench.executor.close()
+
+
+def test_first_child_alone(monkeypatch):
+    """At the start one child is warmed up alone, so that it is ready sooner; then the others."""
+    begun = []
+    whole = pool_module._Keeper.begin
+    bench = Bench(PoolExecutor(3, bestiary.make_run_task))
+    monkeypatch.setattr(
+        pool_module._Keeper, "begin", lambda keeper, *calls: begun.append(len(bench.executor.pids)) or whole(keeper, *calls)
+    )
+    wait_for(lambda: len(bench.executor.pids) == 4)
+    assert begun[:3] == [1, 1, 1]
+    bench.executor.close()
+
+
 def test_whole_again(pool):
     """After a row of deaths all children are there again, spare included."""
     pool.outcomes_of(pool.execute(*["exits:1"] * 6))
@@ -324,12 +476,13 @@ _PARENT = """
 import sys, time
 from pathlib import Path
 from tests.contract import bestiary
+from tests.polling import Polled
 from worker.catalog.noop import Noop
 from worker.executors.pool import PoolExecutor
 from worker.core.jobs import Task
 
 if __name__ == "__main__":
-    pool = PoolExecutor(2, bestiary.make_run_task)
+    pool = Polled(PoolExecutor(2, bestiary.make_run_task))
     pool.start(lambda event: None)
     pool.execute(Task(1, f"sleeps_in_native_code:{sys.argv[1]}", Noop()))
     while not (Path(sys.argv[1]).exists() and len(pool.pids) == 3):

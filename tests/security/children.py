@@ -9,6 +9,7 @@ import queue
 import time
 from pathlib import Path
 
+from tests.polling import Polled
 from worker.catalog.table import CATALOG
 from worker.core.events import Finished
 from worker.core.jobs import Failure, Outcome, Task
@@ -32,7 +33,7 @@ class Child:
 
     def __init__(self, root: Path, limits: FileLimits) -> None:
         self._told: queue.SimpleQueue = queue.SimpleQueue()
-        self._pool = PoolExecutor(1, functools.partial(make_run_task, FileRules((root,), limits=limits)), spares=0)
+        self._pool = Polled(PoolExecutor(1, functools.partial(make_run_task, FileRules((root,), limits=limits)), spares=0))
         self._ids = itertools.count(1)
         self._pool.start(self._told.put)
 

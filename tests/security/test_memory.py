@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.polling import Polled
 from worker.catalog.noop import Noop
 from worker.core.events import Finished
 from worker.core.jobs import Result, Task
@@ -34,8 +35,8 @@ def greedy():
 def test_watch():
     """A child over its memory ends, its job is 413 with the option, and the next job runs."""
     told = multiprocessing.get_context("spawn").SimpleQueue()
-    pool = PoolExecutor(1, greedy)
-    pool.start(told.put)
+    pool = Polled(PoolExecutor(1, greedy))
+    pool.start(lambda event: told.put(event) if isinstance(event, Finished) else None)
     try:
         pool.execute(Task(1, "greedy", Noop()))
         finished = told.get()

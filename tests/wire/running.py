@@ -15,6 +15,7 @@ from worker.config import Config
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Outcome, Result, Task
 from worker.executors.base import Deliver, Executor
+from worker.poller import Poller
 from worker.protocol import osc
 from worker.protocol.messages import Message, Report
 from worker.service.loop import Service
@@ -32,7 +33,7 @@ class HoldingExecutor:
         self.is_canary: Callable[[Task], bool] = lambda _: False
         self._deliver: Deliver = lambda _: None
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, _poller: Poller | None = None) -> None:
         self._deliver = deliver
         deliver(ChildrenChanged(working=True))
 

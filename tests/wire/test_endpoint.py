@@ -11,7 +11,8 @@ from ipaddress import ip_network
 import psutil
 import pytest
 
-from worker.network.endpoint import Endpoint
+from worker.network.endpoint import MAX_UNSENT, Endpoint
+from worker.poller import Poller
 
 LONG_S = 60.0
 
@@ -99,6 +100,48 @@ def test_to_loopback_from_the_own_port():
         endpoint.send(b"answer", udp.getsockname())
         assert udp.recvfrom(100) == (b"answer", endpoint.address)
     endpoint.close()
+
+
+class Full:
+    """A socket whose system takes nothing for a while, as when a network card is slower than we are."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.takes = 0
+
+    def sendto(self, datagram, peer):
+        if not self.takes:
+            raise BlockingIOError
+        self.takes -= 1
+        return self.inner.sendto(datagram, peer)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+def test_what_cannot_be_sent_now_is_sent_later():
+    """A system that takes no more for the moment loses nothing: all datagrams leave in order, as soon as it takes them; a limit holds."""
+    poller = Poller()
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None, lambda *_: None)
+    endpoint.start(poller)
+    full = endpoint._own.socket = Full(endpoint._own.socket)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(LONG_S)
+        for number in range(MAX_UNSENT + 3):
+            endpoint.send(str(number).encode(), udp.getsockname())
+        assert len(endpoint._own.unsent) == MAX_UNSENT
+        for _ in range(3):
+            full.takes = 20
+            poller.wait(poller.now())
+        assert [udp.recv(100) for _ in range(60)] == [str(number).encode() for number in range(60)]
+        endpoint._own.unsent.clear()
+        full.takes = 100
+        poller.wait(poller.now())
+        endpoint.send(b"at once again", udp.getsockname())
+        assert udp.recv(100) == b"at once again"
+    endpoint.close()
+    poller.close()
 
 
 def iter_queue(told):

@@ -54,7 +54,7 @@ class Result:
 
     kind: str = ""
     fields: tuple[str, ...] = ()
-    rows: tuple[tuple[float, ...], ...] = ()
+    rows: tuple[tuple[int | float, ...], ...] = ()  # what is whole stays whole on its way between processes
     files: tuple[WrittenFile, ...] = ()
     sources: tuple[str, ...] = ()
     left_out: int = 0

@@ -11,6 +11,9 @@ from worker.core.events import Abort, Effect, Execute
 from worker.core.jobs import Part, Task
 from worker.core.ledger import Job, State
 
+#: A canary that is still out when so many more were due (a minute) has met a child that hangs.
+CANARY_PATIENCE = 12
+
 
 class Slots:
     """Which job each task belongs to. A job's `running` names the same tasks.
@@ -31,6 +34,7 @@ class Slots:
         self._jobs: dict[int, Job] = {}
         self._held: set[int] = set()  # not executed yet, because their job's start is not stored yet
         self.canary: int | None = None
+        self._canary_waits = 0
 
     @property
     def is_free(self) -> bool:
@@ -74,10 +78,15 @@ class Slots:
         job.done.clear()
 
     def send_canary(self) -> None:
-        """Runs a task that nobody asked for, through a real child, unless the last one is still out."""
+        """Runs a task that nobody asked for, through a real child. One that does not come back is aborted, and its child with it."""
         if self.canary is None:
-            self.canary = next(self._ids)
+            self.canary, self._canary_waits = next(self._ids), 0
             self._emit(Execute(Task(self.canary, self._probe.name, self._probe.params())))
+            return
+        self._canary_waits += 1
+        if self._canary_waits >= CANARY_PATIENCE:
+            self._emit(Abort(self.canary))
+            self.canary = None
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Outcome, Task
+from worker.poller import Poller
 
 #: Called from any thread; must return at once.
 Deliver = Callable[[Progressed | Finished | ChildrenChanged], None]
@@ -22,10 +23,12 @@ class Executor(Protocol):
     For each executed task exactly one `Finished` is delivered, whatever becomes of it: a result, a failure, a child that died, an
     abort. A late `Progressed` may follow it and means nothing. `ChildrenChanged` says when the first child works, and when none is left
     and none can be started.
+
+    All methods are called in the thread of the poller.
     """
 
-    def start(self, deliver: Deliver) -> None:
-        """Makes it ready to run tasks; returns before the children are warm."""
+    def start(self, deliver: Deliver, poller: Poller) -> None:
+        """Makes it ready to run tasks; returns before the children are warm. What it waits for, it waits for through the poller."""
 
     def execute(self, task: Task) -> None:
         """Runs a task as soon as a child is free. Never blocks, never raises."""

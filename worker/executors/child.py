@@ -11,75 +11,123 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import ForkingPickler
+from multiprocessing.connection import wait
 
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
+from worker.executors import frames, memory
 from worker.executors.base import MakeRunTask, RunTask
 
 log = logging.getLogger(__name__)
 
-LONGEST_LOG = 20_000
 #: Minimum time between two progress reports of a child. The scheduler sends fewer.
 PROGRESS_INTERVAL_S = 0.02
-#: Stand in the place of the task id: in the first message of a child, before a line for the log, and before the reason why it ends at once.
-WARM = 0
-LOG = -1
-CANNOT_START = -2
+#: A child that has had nothing to do for so long gives memory back. Often enough for a batch, whose parts follow at once.
+IDLE_S = 2.0
 
+_READ_AT_ONCE = 2**16
 _PR_SET_PDEATHSIG = 1
 
 
-def main(make_run_task: MakeRunTask, pipe: Connection) -> None:
-    """The whole life of a child: says when it is warm, then takes tasks until the pipe ends."""
+def main(make_run_task: MakeRunTask, link: socket.socket) -> None:
+    """The whole life of a child: says when it is warm, then takes tasks until the parent is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     _silence_stdout()
     if sys.stderr is not None:
         faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, handlers=[_ToParent(pipe)], force=True)
+    parent = _Parent(link)
+    logging.basicConfig(level=logging.INFO, handlers=[_ToParent(parent)], force=True)
+    with contextlib.suppress(OSError):  # a parent that is gone
+        _serve(make_run_task, parent)
+
+
+def _serve(make_run_task: MakeRunTask, parent: _Parent) -> None:
     try:
         run_task = make_run_task()
     except Exception:  # noqa: BLE001 - the parent gets every error as a value
-        with contextlib.suppress(OSError):
-            pipe.send((CANNOT_START, traceback.format_exc()[-LONGEST_LOG:]))
+        parent.say(frames.frame(frames.CannotStart(_clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
-    pipe.send((WARM, None))
-    while True:
+    parent.say(frames.frame(frames.Warm()))
+    for told in parent.tells():
+        if isinstance(told, frames.Probe):
+            parent.say(frames.frame(frames.Alive()))
+            continue
+        parent.say(frames.frame(frames.Begun(told.id)))
+        task = frames.task_of(told)
+        outcome = _outcome(run_task, task, parent)
         try:
-            task: Task = pipe.recv()
-        except EOFError:
-            return
-        outcome = _outcome(run_task, task, pipe)
-        try:
-            message = ForkingPickler.dumps((task.id, outcome))
+            frame = frames.ended(task.id, outcome)
         except Exception:
             log.exception("the outcome of %s cannot be sent to the parent", task.operation)
-            outcome = Failure.of(ResultLost())
-            message = ForkingPickler.dumps((task.id, outcome))
-        pipe.send_bytes(message)
+            frame = frames.ended(task.id, Failure.of(ResultLost()))
+        parent.say(frame)
+
+
+class _Parent:
+    """The other end."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._saying = threading.Lock()  # a thread of a library may log something meanwhile
+
+    def say(self, frame: bytes) -> None:
+        with self._saying:
+            rest = memoryview(frame)
+            while rest:
+                try:
+                    rest = rest[self._link.send(rest) :]
+                except TimeoutError:  # the timeout is for the reading below; the parent may take its time
+                    continue
+
+    def tells(self) -> Iterator[frames.Told]:
+        """What it says, one after the other, until it is gone."""
+        pieces = frames.Frames()
+        self._link.settimeout(IDLE_S)
+        while True:
+            try:
+                data = self._link.recv(_READ_AT_ONCE)
+            except TimeoutError:
+                memory.give_back()
+                self._link.settimeout(None)
+                continue
+            if not data:
+                return
+            for body in pieces.received(data):
+                told = frames.told(body)
+                yield told
+                if isinstance(told, frames.Given) and self._link.gettimeout() is None:
+                    self._link.settimeout(IDLE_S)
 
 
 class _ToParent(logging.Handler):
     """Hands log records to the parent, which knows where the log goes. Only one process can write a file that is rotated."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, parent: _Parent) -> None:
         super().__init__()
-        self._pipe = pipe
+        self._parent = parent
 
     def emit(self, record: logging.LogRecord) -> None:
+        level, name = max(0, min(100, record.levelno)), _clean(record.name[: frames.LONGEST_NAME])
+        text = _clean(self.format(record)[: frames.LONGEST_LOG])
         with contextlib.suppress(OSError):  # a parent that is gone needs no log
-            self._pipe.send((LOG, (record.levelno, record.name, self.format(record)[:LONGEST_LOG])))
+            self._parent.say(frames.frame(frames.Logged(level, name, text)))
 
 
-def _outcome(run_task: RunTask, task: Task, pipe: Connection) -> Outcome:
+def _clean(text: str) -> str:
+    """Without half characters, which a frame cannot hold."""
+    return text.encode(errors="replace").decode()
+
+
+def _outcome(run_task: RunTask, task: Task, parent: _Parent) -> Outcome:
     told_at = 0.0
 
     def progress(done: int) -> None:
@@ -87,7 +135,7 @@ def _outcome(run_task: RunTask, task: Task, pipe: Connection) -> Outcome:
         now = time.monotonic()
         if now - told_at >= PROGRESS_INTERVAL_S:
             told_at = now
-            pipe.send((task.id, done))
+            parent.say(frames.frame(frames.Stepped(task.id, done)))
 
     try:
         return run_task(task, progress)

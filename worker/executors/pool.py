@@ -1,12 +1,14 @@
-"""Warm child processes, one task at a time each, every one on a pipe of its own. Built on the standard library's multiprocessing.
+"""Warm child processes, one task at a time each, every one on a socket pair of its own. Built on the standard library's multiprocessing.
 
-    this process                                                        child
-    execute -> (lock) -> a child that is free  ---- Task ------------>  run_task
-    deliver <- that child's listening thread   <--- progress, Outcome -
-                         keeper thread: starts missing children
+    the loop's thread                                                   child
+    execute -> a child that is free  ------------- Given ------------>  run_task
+    deliver <- poller: its socket can be read  <-- Begun, Stepped, ... -
+    keeper thread: starts children, and waits until killed ones are gone
 
-Nothing is shared between children, so one that crashes or is killed harms no other; its pipe ends, so its death is noticed at once and
+Nothing is shared between children, so one that crashes or is killed harms no other; its socket ends, so its death is noticed at once and
 without polling. Timeouts are the scheduler's: it knows a job's deadline over all its tasks, and aborts them.
+
+A death is a task's own only if the child had begun it. One that had not is given to the next child, and counts against nobody.
 
 Why no ready-made pool: `noop` through a worker took 455 us at p50 on `ProcessPoolExecutor` (one per child, so that they cannot break each
 other; two more threads for each, and every task goes through both) and 293 us on plain pipes, measured in one run. Pebble's pool is as
@@ -19,29 +21,44 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import queue
 import signal
+import socket
 import threading
-import time
 from collections import deque
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Task
-from worker.errors import ChildDied, LimitExceeded, NoChild, ResultLost
-from worker.executors import child, memory
+from worker.errors import ChildDied, InternalError, LimitExceeded, NoChild, ResultLost
+from worker.executors import child, frames, memory
 from worker.executors.base import Deliver, MakeRunTask
+from worker.poller import Poller
 
 log = logging.getLogger(__name__)
 
 #: How long to wait after a child could not even be started, before the next is tried: twice as long each time, up to the maximum.
 START_AGAIN_S = 1.0
 START_AGAIN_MAX_S = 60.0
-#: How long a child may take to be gone after its pipe has ended, or after it was killed.
+#: How long a child may take to be gone after its socket has ended, or after it was killed.
 GONE_WITHIN_S = 5.0
+#: So often each child is looked at: one that is idle is asked whether it hears. If nothing came from it since the last look although
+#: it had been asked, or had been given a task, it is stopped or hangs: another takes its place.
+LOOK_EVERY_S = 5.0
+#: In so many looks a child must have become warm.
+LOOKS_TO_BE_WARM = 24
+#: A task ends if so many children more than there are have died before they had begun it: none can even read it.
+TRIES_TO_BEGIN = 3
+
+_READ_AT_ONCE = 2**16
 
 _ABORTED = Failure.of(ChildDied("The task was aborted."))
+
+
+class KeeperEnded(InternalError):
+    """The thread that starts child processes has ended, so no more can be started."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,26 +67,37 @@ class _Child:
 
     Attributes:
         warm: it has imported everything and waits for tasks, or runs one.
-        aborted: it is being killed because its task is not wanted any more.
-        broken: it was found dead before its own thread heard of it.
+        aborted: it is being killed because its task is not wanted any more, or because it hangs.
         reason: the traceback of a child that could not make itself ready.
+        begun: it has begun its task, so that what happens from then on is the task's.
+        unsent: what it has yet to be told. One task at most: it is given none before the last one has ended.
+        heard: something came from it since it was last looked at.
+        asked: it was looked at and owes a sign of life.
+        looks: how often it was looked at while it was not warm.
+        lost: why its outcome is not to be trusted; then the task fails with this.
     """
 
     process: BaseProcess
-    pipe: Connection
+    link: socket.socket
+    pieces: frames.Frames = field(default_factory=frames.Frames)
     warm: bool = False
     aborted: bool = False
-    broken: bool = False
     reason: str = ""
     task: Task | None = None
+    begun: bool = False
+    unsent: bytes | memoryview = b""
+    heard: bool = True
+    asked: bool = False
+    looks: int = 0
+    lost: Failure | None = None
 
     @property
     def free(self) -> bool:
-        return self.warm and self.task is None and not self.aborted and not self.broken
+        return self.warm and self.task is None and not self.aborted
 
 
 class PoolExecutor:
-    """See the module's docstring.
+    """See the module's docstring. Everything but the keeper happens in the thread of the poller, so there are no locks.
 
     Args:
         workers: how many tasks run at a time.
@@ -79,192 +107,370 @@ class PoolExecutor:
 
     def __init__(self, workers: int, make_run_task: MakeRunTask, spares: int = 1) -> None:
         self._size = workers + spares
-        self._make_run_task = make_run_task
-        self._context = multiprocessing.get_context("spawn")
+        self._keeper = _Keeper(make_run_task)
         self._deliver: Deliver = lambda _: None
-        self._children: dict[_Child, threading.Thread] = {}
+        self._poller: Poller | None = None
+        self._children: dict[_Child, None] = {}
+        self._dying: dict[_Child, None] = {}
+        self._starting = 0
         self._waiting: deque[Task] = deque()
+        self._tries: dict[int, int] = {}
         self._start_at = 0.0
         self._failed_starts = 0
         self._reason = ""
         self._working = False
         self._closing = False
-        self._lock = threading.Lock()  # around what stands above; held for moments only
-        self._look = threading.Event()  # wakes the keeper
-        # Linux ends a child together with the *thread* that started it (see child.py), so one thread starts them all and lives on.
-        self._keeper = threading.Thread(target=self._keep, name="child-keeper", daemon=True)
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, poller: Poller) -> None:
         self._deliver = deliver
-        self._keeper.start()
+        self._poller = poller
+        self._keeper.start(poller.call, self._ended_unseen)
+        self._fill()
+        poller.at(poller.now() + LOOK_EVERY_S, self._look)
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the warm children."""
-        with self._lock:
-            return tuple(one.process.pid or 0 for one in self._children if one.warm)
+        return tuple(one.process.pid or 0 for one in list(self._children) if one.warm)
 
     def execute(self, task: Task) -> None:
-        with self._lock:
-            hopeless = self._failed_starts and not any(one.warm for one in self._children) and time.monotonic() < self._start_at
-            if not hopeless:
-                self._waiting.append(task)
-                self._assign()
-        if hopeless:
+        if self._failed_starts and not self._has_warm and self._now < self._start_at:
             self._deliver(Finished(task.id, Failure.of(NoChild())))
+            return
+        self._waiting.append(task)
+        self._assign()
 
     def abort(self, task_id: int) -> None:
-        with self._lock:
-            waiting = [task for task in self._waiting if task.id == task_id]
-            for task in waiting:
-                self._waiting.remove(task)
-            for one in self._children:
-                if one.task is not None and one.task.id == task_id:
-                    one.aborted = True
-                    one.process.kill()  # native code hears nothing else
-        for task in waiting:
-            self._deliver(Finished(task.id, _ABORTED))
+        for task in [task for task in self._waiting if task.id == task_id]:
+            self._waiting.remove(task)
+            self._end(task, _ABORTED)
+        for one in self._children:
+            if one.task is not None and one.task.id == task_id:
+                self._kill(one)
 
     def close(self) -> None:
-        with self._lock:
-            self._closing = True
-        if self._keeper.is_alive():
-            self._look.set()
-            self._keeper.join()
-        with self._lock:
-            waiting, self._waiting = self._waiting, deque()
-            children = dict(self._children)
-        for one in children:
-            one.aborted = True
-            one.process.kill()
-        for listener in children.values():
-            listener.join(GONE_WITHIN_S)
-        for task in waiting:
+        self._closing = True
+        for one in self._children:
+            self._poller_of().forget(one.link)
+            self._kill(one)
+            one.link.close()
+        self._keeper.close()
+        tasks = [one.task for one in (*self._children, *self._dying) if one.task is not None]
+        self._children.clear()
+        self._dying.clear()
+        for task in (*tasks, *self._waiting):
             self._deliver(Finished(task.id, _ABORTED))
+        self._waiting.clear()
+
+    # ------------------------------------------------------------------------------------------------------------- tasks
 
     def _assign(self) -> None:
-        """Gives waiting tasks to free children. Called with the lock held."""
+        """Gives waiting tasks to free children."""
+        if not self._waiting:
+            return
         for one in self._children:
-            if not self._waiting:
-                return
             if one.free:
-                one.task = self._waiting.popleft()
-                try:
-                    one.pipe.send(one.task)
-                except OSError:  # it has just died, as its own thread will hear; the task has not begun
-                    self._waiting.appendleft(one.task)
-                    one.task, one.broken = None, True
+                self._give(one, self._waiting.popleft())
+                if not self._waiting:
+                    return
 
-    # ------------------------------------------------------------------------------------------------ the keeper thread
-
-    def _keep(self) -> None:
-        """Starts missing children. Sleeps until one has died."""
-        while not self._closing:
-            self._look.clear()
-            self._start_missing()
-            missing = len(self._children) < self._size
-            self._look.wait(max(0.0, self._start_at - time.monotonic()) if missing else None)
-
-    def _start_missing(self) -> None:
-        while len(self._children) < self._size and time.monotonic() >= self._start_at and not self._closing:
-            if self._failed_starts and any(not one.warm for one in self._children):
-                return  # one attempt at a time, until one succeeds
-            ours, its = self._context.Pipe()
-            process = self._context.Process(target=child.main, args=(self._make_run_task, its), name="td-image-worker-child", daemon=True)
-            try:
-                process.start()
-            except OSError as error:  # out of memory or processes
-                ours.close()
-                self._cannot_start(f"the system starts none: {error}")
-                return
-            finally:
-                its.close()  # the child has its own by now, so that ours ends when it dies
-            one = _Child(process, ours)
-            listener = threading.Thread(target=self._listen, args=(one,), name=f"child-{process.pid}", daemon=True)
-            with self._lock:
-                self._children[one] = listener
-            listener.start()
-
-    # ---------------------------------------------------------------------------------------- each child's own thread
-
-    def _listen(self, one: _Child) -> None:
-        """Passes on what a child says, until it is dead."""
-        while self._read(one):
-            pass
-        self._died(one)
-
-    def _read(self, one: _Child) -> bool:
-        """Waits for one message. False when there will be no more."""
+    def _give(self, one: _Child, task: Task) -> None:
         try:
-            task_id, said = one.pipe.recv()
-        except (EOFError, OSError):
-            return False
-        except Exception:
-            log.exception("the outcome of a task could not be brought back from child %s", one.process.pid)
-            task_id = one.task.id if one.task else 0
-            said = Failure.of(ResultLost())
-        if task_id == child.LOG:
-            level, name, text = said
-            logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
-        elif task_id == child.CANNOT_START:
-            one.reason = said
-        elif isinstance(said, int):
-            self._deliver(Progressed(task_id, said))
-        else:
-            with self._lock:
-                one.warm, one.task = True, None
-                self._assign()
-            if task_id == child.WARM:
-                self._can_start()
-            else:
-                self._deliver(Finished(task_id, said))
-        return True
+            frame = frames.given(task)
+        except (InternalError, TypeError, ValueError):
+            log.exception("a task of %s cannot be sent to a child", task.operation)
+            self._end(task, Failure.of(InternalError()))
+            return
+        one.task, one.begun = task, False
+        self._tell(one, frame)
 
-    def _died(self, one: _Child) -> None:
-        one.process.kill()  # in case it only closed its pipe
-        one.process.join(GONE_WITHIN_S)
-        with self._lock:
-            del self._children[one]
-        one.pipe.close()
+    def _tell(self, one: _Child, frame: bytes) -> None:
+        """Never waits: what the child does not read now is sent when it does."""
+        one.unsent = bytes(one.unsent) + frame
+        self._send_rest(one)
+        if one.unsent:
+            self._poller_of().watch(one.link, lambda: self._read(one), lambda: self._send_rest(one))
+
+    def _send_rest(self, one: _Child) -> None:
+        try:
+            sent = one.link.send(one.unsent)
+        except BlockingIOError:
+            return
+        except OSError:  # it has just died, as the next reading will notice
+            sent = len(one.unsent)
+        waited = isinstance(one.unsent, memoryview)
+        one.unsent = memoryview(one.unsent)[sent:] if sent < len(one.unsent) else b""
+        if waited and not one.unsent:
+            self._poller_of().watch(one.link, lambda: self._read(one))
+
+    def _end(self, task: Task, outcome: Failure) -> None:
+        self._tries.pop(task.id, None)
+        self._deliver(Finished(task.id, outcome))
+
+    # ----------------------------------------------------------------------------------------------- what a child says
+
+    def _read(self, one: _Child) -> None:
+        """Reads some of what there is. A long message comes in pieces, and others are heard in between."""
+        try:
+            data = one.link.recv(_READ_AT_ONCE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone(one)
+            return
+        one.heard = True
+        try:
+            for body in one.pieces.received(data):
+                self._heard(one, frames.said(body))
+        except frames.BadFrame as error:
+            log.error("child %s is ended: %s", one.process.pid, error.message)  # noqa: TRY400 - the sentence is enough
+            one.lost = Failure.of(ResultLost())
+            self._gone(one)
+
+    def _heard(self, one: _Child, said: frames.Said) -> None:
+        match said:
+            case frames.Begun(task_id):
+                self._check_task(one, task_id)
+                one.begun = True
+            case frames.Stepped(task_id, done):
+                self._check_task(one, task_id)
+                self._deliver(Progressed(task_id, done))
+            case frames.Logged(level, name, text):
+                logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
+            case frames.Warm():
+                one.warm = True
+                self._assign()
+                self._can_start()
+            case frames.CannotStart(reason):
+                one.reason = reason
+            case frames.Alive():
+                pass
+            case frames.Done() | frames.Found() | frames.Planned() | frames.Failed():
+                self._check_task(one, said.task_id)
+                if not one.begun:
+                    raise frames.BadFrame("A child process has ended a task that it has not begun.")
+                one.task = None
+                self._tries.pop(said.task_id, None)
+                self._assign()
+                self._deliver(Finished(said.task_id, frames.outcome_of(said)))
+
+    @staticmethod
+    def _check_task(one: _Child, task_id: int) -> None:
+        if one.task is None or one.task.id != task_id:
+            raise frames.BadFrame(f"A child process speaks of task {task_id}, which it does not have.")
+
+    # ------------------------------------------------------------------------------------------------ life and death
+
+    def _look(self, now: float) -> None:
+        """Finds children that have stopped: by a debugger, by the system, by a disk that does not answer."""
+        for one in list(self._children):
+            if not one.warm:
+                one.looks += 1
+                if one.looks > LOOKS_TO_BE_WARM:
+                    self._replace(one, f"was not ready within {LOOKS_TO_BE_WARM * LOOK_EVERY_S:g} s")
+            elif one.heard:
+                one.heard = one.asked = False
+            elif one.task is not None and one.begun:
+                one.asked = False  # it works; how long it may is the scheduler's to say
+            elif one.asked:
+                self._replace(one, "does not answer")
+            else:
+                one.asked = True
+                if one.task is None:
+                    self._tell(one, frames.frame(frames.Probe()))
+        self._poller_of().at(now + LOOK_EVERY_S, self._look)
+
+    def _replace(self, one: _Child, why: str) -> None:
+        log.warning("child %s %s; another takes its place", one.process.pid, why)
+        one.process.kill()
+        self._gone(one)
+
+    def _kill(self, one: _Child) -> None:
+        one.aborted = True
+        one.process.kill()  # native code hears nothing else
+
+    def _gone(self, one: _Child) -> None:
+        """Its socket has ended, or is not listened to any longer. The rest is said when the keeper knows how it ended."""
+        self._poller_of().forget(one.link)
+        one.link.close()
+        del self._children[one]
+        self._dying[one] = None
+        if one.task is not None and not one.begun and not one.aborted and one.lost is None:
+            self._try_again(one.task)
+            one.task = None
+        self._keeper.bury(one.process, lambda: self._buried(one))
+        self._assign()
+        self._fill()
+
+    def _try_again(self, task: Task) -> None:
+        """The child had not begun it, so it is not the task's fault; unless it is one that no child can even read."""
+        self._tries[task.id] = self._tries.get(task.id, 0) + 1
+        if self._tries[task.id] >= self._size + TRIES_TO_BEGIN:
+            self._end(task, Failure.of(NoChild()))
+        else:
+            self._waiting.appendleft(task)
+
+    def _buried(self, one: _Child) -> None:
+        if self._dying.pop(one, one) is one:  # closed meanwhile
+            return
         if one.task is not None:
-            self._deliver(Finished(one.task.id, _ABORTED if one.aborted else _death(one)))
+            self._end(one.task, one.lost or (_ABORTED if one.aborted else _death(one)))
         elif not one.warm:
             self._cannot_start(f"it ended while it was starting, {_cause(one)}", one.reason)
-        self._look.set()
+        self._fill()
+
+    def _fill(self) -> None:
+        """Starts children if some are missing. While none works, one at a time: several would share the cores, and be ready later."""
+        while len(self._children) + self._starting < self._size and self._now >= self._start_at and not self._closing:
+            if not self._has_warm and (self._children or self._starting):
+                return
+            self._starting += 1
+            self._keeper.begin(self._started, self._not_started)
+
+    def _started(self, process: BaseProcess, link: socket.socket) -> None:
+        self._starting -= 1
+        one = _Child(process, link)
+        self._children[one] = None
+        self._poller_of().watch(link, lambda: self._read(one))
+        self._fill()
+
+    def _not_started(self, error: Exception) -> None:
+        self._starting -= 1
+        self._cannot_start(f"the system starts none: {error}")
+
+    def _ended_unseen(self) -> None:
+        """No children without the keeper: the process ends, and who watches over it sees that."""
+        if not self._closing:
+            raise KeeperEnded
 
     def _can_start(self) -> None:
         """A child has made itself ready."""
-        with self._lock:
-            failed, self._failed_starts, self._start_at, self._reason = self._failed_starts, 0, 0.0, ""
-            was_working, self._working = self._working, True
+        failed, self._failed_starts, self._start_at, self._reason = self._failed_starts, 0, 0.0, ""
         if failed:
             log.info("a child process works, after %d attempts", failed)
-            self._look.set()  # those that are missing
-        if not was_working:
+        self._fill()
+        if not self._working:
+            self._working = True
             self._deliver(ChildrenChanged(working=True))
 
     def _cannot_start(self, cause: str, reason: str = "") -> None:
         """The next attempt follows after a pause. If no child is left, a job fails now instead of waiting for its timeout."""
         if self._closing:
             return
-        with self._lock:
-            left = any(one.warm for one in self._children)
-            waiting, self._waiting = (self._waiting, deque()) if not left else (deque(), self._waiting)
-            was_working, self._working = self._working, self._working and left
-            now = time.monotonic()
-            is_next = now >= self._start_at  # the others that were started together with one that failed say nothing new
-            if is_next:
-                self._failed_starts += 1
-                pause = min(START_AGAIN_MAX_S, START_AGAIN_S * 2 ** min(self._failed_starts - 1, 30))
-                self._start_at = now + pause
-            is_new, self._reason = reason != self._reason, reason
-        if is_next:
-            traceback = f"\n{reason.rstrip()}" if is_new else ""  # once, then only the count
+        now = self._now
+        if now >= self._start_at:  # the others that were started together with one that failed say nothing new
+            self._failed_starts += 1
+            pause = min(START_AGAIN_MAX_S, START_AGAIN_S * 2 ** min(self._failed_starts - 1, 30))
+            self._start_at = now + pause
+            self._poller_of().at(self._start_at, lambda _: self._fill())
+            traceback = f"\n{reason.rstrip()}" if reason != self._reason else ""  # once, then only the count
+            self._reason = reason
             log.error("a child process cannot start: %s; attempt %d, the next in %g s%s", cause, self._failed_starts, pause, traceback)
-        for task in waiting:
-            self._deliver(Finished(task.id, Failure.of(NoChild())))
-        if was_working and not left:
+        if self._has_warm:
+            return
+        while self._waiting:
+            self._end(self._waiting.popleft(), Failure.of(NoChild()))
+        if self._working:
+            self._working = False
             self._deliver(ChildrenChanged(working=False))
+
+    # ------------------------------------------------------------------------------------------------------- shorthands
+
+    def _poller_of(self) -> Poller:
+        assert self._poller is not None, "start() comes first"  # noqa: S101
+        return self._poller
+
+    @property
+    def _now(self) -> float:
+        return self._poller_of().now()
+
+    @property
+    def _has_warm(self) -> bool:
+        return any(one.warm and not one.aborted for one in self._children)
+
+
+class _Keeper:
+    """The thread that does what takes its time: starts processes, and waits until killed ones are gone.
+
+    It lives as long as they do: Linux ends a child together with the *thread* that started it (see child.py). So whatever goes wrong with
+    one order, a system without handles or threads among it, is told, and the next order is carried out.
+    """
+
+    def __init__(self, make_run_task: MakeRunTask) -> None:
+        self._make_run_task = make_run_task
+        self._context = multiprocessing.get_context("spawn")
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._links: dict[BaseProcess, socket.socket] = {}
+        self._call: Callable[[Callable[[], None]], None] = lambda _: None
+        self._thread: threading.Thread | None = None
+
+    def start(self, call: Callable[[Callable[[], None]], None], ended: Callable[[], None]) -> None:
+        """Everything that it has to say it says through `call`; that it has ended, too."""
+        self._call = call
+        self._thread = threading.Thread(target=self._run, args=(ended,), name="child-keeper", daemon=True)
+        self._thread.start()
+
+    def begin(self, started: Callable[[BaseProcess, socket.socket], None], failed: Callable[[Exception], None]) -> None:
+        """Starts a child."""
+        self._orders.put(lambda: self._begin(started, failed))
+
+    def bury(self, process: BaseProcess, buried: Callable[[], None]) -> None:
+        """Waits until a child is gone."""
+        self._orders.put(lambda: self._bury(process, buried))
+
+    def close(self) -> None:
+        """Ends all children and itself. None is left when it returns."""
+        if self._thread is None:
+            return
+        self._orders.put(None)
+        self._thread.join()
+        for process in self._links:
+            process.kill()
+        for process, link in self._links.items():
+            process.join(GONE_WITHIN_S)
+            link.close()
+        self._thread = None
+
+    def _run(self, ended: Callable[[], None]) -> None:
+        try:
+            while (order := self._orders.get()) is not None:
+                order()
+        finally:
+            self._call(ended)
+
+    def _begin(self, started: Callable[[BaseProcess, socket.socket], None], failed: Callable[[Exception], None]) -> None:
+        try:
+            process, link = self._child()
+        except Exception as error:  # noqa: BLE001 - out of memory, handles, processes or threads
+            problem = error
+            self._call(lambda: failed(problem))
+        else:
+            self._links[process] = link
+            self._call(lambda: started(process, link))
+
+    def _child(self) -> tuple[BaseProcess, socket.socket]:
+        ours, its = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            process = self._context.Process(target=child.main, args=(self._make_run_task, its), name="td-image-worker-child", daemon=True)
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            its.close()  # the child has its own by now, so that ours ends when it dies
+        return process, ours
+
+    def _bury(self, process: BaseProcess, buried: Callable[[], None]) -> None:
+        try:
+            process.kill()  # in case it only closed its socket
+            process.join(GONE_WITHIN_S)
+            del self._links[process]
+        except Exception:
+            log.exception("child %s could not be waited for", process.pid)
+        self._call(buried)
 
 
 def _death(one: _Child) -> Failure:

@@ -1,8 +1,7 @@
-"""A UDP socket with a reading thread. Moves bytes and decides nothing.
+"""A UDP socket that never waits. Moves bytes and decides nothing.
 
-Why a thread and not asyncio's datagram endpoint: the thread only empties the socket, so a burst waits in memory and not in the system's
-small buffer while commands are handled. And a blocking socket behaves the same on Windows, where asyncio's proactor loop may receive
-nothing more after a peer has closed its port.
+The poller says when there is something to read; then the socket is emptied at once, so that a burst waits in memory and not in the system's
+small buffer while commands are handled. What the system cannot send now is sent when it can, in order.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ import logging
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from worker.network import kernel_filter
 from worker.network.unreachable import ErrorQueue
-from worker.protocol.addresses import MAX_DATAGRAM_IN, Network, reachable
+from worker.poller import Poller
+from worker.protocol.addresses import MAX_DATAGRAM_IN, Network
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ RECEIVE_BUFFER_BYTES = 8 * 2**20
 _WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
 _SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
 _SEND_TRIES = 3
+#: How many datagrams wait for a network that takes no more; what comes on top is lost, as on the network itself.
+MAX_UNSENT = 10_000
 _BUFFERS = (
     *([(_SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)] if sys.platform == "linux" else []),
     *((socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES // divisor) for divisor in (1, 2, 4, 8, 16)),
@@ -38,8 +41,8 @@ class Endpoint:
 
     Args:
         address: host and port to listen on; port 0 takes a free one.
-        deliver: called in the reading thread with (datagram, sender) for each datagram; must return at once.
-        unreachable: called with (peer, reason) if nobody listens at a peer; from any thread, must return at once.
+        deliver: called with (datagram, sender) for each datagram, in the thread of the poller; must return at once.
+        unreachable: called with (peer, reason) if nobody listens at a peer; must return at once.
 
     Raises:
         OSError: the address cannot be bound.
@@ -55,17 +58,19 @@ class Endpoint:
         self._unreachable = unreachable
         family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
         try:
             _configure(self._socket)
             self._socket.bind(resolved)
         except OSError:
             self._socket.close()
             raise
-        self._closing = False
         self._own = _Outlet(self._socket, unreachable)
         self._outward: dict[int, _Outlet] = {}
         self._is_loopback = _is_loopback(self.address[0])
-        self._thread = threading.Thread(target=self._read, name="udp-reader", daemon=True)
+        self._poller: Poller | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -73,13 +78,55 @@ class Endpoint:
         host, port = self._socket.getsockname()[:2]
         return host, port
 
-    def start(self) -> None:
-        """Begins to deliver."""
-        self._thread.start()
+    def start(self, poller: Poller | None = None) -> None:
+        """Begins to deliver: in the thread of this poller, or in one of its own."""
+        self._poller = poller or Poller()
+        self._poller.watch(self._socket, self.read)
+        if poller is None:
+            self._thread = threading.Thread(target=self._run, name="udp-reader", daemon=True)
+            self._thread.start()
+
+    def read(self) -> None:
+        """Delivers everything that has come."""
+        receive, deliver = self._socket.recvfrom, self._deliver  # looked up once: this loop is what keeps a burst from being lost
+        nothing = True
+        while True:
+            try:
+                datagram, sender = receive(MAX_DATAGRAM_IN + 1)
+            except BlockingIOError:
+                if nothing:  # then what woke us is an answer to an earlier packet
+                    self._own.errors.read()
+                return
+            except OSError as error:
+                # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
+                log.debug("receive: %s", error)
+                self._own.errors.read()
+                return
+            nothing = False
+            if datagram:
+                deliver(datagram, sender[:2])
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
         """Sends one datagram. UDP promises nothing: a peer that cannot be reached is reported to `unreachable` and raises no error."""
-        self._outlet(peer[0]).send(datagram, peer)
+        outlet = self._outlet(peer[0])
+        if outlet.unsent or not outlet.send(datagram, peer):
+            self._send_later(outlet, datagram, peer)
+
+    def _send_later(self, outlet: _Outlet, datagram: bytes, peer: tuple[str, int]) -> None:
+        if self._poller is None or len(outlet.unsent) >= MAX_UNSENT:
+            return
+        outlet.unsent.append((datagram, peer))
+        if len(outlet.unsent) == 1:
+            readable = self.read if outlet is self._own else outlet.errors.read
+            self._poller.watch(outlet.socket, readable, lambda: self._send_rest(outlet, readable))
+
+    def _send_rest(self, outlet: _Outlet, readable: Callable[[], None]) -> None:
+        while outlet.unsent:
+            if not outlet.send(*outlet.unsent[0]):
+                return
+            outlet.unsent.popleft()
+        if self._poller is not None:
+            self._poller.watch(outlet.socket, readable) if outlet is self._own else self._poller.forget(outlet.socket)
 
     def _outlet(self, host: str) -> _Outlet:
         """What is bound to the loopback cannot send to another computer (EINVAL), so a socket of its own does that."""
@@ -88,9 +135,11 @@ class Endpoint:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if family not in self._outward:
             try:
-                self._outward[family] = _Outlet(socket.socket(family, socket.SOCK_DGRAM), self._unreachable)
+                udp = socket.socket(family, socket.SOCK_DGRAM)
             except OSError:  # no IPv6 here; our own socket's error says that the peer cannot be reached
                 return self._own
+            udp.setblocking(False)
+            self._outward[family] = _Outlet(udp, self._unreachable)
         return self._outward[family]
 
     def keep_only(self, networks: Sequence[Network]) -> None:
@@ -108,38 +157,21 @@ class Endpoint:
         return kernel_filter.dropped(self._socket)
 
     def close(self) -> None:
-        """Stops reading and gives the port back."""
+        """Stops reading and gives the port back. In the thread of the poller, if that is not its own."""
         self._closing = True
-        if self._thread.is_alive():
-            self._wake_reader()
-            self._thread.join(1)
+        if self._poller is not None and self._thread is not None:
+            self._poller.call(lambda: None)
+            self._thread.join()
+            self._poller.close()
         for outlet in (self._own, *self._outward.values()):
+            if self._poller is not None and self._thread is None:
+                self._poller.forget(outlet.socket)
             outlet.socket.close()
 
-    def _wake_reader(self) -> None:
-        """A blocking recvfrom does not notice a close, and keeps the port. On Linux a shutdown ends it, on other systems an empty
-        datagram to ourselves. On Linux the datagram alone is not enough: a waiting error can make it fail, or the kernel's filter drops it.
-        """
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
-        host, port = self.address
-        with contextlib.suppress(OSError):
-            self._socket.sendto(b"", (reachable(host), port))
-
-    def _read(self) -> None:
-        # Looked up once: this loop is what keeps a burst from being lost.
-        receive, deliver = self._socket.recvfrom, self._deliver
+    def _run(self) -> None:
         while not self._closing:
-            try:
-                datagram, sender = receive(MAX_DATAGRAM_IN + 1)
-            except OSError as error:
-                # Windows and Linux report here that an earlier packet of ours found nobody. That is the peer's matter.
-                if not self._closing:
-                    log.debug("receive: %s", error)
-                    self._own.errors.read()
-                continue
-            if datagram:
-                deliver(datagram, sender[:2])
+            if self._poller is not None:
+                self._poller.wait()
 
 
 class _Outlet:
@@ -148,9 +180,11 @@ class _Outlet:
     def __init__(self, udp: socket.socket, unreachable: Callable[[tuple[str, int], str], None] | None) -> None:
         self.socket = udp
         self.errors = ErrorQueue(udp, unreachable)
+        self.unsent: deque[tuple[bytes, tuple[str, int]]] = deque()
         self._unreachable = unreachable
 
-    def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
+    def send(self, datagram: bytes, peer: tuple[str, int]) -> bool:
+        """Whether that was it; False if the system takes no more at the moment."""
         self.errors.watch()
         for _ in range(_SEND_TRIES):
             try:
@@ -158,11 +192,14 @@ class _Outlet:
             except ConnectionRefusedError:  # an earlier packet, maybe to another peer, found nobody; this one has not been sent yet
                 self.errors.read()
                 continue
+            except BlockingIOError:
+                return False
             except (OSError, OverflowError, TypeError, ValueError) as error:  # all but the first: no possible port or host name
                 log.debug("cannot send %d bytes to %s:%d: %s", len(datagram), *peer, error)
                 if self._unreachable is not None:
                     self._unreachable(peer, getattr(error, "strerror", None) or str(error))
-            return
+            return True
+        return True
 
 
 @functools.lru_cache(maxsize=1024)

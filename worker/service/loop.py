@@ -1,19 +1,20 @@
 """The worker as a running program: wires endpoint, scheduler and executor together. The only file that knows everybody.
 
-One thread owns the scheduler. Everything that happens anywhere is put into its inbox; it waits there for the next event or the
-scheduler's next deadline, whichever comes first, and carries out what the scheduler wants. What a round stores is committed at
-its end, in one transaction; then the scheduler releases what depends on it.
+One thread does everything: it waits for the socket, the children and the scheduler's next deadline, whichever comes first, hands what has
+happened to the scheduler, and carries out what that wants. What a round stores is committed at its end, in one transaction; then the
+scheduler releases what depends on it. No call in it waits for anybody: starting and burying children, and looking names up, are for
+other threads.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import logging
 import os
-import queue
 import secrets
-import time
-from collections.abc import Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from worker.catalog.catalog import Catalog
@@ -42,6 +43,7 @@ from worker.executors.base import Executor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
 from worker.network.names import Names
+from worker.poller import Poller
 from worker.protocol import osc
 from worker.protocol.addresses import Peer
 from worker.service.door import Door
@@ -52,13 +54,13 @@ log = logging.getLogger(__name__)
 
 #: How many events are handled before their effects are carried out together.
 BATCH = 256
+#: After so many packets the socket is emptied again, so that it does not run over while they are handled.
+PACKETS_BETWEEN_READS = 32
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
 
 #: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.
 VALIDATE_VARIABLE = "TD_IMAGE_WORKER_VALIDATE"
-
-_Inbox = queue.SimpleQueue[tuple[bytes, Peer] | unreachable.Unreachable | Event]
 
 
 class Service:
@@ -75,12 +77,15 @@ class Service:
     """
 
     def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG) -> None:
-        self._inbox: _Inbox = queue.SimpleQueue()
+        self._packets: deque[tuple[bytes, Peer]] = deque()
+        self._happened: deque[Event] = deque()
+        self._thread = threading.get_ident()
         self._executor = executor
-        self._unreachable = unreachable.Unreachables(self._inbox.put)
+        self._unreachable = unreachable.Unreachables(unreachable.log_unreachable)
         self._limits = config.limits
         self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst)
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
+        self._poller = Poller()
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)
         self._door = Door(self._gate, gateways.senders(config.gateway_is))
@@ -90,11 +95,12 @@ class Service:
             self._journal = _open_journal(config, self._endpoint.address[1])
         except JournalError:
             self._endpoint.close()
+            self._poller.close()
             raise
         boot = self._journal.boot if self._journal else _random_boot()
         checked = bool(os.environ.get(VALIDATE_VARIABLE))
         self._scheduler = Scheduler(
-            config, boot, time.monotonic(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
+            config, boot, self._poller.now(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
         )
         self._exited = False
 
@@ -110,7 +116,7 @@ class Service:
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""
-        self._inbox.put(StopAsked(reason, at_once))
+        self._poller.call(functools.partial(self._happened.append, StopAsked(reason, at_once)))
 
     @property
     def burst(self) -> int:
@@ -124,56 +130,60 @@ class Service:
 
     def run(self) -> None:
         """Works until it is asked to stop."""
-        self._executor.start(self._inbox.put)
+        self._thread = threading.get_ident()
         try:
+            self._executor.start(self._tell, self._poller)
             if self._journal is not None:
-                self._carry_out(self._scheduler.restore(self._journal.kept(), time.monotonic()))
-            self._endpoint.start()
+                self._carry_out(self._scheduler.restore(self._journal.kept(), self._poller.now()))
+            self._endpoint.start(self._poller)
             self._carry_out(self._handle([Woke()]))
             while not self._exited:
+                self._poller.wait(self._next_deadline())
                 self._carry_out(self._handle(self._next_events()))
         finally:
             self._executor.close()
-            self._tell_dropped()
+            self._log_dropped()
             self._endpoint.close()
+            self._poller.close()
             if self._journal is not None:
                 self._journal.close()
 
-    def _tell_dropped(self) -> None:
+    def _log_dropped(self) -> None:
         """Strangers get no answer, but they are counted."""
         strangers, dropped = self._gate.strangers, self._endpoint.dropped
         if strangers or dropped:
             log.info("%d packets of strangers were left unread; the system dropped %d, strangers' or over its buffer", strangers, dropped)
 
+    def _tell(self, event: Event) -> None:
+        """Something has happened; from any thread."""
+        self._happened.append(event)
+        if threading.get_ident() != self._thread:
+            self._poller.call(lambda: None)
+
     def _arrived(self, datagram: bytes, sender: Peer) -> None:
-        """Called by the reading thread for every datagram."""
         item = self._door.arrived(datagram, sender)
-        if item is not None and (isinstance(item, Throttled) or self._inbox.qsize() < self._limits.inbox):
-            self._inbox.put(item)
+        if isinstance(item, Throttled):
+            self._happened.append(item)
+        elif item is not None and len(self._packets) < self._limits.inbox:
+            self._packets.append(item)
+
+    def _next_deadline(self) -> float | None:
+        """Until when nothing needs to be done, if nothing happens."""
+        return self._poller.now() if self._packets or self._happened else self._scheduler.next_deadline()
 
     def _next_events(self) -> list[Event]:
-        """Waits for what happens next, at the longest until the scheduler's deadline; then that is what happened."""
-        deadline = self._scheduler.next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        """What has happened. The children first: they are waiting for their next task."""
         events: list[Event] = []
-        with contextlib.suppress(queue.Empty):
-            events += self._events(self._inbox.get(timeout=timeout))
-            while len(events) < BATCH:
-                events += self._events(self._inbox.get_nowait())
+        while self._happened and len(events) < BATCH:
+            events.append(self._happened.popleft())
+        for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS)):
+            received = self._door.opened(*self._packets.popleft())
+            if received is not None:
+                events.append(received)
         return events or [Woke()]
 
-    def _events(self, item: tuple[bytes, Peer] | unreachable.Unreachable | Event) -> Iterator[Event]:
-        if isinstance(item, tuple):
-            received = self._door.opened(*item)
-            if received is not None:
-                yield received
-        elif isinstance(item, unreachable.Unreachable):
-            unreachable.log_unreachable(item)
-        else:
-            yield item
-
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
-        now = time.monotonic()
+        now = self._poller.now()
         effects: list[Effect] = []
         for event in events:
             try:

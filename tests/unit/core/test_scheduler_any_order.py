@@ -82,6 +82,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = START
         self.scheduler = Scheduler(config, 7, START, checked=True)
         self.tasks = {}
+        self.canaries = set()
         self.jobs = set()
         self.attempts = Counter()
         self.finals = {}
@@ -207,13 +208,17 @@ class AnyOrder(RuleBasedStateMachine):
                     self.finals[client, job_id] = final
                     self.seqs[client] = self.seqs.get(client, 0) + 1
                     assert final.seq == self.seqs[client]
-                case Execute(task) if not self.scheduler.is_canary(task.id):
+                case Execute(task) if self.scheduler.is_canary(task.id):
+                    self.canaries.add(task.id)
+                case Execute(task):
                     assert not self.exited
                     self.executed.add(task.id)
                     self.tasks[task.id] = task
                     self.plans += task.phase is Phase.PLAN
                     if self.journal:
                         assert self.plans <= sum(isinstance(store, StoreAttempt) for store in self.stored)
+                case Abort(task_id) if task_id in self.canaries:
+                    self.canaries.remove(task_id)  # no child answers here
                 case Abort(task_id):
                     self.tasks.pop(task_id)  # one that runs, and never the same one twice
                 case Send(peer, report):

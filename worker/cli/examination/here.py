@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import shutil
 import socket
 import sqlite3
@@ -31,6 +30,7 @@ NONCE = 4711
 _OLDEST_PYTHON = (3, 11)
 _IMPORT_S = 60.0
 _CHILD_S = 60.0
+_LOOK_EVERY_S = 0.1
 _IMPORTS = "import cv2, numpy; import worker.tasks.run; print('OpenCV', cv2.__version__ + ', NumPy', numpy.__version__)"
 
 
@@ -201,29 +201,32 @@ def child(question: Question) -> Step:
     from worker.core.jobs import Failure, Task
     from worker.executors import pool
     from worker.files.paths import FileRules
+    from worker.poller import Poller
     from worker.tasks.prepare import make_run_task
 
     rules = FileRules(roots=tuple(root.resolve() for root in question.config.roots), limits=question.config.files)
     executor = pool.PoolExecutor(1, functools.partial(make_run_task, rules), spares=0)
-    delivered: queue.SimpleQueue[object] = queue.SimpleQueue()
+    poller = Poller()
+    ended: list[Finished] = []
     log = logging.getLogger(pool.__name__)
     log.addHandler(quiet := logging.NullHandler())  # what it says is said here, in one sentence
     log.propagate = False
     started = time.monotonic()
-    executor.start(delivered.put)
-    executor.execute(Task(1, CATALOG.probe.name, CATALOG.probe.params()))
     try:
-        while not isinstance(said := delivered.get(timeout=_CHILD_S), Finished):
-            pass
-    except queue.Empty:
-        return Step(
-            "a child process", Mark.BROKEN, f"does not answer for {_CHILD_S:g} s", "is a virus scanner in the way, or memory short?"
-        )
+        executor.start(lambda event: ended.append(event) if isinstance(event, Finished) else None, poller)
+        executor.execute(Task(1, CATALOG.probe.name, CATALOG.probe.params()))
+        while not ended and time.monotonic() < started + _CHILD_S:
+            poller.wait(poller.now() + _LOOK_EVERY_S)
     finally:
         executor.close()
+        poller.close()
         log.propagate = True
         log.removeHandler(quiet)
-    if isinstance(said.outcome, Failure):
+    if not ended:
+        change = "is a virus scanner in the way, or memory short?"
+        return Step("a child process", Mark.BROKEN, f"does not answer for {_CHILD_S:g} s", change)
+    outcome = ended[0].outcome
+    if isinstance(outcome, Failure):
         change = "is memory short, or the number of processes limited? `td-image-worker serve --log-level debug` prints the traceback."
-        return Step("a child process", Mark.BROKEN, f"cannot start: {said.outcome.message}", change)
+        return Step("a child process", Mark.BROKEN, f"cannot start: {outcome.message}", change)
     return Step("a child process", Mark.OK, f"starts, and has run a job after {time.monotonic() - started:.1f} s")

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.catalog.drawing import DrawCircles
+from worker.core.jobs import Failure, Part, Phase, Plan, Result, Task
+from worker.executors import frames
+from worker.files.whole import WrittenFile
+
+NUMBERS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+FILES = st.builds(WrittenFile, TEXT, st.integers(0, 2**60), st.integers(0, 2**31), st.integers(0, 2**31))
+
+
+@st.composite
+def results(draw):
+    fields = draw(st.lists(TEXT, max_size=4))
+    rows = draw(st.lists(st.tuples(*[NUMBERS] * len(fields)), max_size=4)) if fields else []
+    kind = draw(st.sampled_from(["", "circles", "features_2"]))
+    files = draw(st.lists(FILES, max_size=3))
+    return Result(kind, tuple(fields), tuple(rows), tuple(files), tuple(draw(st.lists(TEXT, max_size=3))))
+
+
+PARTS = st.builds(Part, st.integers(0, 99), st.integers(0, 9), st.integers(0, 9), st.lists(TEXT, max_size=3).map(tuple))
+OUTCOMES = st.one_of(
+    results(),
+    st.builds(Plan, st.lists(PARTS, max_size=3).map(tuple), st.booleans(), results()),
+    st.builds(Failure, st.integers(400, 599), TEXT, TEXT, TEXT, st.booleans()),
+)
+
+
+def body(frame):
+    (only,) = frames.Frames().received(frame)
+    return only
+
+
+def heard(data):
+    """What the parent makes of these bytes."""
+    try:
+        return [frames.said(one) for one in frames.Frames().received(data)]
+    except frames.BadFrame as error:
+        return [error]
+
+
+@given(OUTCOMES, st.integers(1, 2**62))
+def test_outcomes_there_and_back(outcome, task_id):
+    """Every outcome arrives as it was, whole numbers as whole ones."""
+    message = frames.said(body(frames.ended(task_id, outcome)))
+    arrived = frames.outcome_of(message)
+    assert (message.task_id, arrived) == (task_id, outcome)
+    assert repr(arrived) == repr(outcome)
+
+
+@given(results(), st.none() | PARTS)
+def test_tasks_there_and_back(joined, part):
+    """A task arrives as it was, its parameters with the class that they have."""
+    params = DrawCircles(output="a{n}.png", count=7, color="#102030")
+    task = Task(3, "draw_circles", params, Phase.FINISH, 4, part, joined)
+    assert frames.task_of(frames.told(body(frames.given(task)))) == task
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data):
+    """Whatever a child sends is a message or a BadFrame; nothing else happens in the parent."""
+    assert all(isinstance(one, frames.Said | frames.BadFrame) for one in heard(data))
+
+
+@given(OUTCOMES, st.data())
+def test_any_change(outcome, data):
+    """So is a message in which a byte was changed."""
+    changed = bytearray(frames.ended(7, outcome))
+    changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    assert all(isinstance(one, frames.Said | frames.BadFrame) for one in heard(bytes(changed)))
+
+
+@given(st.lists(OUTCOMES, min_size=1, max_size=4), st.data())
+def test_pieces(outcomes, data):
+    """However the bytes are cut on their way, the same messages come out."""
+    stream = b"".join(frames.ended(7, outcome) for outcome in outcomes)
+    pieces = frames.Frames()
+    arrived = []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        arrived += [frames.outcome_of(frames.said(one)) for one in pieces.received(stream[:size])]
+        stream = stream[size:]
+    assert arrived == outcomes
+
+
+def test_claims():
+    """A claim to send more than any message has is refused at once, before anything of it has come."""
+    with pytest.raises(frames.BadFrame, match="claims a message of"):
+        list(frames.Frames().received((frames.MAX_FRAME + 1).to_bytes(4, "little")))
+    pieces = frames.Frames()
+    assert list(pieces.received(b"\xff\xff")) == []
+    with pytest.raises(frames.BadFrame, match="claims a message of"):
+        list(pieces.received(b"\xff\xff"))
+
+
+@pytest.mark.parametrize("odd", [None, 7, "text", lambda: None, {"rows": ()}])
+def test_no_outcome(odd):
+    """What is no outcome of a task is not sent."""
+    with pytest.raises(TypeError):
+        frames.ended(1, odd)
+
+
+def test_class_of_parameters():
+    """A child imports a class of parameters and nothing else, even for its parent."""
+    with pytest.raises(frames.InternalError, match="no class of parameters"):
+        frames._params("worker.core.jobs:Task")

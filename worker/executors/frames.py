@@ -1,0 +1,266 @@
+"""What parent and child say to each other, as bytes: a size, then msgpack. Nothing here is ever unpickled.
+
+A child reads files that strangers may have made; one that a picture has taken over may say whatever it likes. So the parent takes nothing
+from below but the messages of `Said`, each field of its type, none larger than `MAX_FRAME`, and the pool ends a child that says anything
+else. Downwards the parent names the class of a task's parameters, which the child imports: it trusts its parent.
+
+    <I size> <msgpack [tag, field, field, ...]>
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import struct
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from worker.catalog.params import Params
+from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.errors import InternalError
+
+#: A million rows of eight numbers have 72 MB, a hundred thousand files about 20.
+MAX_FRAME = 256 * 2**20
+LONGEST_LOG = 20_000
+LONGEST_NAME = 200
+
+_SIZE = struct.Struct("<I")
+_EMPTY = Result()
+
+TaskId = Annotated[int, Meta(ge=1)]
+
+
+class BadFrame(InternalError):
+    """A child has said something that no child says."""
+
+
+# ---------------------------------------------------------------------------------------------------- upwards, from a child
+
+
+class Warm(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """It has imported everything and waits for tasks."""
+
+
+class CannotStart(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """It ends now, and this is the traceback."""
+
+    reason: Annotated[str, Meta(max_length=LONGEST_LOG)]
+
+
+class Logged(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A line for the log."""
+
+    level: Annotated[int, Meta(ge=0, le=100)]
+    name: Annotated[str, Meta(max_length=LONGEST_NAME)]
+    text: Annotated[str, Meta(max_length=LONGEST_LOG)]
+
+
+class Alive(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Answers `Probe`."""
+
+
+class Begun(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """From here on a death is the task's."""
+
+    task_id: TaskId
+
+
+class Stepped(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """So many steps are done."""
+
+    task_id: TaskId
+    done: Annotated[int, Meta(ge=0)]
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The task ended with an empty result. The shortest form of `Found`."""
+
+    task_id: TaskId
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The task ended with a result."""
+
+    task_id: TaskId
+    result: Result
+
+
+class Planned(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The task ended with a plan."""
+
+    task_id: TaskId
+    plan: Plan
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The task failed."""
+
+    task_id: TaskId
+    failure: Failure
+
+
+Ended = Done | Found | Planned | Failed
+Said = Warm | CannotStart | Logged | Alive | Begun | Stepped | Done | Found | Planned | Failed
+
+# --------------------------------------------------------------------------------------------------- downwards, to a child
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Asks an idle child whether it hears."""
+
+
+class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A task, its parameters by the name of their class."""
+
+    id: int
+    operation: str
+    kind: str
+    params: msgspec.Raw
+    phase: Phase
+    slots: int
+    part: Part | None
+    joined: Result | None
+
+
+Told = Probe | Given
+
+_encode = msgspec.msgpack.Encoder().encode
+_said = msgspec.msgpack.Decoder(Said).decode
+_told = msgspec.msgpack.Decoder(Told).decode
+
+
+def frame(message: Said | Told) -> bytes:
+    """The bytes of one message.
+
+    Raises:
+        BadFrame: it is too large.
+        TypeError, ValueError: it holds what is no plain value.
+    """
+    body = _encode(message)
+    if len(body) > MAX_FRAME:
+        raise BadFrame(f"A message of {len(body)} bytes is too large; the limit is {MAX_FRAME}.")
+    return _SIZE.pack(len(body)) + body
+
+
+def ended(task_id: int, outcome: Outcome) -> bytes:
+    """The frame that ends a task. Raises as `frame`; also TypeError for what is no outcome."""
+    if isinstance(outcome, Result):
+        return frame(Done(task_id) if outcome == _EMPTY else Found(task_id, outcome))
+    if isinstance(outcome, Plan):
+        return frame(Planned(task_id, outcome))
+    if isinstance(outcome, Failure):
+        return frame(Failed(task_id, outcome))
+    raise TypeError(f"{type(outcome).__name__} is no outcome of a task")
+
+
+def outcome_of(message: Ended) -> Outcome:
+    """How a task ended."""
+    if isinstance(message, Done):
+        return _EMPTY
+    if isinstance(message, Found):
+        return message.result
+    return message.plan if isinstance(message, Planned) else message.failure
+
+
+def given(task: Task) -> bytes:
+    """The frame of a task. Raises as `frame`."""
+    joined = None if task.joined == _EMPTY else task.joined
+    params = msgspec.Raw(_encode(task.params))
+    return frame(Given(task.id, task.operation, _name(type(task.params)), params, task.phase, task.slots, task.part, joined))
+
+
+def task_of(message: Given) -> Task:
+    """The task, as it was."""
+    params: Params = _params(message.kind)(message.params)
+    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, message.joined or _EMPTY)
+
+
+def said(body: bytes | memoryview) -> Said:
+    """Reads what a child said.
+
+    Raises:
+        BadFrame: no child says this.
+    """
+    try:
+        message: Said = _said(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadFrame(f"A child process has sent {len(body)} bytes that are no message: {error}"[:300]) from None
+    if isinstance(message, Found):
+        _check(message.result)
+    elif isinstance(message, Planned):
+        _check(message.plan.base)
+    return message
+
+
+def told(body: bytes | memoryview) -> Told:
+    """Reads what the parent said."""
+    message: Told = _told(body)
+    return message
+
+
+def _check(result: Result) -> None:
+    """What the types cannot say: each row has its columns, and the kind can be a part of an address."""
+    if result.rows and set(map(len, result.rows)) != {len(result.fields)}:
+        raise BadFrame("A child process has sent rows that do not fit their columns.")
+    if result.kind and not (result.kind.isascii() and result.kind.replace("_", "").isalnum() and len(result.kind) <= LONGEST_NAME):
+        raise BadFrame(f"A child process has sent a result of the kind {result.kind!r:.80}.")
+
+
+@functools.cache
+def _name(params: type[Params]) -> str:
+    return f"{params.__module__}:{params.__qualname__}"
+
+
+@functools.cache
+def _params(kind: str) -> Any:
+    module, _, name = kind.partition(":")
+    found = getattr(importlib.import_module(module), name)
+    if not issubclass(found, Params):
+        raise InternalError(f"{kind} is no class of parameters.")
+    return msgspec.msgpack.Decoder(found).decode
+
+
+class Frames:
+    """Puts frames together from the pieces in which they come.
+
+    >>> frames = Frames()
+    >>> pieces = frame(Alive()) + frame(Begun(7))
+    >>> [said(body) for body in frames.received(pieces[:9])], [said(body) for body in frames.received(pieces[9:])]
+    ([Alive()], [Begun(task_id=7)])
+    """
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def received(self, data: bytes) -> Iterator[bytes | memoryview]:
+        """The bodies of all frames that are whole by now.
+
+        Raises:
+            BadFrame: one claims to be larger than any is.
+        """
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < _SIZE.size + self._wanted():
+                return
+            data, self._rest = bytes(self._rest), bytearray()
+        at, end = 0, len(data)
+        while end - at >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(data, at)
+            if size > MAX_FRAME:
+                raise BadFrame(f"A child process claims a message of {size} bytes; the limit is {MAX_FRAME}.")
+            if end - at - _SIZE.size < size:
+                break
+            yield data[at + _SIZE.size : at + _SIZE.size + size]
+            at += _SIZE.size + size
+        if at < end:
+            self._rest += memoryview(data)[at:]
+
+    def _wanted(self) -> int:
+        """The size that the first frame claims; 0 while that itself is not whole."""
+        if len(self._rest) < _SIZE.size:
+            return 0
+        size: int = _SIZE.unpack_from(self._rest)[0]
+        return 0 if size > MAX_FRAME else size
