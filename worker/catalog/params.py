@@ -33,6 +33,7 @@ ImageOut = Annotated[
     str, Meta(extra=WRITE_IMAGE, description="annotated picture to write; {name} and {n} stand for the input's name and number")
 ]
 DataOut = Annotated[str, Meta(extra=WRITE_TABLE, description="table to write, JSON or CSV by its ending")]
+Region = Annotated[str, Meta(description="part of the picture to look at: x y width height in pixels; empty = all of it")]
 Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="colour as #rrggbb")]
 
 

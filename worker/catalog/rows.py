@@ -34,6 +34,8 @@ U = Column("u", 6)
 V = Column("v", 6)
 SCORE = Column("score", 3)
 RESPONSE = Column("response")
+#: Which of several objects a row belongs to, from 0.
+OBJECT = Column("object")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,16 @@ from worker.catalog.circles import FindCircles
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.features import FindFeatures
+from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.noop import Noop
-from worker.catalog.rows import ANGLE, RADIUS, RESPONSE, SCORE, SIZE, U, V, X, Y
+from worker.catalog.rows import ANGLE, OBJECT, RADIUS, RESPONSE, SCORE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteText
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
+_HOMOGRAPHY = (Column("inliers"), Column("matches"), *(Column(f"h{row}{column}", 12) for row in (1, 2, 3) for column in (1, 2, 3)))
+_CORNERS = (X, Y, U, V, SCORE, OBJECT)
+_ALIGNED = (Column("found"), Column("matches"), Column("shift_x", 3), Column("shift_y", 3), Column("turn", 3))
 _FEATURE = (X, Y, SIZE, ANGLE, RESPONSE, U, V)
 
 CATALOG = Catalog(
@@ -31,6 +35,11 @@ CATALOG = Catalog(
         Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE),
         # features
         Row("find_features", FindFeatures, "Finds feature points in images.", "features", _FEATURE),
+        # matching
+        Row("match_features", MatchFeatures, "Finds how one picture of a thing maps onto another.", "homography", _HOMOGRAPHY),
+        Row("find_object", FindObject, "Finds a known flat thing, turned, scaled or in perspective.", "corners", _CORNERS),
+        Row("align", Align, "Lays pictures of the same scene onto one of them.", "aligned", _ALIGNED, item="file"),
+        Row("stitch", Stitch, "Joins overlapping pictures into a panorama.", item="file"),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

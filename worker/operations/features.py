@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.catalog.features import FindFeatures
 from worker.errors import ArgumentError
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import FIXED, HALO, MARK, draw_outline, fixed, line_width
+from worker.operations.marks import FIXED, HALO, MARK, fixed, line_width
+from worker.operations.regions import check_region, mask_of
+from worker.operations.shapes import Found
+from worker.pictures.arrays import npz
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
 if TYPE_CHECKING:
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
 _CORNER_BLOCK = 3  # pixels; side of the square over which a corner's gradients are summed
 _PYRAMIDS = ("orb", "brisk", "akaze", "kaze")  # they fail on images that vanish on the way up their pyramid
 _SMALLEST_SIDE = 32  # pixels
+_CANDIDATES = 2  # times the wanted number are looked at; more would fill weak parts of a picture with points that no other view shows
+_PER_CELL = 4
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
 _MAKERS: dict[str, tuple[str, Callable[[Any, int], Any]]] = {
-    "orb": ("ORB_create", lambda create, most: create(nfeatures=max(500, most))),
+    "orb": ("ORB_create", lambda create, most: create(nfeatures=max(500, most), fastThreshold=10)),
     "sift": ("SIFT_create", lambda create, most: create(nfeatures=most)),
     "fast": ("FastFeatureDetector_create", lambda create, _most: create()),
     "akaze": ("AKAZE_create", lambda create, _most: create()),
@@ -49,28 +55,103 @@ def unavailable() -> dict[str, str]:
 
 
 def check(params: FindFeatures) -> None:
-    """Raises ArgumentError if this build of OpenCV lacks the method."""
+    """Raises ArgumentError if this build of OpenCV lacks the method, the method has no descriptors, or the region is no rectangle."""
     reason = missing_methods().get(params.method)
     if reason:
         raise ArgumentError(f"find_features: {reason}", "Other methods are orb, sift, fast and corners.")
+    if params.descriptors and params.method in ("fast", "corners"):
+        raise ArgumentError(f"find_features: {params.method} has no descriptors.", "orb and sift have.")
+    if params.descriptors and not params.descriptors.lower().endswith(".npz"):
+        raise ArgumentError(f"find_features: descriptors must name an .npz file; got {params.descriptors[-60:]!r}.")
+    check_region(params.region)
 
 
 @takes_keywords(FindFeatures, check)
-def find_features(image: Image, params: FindFeatures) -> Rows:
+def find_features(image: Image, mask: Image | None, params: FindFeatures) -> Found:
     """Finds feature points, the strongest first.
 
     Args:
         image: any; colour is looked at as grey.
+        mask: where to look, white on black, as large as the image; None looks everywhere.
         params: how they are found and how many are wanted.
 
     Returns:
         `(N, 7)`: x, y in pixels from the centre of the top left one, size in pixels (a diameter), angle in degrees clockwise from
-        the right, -1 if the method has none, response (the method's own measure of strength), u, v.
+        the right, -1 if the method has none, response (the method's own measure of strength), u, v. And the file `descriptors`:
+        arrays `points` `(N, 7)` and `descriptors` `(N, D)`, unsigned bytes (orb, akaze, brisk: Hamming distance) or floats (sift, kaze).
     """
+    check(params)
     plain = grey(with_depth(image, 8))
+    inside = mask_of(plain, params.region, mask)
     if params.method == "corners":
-        return _corners(plain, params.max_items)
-    return _rows(_detected(plain, params), plain)
+        return Found(_corners(plain, inside, params))
+    keypoints = _detected(plain, inside, params)
+    if not params.descriptors:
+        return Found(_rows(keypoints, plain))
+    described: Any = (keypoints, None)
+    if keypoints:
+        described = detector(params.method, params.max_items).compute(plain, keypoints)
+    rows = _rows(described[0], plain)
+    descriptors = np.empty((0, 0), np.uint8) if described[1] is None else described[1]
+    return Found(rows, files={"descriptors": npz(points=rows, descriptors=descriptors)})
+
+
+def spread_out(
+    points: Rows, responses: NDArray[Any], size: tuple[int, int], wanted: int, *, spread: bool, min_distance: float
+) -> list[int]:
+    """Indices of the chosen points, the strongest first.
+
+    With `spread` every part of the picture has its turn: the picture is cut into cells, and the strongest of each cell is taken before
+    the second of any (bucketing, as in Kitt, Geiger and Lategahn, Visual odometry based on stereo image sequences, 2010).
+
+    Args:
+        points: `(N, 2)` in pixels.
+        responses: `(N,)`, higher is stronger.
+        size: width and height of the picture.
+        wanted: how many to choose at most.
+        spread: take turns.
+        min_distance: a point nearer than this to one that is chosen already is left out; in pixels, 0 leaves none out.
+    """
+    width, height = size
+    if spread and len(points) > _CANDIDATES * wanted:
+        strongest = np.sort(np.lexsort((points[:, 0], points[:, 1], -responses))[: _CANDIDATES * wanted])
+        kept = spread_out(points[strongest], responses[strongest], size, wanted, spread=True, min_distance=min_distance)
+        return [int(index) for index in strongest[kept]]
+    ranks = np.zeros(len(points), np.int64)
+    if spread and len(points) > wanted:
+        across = max(1, round((wanted / _PER_CELL * width / height) ** 0.5))
+        down = max(1, round((wanted / _PER_CELL * height / width) ** 0.5))
+        columns = np.clip(points[:, 0] * across / width, 0, across - 1).astype(np.int64)
+        cells = np.clip(points[:, 1] * down / height, 0, down - 1).astype(np.int64) * across + columns
+        order = np.lexsort((points[:, 0], points[:, 1], -responses, cells))
+        firsts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+        ranks[order] = np.arange(len(order)) - np.repeat(firsts, np.diff(np.append(firsts, len(order))))
+    taken = np.zeros((height, width), np.uint8)
+    chosen: list[int] = []
+    for index in np.lexsort((points[:, 0], points[:, 1], -responses, ranks)).tolist():
+        x, y = (round(float(number)) for number in points[index])
+        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+        if taken[y, x]:
+            continue
+        if min_distance > 0:
+            cv2.circle(taken, (x, y), max(0, math.ceil(min_distance) - 1), 255, -1)
+        chosen.append(index)
+        if len(chosen) == wanted:
+            break
+    return sorted(chosen, key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
+
+
+def detector(method: str, most: int) -> Any:
+    """OpenCV's detector of this name, for at most so many features.
+
+    Raises:
+        ArgumentError: this build of OpenCV lacks it.
+    """
+    reason = missing_methods().get(method)
+    if reason:
+        raise ArgumentError(reason, "sift and orb are always there.")
+    name, make = _MAKERS[method]
+    return make(_creator(name), most)
 
 
 def _creator(name: str) -> Any:
@@ -78,30 +159,19 @@ def _creator(name: str) -> Any:
     return getattr(cv2, name, None) or getattr(getattr(cv2, "xfeatures2d", None), name, None)
 
 
-def _detector(params: FindFeatures) -> Any:
-    check(params)
-    name, make = _MAKERS[params.method]
-    return make(_creator(name), params.max_items)
-
-
-def _detected(plain: Image, params: FindFeatures) -> list[cv2.KeyPoint]:
-    """The strongest keypoints first; equals in reading order, so that the result is the same on every machine."""
-    detector = _detector(params)
-    if _vanishes(plain, params):
+def _detected(plain: Image, inside: Image | None, params: FindFeatures) -> list[cv2.KeyPoint]:
+    """The chosen keypoints, the strongest first; equals in reading order, so that the result is the same on every machine."""
+    if params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE:
         return []
+    finder = detector(params.method, _CANDIDATES * params.max_items if params.spread else params.max_items)
     # KAZE knows its angles only when it has described what it found.
-    keypoints = detector.detectAndCompute(plain, None)[0] if params.method == "kaze" else detector.detect(plain, None)
-    return sorted(keypoints, key=_strength)[: params.max_items]
-
-
-def _vanishes(plain: Image, params: FindFeatures) -> bool:
-    """Whether the image is too small for the method's pyramid."""
-    return params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE
-
-
-def _strength(keypoint: cv2.KeyPoint) -> tuple[float, float, float]:
-    x, y = keypoint.pt
-    return -keypoint.response, y, x
+    keypoints = finder.detectAndCompute(plain, inside)[0] if params.method == "kaze" else finder.detect(plain, inside)
+    if not keypoints:
+        return []
+    points = np.array([keypoint.pt for keypoint in keypoints])
+    responses = np.array([keypoint.response for keypoint in keypoints])
+    kept = spread_out(points, responses, size_of(plain), params.max_items, spread=params.spread, min_distance=params.min_distance)
+    return [keypoints[index] for index in kept]
 
 
 def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:
@@ -109,11 +179,11 @@ def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:
     return _with_uv(np.array(values, np.float64).reshape(-1, 5), image)
 
 
-def _corners(image: Image, most: int) -> Rows:
+def _corners(image: Image, inside: Image | None, params: FindFeatures) -> Rows:
     """Shi and Tomasi, Good Features to Track, 1994: the smaller eigenvalue of the gradients' covariance, refined below a pixel."""
-    points, responses = cv2.goodFeaturesToTrackWithQuality(  # type: ignore[call-overload]
-        image, most, 0.01, 3, None, blockSize=_CORNER_BLOCK
-    )
+    find: Callable[..., Any] = cv2.goodFeaturesToTrackWithQuality
+    wanted = _CANDIDATES * params.max_items if params.spread else params.max_items
+    points, responses = find(image, wanted, 0.01, 3, inside, blockSize=_CORNER_BLOCK)
     if points is None or len(points) == 0:
         return np.empty((0, 7))
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.01)
@@ -123,7 +193,12 @@ def _corners(image: Image, most: int) -> Rows:
     rows[:, :2] = points.reshape(-1, 2)
     rows[:, 2:4] = _CORNER_BLOCK, -1
     rows[:, 4] = np.asarray(responses).ravel()
-    return _with_uv(rows, image)
+    if inside is not None:  # the refinement may have moved a corner out
+        pixels = np.clip(np.rint(rows[:, :2]).astype(int), 0, np.array(size_of(image)) - 1)
+        rows = rows[inside[pixels[:, 1], pixels[:, 0]] > 0]
+    size = size_of(image)
+    kept = spread_out(rows[:, :2], rows[:, 4], size, params.max_items, spread=params.spread, min_distance=params.min_distance)
+    return _with_uv(rows[kept], image)
 
 
 def _with_uv(rows: Rows, image: Image) -> Rows:
@@ -131,16 +206,19 @@ def _with_uv(rows: Rows, image: Image) -> Rows:
     return np.column_stack([rows, (rows[:, 0] + 0.5) / width, 1 - (rows[:, 1] + 0.5) / height])
 
 
-def mark_features(image: Image, rows: Rows) -> Image:
-    """A copy of the image, 8 bits BGR, with each feature's size as a circle and its angle as a hand. Rows begin x, y, size, angle."""
+def mark_features(image: Image, _mask: Image | None, rows: Rows) -> Image:
+    """A copy of the image, 8 bits BGR, with each feature as a dot, larger for a larger size, and a hand for its angle.
+
+    The dots grow with the logarithm of the size, so that a thousand features can still be told apart. Rows begin x, y, size, angle.
+    """
     canvas = color(with_depth(image, 8)).copy()
     width = line_width(canvas)
     for x, y, size, angle in rows[:, :4]:
-        radius = max(2.0, size / 2)
+        radius = width * (1.0 + math.log2(max(1.0, size / (4 * width))) / 2)
         turn = math.radians(angle)
-        tip = (x + radius * math.cos(turn), y + radius * math.sin(turn))
-        for line, hue in ((width + 1, HALO), (width, MARK)):
-            draw_outline(canvas, (x, y), radius, hue, line)
+        tip = (x + 3 * radius * math.cos(turn), y + 3 * radius * math.sin(turn))
+        for wider, hue in ((1, HALO), (0, MARK)):
             if angle >= 0:
-                cv2.line(canvas, fixed(x, y), fixed(*tip), hue, line, cv2.LINE_AA, FIXED)
+                cv2.line(canvas, fixed(x, y), fixed(*tip), hue, width + 2 * wider, cv2.LINE_AA, FIXED)
+            cv2.circle(canvas, fixed(x, y), round((radius + wider) * 2**FIXED), hue, -1, cv2.LINE_AA, FIXED)
     return canvas

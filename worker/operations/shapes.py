@@ -122,12 +122,14 @@ class Detector:
 
     Attributes:
         find: called with the image, the reference pictures, and the params. Returns the rows found, best first; or a `Found`.
-        draw: called with the image, the reference pictures, and the rows. Returns a picture, 8 bits BGR, with the rows marked in it.
-        references: the parameters that name one further picture each, which is the same for all images of a batch.
+        draw: called with the image, the reference pictures, and the rows. Returns a picture, 8 bits BGR, with the rows marked in it. None
+            if `find` makes an image `overlay` itself.
+        references: the parameters that name one further picture each, which is the same for all images of a batch. If such a parameter
+            is empty, None stands in the picture's place.
     """
 
     find: Callable[..., Rows | Found]
-    draw: Callable[..., Image]
+    draw: Callable[..., Image] | None
     check: Callable[[Any], None] = anything_goes
     references: tuple[str, ...] = ()
     unavailable: Unavailable = all_available

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, convert, drawing, features, noop, text
-from worker.operations.shapes import Detector, Filter, Nothing, Operation, Source, Text
+from worker.operations import circles, convert, drawing, features, matching, noop, text
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
     # noop
@@ -17,7 +17,12 @@ OPERATIONS: Mapping[str, Operation] = {
     # circles
     "find_circles": Detector(circles.find_circles, circles.mark_circles, circles.check),
     # features
-    "find_features": Detector(features.find_features, features.mark_features, features.check, unavailable=features.unavailable),
+    "find_features": Detector(features.find_features, features.mark_features, features.check, ("mask",), features.unavailable),
+    # matching
+    "match_features": Detector(matching.match_features, None, matching.check, ("reference",), matching.unavailable),
+    "find_object": Detector(matching.find_object, matching.mark_objects, matching.check, ("reference",), matching.unavailable),
+    "align": Filter(matching.align, matching.check, references=("reference",), unavailable=matching.unavailable),
+    "stitch": Folder(matching.stitch),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size),
 }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from worker.files.paths import Inputs
     from worker.operations.shapes import Rows
 
+#: One picture for each parameter that may name one.
+References = tuple[Image | None, ...]
 #: Of JPEG, WebP and AVIF, if the operation has no parameter `quality`.
 QUALITY = 90
 
@@ -42,7 +44,7 @@ class Reading(BaseBatch):
 
     def run(self, part: Part, progress: Progress) -> Result:
         several = self.task.phase is Phase.PART
-        references = tuple(self.read(getattr(self.params, name)) for name in self.operation.references)
+        references = tuple(self.reference(name) for name in self.operation.references)
         result = Result()
         for done, source in enumerate(part.sources, start=1):
             result = result.joined(self.run_one(source, part.first + done - 1, several, references))
@@ -50,7 +52,12 @@ class Reading(BaseBatch):
             progress(done)
         return result
 
-    def run_one(self, source: str, n: int, several: bool, references: tuple[Image, ...]) -> Result:
+    def reference(self, name: str) -> Image | None:
+        """The picture that a parameter names; None if it names none."""
+        source = getattr(self.params, name)
+        return self.read(source) if source else None
+
+    def run_one(self, source: str, n: int, several: bool, references: References) -> Result:
         found = self.made(self.read(source), references, source, n)
         rows, fields = rounded(found.rows, self.info.digits), self.info.fields
         if several and fields:
@@ -58,7 +65,7 @@ class Reading(BaseBatch):
         written = tuple(self.write(found, name, self._target(name, source, n)) for name in self.wanted(found))
         return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found))
 
-    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:
+    def made(self, image: Image, references: References, source: str, n: int) -> Found:
         """What the operation makes of one image."""
         raise NotImplementedError
 
@@ -110,7 +117,8 @@ class Reading(BaseBatch):
             self.to_write(self.data)
             check_table(self.data)
             claim(targets, self.data, "data")
-        references = [self.files.to_read(getattr(self.params, name)) for name in getattr(self.operation, "references", ())]
+        named = (getattr(self.params, name) for name in getattr(self.operation, "references", ()))
+        references = [self.files.to_read(source) for source in named if source]
         known = {identity(path) for path in (*inputs.paths, *references)} - {None}
         for target in targets:
             if identity(self.files.to_write(target)) in known:
@@ -122,9 +130,9 @@ class Reading(BaseBatch):
 class Detecting(Reading):
     """Something found in images."""
 
-    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:  # noqa: ARG002 - a detector names no file
+    def made(self, image: Image, references: References, source: str, n: int) -> Found:  # noqa: ARG002 - a detector names no file
         found = as_found(self.operation.find(image, *references, self.params))
-        if not self.params.overlay:
+        if not self.params.overlay or self.operation.draw is None:
             return found
         overlay = self.operation.draw(image, *references, found.rows)
         return Found(found.rows, {**found.images, "overlay": overlay}, found.files, found.total)
@@ -133,7 +141,7 @@ class Detecting(Reading):
 class Filtering(Reading):
     """Images made from other images."""
 
-    def made(self, image: Image, references: tuple[Image, ...], source: str, n: int) -> Found:
+    def made(self, image: Image, references: References, source: str, n: int) -> Found:
         width, height = self.operation.size(size_of(image), self.params)
         self.limits.check_picture(self._target("output", source, n).name, width, height)
         made = self.operation.apply(image, *references, self.params)

@@ -1,3 +1,5 @@
+import io
+import re
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from worker.catalog.features import FindFeatures
 from worker.errors import ArgumentError
 from worker.operations import features
-from worker.operations.features import check, find_features, missing_methods
+from worker.operations.features import check, missing_methods, spread_out
 from worker.operations.table import unavailable
 from worker.pictures.pixels import grey
 
@@ -20,6 +22,11 @@ METHODS = [method for method in ("orb", "sift", "fast", "corners", "akaze", "kaz
 
 def params(method, **more):
     return FindFeatures(image="unused", method=method, **more)
+
+
+def find_features(image, wanted, mask=None):
+    """The rows alone."""
+    return features.find_features(image, mask, wanted).rows
 
 
 def sample(name):
@@ -77,7 +84,7 @@ def test_corner_of_a_square():
 
 def described(image):
     """The features' positions, and OpenCV's descriptors of what surrounds each of them."""
-    found = set(map(tuple, find_features(image, params("sift"))[:, :2].tolist()))
+    found = set(map(tuple, find_features(image, params("sift", spread=False, min_distance=0))[:, :2].tolist()))
     keypoints, descriptors = cv2.SIFT_create(nfeatures=500).detectAndCompute(grey(image), None)
     ours = [keypoint.pt in found for keypoint in keypoints]
     return np.array([keypoint.pt for keypoint in keypoints])[ours], descriptors[ours]
@@ -119,3 +126,102 @@ def test_any_image(seed, height, width, method):
     """No image makes a method fail, and all it returns are finite numbers."""
     image = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
     assert np.isfinite(find_features(image, params(method))).all()
+
+
+def emptiness(rows, image):
+    """The share of 16 by 16 cells of the picture in which nothing was found."""
+    height, width = image.shape[:2]
+    cells = {(int(x * 16 / width), int(y * 16 / height)) for x, y in rows[:, :2]}
+    return 1 - len(cells) / 256
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spread(method):
+    """With turns between the parts of the picture, as many features leave less of it empty, and none of them doubles another."""
+    image = sample("board.jpg")
+    spread = find_features(image, params(method, max_items=300))
+    strongest = find_features(image, params(method, max_items=300, spread=False, min_distance=0))
+    assert len(spread) == len(strongest) == 300
+    assert emptiness(spread, image) < emptiness(strongest, image)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("distance", [3.0, 12.5])
+def test_min_distance(method, distance):
+    """No two features are nearer to each other than asked, up to the pixel in which they are counted."""
+    rows = find_features(sample("box.png"), params(method, min_distance=distance))
+    apart = np.linalg.norm(rows[:, None, :2] - rows[None, :, :2], axis=2) + np.eye(len(rows)) * 1e9
+    assert len(rows) > 20
+    assert apart.min() > distance - 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_region(method):
+    """All features lie in the region, and there are some."""
+    rows = find_features(sample("box.png"), params(method, region="100 50 120 100"))
+    assert len(rows) > 5
+    assert ((rows[:, X] >= 99) & (rows[:, X] <= 220) & (rows[:, Y] >= 49) & (rows[:, Y] <= 150)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_mask(method):
+    """All features lie where the mask is white."""
+    image = sample("box.png")
+    mask = np.zeros_like(image)
+    mask[:, :160] = 255
+    rows = find_features(image, params(method), mask)
+    assert len(rows) > 5
+    assert (rows[:, X] <= 161).all()
+
+
+def test_wrong_mask():
+    """A mask of another size is refused, with both sizes."""
+    with pytest.raises(ArgumentError, match=r"mask has 10x20 pixels and the picture 324x223"):
+        find_features(sample("box.png"), params("orb"), np.zeros((20, 10), np.uint8))
+
+
+@pytest.mark.parametrize(("method", "width", "kind"), [("orb", 32, np.uint8), ("sift", 128, np.float32)])
+def test_descriptors(method, width, kind):
+    """The file holds one descriptor for each row, and the rows."""
+    found = features.find_features(sample("box.png"), None, params(method, descriptors="points.npz", max_items=100))
+    with np.load(io.BytesIO(found.files["descriptors"])) as file:
+        assert file["descriptors"].shape == (len(found.rows), width)
+        assert file["descriptors"].dtype == kind
+        np.testing.assert_array_equal(file["points"], found.rows)
+    assert len(found.rows) > 50
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"method": "fast", "descriptors": "a.npz"}, "fast has no descriptors"),
+        ({"method": "orb", "descriptors": "a.csv"}, "must name an .npz file; got 'a.csv'"),
+        ({"method": "orb", "region": "1 2 3"}, "region must be x y width height in pixels, such as 100 50 640 480; got '1 2 3'"),
+        ({"method": "orb", "region": "1 2 0 3"}, "region must be x y width height"),
+        ({"method": "orb", "region": "a 2 3 4"}, "region must hold numbers; got 'a'"),
+    ],
+)
+def test_refused(values, words):
+    """What does not go together is refused in one sentence."""
+    with pytest.raises(ArgumentError, match=re.escape(words)):
+        check(params(**values))
+
+
+def test_region_outside():
+    """A region that the picture does not have is refused, with the picture's size."""
+    with pytest.raises(ArgumentError, match="lies outside the picture, which has 324x223 pixels"):
+        find_features(sample("box.png"), params("orb", region="400 0 10 10"))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 40), st.booleans(), st.floats(0, 30))
+def test_spread_out(seed, count, wanted, spread, distance):
+    """The choice has no doubles, keeps to its number, and goes by strength."""
+    random = np.random.default_rng(seed)
+    points, responses = random.uniform(-2, 101, (count, 2)), random.integers(0, 5, count).astype(float)
+    chosen = spread_out(points, responses, (100, 100), wanted, spread=spread, min_distance=distance)
+    assert len(set(chosen)) == len(chosen) <= wanted
+    assert (np.diff(responses[chosen]) <= 0).all()
+    if count:
+        assert chosen
+    if not distance:
+        assert len(chosen) == min(count, wanted)

@@ -1,0 +1,194 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
+from worker.errors import ArgumentError
+from worker.operations import features, matching
+from worker.operations.homography import outline, project
+from worker.operations.shapes import Picture
+
+DATA = Path(__file__).parents[2] / "data"
+METHODS = ("sift", "orb")
+
+
+def sample(name):
+    return cv2.imread(str(DATA / name), cv2.IMREAD_UNCHANGED)
+
+
+def graffiti():
+    """Two views of a wall, and the measured homography from the first to the second."""
+    storage = cv2.FileStorage(str(DATA / "H1to3p.xml"), cv2.FILE_STORAGE_READ)
+    homography = storage.getFirstTopLevelNode().mat()
+    storage.release()
+    return sample("graf1.jpg"), sample("graf3.jpg"), homography
+
+
+def placed(thing, background, seed, size=(800, 640)):
+    """A thing laid into another picture at random: turned, scaled, in perspective, with noise; and where its corners are."""
+    random = np.random.default_rng(seed)
+    turn, scale = random.uniform(0, 2 * np.pi), random.uniform(0.6, 1.6)
+    corners = outline(thing)
+    turned = (corners - corners.mean(axis=0)) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) * scale
+    target = turned + np.array(size) / 2 + random.uniform(-20, 20, (4, 2)) * scale
+    transform = cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32))
+    picture = cv2.resize(background, size)
+    inside = cv2.warpPerspective(np.full_like(thing, 255), transform, size)
+    picture = np.where(inside > 0, cv2.warpPerspective(thing, transform, size), picture)
+    return np.clip(picture + random.normal(0, 4, picture.shape), 0, 255).astype(np.uint8), target
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_homography(method):
+    """The corners of one view of a wall, mapped onto the other one, are less than 3 pixels from where they were measured."""
+    first, second, measured = graffiti()
+    rows = matching.match_features(second, first, MatchFeatures(image="b", reference="a", method=method)).rows
+    assert rows.shape == (1, 11)
+    found = rows[0, 2:].reshape(3, 3)
+    assert found[2, 2] == 1
+    apart = np.linalg.norm(project(found, outline(first)) - project(measured, outline(first)), axis=1)
+    assert apart.max() < 3
+
+
+def test_written():
+    """The pictures and the table of matches are made only if they are asked for; the warped one shows the same as the reference."""
+    first, second, _ = graffiti()
+    assert not matching.match_features(second, first, MatchFeatures(image="b", reference="a")).images
+    wanted = MatchFeatures(image="b", reference="a", overlay="o.png", warped="w.png", matches="m.csv")
+    found = matching.match_features(second, first, wanted)
+    assert found.images["overlay"].shape == (640, 1600, 3)
+    middle = np.s_[200:440, 200:600]
+    assert cv2.absdiff(found.images["warped"][middle], first[middle]).mean() < cv2.absdiff(second[middle], first[middle]).mean() / 3
+    lines = found.files["matches"].decode().splitlines()
+    assert lines[0] == "x,y,reference_x,reference_y"
+    assert len(lines) - 1 == found.rows[0, 0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_in_common(method):
+    """Pictures of different things give no row, whichever is which; an overlay shows both."""
+    for first, second in (("smarties.png", "board.jpg"), ("board.jpg", "graf1.jpg"), ("box.png", "board.jpg")):
+        found = matching.match_features(
+            sample(second), sample(first), MatchFeatures(image="b", reference="a", method=method, overlay="o.png")
+        )
+        assert found.rows.shape == (0, 11)
+        assert found.images["overlay"].any()
+        assert matching.find_object(sample(second), sample(first), FindObject(image="b", reference="a", method=method)).rows.shape == (0, 6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(8))
+def test_object(method, seed):
+    """A thing laid into another picture is found, its corners to half a pixel, in the order of the reference."""
+    picture, corners = placed(sample("box.png"), cv2.cvtColor(sample("board.jpg"), cv2.COLOR_BGR2GRAY), seed)
+    rows = matching.find_object(picture, sample("box.png"), FindObject(image="b", reference="a", method=method)).rows
+    assert rows.shape == (4, 6)
+    assert np.linalg.norm(rows[:, :2] - corners, axis=1).max() < 0.5
+    np.testing.assert_allclose(rows[:, 2], (rows[:, 0] + 0.5) / 800)
+    np.testing.assert_allclose(rows[:, 3], 1 - (rows[:, 1] + 0.5) / 640)
+
+
+def test_real_object():
+    """A box in a real scene, half of it at an angle and one corner hidden."""
+    rows = matching.find_object(sample("box_in_scene.png"), sample("box.png"), FindObject(image="b", reference="a")).rows
+    assert np.abs(rows[:, :2] - [(118, 160), (285, 175), (267, 298), (89, 272)]).max() < 3
+    assert rows[0, 4] > 0.8
+
+
+def test_several_objects():
+    """Two of the same kind are two objects; the limit holds."""
+    scene = np.hstack([sample("box_in_scene.png")] * 2)
+    rows = matching.find_object(scene, sample("box.png"), FindObject(image="b", reference="a", max_items=5)).rows
+    assert rows[:, 5].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert abs(abs(rows[0, 0] - rows[4, 0]) - 512) < 1
+    assert len(matching.find_object(scene, sample("box.png"), FindObject(image="b", reference="a")).rows) == 4
+
+
+def test_object_marked():
+    """The outline is drawn where the corners are, on a copy."""
+    scene = sample("box_in_scene.png")
+    rows = np.array([[10, 10, 0, 0, 1, 0], [60, 10, 0, 0, 1, 0], [60, 60, 0, 0, 1, 0], [10, 60, 0, 0, 1, 0]], float)
+    marked = matching.mark_objects(scene, scene, rows)
+    assert marked.shape == (384, 512, 3)
+    assert np.abs(marked[10, 40].astype(int) - matching.MARK).max() < 30
+    assert (marked[30, 30] == scene[30, 30]).all()
+    assert (matching.mark_objects(scene, scene, np.empty((0, 6))) == scene[..., None]).all()
+
+
+@pytest.mark.parametrize(("motion", "turn"), [("perspective", 7.0), ("similarity", 7.0), ("shift", 0.0)])
+def test_align(motion, turn):
+    """A picture that was turned, scaled and moved is laid back onto the first one, as far as the motion allows."""
+    board = sample("board.jpg")
+    transform = cv2.getRotationMatrix2D((320, 240), -turn, 1.1 if turn else 1.0) + np.array([[0, 0, 12.25], [0, 0, -5.5]])
+    moved = cv2.warpAffine(board, transform, (640, 480), flags=cv2.INTER_CUBIC)
+    found = matching.align(moved, board, Align(image="b", reference="a", output="o.png", motion=motion))
+    output, middle = found.images["output"], np.s_[120:360, 160:480]
+    assert output.shape == board.shape
+    assert cv2.PSNR(output[middle], board[middle]) > 25 > cv2.PSNR(moved[middle], board[middle])
+    laid, matches, shift_x, shift_y, turned = found.rows[0]
+    assert laid == 1
+    assert matches > 100
+    assert (shift_x, shift_y) == pytest.approx((12.25, -5.5), abs=0.6)
+    assert turned == pytest.approx(turn, abs=0.1)
+
+
+def test_align_stranger():
+    """A picture of something else becomes a black one, and the row says that it was not laid onto the reference."""
+    stranger = cv2.cvtColor(sample("graf1.jpg"), cv2.COLOR_GRAY2BGR)
+    found = matching.align(stranger, sample("board.jpg"), Align(image="b", reference="a", output="o.png"))
+    assert found.images["output"].shape == (480, 640, 3)
+    assert not found.images["output"].any()
+    assert found.rows.tolist() == [[0, 0, 0, 0, 0]]
+
+
+def pieces(*lefts):
+    board = sample("board.jpg")
+    return (Picture(n, str(n), board[60:420, left : left + 280]) for n, left in enumerate(lefts))
+
+
+def test_stitch():
+    """Overlapping pieces of a picture become one again, about as wide as they reach; nothing black is left at the edges."""
+    panorama = matching.stitch(pieces(0, 120, 240, 350), Stitch(image="a", output="o.png", mode="scans", crop=True)).images["output"]
+    height, width = panorama.shape[:2]
+    assert 620 <= width <= 640
+    assert 350 <= height <= 370
+    for edge in (panorama[0], panorama[-1], panorama[:, 0], panorama[:, -1]):
+        assert (edge.max(axis=1) > 0).mean() > 0.95
+
+
+@pytest.mark.parametrize(("lefts", "words"), [((0,), "needs two pictures or more"), ((0, 350), "could not be stitched")])
+def test_not_stitched(lefts, words):
+    """One picture, or pictures that share nothing, are refused with the reason."""
+    with pytest.raises(ArgumentError, match=words):
+        matching.stitch(pieces(*lefts), Stitch(image="a", output="o.png"))
+
+
+def test_missing_method(monkeypatch):
+    """A method that this build of OpenCV lacks is listed and refused."""
+    monkeypatch.setattr(features, "_creator", lambda name: None if name == "AKAZE_create" else getattr(cv2, name, None))
+    assert "does not contain AKAZE" in matching.unavailable()["method=akaze"]
+    with pytest.raises(ArgumentError, match="does not contain AKAZE"):
+        matching.check(MatchFeatures(image="b", reference="a", method="akaze"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 64), st.integers(1, 64)),
+    st.sampled_from((None, 3, 4)),
+    st.sampled_from(("u1", "u2")),
+)
+def test_any_picture(seed, size, channels, kind):
+    """No picture makes a match fail: small ones, noise, alpha and 16 bits."""
+    random = np.random.default_rng(seed)
+    shape = size if channels is None else (*size, channels)
+    first, second = (random.integers(0, np.iinfo(kind).max, shape, dtype=kind) for _ in range(2))
+    for method in METHODS:
+        values = {"image": "b", "reference": "a", "method": method}
+        assert matching.match_features(second, first, MatchFeatures(**values, overlay="o.png", warped="w.png")).rows.shape[1] == 11
+        assert matching.find_object(second, first, FindObject(**values)).rows.shape[1] == 6
+        assert matching.align(second, first, Align(**values, output="o.png")).images["output"].shape[:2] == size

@@ -1,0 +1,227 @@
+"""Two pictures of the same things: how they match, where one lies in the other, and pictures laid onto each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
+from worker.errors import ArgumentError
+from worker.operations.features import detector, missing_methods
+from worker.operations.homography import Described, PictureMatch, Points, described, locate, outline, project, within, without
+from worker.operations.keywords import takes_keywords
+from worker.operations.marks import CENTER, FIXED, HALO, MARK, fixed, line_width
+from worker.operations.shapes import Found, Picture
+from worker.pictures.pixels import Image, color, grey, size_of, with_depth
+
+if TYPE_CHECKING:
+    from worker.operations.shapes import Rows
+
+_LINES = 60
+_STITCH_ERRORS = {
+    cv2.Stitcher_ERR_NEED_MORE_IMGS: "too few of the pictures show parts of each other",
+    cv2.Stitcher_ERR_HOMOGRAPHY_EST_FAIL: "the pictures do not fit each other",
+    cv2.Stitcher_ERR_CAMERA_PARAMS_ADJUST_FAIL: "no camera fits all pictures",
+}
+
+
+def check(params: MatchFeatures | FindObject | Align) -> None:
+    """Raises ArgumentError if this build of OpenCV lacks the method."""
+    reason = missing_methods().get(params.method)
+    if reason:
+        raise ArgumentError(f"method={params.method}: {reason}", "sift and orb are always there.")
+
+
+def unavailable() -> dict[str, str]:
+    """The methods that this build of OpenCV lacks, each with the reason."""
+    return {f"method={method}": reason for method, reason in missing_methods().items()}
+
+
+@takes_keywords(MatchFeatures, check)
+def match_features(image: Image, reference: Image, params: MatchFeatures) -> Found:
+    """Finds how the reference picture maps onto the image.
+
+    Args:
+        image: any; colour is looked at as grey.
+        reference: another picture of the same thing.
+        params: how points are described and matched, and what is written.
+
+    Returns:
+        One row, or none if the pictures have too little in common: matches that hold the homography, all matches, and the nine
+        numbers of the homography, row by row. It maps reference pixels to image pixels, and its last number is 1.
+    """
+    found = locate(_described(reference, params), _described(image, params), params.ratio)
+    if found is None:
+        return Found(np.empty((0, 11)), {"overlay": _matches_drawn(image, reference, None)} if params.overlay else {})
+    homography = found.homography / found.homography[2, 2]
+    row = np.array([[len(found.image_points), len(found.candidates), *homography.ravel()]])
+    images = {}
+    if params.warped:
+        images["warped"] = _laid_onto(image, found, size_of(reference))
+    if params.overlay:
+        images["overlay"] = _matches_drawn(image, reference, found)
+    return Found(row, images, {"matches": _matches_csv(found)} if params.matches else {})
+
+
+@takes_keywords(FindObject, check)
+def find_object(image: Image, reference: Image, params: FindObject) -> Found:
+    """Finds a known flat thing in an image, turned, scaled or in perspective.
+
+    Args:
+        image: any; colour is looked at as grey.
+        reference: a picture of the thing alone.
+        params: how points are described and matched, and how many objects there may be.
+
+    Returns:
+        Four rows for each object, its corners: top left, top right, bottom right, bottom left as in the reference. Columns: x, y in
+        pixels from the centre of the top left one, u, v, the share of the matches within it that hold it, the object's number from 0.
+    """
+    known, left = _described(reference, params), _described(image, params)
+    width, height = size_of(image)
+    rows: list[tuple[float, ...]] = []
+    images: dict[str, Image] = {}
+    for number in range(params.max_items):
+        found = locate(known, left, params.ratio, many=True)
+        if found is None:
+            break
+        corners = project(found.homography, outline(reference))
+        score = len(found.image_points) / max(1, within(found.candidates, corners).sum(), len(found.image_points))
+        rows += [(x, y, (x + 0.5) / width, 1 - (y + 0.5) / height, score, number) for x, y in corners]
+        if params.warped and not images:
+            images["warped"] = _laid_onto(image, found, size_of(reference))
+        left = without(left, found, corners)
+    return Found(np.array(rows).reshape(-1, 6), images)
+
+
+def mark_objects(image: Image, _reference: Image, rows: Rows) -> Image:
+    """A copy of the image, 8 bits BGR, with each object's outline, and a dot at its top left corner."""
+    canvas = color(with_depth(image, 8)).copy()
+    width = line_width(canvas)
+    for number in np.unique(rows[:, 5]):
+        corners = rows[rows[:, 5] == number, :2]
+        outline_points = np.array([fixed(*corner) for corner in corners], np.int32)
+        for line, hue in ((width + 2, HALO), (width, MARK)):
+            cv2.polylines(canvas, [outline_points], True, hue, line, cv2.LINE_AA, FIXED)
+        x, y = corners[0]
+        for radius, hue in ((2 * width + 2, HALO), (2 * width, CENTER)):
+            cv2.circle(canvas, (round(x), round(y)), radius, hue, -1, cv2.LINE_AA)
+    return canvas
+
+
+@takes_keywords(Align, check)
+def align(image: Image, reference: Image, params: Align) -> Found:
+    """Lays the image onto the reference, so that the same things stand at the same pixels.
+
+    Returns:
+        The picture `output`, as large as the reference, black where the image shows nothing; and one row: 1 if the image was laid onto
+        the reference, otherwise 0 and the picture is black; matches that hold it; how far its middle moved, in pixels, and turned, in
+        degrees clockwise.
+    """
+    found = locate(_described(reference, params), _described(image, params), params.ratio)
+    if found is None:
+        black = np.zeros((*reference.shape[:2], *image.shape[2:]), image.dtype)
+        return Found(np.array([[0.0, 0, 0, 0, 0]]), {"output": black})
+    homography = _limited(found, params.motion)
+    width, height = size_of(reference)
+    middle = np.array([[(width - 1) / 2, (height - 1) / 2], [(width - 1) / 2 + 1, (height - 1) / 2]])
+    moved = project(homography, middle)
+    shift_x, shift_y = moved[0] - middle[0]
+    turn = np.degrees(np.arctan2(*(moved[1] - moved[0])[::-1]))
+    output = cv2.warpPerspective(image, homography, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    return Found(np.array([[1.0, len(found.image_points), shift_x, shift_y, turn]]), {"output": np.asarray(output)})
+
+
+@takes_keywords(Stitch)
+def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
+    """Joins overlapping pictures into one: OpenCV's stitching pipeline (Brown and Lowe, 2007).
+
+    Raises:
+        ArgumentError: there are fewer than two pictures, or they do not fit each other.
+    """
+    parts = [_no_larger(color(with_depth(picture.image, 8)), params.megapixels) for picture in pictures]
+    if len(parts) < 2:
+        raise ArgumentError("stitch needs two pictures or more; image names one.", "Give a folder, or a pattern such as shots/*.jpg.")
+    cv2.setRNGSeed(0)
+    stitcher = cv2.Stitcher.create(cv2.Stitcher_SCANS if params.mode == "scans" else cv2.Stitcher_PANORAMA)
+    status, panorama = stitcher.stitch(parts)
+    if status != cv2.Stitcher_OK:
+        reason = _STITCH_ERRORS.get(status, f"OpenCV says {status}")
+        raise ArgumentError(f"The {len(parts)} pictures could not be stitched: {reason}.", "Neighbours should share about a third.")
+    return Found(images={"output": _without_black_edges(panorama) if params.crop else panorama})
+
+
+def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Described:
+    plain = grey(with_depth(image, 8))
+    if min(plain.shape) < 16:
+        return described(plain, ((), None))
+    return described(plain, detector(params.method, params.points).detectAndCompute(plain, None))
+
+
+def _laid_onto(image: Image, found: PictureMatch, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.warpPerspective(image, found.homography, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP))
+
+
+def _limited(found: PictureMatch, motion: str) -> Points:
+    """The homography, or the nearest map of the wished kind to it, fitted to where it takes the points that hold it."""
+    if motion == "perspective":
+        return found.homography
+    source = found.reference_points
+    target = project(found.homography, source)
+    if motion == "shift":
+        x, y = np.median(target - source, axis=0)
+        return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+    similar, _ = cv2.estimateAffinePartial2D(source, target, method=cv2.RANSAC, ransacReprojThreshold=3.0)
+    return found.homography if similar is None else np.vstack([similar, (0, 0, 1)])
+
+
+def _matches_csv(found: PictureMatch) -> bytes:
+    points = np.round(np.column_stack([found.image_points, found.reference_points]), 3)
+    lines = ["x,y,reference_x,reference_y", *(",".join(map(str, row)) for row in points.tolist())]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _matches_drawn(image: Image, reference: Image, found: PictureMatch | None) -> Image:
+    """Both pictures side by side, the reference on the left, with a line for each match and the outline of the reference in the image."""
+    left, right = color(with_depth(reference, 8)), color(with_depth(image, 8))
+    height = max(left.shape[0], right.shape[0])
+    canvas = np.zeros((height, left.shape[1] + right.shape[1], 3), np.uint8)
+    canvas[: left.shape[0], : left.shape[1]] = left
+    canvas[: right.shape[0], left.shape[1] :] = right
+    if found is None:
+        return canvas
+    width, aside = line_width(right), np.array([left.shape[1], 0])
+    step = -(-len(found.image_points) // _LINES)
+    for ours, theirs in itertools.islice(zip(found.reference_points, found.image_points, strict=True), 0, None, step):
+        ends = fixed(*ours), fixed(*(theirs + aside))
+        for line, hue in ((width + 1, HALO), (width, MARK)):
+            cv2.line(canvas, *ends, hue, line, cv2.LINE_AA, FIXED)
+    corners = project(found.homography, outline(reference)) + aside
+    cv2.polylines(canvas, [np.array([fixed(*corner) for corner in corners], np.int32)], True, CENTER, width + 1, cv2.LINE_AA, FIXED)
+    return canvas
+
+
+def _no_larger(image: Image, megapixels: float) -> Image:
+    width, height = size_of(image)
+    scale = (megapixels * 1e6 / (width * height)) ** 0.5
+    return image if scale >= 1 else np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def _without_black_edges(image: Image) -> Image:
+    """What a shrinking frame finds without black that reaches in from outside: the side with most of it gives way first."""
+    black = cv2.copyMakeBorder(np.where(image.any(axis=2), 0, 255).astype(np.uint8), 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=255)
+    opened = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # dark specks of the picture's own do not count
+    _, areas = cv2.connectedComponents(opened)
+    filled: Any = areas[3:-3, 3:-3] != areas[0, 0]
+    top, bottom, left, right = 0, filled.shape[0], 0, filled.shape[1]
+    while bottom - top > 1 and right - left > 1:
+        part = filled[top:bottom, left:right]
+        empty = [1 - part[0].mean(), 1 - part[-1].mean(), 1 - part[:, 0].mean(), 1 - part[:, -1].mean()]
+        worst = int(np.argmax(empty))
+        if empty[worst] <= 0:
+            break
+        top, bottom, left, right = top + (worst == 0), bottom - (worst == 1), left + (worst == 2), right - (worst == 3)
+    return np.ascontiguousarray(image[top:bottom, left:right])
