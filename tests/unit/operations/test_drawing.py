@@ -102,7 +102,10 @@ def test_wrong_centers(centers, words):
 def test_marks(kind):
     """Marks can be seen on every kind of image, and the image itself stays as it was."""
     before = kind.copy()
-    for marked in (mark_circles(kind, np.array([[30.5, 20.2, 10, 0, 0, 1]])), mark_features(kind, np.array([[30, 20, 12, 45, 1, 0, 0.0]]))):
+    for marked in (
+        mark_circles(kind, np.array([[30.5, 20.2, 10, 0, 0, 1]])),
+        mark_features(kind, None, np.array([[30, 20, 12, 45, 1, 0, 0.0]])),
+    ):
         assert marked.shape == (50, 60, 3)
         assert marked.dtype == np.uint8
         assert (marked != marked[0, 0]).any()
