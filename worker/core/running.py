@@ -247,7 +247,7 @@ class Running:
                 yield f"{job.key} waits, but has {len(job.running)} running tasks and {len(job.todo)} to do"
             if job.state is State.QUEUED and in_backlog + self._ending.waits(job) + ("again" in job.timers) != 1:
                 yield f"{job.key} waits for nothing, or for more than one of: its turn, another job, its next attempt"
-            if any(self._slots.job(task_id) is not job for task_id in job.running):
+            if not all(self._slots.belongs_to(task_id, job) for task_id in job.running):
                 yield f"a task of {job.key} is not in the slots"
 
 

@@ -42,8 +42,12 @@ class Slots:
         return len(self._jobs) < self._count
 
     def job(self, task_id: int) -> Job | None:
-        """The job of a task that runs; None for the canary and for tasks that were aborted."""
-        return self._jobs.get(task_id)
+        """The job of a task that runs; None for the canary, and for tasks that were aborted or not executed yet."""
+        return None if task_id in self._held else self._jobs.get(task_id)
+
+    def belongs_to(self, task_id: int, job: Job) -> bool:
+        """Whether a task is this job's, executed or not."""
+        return self._jobs.get(task_id) is job
 
     def execute(self, job: Job, part: Part | None, make: Callable[[int], Task], now: float) -> None:
         """Runs a task of a job, as soon as what is known of the job is stored."""

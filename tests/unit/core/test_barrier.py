@@ -77,6 +77,14 @@ def test_one_commit_for_a_round():
     assert [line.split()[:2] for line in play(0.1, Stored(2))] == [["accepted", "a"], ["processing", "a"], ["run", "1"], ["accepted", "b"]]
 
 
+def test_news_of_a_task_that_waits():
+    """What is heard of a task that was never executed, since its job's start is not stored yet, means nothing."""
+    play = slow()
+    play(0.0, job("a"))
+    assert play(0.1, finished(1)) == []
+    assert play(0.2, Stored(1)) == ["accepted a 0 0", "processing a 1", "run 1 noop plan"]
+
+
 def test_cancelled_before_it_is_stored():
     """A task whose start is not stored was not executed, so it is not aborted either."""
     play = slow()

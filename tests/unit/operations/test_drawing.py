@@ -116,4 +116,4 @@ def test_no_marks():
     """Where nothing was found the picture is unchanged."""
     picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     np.testing.assert_array_equal(mark_circles(picture, np.empty((0, 6))), picture)
-    np.testing.assert_array_equal(mark_features(picture, np.empty((0, 7))), picture)
+    np.testing.assert_array_equal(mark_features(picture, None, np.empty((0, 7))), picture)
