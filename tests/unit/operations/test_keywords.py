@@ -34,7 +34,7 @@ def test_without_keywords(disc):
 
 def test_rows_are_read_only(disc):
     """A result is a value; the caller's own picture stays writable."""
-    rows = find_features(disc, method="corners")
+    rows = find_features(disc, method="corners").rows
     with pytest.raises(ValueError, match="read-only"):
         rows[0, 0] = 1
     same = convert(disc)
