@@ -11,20 +11,17 @@ from worker.catalog.params import DataOut, ImageIn, ImageOut, Params
 
 class FindCircles(Params, frozen=True, kw_only=True):
     image: ImageIn
-    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic, 4.5")] = 0.0
+    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic, 3.5")] = 0.0
     max_radius: Annotated[
         float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="largest radius; 0 = automatic, half the longer side")
     ] = 0.0
     min_distance: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=16384,
-            extra={"unit": "px"},
-            description="smallest distance between two centres; 0 = automatic, none within another circle",
-        ),
+        float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest distance between two centres; 0 = any")
     ] = 0.0
-    max_items: Annotated[int, Meta(ge=1, le=10_000, description="how many circles at most per image, the best first")] = 100
+    nested: Annotated[
+        bool, Meta(description="1 = circles inside a circle are found, too, such as all rings of a target; 0 = only the outermost ones")
+    ] = True
+    max_items: Annotated[int, Meta(ge=1, le=10_000, description="how many circles at most per image, the best first")] = 1000
     sensitivity: Annotated[float, Meta(ge=0, le=1, description="0 = only perfect circles, 1 = anything roundish")] = 0.5
     overlay: ImageOut = ""
     data: DataOut = ""

@@ -1,21 +1,22 @@
-"""Circles in images: edges vote for centres, and each candidate must be held up by edges all the way round.
+"""Circles in images: arcs of edges propose them, and each must be held up by edges and be round.
 
-The search runs on a pyramid of the image, each level half as large as the one before. On every level
+1. Edges are found in all colour channels at once, with a threshold that follows the picture's own noise, and located to a fraction of
+   a pixel (`worker.operations.edges`).
+2. Two edges on one contour and their gradients fix a circle; where many agree, there is a candidate (`worker.operations.arcs`).
+3. Each candidate is fitted to the edges around it by least squares (`worker.operations.support`), and stays if edges hold up enough of
+   what is visible of it, or a long unbroken arc.
 
-1. edges are found in all colour channels at once, with a threshold that follows the picture's own noise, and located to a fraction of
-   a pixel (`worker.operations.edges`);
-2. each edge votes for the centres that lie along its gradient, for a row of radii (the gradient method among those that Yuen,
-   Princen, Illingworth and Kittler compared in 1990), in cells that grow with the radius;
-3. each peak of the votes is fitted to the edges around it by least squares on the distances (Gauss-Newton with robust weights), and
-   is kept if enough of its circumference has an edge whose gradient points to or from the centre, and more than chance would give.
+This happens on a pyramid of the image, each level half as large as the one before, from the smallest level to the largest. Large
+circles, noise and blur are seen best on small levels, and the fit is repeated on each larger one. At the end each circle is judged once
+(`_judged`): how round it is (`worker.operations.roundness`), whether chance would explain it, and whether its edges belong to a better one.
 
-Circles found on a small level are fitted again on the next larger one, so that they end as precise as the image allows. At last those
-that a better one explains are left out.
+Images of more than 3 megapixel are searched at a half or a quarter of their size. What is too small to be seen there is
+searched at full size in strips, in the one mixture of the channels that shows most.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,38 +25,95 @@ from numpy.typing import NDArray
 
 from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
+from worker.operations.arcs import candidates
 from worker.operations.edges import GAIN, Edges, find_edges
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
+from worker.operations.roundness import roundness
+from worker.operations.shapes import Found
+from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support
 from worker.pictures.pixels import Image, color, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from worker.operations.shapes import Rows
 
-Floats = NDArray[np.float64]
-
-#: Circles while they are sought: `(N, 4)`, x, y, radius in pixels of the original image, score.
-Circles = NDArray[np.float64]
-
-_AUTOMATIC = 4.5  # pixels, the smallest radius where none is given
-_SMALLEST = 4.0  # pixels, the smallest radius voted for; on smaller levels twice as much, as the larger one has seen the rest
-_OCTAVES = 6  # so that radii of up to 256 pixels are voted for on each level
-_RADII_PER_OCTAVE = 6
-_ENOUGH = 48.0  # pixels; no smaller level is made once the largest radius is no larger than this
-_ROUND = 20.0  # pixels of its level; a circle of this radius cannot be confused with a square any more
-_ALIGNED = math.cos(math.radians(20))  # of the angle between an edge's gradient and the line to the centre
-_PEAK = 0.5  # a peak needs so many of the votes that the least score would give
-_MOST_PEAKS = 150  # per octave and level
-_STEPS = ((0.10, 1.5), (0.05, 1.0), (0.03, 0.7), (0.025, 0.65))  # how far from the circle an edge may lie: share of radius, pixels
-_LINE = (0.25, 4.0)  # the widest line with which a circle is drawn: share of radius, pixels
+_AUTOMATIC = 3.5  # pixels, the smallest radius if none is given
+_LARGER = 8.0  # pixels of its level; the smallest radius looked for on the smaller levels, as the larger one sees the rest
+_SMALL = 14.0  # pixels of its level; the largest radius looked for in strips
+_FAR = 56.0  # pixels of its level; the largest radius looked for on all but the smallest level
+_ENOUGH = 96.0  # pixels; no smaller level is made once the largest radius is no larger than this
+_MOST_PIXELS = 3_000_000  # a larger image is searched as a whole at half its size
+_STRIP = 256  # rows; the part of a large image that is searched at full size at a time
+_ROUGH, _FINER, _FINEST = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7), TIGHT)
+_FOLLOWED = ((0.03, 1.5), (0.025, 0.8))  # from one level to the next larger one
+_SIDE = ((0.05, 6.2),)  # from the middle of a line to one of its sides
+_LINE = (6.0, 0.1)  # the widest line with which a circle is drawn: pixels, or share of the radius
 _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the support of a circle must be
-_NO_CIRCLES = np.empty((0, 4))
+_ROUND = 20.0  # pixels; a texture holds up no circle of this radius by edges of both signs
+_BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges that hold up a smaller one together
+_SWING, _OVAL, _STRAIGHT = 0.95, 1.0, 0.3  # the limits of roundness
+_MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
+_OWN = 0.6  # of its edges a circle must not share with a better one
+_SWINGING = 0.15  # what swings less is round on any level
+
+#: Why a candidate is no circle, in the order in which it is judged. 0 is a circle.
+REASONS = (
+    "found",
+    "radius outside min_radius to max_radius",
+    "too little of it is held up by edges",
+    "not round",
+    "oval",
+    "straight sides",
+    "edges of a texture",
+    "no more than by chance",
+    "the same as a better one",
+    "its edges belong to a better one",
+    "part of a larger one",
+    "in small busy detail",
+    "inside another circle",
+    "closer than min_distance to a better one",
+    "beyond max_items",
+)
+(
+    _FOUND,
+    _RADIUS,
+    _LITTLE,
+    _ROUGH_SHAPE,
+    _OVAL_SHAPE,
+    _SIDES,
+    _TEXTURE,
+    _BY_CHANCE,
+    _SAME,
+    _CLAIMED,
+    _PART,
+    _BUSY,
+    _INSIDE,
+    _CLOSE,
+    _BEYOND,
+) = range(len(REASONS))
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The outcome of a search.
+
+    Attributes:
+        rows: the circles found, as `find_circles` returns them.
+        total: how many there were before `max_items`.
+        candidates: `(M, 4)`: all that were judged: x, y and radius in pixels, score.
+        reasons: `(M,)`: for each of them a place in `REASONS`.
+    """
+
+    rows: Rows
+    total: int
+    candidates: Circles
+    reasons: NDArray[np.int64]
 
 
 def check(params: FindCircles) -> None:
-    """Raises ArgumentError where the radii contradict each other."""
+    """Raises ArgumentError if the radii contradict each other."""
     if params.max_radius and params.min_radius > params.max_radius:
         raise ArgumentError(f"find_circles: min_radius {params.min_radius:g} is larger than max_radius {params.max_radius:g}.")
 
@@ -66,60 +124,129 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
 
     Args:
         image: any; colours and alpha are looked at one by one, so that a circle shows if it stands out in one of them.
-        params: radii and distances in pixels, 0 where the image decides. Circles of less than about 4 pixels are not found.
+        params: radii and distances in pixels, 0 if the image decides. Circles of less than about 4 pixels are not found.
 
     Returns:
-        `(N, 6)`: x, y, radius in pixels from the centre of the top left one, u, v, and the score: the share of the circumference, 0
-        to 1, that edges hold up.
+        `(N, 6)`: x, y, radius in pixels from the centre of the top left one, u, v, and the score: of the circumference that lies within
+        the image, the share that edges hold up, 0 to 1.
     """
+    return search(image, params).rows
+
+
+def detect_circles(image: Image, params: FindCircles) -> Found:
+    """The operation: the rows of `find_circles`, and how many there were before `max_items`."""
+    outcome = search(image, params)
+    return Found(outcome.rows, total=outcome.total)
+
+
+def search(image: Image, params: FindCircles) -> Search:
+    """As `find_circles`, and tells how many circles there were and why the other candidates are none."""
+    image = _one_channel(image)
     low, high = radii(image, params)
     least = 0.98 - 0.6 * params.sensitivity
-    circles = _NO_CIRCLES
-    for scale, level in reversed(list(_levels(_working(image), high))):
-        edges = find_edges(level)
-        circles = _improved(edges, scale, circles, least)
-        candidates = _candidates(edges, max(low / scale, _SMALLEST if scale == 1 else 2 * _SMALLEST), high / scale, least)
-        circles = _distinct(np.vstack([circles, _on_image(_fitted(edges, candidates, least), scale)]))
-    kept = circles[(circles[:, 2] >= low) & (circles[:, 2] <= high) & (circles[:, 3] >= _needed(circles[:, 2], least))]
-    kept = _sharpened(edges, level, kept, least)
-    spread = _apart(kept, params.min_distance) if params.min_distance else _outermost(kept)
-    return _rows(spread[: params.max_items], image)
+    parts = [_whole(image, low, high, least, params.sensitivity), *_small(image, low, high, least, params.sensitivity)]
+    judged = _joined([part for part in parts if len(part.circles)])
+    reasons = _chosen(judged, params, low, high)
+    kept = np.flatnonzero(reasons == _FOUND)
+    kept = kept[_best_first(judged.circles[kept])]
+    reasons[kept[params.max_items :]] = _BEYOND
+    return Search(_rows(judged.circles[kept[: params.max_items]], image), len(kept), judged.circles, reasons)
 
 
 def radii(image: Image, params: FindCircles) -> tuple[float, float]:
-    """The smallest and the largest radius to look for; 0 means from 4.5 pixels to half the image's longer side."""
+    """The smallest and the largest radius to look for; 0 means from 3.5 pixels to half the image's longer side."""
     high = params.max_radius or max(image.shape[:2]) / 2
     return params.min_radius or min(_AUTOMATIC, high / 2), high
 
 
-def _needed(radius: Floats, least: float) -> Floats:
-    """The score that a circle of this radius needs: small ones more, because a few pixels of a texture are soon round."""
-    small = np.clip((12 - radius) / 7, 0, 1)
-    return np.asarray(least + 0.35 * (1 - least) * small)
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Candidates after they were judged, `(M, ...)` each; circles in pixels of the image.
+
+    Attributes:
+        circles: x, y, radius, score.
+        worth: the evidence less the flaws, by which circles that compete are compared.
+        flaw: how far from round, `Roundness.flaw`.
+        reasons: places in `REASONS`.
+    """
+
+    circles: Circles
+    worth: Floats
+    flaw: Floats
+    reasons: NDArray[np.int64]
 
 
-def _working(image: Image) -> Image:
+def _joined(parts: list[_Judged]) -> _Judged:
+    if not parts:
+        return _Judged(NO_CIRCLES, np.empty(0), np.empty(0), np.empty(0, np.int64))
+    return _Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("circles", "worth", "flaw", "reasons")))
+
+
+def _whole(image: Image, low: float, high: float, least: float, sensitivity: float) -> _Judged:
+    """The search on the pyramid; an image of many pixels enters it at half its size or less."""
+    levels = list(_levels(image, high))
+    circles, smaller = NO_CIRCLES, []
+    for scale, level in reversed(levels):
+        edges = find_edges(level)
+        circles = _followed(edges, scale, circles)
+        smallest = low / scale if scale == levels[0][0] else max(low / scale, _LARGER)
+        largest = high / scale if scale == levels[-1][0] else min(high / scale, _FAR)
+        new = _on_image(_searched(edges, 0.9 * max(smallest, _AUTOMATIC), 1.1 * largest, least, _on_level(circles, scale)), scale)
+        circles = distinct(np.vstack([circles, new]))
+        smaller.append((scale, edges))
+    return _judged(smaller, level, circles, least, sensitivity)
+
+
+def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
+    """The image, and halves of it, until the largest radius comes within reach; the first is small enough to be searched as a whole."""
+    scale = 1
+    level = None
+    while image.shape[0] * image.shape[1] > _MOST_PIXELS * scale * scale:
+        level = _halved_in_strips(image) if level is None else _halved(level)
+        scale *= 2
+    level = _working(image) if level is None else level
+    while True:
+        yield scale, level
+        if high / scale <= _ENOUGH or min(level.shape[:2]) < 24:
+            return
+        level = _halved(level)
+        scale *= 2
+
+
+def _halved(image: Image) -> Image:
+    height, width = (side // 2 for side in image.shape[:2])
+    return np.asarray(cv2.resize(image[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _halved_in_strips(image: Image) -> Image:
+    """The working image at half size, without one at full size."""
+    brightest = _brightest(image)
+    tops = range(0, image.shape[0] - 1, _STRIP)
+    return np.concatenate([_halved(_working(image[top : min(top + _STRIP, image.shape[0] // 2 * 2)], brightest)) for top in tops])
+
+
+def _brightest(image: Image) -> float:
+    """Of 16 bits, the range that the image uses."""
+    return 255.0 if image.dtype == np.uint8 else float(max(255, image[..., :3].max() if image.ndim == 3 else image.max()))
+
+
+def _working(image: Image, brightest: float | None = None) -> Image:
     """The image as 16 bits signed, 0 to 255 * GAIN, alpha as a further channel; 16 bits are stretched to what they use of their range."""
     flat = over_black(image)
     if flat.dtype == np.uint8:
-        scaled = flat.astype(np.int16) * GAIN
+        scaled = np.asarray(flat, np.int16) * np.int16(GAIN)
     else:
-        scaled = np.rint(flat * np.float32(255 * GAIN / max(255, flat.max()))).astype(np.int16)
-    if flat is image or image[..., 3].min() == image[..., 3].max():
+        scaled = np.rint(flat * np.float32(255 * GAIN / (brightest or _brightest(image)))).astype(np.int16)
+    if flat is image:
         return scaled
     return np.dstack([scaled, with_depth(image[..., 3], 8).astype(np.int16) * GAIN])
 
 
-def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
-    """The image, and halves of it, until the largest radius comes within reach."""
-    scale = 1
-    while True:
-        yield scale, image
-        if high / scale <= _ENOUGH or min(image.shape[:2]) < 24:
-            return
-        height, width = (side // 2 for side in image.shape[:2])
-        image = np.asarray(cv2.resize(image[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA))
-        scale *= 2
+def _one_channel(image: Image) -> Image:
+    """A grey image that is stored in colour as one channel."""
+    if image.ndim == 2 or image.shape[2] == 4 or (image[::16, ::16] != image[::16, ::16, :1]).any() or (image != image[..., :1]).any():
+        return image
+    return np.ascontiguousarray(image[..., 0])
 
 
 def _on_level(circles: Circles, scale: int) -> Circles:
@@ -131,242 +258,324 @@ def _on_image(circles: Circles, scale: int) -> Circles:
     return np.column_stack([(circles[:, :2] + 0.5) * scale - 0.5, circles[:, 2] * scale, circles[:, 3]])
 
 
-def _candidates(edges: Edges, low: float, high: float, least: float) -> Circles:
-    """Peaks of the votes, for all radii between `low` and `high`, octave by octave."""
-    found = [_NO_CIRCLES]
-    for octave in range(_OCTAVES):
-        start = _SMALLEST * 2**octave
-        steps = start * 2 ** (np.arange(_RADII_PER_OCTAVE) / _RADII_PER_OCTAVE)
-        near = steps[(steps > low * 0.88) & (steps < high * 1.14)]
-        if len(near) and len(edges.x):
-            found.append(_peaks(edges, near, max(1, round(start / 8)), _PEAK * least))
-    return np.vstack(found)
+def _searched(edges: Edges, low: float, high: float, least: float, known: Circles) -> Circles:
+    """Circles on one level, without those already known from a smaller one."""
+    new = distinct(candidates(edges, low, high))
+    rough = distinct(fit(edges, new[~_known(new, known)], _ROUGH, 24))
+    finer = fit(edges, rough[rough[:, 3] >= 0.7 * least], _FINER, 48)
+    return distinct(finer[finer[:, 3] >= 0.9 * least])
 
 
-def _peaks(edges: Edges, steps: Floats, cell: int, least: float) -> Circles:
-    """The highest peaks of the votes for centres at the given radii, in square cells of `cell` pixels."""
-    frame = math.ceil(steps[-1] / cell) + 1  # cells around the image, so that every vote falls into one
-    found = [_NO_CIRCLES]
-    for radius in steps:
-        votes = _votes(edges, radius, cell, frame)
-        row, column = _maxima(votes, least)
-        place = np.column_stack([column - frame, row - frame]) * cell
-        found.append(np.column_stack([place, np.full(len(row), radius), votes[row, column]]))
-    peaks = np.vstack(found)
-    return peaks[np.argsort(-peaks[:, 3], kind="stable")[:_MOST_PEAKS]]
+def _known(circles: Circles, known: Circles) -> Booleans:
+    """Which circles lie next to one of the known ones."""
+    away = np.hypot(circles[:, None, 0] - known[:, 0], circles[:, None, 1] - known[:, 1]) + np.abs(circles[:, None, 2] - known[:, 2])
+    return np.asarray((away < 0.05 * known[:, 2] + 1).any(axis=1))
 
 
-def _votes(edges: Edges, radius: float, cell: int, frame: int) -> NDArray[np.float32]:
-    """The votes of all edges for centres at this radius, both ways along the gradient, as a share of those of a whole circle."""
-    height, width = (side // cell + 1 + 2 * frame for side in edges.shape)
-    x, y = edges.x / cell + (frame + 0.5), edges.y / cell + (frame + 0.5)
-    across, down = edges.nx * np.float32(radius / cell), edges.ny * np.float32(radius / cell)
-    ahead = (y + down).astype(np.intp) * width + (x + across).astype(np.intp)
-    behind = (y - down).astype(np.intp) * width + (x - across).astype(np.intp)
-    votes = np.bincount(np.concatenate([ahead, behind]), minlength=height * width).astype(np.float32).reshape(height, width)
-    # An edge one pixel wide along a circle has 4 * sqrt(2) pixels per pixel of radius.
-    return np.asarray(cv2.boxFilter(votes, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)) / np.float32(5.66 * radius)
+def _followed(edges: Edges, scale: int, circles: Circles) -> Circles:
+    """Circles of the next smaller level, fitted to the finer edges of this one, or as they were if these do not hold them up."""
+    before = _on_level(circles, scale)
+    finer = fit(edges, before, _FOLLOWED, 48)
+    return _on_image(np.where((finer[:, 3] >= before[:, 3] - 0.1)[:, None], finer, before), scale)
 
 
-def _maxima(values: NDArray[np.float32], least: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns where the values are at least `least`, and the largest among their neighbours."""
-    high = values >= least
-    if not high.any():
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    row, column = np.divmod(np.flatnonzero(high), values.shape[1])
-    around = np.asarray(cv2.dilate(values, np.ones((3, 3), np.uint8)))
-    top = values[row, column] >= around[row, column]
-    return row[top], column[top]
+def _least_swing(levels: list[tuple[int, Edges]], circles: Circles, swing: Floats) -> Floats:
+    """The least swing on any level. An edge out of focus swings by its noise on a large level, but not on a small one.
 
-
-def _fitted(edges: Edges, candidates: Circles, least: float) -> Circles:
-    """Fits each candidate to the edges and keeps those that are circles."""
-    found = [_NO_CIRCLES]
-    for group in _by_radius(candidates):
-        rough = _fit(edges, group, _STEPS[:1], most=40)
-        circles = _fit(edges, _distinct(rough[rough[:, 3] >= 0.8 * least]), _STEPS[1:])
-        circles = _distinct(circles[circles[:, 3] >= least])
-        found.append(circles[_beyond_chance(edges, circles)])
-    return np.vstack(found)
-
-
-def _improved(edges: Edges, scale: int, circles: Circles, least: float) -> Circles:
-    """Circles of the next smaller level, fitted to the finer edges of this one.
-
-    A circle that was small on its level has to prove itself here, because small squares look round. A larger one may stay as it is
-    if only noise is added by the finer edges.
+    Args:
+        levels: scale and edges of the smaller levels.
+        circles: in pixels of the original image.
+        swing: on the largest level.
     """
-    improved = [_NO_CIRCLES]
-    for group in _by_radius(_on_level(circles, scale)):
-        finer = _fit(edges, group, _STEPS[1:])
-        near = np.hypot(*(finer - group)[:, :2].T) + np.abs(finer - group)[:, 2] < 3 + 0.05 * group[:, 2]
-        proved = group[:, 2] >= 2 * _ROUND
-        better = near & (finer[:, 3] >= np.where(proved, group[:, 3] - 0.1, least))
-        improved.append(np.where(better[:, None], finer, group)[better | proved])
-    return _on_image(np.vstack(improved), scale)
+    for scale, edges in levels:
+        at = np.flatnonzero((swing > _SWINGING) & (circles[:, 2] >= 16 * scale) & (circles[:, 2] < 90 * scale))
+        if len(at):
+            swing[at] = np.minimum(swing[at], roundness(edges, _on_level(circles[at], scale)).swing)
+    return swing
 
 
-def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> Circles:
-    """The circles, each on one side of its line, or, where it is drawn as a line, in the middle of it.
+def _small(image: Image, low: float, high: float, least: float, sensitivity: float) -> Iterator[_Judged]:
+    """What is too small to be seen at the size at which the image is searched as a whole."""
+    scale = 1
+    while image.shape[0] * image.shape[1] > _MOST_PIXELS * scale * scale:
+        if low < 2 * _AUTOMATIC * scale:
+            yield from _small_on(image, scale, low, min(high, _SMALL * scale), least, sensitivity)
+        scale *= 2
+
+
+def _small_on(  # noqa: PLR0917
+    image: Image, scale: int, low: float, high: float, least: float, sensitivity: float
+) -> Iterator[_Judged]:
+    """Small circles in strips of the image, halved until `scale` fits."""
+    mixture, brightest = _mixture(image), _brightest(image)
+    margin = 32 * scale
+    for top in range(0, image.shape[0], _STRIP * scale):
+        first, last = max(0, top - margin), min(image.shape[0], top + _STRIP * scale + margin)
+        strip = np.asarray(cv2.transform(_working(image[first:last], brightest), mixture))
+        for _ in range(scale.bit_length() - 1):
+            strip = _halved(strip)
+        edges = find_edges(strip)
+        new = _searched(edges, 0.9 * max(low / scale, _AUTOMATIC), 1.1 * high / scale, least, NO_CIRCLES)
+        judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity)
+        judged.circles[:, 1] += first
+        inside = (
+            (judged.circles[:, 1] >= top - 0.5) & (judged.circles[:, 1] < top + _STRIP * scale - 0.5) & (judged.circles[:, 2] < 1.1 * high)
+        )
+        yield _Judged(judged.circles[inside], judged.worth[inside], judged.flaw[inside], judged.reasons[inside])
+
+
+def _mixture(image: Image) -> Floats:
+    """The weights of the channels, `(1, channels)`, with which most of the image's edges show: its first principal component."""
+    step = max(1, round((image.shape[0] * image.shape[1] / 60_000) ** 0.5))
+    sample = _working(image[::step, ::step]).astype(np.float64)
+    sample = sample.reshape(*sample.shape[:2], -1)
+    change = np.diff(sample, axis=1).reshape(-1, sample.shape[2])
+    weights = np.linalg.eigh(change.T @ change)[1][:, -1]
+    return np.asarray((weights * np.sign(weights.sum() or 1) / np.abs(weights).sum())[None], np.float64)
+
+
+def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float) -> _Judged:
+    """Decides about each candidate, once, on the largest level.
+
+    Args:
+        levels: scale (how many pixels of the original image one of its pixels is wide) and edges of each level, the largest last.
+        image: the largest level.
+        found: in pixels of the original image.
+        least: the evidence that a circle needs.
+        sensitivity: as in the params.
+    """
+    if not len(found):
+        return _joined([])
+    scale, edges = levels[-1]
+    circles, round_one, sign, width = _sharpened(edges, image, _on_level(found, scale), least)
+    shape = roundness(edges, round_one, sign)
+    swing = _least_swing(levels[:-1], _on_image(round_one, scale), shape.swing)
+    flaw = 0.25 * np.minimum(swing, 1) + 0.2 * np.minimum(shape.oval, 1) + 0.3 * shape.straight
+    line = width > 0
+    worth = circles[:, 3] - flaw - np.where(sign == 0, _MIXED, 0)
+    whole = np.interp(shape.whole, (0.9, 1.2), (0.03, 0.11))
+    reasons = np.select(
+        [
+            (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
+            swing > _SWING,
+            shape.oval > _OVAL,
+            shape.straight > _STRAIGHT,
+            flaw > np.interp(circles[:, 2], (4, 12), (0.09, 0.5)),  # among many specks some are nearly round
+            worth < least - whole - np.where(sign == 0, _MIXED, 0),
+            (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
+        ],
+        [_LITTLE, _ROUGH_SHAPE, _OVAL_SHAPE, _SIDES, _ROUGH_SHAPE, _LITTLE, _ROUGH_SHAPE],
+        _FOUND,
+    )
+    doubtful = np.flatnonzero((reasons == _FOUND) & ~line & (sign == 0) & (circles[:, 2] < _ROUND))
+    if len(doubtful):
+        reasons[doubtful[_arcs(edges, round_one[doubtful]) < _BY_BOTH]] = _TEXTURE
+    good = np.flatnonzero(reasons == _FOUND)
+    reasons[good[~_beyond_chance(edges, round_one[good], width[good])]] = _BY_CHANCE
+    _without_rivals(edges, circles, width, worth, flaw, reasons)
+    reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
+    good = np.flatnonzero(reasons == _FOUND)
+    reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
+    circles[good, 3] = np.minimum(support(edges, round_one[good], reach, 64, sign[good]).share(), 1)
+    return _Judged(_on_image(circles, scale), worth, flaw, reasons)
+
+
+def _needed(radius: Floats, least: float) -> Floats:
+    """The evidence that a circle of this radius needs: small ones more, because a few pixels of a texture are soon round."""
+    return np.asarray(least + 0.7 * (1 - least) * np.clip((12 - radius) / 7, 0, 1))
+
+
+def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> tuple[Circles, Circles, NDArray[np.int64], Floats]:
+    """The circles, each on one side of its line, or, if it is drawn as a line, in the middle of it.
 
     A drawn line has an edge on either side, of opposite signs; a circle fitted to both may lean to one here and to the other there.
-    A small circle that only edges of both signs together hold up is left out: in a texture these come together by chance.
+
+    Returns:
+        the circles; for each the circle of one side, on which its roundness is measured; the sign of the edges of that side, 0 if both
+        signs hold it up together; the width of its line, 0 if it is none.
     """
-    sharp = [_NO_CIRCLES]
-    for group in _by_radius(circles):
-        brighter, darker = (_fit(edges, group, (_LINE, *_STEPS[1:]), sign=sign) for sign in (1, -1))
-        single = np.where((brighter[:, 3] >= darker[:, 3])[:, None], brighter, darker)
-        clean = (single[:, 3] >= np.maximum(group[:, 3] - 0.1, least)) & (
-            np.abs(single - group)[:, :3].max(axis=1) <= 3 + 0.05 * group[:, 2]
-        )
-        middle = (brighter + darker) / 2
-        middle[:, 3] = np.maximum(np.maximum(brighter[:, 3], darker[:, 3]), group[:, 3])
-        line = _is_line(image, brighter, darker) & (middle[:, 3] >= least)
-        result = np.where(line[:, None], middle, np.where(clean[:, None], single, group))
-        sharp.append(result[line | clean | (group[:, 2] >= _ROUND)])
-    return np.vstack(sharp)
+    both = fit(edges, circles, (TIGHT,))
+    both = np.where((both[:, 3] >= circles[:, 3] - 0.1)[:, None], both, circles)
+    count = len(circles)
+    signs = np.repeat([1, -1], count)
+    sides = fit(edges, fit(edges, np.vstack([both, both]), _SIDE, 32, signs), _FINEST, sign=signs)
+    rising, falling = sides[:count], sides[count:]
+    up = rising[:, 3] >= falling[:, 3]
+    single = np.where(up[:, None], rising, falling)
+    clean = (single[:, 3] >= np.maximum(both[:, 3] - 0.1, least)) & (np.abs(single - both)[:, :3].max(axis=1) <= 3 + 0.05 * both[:, 2])
+    middle = (rising + falling) / 2
+    middle[:, 3] = np.maximum(np.maximum(rising[:, 3], falling[:, 3]), both[:, 3])
+    line = _is_line(image, rising, falling) & (middle[:, 3] >= least)
+    sided = clean | line
+    measured = np.where(sided[:, None], single, both)
+    middle[:, 3] -= 0.02 * np.hypot(*(rising - falling)[:, :2].T)  # of equals, the line of which the sides agree
+    width = np.where(line, np.abs(rising[:, 2] - falling[:, 2]), 0)
+    return np.where(line[:, None], middle, measured), measured, np.where(sided, np.where(up, 1, -1), 0), width
 
 
-def _is_line(image: Image, first: Circles, second: Circles) -> NDArray[np.bool_]:
+def _is_line(image: Image, first: Circles, second: Circles) -> Booleans:
     """Whether two circles are the two sides of a line: concentric, close together, both held up, and the same colour on either side."""
     inner, outer = np.minimum(first[:, 2], second[:, 2]), np.maximum(first[:, 2], second[:, 2])
     concentric = np.hypot(*(first - second)[:, :2].T) <= 0.75 + 0.02 * inner
-    near = (outer - inner <= _LINE[0] * outer + _LINE[1]) & (outer - inner > 0.5)
+    near = (outer - inner <= np.maximum(_LINE[0], _LINE[1] * outer)) & (outer - inner > 0.5)
     held = np.minimum(first[:, 3], second[:, 3]) >= 0.5
-    center = (first + second)[:, :2] / 2
-    inside, line, outside = (_tone(image, center, radius) for radius in (inner - 2.5, (inner + outer) / 2, outer + 2.5))
-    contrast = np.minimum(np.abs(line - inside).max(axis=1), np.abs(line - outside).max(axis=1))
-    return np.asarray(concentric & near & held & (np.abs(inside - outside).max(axis=1) < 0.6 * contrast))
+    line: Booleans = np.asarray(concentric & near & held)
+    at = np.flatnonzero(line)
+    if not len(at):
+        return line
+    center = (first + second)[at, :2] / 2
+    inside, between, outside = (_tone(image, center, radius[at]) for radius in (inner - 2.5, (inner + outer) / 2, outer + 2.5))
+    contrast = np.minimum(np.abs(between - inside).max(axis=1), np.abs(between - outside).max(axis=1))
+    line[at] = np.abs(inside - outside).max(axis=1) < 0.6 * contrast
+    return line
 
 
 def _tone(image: Image, center: Floats, radius: Floats) -> Floats:
     """The mean colour along circles, `(circles, channels)`."""
-    directions = _directions(64)
-    places = center[:, None, :] + np.maximum(radius, 0)[:, None, None] * directions
+    places = center[:, None, :] + np.maximum(radius, 0)[:, None, None] * directions(64)
     column = np.clip(np.rint(places[..., 0]).astype(np.intp), 0, image.shape[1] - 1)
     row = np.clip(np.rint(places[..., 1]).astype(np.intp), 0, image.shape[0] - 1)
     return np.asarray(image[row, column].reshape(len(center), 64, -1).mean(axis=1))
 
 
-def _by_radius(circles: Circles) -> Iterator[Circles]:
-    """Groups of like radius, because all circles of a group are looked at in as many directions."""
-    octave = np.floor(np.log2(np.maximum(circles[:, 2], 1)))
-    for one in np.unique(octave):
-        group = circles[octave == one]
-        for first in range(0, len(group), 200):
-            yield group[first : first + 200]
+def _arcs(edges: Edges, circles: Circles) -> Floats:
+    """The longest arc of rising edges and that of falling ones together: a ball is brighter on one side and darker on the other."""
+    reach = TIGHT[0] * circles[:, 2] + TIGHT[1] + 0.5
+    return np.asarray(sum(support(edges, circles, reach, 48, np.full(len(circles), sign)).arc() for sign in (1, -1)))
 
 
-def _fit(edges: Edges, circles: Circles, steps: tuple[tuple[float, float], ...], *, sign: int = 0, most: int = 256) -> Circles:
-    """Gauss-Newton on the distances of the edges from each circle, each step with edges from a narrower ring.
-
-    A step looks outward from the centre in many directions a, finds the edge next to the circle, at distance d, and solves
-    d - radius = cos(a) * dx + sin(a) * dy + dr for the corrections dx, dy, dr by least squares. With a `sign`, only edges count from
-    which it gets brighter outward (1) or inward (-1). `most` is the largest number of directions.
-    """
-    x, y, radius = circles[:, 0].copy(), circles[:, 1].copy(), circles[:, 2].copy()
-    count = int(np.clip(4 * radius.max(initial=4), 32, most))
-    directions = _directions(count)
-    columns = np.column_stack([directions, np.ones(count)])
-    products = (columns[:, :, None] * columns[:, None, :]).reshape(count, 9)
-    score = np.zeros(len(circles))
-    for share, pixels in steps:
-        reach = share * radius + pixels
-        away = _nearest(edges, (x, y, radius), reach, directions, sign)
-        held = np.isfinite(away)
-        score = (held | (np.roll(held, 1, axis=1) & np.roll(held, -1, axis=1))).mean(axis=1)  # a ray may slip between two pixels
-        away = np.where(held, away, 0)
-        weights = held * ((1 - (away / reach[:, None]) ** 2) ** 2 + 0.05)  # Tukey's biweight, and a little for those far out
-        normal = (weights @ products).reshape(-1, 3, 3) + np.eye(3) * (0.01 * count)
-        dx, dy, dr = np.linalg.solve(normal, ((weights * away) @ columns)[..., None])[..., 0].T
-        x, y, radius = x + dx, y + dy, np.maximum(radius + dr, 1)
-    return np.column_stack([x, y, radius, score])
-
-
-def _directions(count: int) -> Floats:
-    """Directions all the way round, `(count, 2)`: cosine and sine."""
-    angles = np.arange(count) * (2 * np.pi / count)
-    return np.column_stack([np.cos(angles), np.sin(angles)])
-
-
-def _nearest(edges: Edges, circles: tuple[Floats, Floats, Floats], reach: Floats, directions: Floats, sign: int = 0) -> Floats:
-    """How far outside of each circle the next aligned edge lies in each direction, `(circles, directions)`; NaN where there is none."""
-    x, y, radius = circles
-    rings = max(3, math.ceil(reach.max(initial=0) / 0.375) | 1)  # so that no edge slips between two of them
-    offsets = np.linspace(-1, 1, rings)
-    offsets = offsets[np.argsort(-np.abs(offsets))]  # from far to near, so that the nearest edge is written last and stays
-    distance = radius + offsets[:, None] * reach
-    index = edges.at(
-        x[:, None] + distance[:, :, None] * directions[:, 0],
-        y[:, None] + distance[:, :, None] * directions[:, 1],
-    )
-    at = np.flatnonzero(index >= 0)
-    hit = index.ravel()[at]
-    circle, direction = np.divmod(at % (len(x) * len(directions)), len(directions))
-    across, down = edges.x[hit] - x[circle], edges.y[hit] - y[circle]
-    far = np.hypot(across, down)
-    away = far - radius[circle]
-    outward = across * edges.nx[hit] + down * edges.ny[hit]
-    good = (np.abs(away) <= reach[circle]) & ((sign * outward if sign else np.abs(outward)) >= _ALIGNED * far)
-    nearest = np.full((len(x), len(directions)), np.nan)
-    nearest[circle[good], direction[good]] = away[good]
-    return nearest
-
-
-def _beyond_chance(edges: Edges, circles: Circles) -> NDArray[np.bool_]:
+def _beyond_chance(edges: Edges, circles: Circles, width: Floats) -> Booleans:
     """Which circles have more support than four others of their size beside them, by more than chance would give.
 
     By Chernoff's bound, n places of which each is held up with probability p are held up to a share s with a probability of at most
-    exp(-n * D(s, p)), where D is the relative entropy.
+    exp(-n * D(s, p)), where D is the relative entropy. This is the a-contrario reasoning of Desolneux, Moisan and Morel (2000). The
+    others are looked at outside of the circle only, so that its own edges do not count.
     """
     if not len(circles):
         return np.empty(0, np.bool_)
-    share, pixels = _STEPS[-1]
-    chance = np.full(len(circles), 0.02)
-    x, y, radius, score = circles.T
-    for dx, dy in ((0.6, 0.3), (-0.3, 0.6), (-0.6, -0.3), (0.3, -0.6)):
-        beside = _nearest(edges, (x + dx * radius, y + dy * radius, radius), share * radius + pixels, _directions(64))
-        chance += np.isfinite(beside).mean(axis=1) / 4
-    p, s = np.clip(chance, 0.02, 0.98), np.clip(score, 0.02, 0.98)
+    beside = np.array([(1.1, 0.5), (-0.5, 1.1), (-1.1, -0.5), (0.5, -1.1)])
+    home = np.repeat(circles, len(beside), axis=0)
+    others = home.copy()
+    others[:, :2] += np.tile(beside, (len(circles), 1)) * home[:, 2:3]
+    places = others[:, None, :2] + others[:, 2, None, None] * directions(32)
+    outside = np.hypot(*(places - home[:, None, :2]).transpose(2, 0, 1)) > (home[:, 2] + np.repeat(width, len(beside)) + 2)[:, None]
+    held = support(edges, others, TIGHT[0] * others[:, 2] + TIGHT[1], 32).held & outside
+    p = held.reshape(len(circles), -1).sum(axis=1) / np.maximum(outside.reshape(len(circles), -1).sum(axis=1), 1)
+    p, s = np.clip(0.02 + p, 0.02, 0.98), np.clip(circles[:, 3], 0.02, 0.98)
     entropy = s * np.log(s / p) + (1 - s) * np.log((1 - s) / (1 - p))
-    return np.asarray((s > p) & (np.pi * radius * entropy > _CHANCE))
+    return np.asarray((s > p) & (np.pi * circles[:, 2] * entropy > _CHANCE))
 
 
-def _best_first(circles: Circles) -> Circles:
-    """By score, and of equals the larger one first."""
-    return np.asarray(circles[np.lexsort((-circles[:, 2], -np.round(circles[:, 3], 2)))], np.float64)
+def _without_rivals(  # noqa: PLR0917
+    edges: Edges, circles: Circles, width: Floats, worth: Floats, flaw: Floats, reasons: NDArray[np.int64]
+) -> None:
+    """Sets the reasons of those circles that a better one explains."""
+    kept = np.flatnonzero(reasons == _FOUND)
+    kept = kept[np.argsort(-(worth + np.where(width > 0, 0.03, 0))[kept], kind="stable")]  # a line before its sides
+    double = doubles(circles[kept]) | _sides(circles[kept], width[kept])
+    reasons[kept[double]] = _SAME
+    kept = kept[~double]
+    claimed = _claimed(edges, circles[kept])
+    reasons[kept[claimed]] = _CLAIMED
+    kept = kept[~claimed]
+    reasons[kept[_parts(circles[kept], worth[kept], flaw[kept])]] = _PART
 
 
-def _distinct(circles: Circles) -> Circles:
-    """Each circle once: without those that nearly coincide with a better one."""
-    return _without(circles, lambda best, x, y, radius: np.hypot(x - best[0], y - best[1]) + np.abs(radius - best[2]) < best[2] / 4 + 1)
+def _parts(circles: Circles, worth: Floats, flaw: Floats) -> Booleans:
+    """Which circles are only a part or another view of a better one: highlights, holes, reliefs, rims.
 
-
-def _apart(circles: Circles, distance: float) -> Circles:
-    """The best circles whose centres lie at least `distance` apart."""
-    return _without(circles, lambda best, x, y, _: np.hypot(x - best[0], y - best[1]) < distance)
-
-
-def _outermost(circles: Circles) -> Circles:
-    """One circle for each round thing: without those whose centre lies within a larger one, such as highlights, holes and rims.
-
-    A larger circle that is held up much worse does not count.
+    What is not clean gives way: near a better one at all, inside of one unless it is much better, on its centre if it is worse. Of two
+    circles that nearly coincide and cross each other the worse gives way, clean or not.
     """
-    circles = _best_first(circles)
-    x, y, radius, score = circles.T
+    x, y, radius = circles[:, :3].T
+    between, apart = np.hypot(x[:, None] - x, y[:, None] - y), np.abs(radius[:, None] - radius)
+    larger = np.maximum(radius[:, None], radius)
+    inside = (between < 0.9 * radius) & (radius[:, None] < radius)
+    concentric = between <= 0.04 * larger + 0.5
+    near = (between + apart < 0.3 * larger) & ~np.eye(len(circles), dtype=np.bool_)
+    rival = np.select([near, concentric, inside], [worth, worth - 0.1, worth + 0.25], -1)
+    return np.asarray((((flaw > 0.1)[:, None] | (near & (between > apart))) & (worth[:, None] < rival)).any(axis=1))
+
+
+def _sides(circles: Circles, width: Floats) -> Booleans:
+    """Which circles are a side of a line that was found as a circle and stands further up."""
+    lines = np.flatnonzero(width)
+    between = np.hypot(*(circles[:, None, :2] - circles[lines, :2]).transpose(2, 0, 1))
+    away = np.abs(circles[:, None, 2] - circles[lines, 2])
+    side = (between < 1 + 0.02 * circles[lines, 2]) & (away > 0.25 * width[lines]) & (away < 0.5 * width[lines] + 1)
+    return np.asarray((side & (lines < np.arange(len(circles))[:, None])).any(axis=1))
+
+
+def _claimed(edges: Edges, circles: Circles) -> Booleans:
+    """Which circles have more than two fifths of their edges on better ones, which stand further up."""
+    x, y, radius = circles[:, :3].T
+    reach = 1.2 + 0.03 * radius
     between = np.hypot(x[:, None] - x, y[:, None] - y)
-    inner = (between < 0.9 * radius) & (radius[:, None] < radius) & (score[:, None] < score + 0.25)
-    return np.asarray(circles[~inner.any(axis=1)], np.float64)
+    room = reach[:, None] + reach
+    touching = (between < radius[:, None] + radius + room) & (between > np.abs(radius[:, None] - radius) - room)
+    gone = np.zeros(len(circles), np.bool_)
+    pairs = np.argwhere(np.triu(touching, 1))  # in order of the better one
+    if not len(pairs):
+        return gone
+    held_up = support(edges, circles, 0.03 * radius + 0.8, 48)
+    rim_x, rim_y = (circles[:, axis, None] + (radius[:, None] + held_up.away) * directions(48)[:, axis] for axis in (0, 1))
+    own = held_up.held.copy()
+    for better, worse in pairs:
+        if not gone[better] and not gone[worse]:
+            away = np.hypot(rim_x[worse] - x[better], rim_y[worse] - y[better]) - radius[better]
+            own[worse] &= np.abs(away) >= reach[better]
+            gone[worse] = own[worse].sum() < _OWN * held_up.held[worse].sum()
+    return gone
 
 
-def _without(circles: Circles, same: Callable[[Floats, Floats, Floats, Floats], NDArray[np.bool_]]) -> Circles:
-    """The best circle, without those that are the `same` the next best, and so on."""
-    left, kept = _best_first(circles), []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        left = left[~same(best, *left[:, :3].T)]
-    return np.array(kept).reshape(-1, 4)
+def _busy(edges: Edges, circles: Circles, reasons: NDArray[np.int64], sensitivity: float) -> NDArray[np.intp]:
+    """Small circles among edges that belong to no circle, such as letters."""
+    found = np.flatnonzero(reasons == _FOUND)
+    small: NDArray[np.intp] = np.asarray(found[circles[found, 2] < 9])
+    if not len(small):
+        return small
+    mask = (edges.mask > 0).astype(np.uint8)
+    for x, y, radius, _ in circles[found]:
+        cv2.circle(mask, (round(16 * x), round(16 * y)), round(16 * radius), 0, 5, cv2.LINE_8, 4)
+    sums = cv2.integral(mask)
+    x, y, radius = circles[small, :3].T
+    left, right = (np.clip(np.rint(x + sign * 4 * radius), 0, mask.shape[1]).astype(np.intp) for sign in (-1, 1))
+    top, bottom = (np.clip(np.rint(y + sign * 4 * radius), 0, mask.shape[0]).astype(np.intp) for sign in (-1, 1))
+    other = (sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]) / np.maximum((right - left) * (bottom - top), 1)
+    limit = 0.48 * sensitivity**4 * np.interp(radius, (7, 9), (1, 3))
+    return np.asarray(small[other > limit])
+
+
+def _chosen(judged: _Judged, params: FindCircles, low: float, high: float) -> NDArray[np.int64]:
+    """The reasons, after what the caller asked for. The range of radii comes first, so that no circle gives way to one out of range."""
+    circles = judged.circles
+    reasons: NDArray[np.int64] = judged.reasons.copy()
+    reasons[(circles[:, 2] < low) | (circles[:, 2] > high)] = _RADIUS
+    order = np.flatnonzero(reasons == _FOUND)
+    order = order[np.argsort(-judged.worth[order], kind="stable")]
+    reasons[order[doubles(circles[order])]] = _SAME  # what both a strip and the whole have found
+    order = order[reasons[order] == _FOUND]
+    reasons[order[_parts(circles[order], judged.worth[order], judged.flaw[order])]] = _PART
+    order = order[reasons[order] == _FOUND]
+    if not params.nested:
+        x, y, radius = circles[order, :3].T
+        between = np.hypot(x[:, None] - x, y[:, None] - y)
+        inside: Booleans = np.asarray(((between < 0.9 * radius) & (radius[:, None] < radius)).any(axis=1))
+        reasons[order[inside]] = _INSIDE
+        order = order[reasons[order] == _FOUND]
+    if params.min_distance:
+        order = order[_best_first(circles[order])]
+        for place, this in enumerate(order):
+            if reasons[this] == _FOUND:
+                rest = order[place + 1 :]
+                near = np.hypot(*(circles[rest, :2] - circles[this, :2]).T) < params.min_distance
+                reasons[rest[near & (reasons[rest] == _FOUND)]] = _CLOSE
+    return reasons
+
+
+def _best_first(circles: Circles) -> NDArray[np.intp]:
+    """The order by score, and of equals the larger one first."""
+    return np.lexsort((circles[:, 1], circles[:, 0], -circles[:, 2], -np.round(circles[:, 3], 2)))
 
 
 def _rows(circles: Circles, image: Image) -> Rows:

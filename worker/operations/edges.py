@@ -18,9 +18,11 @@ Floats = NDArray[np.float32]
 GAIN = 8
 _BLUR = 1.0  # pixels, standard deviation
 _STEP_RESPONSE = 2.7  # Sobel's answer to a step of height 1 after this blur
-_CONTRAST = 10  # grey levels; a lower step is no edge
+_CONTRAST = 3.0  # grey levels; a lower step is no edge
 _NOISE = 3.3  # an edge's gradient is at least so many times the picture's median gradient
-_MOST = 200_000  # the strongest so many are kept
+_BAND = 128  # rows; the intermediate pictures of so many stay in the processor's cache
+_MARGIN = 6  # rows; the blur and the derivatives look so far and no further
+_AROUND = ((-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +31,34 @@ class Edges:
 
     Attributes:
         x, y: places in pixels, `(N,)`.
-        nx, ny: the gradients' directions, of length 1.
-        index: `(height + 2, width + 2)`, a frame of one pixel around the image: which edge lies in a pixel, -1 for none.
+        nx, ny: the gradients' directions, of length 1, towards the brighter side.
+        mask: `(height, width)`, 1 in each pixel with an edge.
+        index: `(height + 4, width + 4)`, a frame of two pixels around the image: which edge lies in a pixel or next to it, -1 for none.
     """
 
     x: Floats
     y: Floats
     nx: Floats
     ny: Floats
+    mask: NDArray[np.uint8]
     index: NDArray[np.int32]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the image in pixels."""
-        return self.index.shape[0] - 2, self.index.shape[1] - 2
+        height, width = self.mask.shape
+        return height, width
 
-    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Which edge lies in the pixel at each place, -1 for none and outside of the image."""
+    def near(self, x: Floats, y: Floats) -> NDArray[np.int32]:
+        """Which edge lies in the pixel at each place or next to it, -1 for none."""
         height, width = self.shape
-        column = np.clip(np.rint(x).astype(np.int32) + 1, 0, width + 1)
-        row = np.clip(np.rint(y).astype(np.int32) + 1, 0, height + 1)
-        return np.asarray(self.index.ravel()[row * (width + 2) + column], np.int32)
+        column = np.minimum(np.maximum(np.rint(x), np.float32(-2)), np.float32(width + 1)).astype(np.int32)
+        row = np.minimum(np.maximum(np.rint(y), np.float32(-2)), np.float32(height + 1)).astype(np.int32)
+        row += 2
+        row *= width + 4
+        row += column
+        row += 2
+        return np.asarray(self.index.ravel().take(row))
 
 
 def find_edges(image: Image) -> Edges:
@@ -62,26 +71,40 @@ def find_edges(image: Image) -> Edges:
         image: `(height, width)` or `(height, width, channels)`, 16 bits signed, `GAIN` per grey level.
     """
     dx, dy = _gradients(image)
-    magnitude = np.asarray(cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)), np.float32)
-    high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _NOISE * float(np.median(magnitude[::2, ::2])))
-    found = np.asarray(cv2.Canny(dx, dy, high * 0.5, high, L2gradient=True))
-    rows, columns = np.nonzero(found)
-    if len(rows) > _MOST:
-        strongest = np.sort(np.argpartition(-magnitude[rows, columns], _MOST)[:_MOST])
-        rows, columns = rows[strongest], columns[strongest]
-    return _located(rows, columns, dx, dy, magnitude)
+    step = max(1, round((dx.size / 10_000) ** 0.5))
+    sample = np.hypot(dx[::step, ::step].astype(np.float32), dy[::step, ::step].astype(np.float32))
+    high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _NOISE * float(np.median(sample)))
+    mask = np.asarray(cv2.Canny(dx, dy, high * 0.5, high, L2gradient=True))
+    places = cv2.findNonZero(mask)
+    if places is None:
+        none = np.empty(0, np.float32)
+        return Edges(none, none, none, none, mask, np.full((mask.shape[0] + 4, mask.shape[1] + 4), -1, np.int32))
+    columns, rows = np.asarray(places, np.int32).reshape(-1, 2).T  # (N, 2) in OpenCV 5, (N, 1, 2) in 4
+    return _located(rows, columns, dx, dy, mask)
 
 
 def _gradients(image: Image) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Both derivatives, from the channel in which they are largest."""
-    blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE))
+    """Both derivatives, from the channel in which they are largest, made in bands of rows."""
+    height, width = image.shape[:2]
+    all_dx, all_dy = np.empty((height, width), np.int16), np.empty((height, width), np.int16)
+    for top in range(0, height, _BAND):
+        bottom = min(height, top + _BAND)
+        first, last = max(0, top - _MARGIN), min(height, bottom + _MARGIN)
+        dx, dy = _band_gradients(image[first:last])
+        all_dx[top:bottom], all_dy[top:bottom] = dx[top - first : bottom - first], dy[top - first : bottom - first]
+    return all_dx, all_dy
+
+
+def _band_gradients(image: Image) -> tuple[Image, Image]:
+    blurred = np.asarray(cv2.GaussianBlur(image, (5, 5), _BLUR, borderType=cv2.BORDER_REPLICATE))
     channels = cv2.split(blurred)
     best_dx, best_dy, best = _derivatives(channels[0])
     for channel in channels[1:]:
         dx, dy, size = _derivatives(channel)
         larger = cv2.compare(size, best, cv2.CMP_GT)
-        for source, target in ((dx, best_dx), (dy, best_dy), (size, best)):
-            cv2.copyTo(source, larger, target)
+        cv2.copyTo(dx, larger, best_dx)
+        cv2.copyTo(dy, larger, best_dy)
+        cv2.max(size, best, best)
     return best_dx, best_dy
 
 
@@ -90,26 +113,32 @@ def _derivatives(channel: Image) -> tuple[Image, Image, Image]:
     return dx, dy, np.abs(dx) + np.abs(dy)
 
 
-def _located(rows: NDArray[np.intp], columns: NDArray[np.intp], dx: Image, dy: Image, magnitude: Floats) -> Edges:
+def _located(rows: NDArray[np.int32], columns: NDArray[np.int32], dx: Image, dy: Image, mask: Image) -> Edges:
     """Moves each edge along its gradient to the top of the parabola through the magnitudes one pixel before, at and after it."""
-    height, width = magnitude.shape
-    index = np.full((height + 2, width + 2), -1, np.int32)
-    index[rows + 1, columns + 1] = np.arange(len(rows), dtype=np.int32)
-    middle = magnitude[rows, columns]
-    nx, ny = (np.asarray(slope[rows, columns] / middle, np.float32) for slope in (dx, dy))
+    height, width = mask.shape
+    at = rows * width + columns
+    gx, gy = dx.ravel().take(at).astype(np.float32), dy.ravel().take(at).astype(np.float32)
+    middle = np.sqrt(gx * gx + gy * gy)
+    nx, ny = gx / middle, gy / middle
     x, y = columns.astype(np.float32), rows.astype(np.float32)
-    before, after = (_sampled(magnitude, x + sign * nx, y + sign * ny) for sign in (-1, 1))
-    bend = np.maximum(2 * middle - before - after, 1e-6)
+    before, after = (_magnitude(dx, dy, x + sign * nx, y + sign * ny) for sign in (np.float32(-1), np.float32(1)))
+    bend = np.maximum(2 * middle - before - after, np.float32(1e-6))
     shift = np.clip((after - before) / (2 * bend), -0.7, 0.7)
-    return Edges(x + shift * nx, y + shift * ny, nx, ny, index)
+    index = np.full((height + 4) * (width + 4), -1, np.int32)
+    framed = (rows + 2) * (width + 4) + (columns + 2)
+    number = np.arange(len(rows), dtype=np.int32)
+    for down, across in _AROUND:  # a pixel's own edge is written last and stays
+        index[framed + (down * (width + 4) + across)] = number
+    return Edges(x + shift * nx, y + shift * ny, nx, ny, mask, index.reshape(height + 4, width + 4))
 
 
-def _sampled(values: Floats, x: Floats, y: Floats) -> Floats:
-    """The values at places between the pixels. `cv2.remap` takes maps of less than 32768 columns, so they are laid out in rows."""
+def _magnitude(dx: Image, dy: Image, x: Floats, y: Floats) -> Floats:
+    """The gradient's length at places between the pixels. `cv2.remap` takes maps of less than 32768 columns, so they are laid in rows."""
     count, columns = len(x), 4096
     padded = -(-count // columns) * columns
     map_x, map_y = (np.pad(place, (0, padded - count)).reshape(-1, columns) for place in (x, y))
-    if not count:
-        return np.empty(0, np.float32)
-    sampled = cv2.remap(values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled, np.float32).ravel()[:count]
+    across, down = (
+        np.asarray(cv2.remap(slope, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)).ravel()[:count].astype(np.float32)
+        for slope in (dx, dy)
+    )
+    return np.asarray(np.sqrt(across * across + down * down))

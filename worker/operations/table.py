@@ -15,7 +15,7 @@ OPERATIONS: Mapping[str, Operation] = {
     # drawing
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
     # circles
-    "find_circles": Detector(circles.find_circles, circles.mark_circles, circles.check),
+    "find_circles": Detector(circles.detect_circles, circles.mark_circles, circles.check),
     # features
     "find_features": Detector(features.find_features, features.mark_features, features.check, ("mask",), features.unavailable),
     # matching

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.benchmarks.circle_pictures import scene_of
 from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
-from worker.operations.circles import check, find_circles
+from worker.operations.circles import check, detect_circles, find_circles
 
 DATA = Path(__file__).parents[2] / "data"
 X, Y, RADIUS, U, V, SCORE = range(6)
@@ -58,7 +59,7 @@ def assert_found(rows, truth, center=0.5, radius=1.0):
     """Exactly the circles of the truth were found, to so many pixels."""
     assert len(rows) == len(truth), rows[:, [X, Y, RADIUS, SCORE]].round(2)
     for x, y, r in truth:
-        nearest = rows[np.argmin(np.hypot(rows[:, X] - x, rows[:, Y] - y))]
+        nearest = rows[np.argmin(np.hypot(rows[:, X] - x, rows[:, Y] - y) + np.abs(rows[:, RADIUS] - r))]
         assert math.hypot(nearest[X] - x, nearest[Y] - y) <= center
         assert nearest[RADIUS] == pytest.approx(r, abs=radius)
 
@@ -120,11 +121,12 @@ def test_many():
     assert_found(search(picture), truth)
 
 
-def test_cut_by_the_border():
-    """A circle of which the border cuts a little off is found, and scores less."""
-    rows = search(draw(plain(), 30, 120, 40))
-    assert_found(rows, [(30, 120, 40)])
-    assert 0.7 < rows[0, SCORE] < 0.9
+@pytest.mark.parametrize(("x", "least"), [(30, 0.95), (0, 0.95), (-15, 0.9)])
+def test_cut_by_the_border(x, least):
+    """A circle of which the border cuts off a part is found; its score speaks of the part inside the picture."""
+    rows = search(draw(plain(), x, 120, 40))
+    assert_found(rows, [(x, 120, 40)])
+    assert rows[0, SCORE] >= least
 
 
 @pytest.mark.parametrize(
@@ -194,11 +196,38 @@ def test_radii():
     assert_found(search(picture, min_radius=20, max_radius=40), [(120, 60, 30)])
 
 
-def test_one_circle_per_round_thing():
-    """Of a disc with a hole the outer circle is reported; a small min_distance asks for the inner one, too."""
-    picture = draw(draw(plain(), 150, 120, 60), 150, 120, 25, (0, 0, 0))
-    assert_found(search(picture), [(150, 120, 60)])
-    assert len(search(picture, min_distance=0.001)) == 2
+def test_a_ring_is_two_circles():
+    """The outer and the inner border of a flat ring are found, and not its middle; nested=0 leaves the outer one."""
+    ring = draw(draw(plain(), 150, 120, 100), 150, 120, 75, (90, 90, 90))
+    assert_found(search(ring), [(150, 120, 100), (150, 120, 75)])
+    assert_found(search(ring, nested=False), [(150, 120, 100)])
+
+
+@pytest.mark.parametrize(("low", "high", "radius"), [(95, 110, 100), (60, 80, 75), (70, 76, 75), (85, 90, None), (101.5, 300, None)])
+def test_no_radius_outside_of_the_window(low, high, radius):
+    """What is found lies within min_radius to max_radius, and a circle inside the window does not give way to one outside of it."""
+    ring = draw(draw(plain(), 150, 120, 100), 150, 120, 75, (90, 90, 90))
+    for nested in (True, False):
+        assert_found(search(ring, min_radius=low, max_radius=high, nested=nested), [(150, 120, radius)] if radius else [])
+
+
+def test_all_rings_of_a_target():
+    """Each border between two rings of a target is a circle."""
+    picture = plain(400, 300)
+    radii = [130, 104, 78, 52, 26]
+    for number, radius in enumerate(radii):
+        draw(picture, 200.3, 150.2, radius, (230, 230, 230) if number % 2 else (20, 20, 160))
+    assert_found(search(picture, nested=True), [(200.3, 150.2, radius) for radius in radii])
+    assert_found(search(picture, nested=False), [(200.3, 150.2, 130)])
+
+
+def test_highlights_are_no_circles():
+    """A round highlight on a ball is not reported beside the ball."""
+    picture = plain(grey=30)
+    draw(picture, 150, 120, 60, (40, 60, 200))
+    highlight = cv2.GaussianBlur(draw(np.zeros((240, 320), np.uint8), 130, 98, 9, 255), (0, 0), 4)[..., None] / 255
+    picture = (picture + highlight * (255 - picture)).astype(np.uint8)
+    assert_found(search(picture, nested=False), [(150, 120, 60)])
 
 
 def test_min_distance():
@@ -215,13 +244,98 @@ def test_max_items():
     assert search(picture, max_items=1)[0, SCORE] == search(picture)[0, SCORE]
 
 
+def test_total():
+    """How many there were before max_items is told beside the rows."""
+    picture = draw(draw(draw(plain(), 40, 60, 30), 120, 60, 30), 230, 120, 60)
+    found = detect_circles(picture, FindCircles(image="unused", max_items=2))
+    assert len(found.rows) == 2
+    assert found.total == 3
+
+
+def test_three_hundred():
+    """300 small circles are found at the default, and none is cut off without a word."""
+    scene = scene_of("300 small", 4711)
+    assert len(search(scene.picture)) == pytest.approx(300, abs=6)
+
+
 def test_sensitivity():
-    """An arc of half a circle is a circle at sensitivity 1 and none at 0.5; a whole one is one at 0, too."""
-    arc = plain()
-    cv2.ellipse(arc, (150, 120), (50, 50), 0, 0, 190, (250, 250, 250), 3, cv2.LINE_AA)
-    assert len(search(arc)) == 0
-    assert_found(search(arc, sensitivity=1, min_distance=40), [(150, 120, 50)], center=1)
+    """A third of a circle is a circle at sensitivity 1 and none at 0.5; half a one is one at 0.5 and none at 0; a whole one is one at 0."""
+    half, third = plain(), plain()
+    cv2.ellipse(half, (150, 120), (50, 50), 0, 0, 190, (250, 250, 250), 3, cv2.LINE_AA)
+    cv2.ellipse(third, (150, 120), (50, 50), 0, 0, 130, (250, 250, 250), 3, cv2.LINE_AA)
+    assert len(search(third)) == 0
+    assert_found(search(third, sensitivity=1, min_distance=40), [(150, 120, 50)], center=1)
+    assert_found(search(half), [(150, 120, 50)])
+    assert len(search(half, sensitivity=0)) == 0
     assert len(search(draw(plain(), 150, 120, 50), sensitivity=0)) == 1
+
+
+@pytest.mark.parametrize(("step", "noise"), [(4, 0), (-4, 0), (6, 1), (-6, 1)])
+@pytest.mark.parametrize("radius", [12, 30, 70])
+def test_faint(step, noise, radius):
+    """A step of 4 grey levels is seen on a clean picture, one of 6 under a noise of 1."""
+    picture = draw(plain(), 150.4, 120.3, radius, (90 + step,) * 3)
+    picture = np.clip(np.rint(picture + np.random.default_rng(radius).normal(0, noise, picture.shape)), 0, 255).astype(np.uint8)
+    assert_found(search(picture), [(150.4, 120.3, radius)])
+
+
+@pytest.mark.parametrize("corners", [4, 5, 6, 7, 8])
+@pytest.mark.parametrize("radius", [24, 40, 90])
+@pytest.mark.parametrize("thickness", [-1, 3])
+def test_polygons(corners, radius, thickness):
+    """A regular polygon is no circle."""
+    angles = 0.3 + np.arange(corners) * 2 * np.pi / corners
+    points = np.rint(16 * (np.array([160, 120]) + radius * np.column_stack([np.cos(angles), np.sin(angles)]))).astype(np.int32)
+    picture = plain()
+    if thickness < 0:
+        cv2.fillPoly(picture, [points], (230, 230, 230), cv2.LINE_AA, 4)
+    else:
+        cv2.polylines(picture, [points], True, (230, 230, 230), thickness, cv2.LINE_AA, 4)
+    assert len(search(picture)) == 0
+
+
+def test_light_from_one_side():
+    """A ball that is brighter than the ground on one side and darker on the other is one circle."""
+    picture = plain(grey=128)
+    shade = np.clip(128 + 1.6 * (np.arange(320) - 150), 0, 255).astype(np.uint8)
+    inside = draw(np.zeros((240, 320), np.uint8), 150, 120, 50, 255)[..., None] / 255
+    picture = (picture + inside * (shade[None, :, None] - picture.astype(float))).astype(np.uint8)
+    assert_found(search(picture), [(150, 120, 50)], center=1)
+
+
+def test_half_hidden():
+    """Of a disc that a bar hides almost to the half, the circle is found."""
+    picture = draw(plain(), 150, 120, 60)
+    picture[:, 151:230] = (20, 80, 20)
+    assert_found(search(picture), [(150, 120, 60)])
+
+
+@pytest.mark.parametrize("turn", ["flipped", "mirrored", "turned"])
+@pytest.mark.parametrize("family", ["clutter", "balls", "noise", "half hidden"])
+def test_turning_the_picture_turns_the_circles(family, turn):
+    """The same circles are found in the picture turned or mirrored, at the turned places."""
+    picture = scene_of(family, 99).picture
+    height, width = picture.shape[:2]
+    rows = search(picture)
+    if turn == "flipped":
+        other, x, y = picture[::-1], rows[:, X], height - 1 - rows[:, Y]
+    elif turn == "mirrored":
+        other, x, y = picture[:, ::-1], width - 1 - rows[:, X], rows[:, Y]
+    else:
+        other, x, y = np.rot90(picture), rows[:, Y], width - 1 - rows[:, X]
+    found = search(np.ascontiguousarray(other))
+    assert len(rows) > 2
+    assert_found(found, list(zip(x, y, rows[:, RADIUS], strict=True)), center=1, radius=1)
+
+
+@pytest.mark.parametrize("size", [(1224, 1632), (2000, 2600)])
+def test_large_pictures(size):
+    """In a picture of several megapixel large and small circles are found, also small ones that only colour shows."""
+    picture = np.full((*size, 3), (40, 110, 20), np.uint8)
+    truth = [(300.2, 300.7, 200), (900, 400, 60), (700, 800, 30), (1200, 200, 12), (1300, 700, 7), (1400, 900, 5), (256.4, 1000.3, 8)]
+    for x, y, radius in truth:
+        draw(picture, x, y, radius, (40, 28, 181))  # as bright as the ground
+    assert_found(search(picture), truth)
 
 
 def test_contradicting_radii():
@@ -231,24 +345,22 @@ def test_contradicting_radii():
     check(FindCircles(image="a.png", min_radius=20))
 
 
-def test_smarties():
-    """The twelve whole sweets are found, and nothing else but the two that the lower edge cuts off."""
-    whole = [
-        *((377, 82), (269, 118), (387, 170), (205, 211), (288, 213), (33, 229)),
-        *((348, 238), (98, 259), (152, 271), (220, 306), (294, 320), (134, 328)),
-    ]
-    rows = search(sample("smarties.png"))
+SWEETS = [
+    *((377, 82), (269, 118), (387, 170), (205, 211), (288, 213), (33, 229)),
+    *((348, 238), (98, 259), (152, 271), (220, 306), (294, 320), (134, 328)),
+]
+
+
+@pytest.mark.parametrize(("enlarged", "center"), [(1, 2.5), (6, 3)])
+def test_smarties(enlarged, center):
+    """The twelve whole sweets are found, also six times as large, and nothing else but the two that the lower edge cuts off."""
+    picture = cv2.resize(sample("smarties.png"), None, fx=enlarged, fy=enlarged, interpolation=cv2.INTER_CUBIC)
+    rows = search(picture)
+    rows[:, :2] = (rows[:, :2] + 0.5) / enlarged - 0.5
+    rows[:, RADIUS] /= enlarged
     inside = rows[rows[:, Y] < 335]
-    assert_found(inside, [(x, y, 27) for x, y in whole], center=2.5, radius=2)
+    assert_found(inside, [(x, y, 27) for x, y in SWEETS], center=center, radius=2)
     assert len(rows) - len(inside) <= 2
-
-
-def test_smarties_enlarged():
-    """The same sweets are found in a picture six times as large, at six times the place."""
-    large = cv2.resize(sample("smarties.png"), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
-    rows = search(large)
-    small = search(sample("smarties.png"))
-    assert_found(rows, [((x + 0.5) * 6 - 0.5, (y + 0.5) * 6 - 0.5, 6 * radius) for x, y, radius in small[:, :3]], center=6, radius=6)
 
 
 def test_detect_blob():

@@ -1,0 +1,106 @@
+"""Candidates for circles: two edges on one contour and their gradients fix a circle, and an edge between them has to confirm it.
+
+The idea that arcs of contours vote, in place of single edges, is that of EDCircles (Akinlar and Topal, Pattern Recognition 46, 2013);
+the centre from two gradients is that of Rad, Faez and Qaragozlou (2003).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.operations.edges import Edges
+
+Floats = NDArray[np.float32]
+
+_LAGS = (5, 9, 16, 28, 50, 90, 160)  # pixels along a contour between two edges
+_BINS = 5  # of the radius, per octave
+_LEAST = 0.2  # of the circumference (a thin contour is walked along twice, so 2 is all of it)
+
+
+def candidates(edges: Edges, low: float, high: float) -> NDArray[np.float64]:
+    """Circles of which arcs are seen.
+
+    Args:
+        edges: of the image.
+        low: the smallest radius looked for, in pixels.
+        high: the largest one.
+
+    Returns:
+        `(N, 4)`: x, y, radius, and how much of the circumference speaks for it; the most first.
+    """
+    walk = _walk(edges)
+    if walk is None:
+        return np.empty((0, 4))
+    found = [_pairs(edges, *walk, lag, low, high) for lag in _LAGS if 0.3 * low < lag < 3 * high]
+    x, y, radius, weight = (np.concatenate(values) for values in zip(*found, strict=True))
+    if not len(x):
+        return np.empty((0, 4))
+    grouped = np.vstack([_grouped(x, y, radius, weight, shift) for shift in (np.float32(0), np.float32(0.5))])
+    return np.asarray(grouped[np.argsort(-grouped[:, 3], kind="stable")], np.float64)
+
+
+def _walk(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None:
+    """The edges in the order in which they follow each other.
+
+    Returns:
+        the number of the edge at each step; where the step's contour begins; how long it is. Contours are closed: a curve is walked
+        along on one side and back on the other.
+    """
+    contours, _ = cv2.findContours(edges.mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    kept = [contour for contour in contours if len(contour) >= 8]
+    if not kept:
+        return None
+    lengths = np.array([len(contour) for contour in kept], np.int32)
+    places = np.concatenate(kept).reshape(-1, 2)
+    first = np.cumsum(lengths, dtype=np.int32) - lengths
+    at = edges.index.ravel().take((places[:, 1] + 2) * edges.index.shape[1] + places[:, 0] + 2)
+    return at, np.repeat(first, lengths), np.repeat(lengths, lengths)
+
+
+def _pairs(  # noqa: PLR0917
+    edges: Edges, at: NDArray[np.int32], first: NDArray[np.int32], length: NDArray[np.int32], lag: int, low: float, high: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Circles through edges `lag` steps apart: x, y, radius, and for how many pixels of contour each speaks."""
+    step = max(1, lag // 8)
+    start = np.arange(0, len(at), step, dtype=np.int32)
+    start = start[length[start] >= 1.5 * lag]
+    one, begin, count = at[start], first[start], length[start]
+    two = at[begin + (start - begin + lag) % count]
+    ax, ay = edges.nx[two] - edges.nx[one], edges.ny[two] - edges.ny[one]
+    turn = ax * ax + ay * ay
+    good = np.flatnonzero(turn > 0.12)  # normals at least 20 degrees apart
+    one, two, ax, ay, turn, start = one[good], two[good], ax[good], ay[good], turn[good], start[good]
+    x1, y1, x2, y2 = edges.x[one], edges.y[one], edges.x[two], edges.y[two]
+    dx, dy = x2 - x1, y2 - y1
+    signed = -(dx * ax + dy * ay) / turn
+    radius = np.abs(signed)
+    off2 = (dx + signed * ax) ** 2 + (dy + signed * ay) ** 2
+    good = np.flatnonzero(
+        (radius > 0.85 * low) & (radius < 1.15 * high) & (off2 < (0.12 * radius + 0.6) ** 2) & (dx * dx + dy * dy > 0.25 * min(lag, 9) ** 2)
+    )
+    one, two, signed, radius, start = one[good], two[good], signed[good], radius[good], start[good]
+    x = (edges.x[one] + edges.x[two] + signed * (edges.nx[one] + edges.nx[two])) / 2
+    y = (edges.y[one] + edges.y[two] + signed * (edges.ny[one] + edges.ny[two])) / 2
+    begin, count = first[start], length[start]
+    middle = at[begin + (start - begin + lag // 2) % count]
+    away = np.hypot(edges.x[middle] - x, edges.y[middle] - y)
+    good = np.flatnonzero(np.abs(away - radius) < 0.06 * radius + 0.7)
+    return x[good], y[good], radius[good], np.full(len(good), step, np.float32)
+
+
+def _grouped(x: Floats, y: Floats, radius: Floats, weight: Floats, shift: np.float32) -> Floats:
+    """Means of the circles that fall into one cell; cells grow with the radius."""
+    octave = np.floor(np.log2(radius) * _BINS + shift)
+    cell = np.exp2((octave - shift + np.float32(0.5)) / _BINS) * np.float32(0.2) + np.float32(0.4)
+    column, row = (np.clip(np.floor(place / cell + shift), -(2**17), 2**17).astype(np.int64) + 2**18 for place in (x, y))
+    key = (octave.astype(np.int64) + 64 << 40) | (row << 20) | column
+    order = np.argsort(key, kind="stable")
+    key, weight = key[order], weight[order]
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    total = np.add.reduceat(weight, starts)
+    mean_x, mean_y, mean_radius = (np.add.reduceat(values[order] * weight, starts) / total for values in (x, y, radius))
+    share = total / (2 * np.pi * mean_radius)
+    good = (share > _LEAST) & (total >= 6)
+    return np.column_stack([mean_x, mean_y, mean_radius, share])[good].astype(np.float32)

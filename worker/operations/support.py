@@ -1,0 +1,208 @@
+"""What holds a circle up: the edges next to it, seen from its centre in many directions, and the fit of the circle to them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.operations.edges import Edges
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+
+#: Circles while they are sought: `(N, 4)`, x, y, radius in pixels, evidence from 0 to 1.
+Circles = NDArray[np.float64]
+
+NO_CIRCLES: Circles = np.empty((0, 4))
+
+T = TypeVar("T", bound=np.generic)
+
+#: How far from the circle an edge may lie in the last step of a fit: share of the radius, pixels.
+TIGHT = (0.025, 0.65)
+
+_ALIGNED = math.cos(math.radians(20))  # of the angle between an edge's gradient and the line to the centre
+_BESIDE = 1.2  # pixels; so far beside the line from the centre an edge may lie
+_LONG = 1.45  # an unbroken arc counts so many times its share of the circumference
+_SEEN = 0.33  # of the circumference; a circle of which less lies within the picture is measured by this share
+_NONE = np.float32(99)
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What holds circles up, `(circles, directions)` each.
+
+    Attributes:
+        away: how many pixels outside of the circle the next aligned edge lies, 0 if there is none.
+        lean: sine of the angle from the radius to that edge's gradient.
+        held: whether there is such an edge.
+        visible: whether the circle's place in that direction lies within the picture.
+    """
+
+    away: Floats
+    lean: NDArray[np.float32]
+    held: Booleans
+    visible: Booleans
+
+    def share(self) -> Floats:
+        """How much of the visible circumference is held up; gaps of one direction are closed."""
+        held = self.held | (turned(self.held, 1) & turned(self.held, -1))
+        seen = self.visible.sum(axis=1).clip(_SEEN * held.shape[1])
+        return np.asarray((held & self.visible).sum(axis=1) / seen)
+
+    def arc(self, at: NDArray[np.intp] | slice = slice(None)) -> Floats:
+        """The longest unbroken arc of the circles `at`, as a share of the circumference; gaps of two directions are closed."""
+        held = self.held[at]
+        before, after = turned(held, 1), turned(held, -1)
+        held = held | (before & after) | (before & turned(held, -2)) | (turned(held, 2) & after)
+        count = held.shape[1]
+        twice = np.concatenate([held, held], axis=1)
+        number = np.arange(2 * count, dtype=np.int32)
+        last_gap = np.maximum.accumulate(np.where(twice, np.int32(-1), number), axis=1)
+        return np.asarray(np.minimum((number - last_gap).max(axis=1), count) / count)
+
+    def evidence(self, radius: Floats) -> Floats:
+        """The share that is held up, or a long unbroken arc. The arcs of small circles are not long enough to tell."""
+        evidence = self.share()
+        at = np.flatnonzero((radius > 8) & (evidence < 0.99))
+        long = np.minimum(_LONG * self.arc(at), 0.99) * np.clip((radius[at] - 8) / 6, 0, 1)
+        evidence[at] = np.maximum(evidence[at], long)
+        return evidence
+
+
+def turned(values: NDArray[T], by: int) -> NDArray[T]:
+    """As `np.roll` along the directions, without its cost."""
+    return np.concatenate([values[:, -by:], values[:, :-by]], axis=1)
+
+
+@functools.cache
+def directions(count: int) -> NDArray[np.float32]:
+    """Directions all the way round, `(count, 2)`: cosine and sine."""
+    angles = np.arange(count) * (2 * np.pi / count)
+    return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+
+
+@functools.cache
+def _normal_columns(count: int) -> tuple[Floats, Floats]:
+    """The derivatives of the distance in each direction, `(count, 3)`, and their products, `(count, 9)`."""
+    columns = np.column_stack([directions(count).astype(np.float64), np.ones(count)])
+    return columns, (columns[:, :, None] * columns[:, None, :]).reshape(count, 9)
+
+
+def support(edges: Edges, circles: Circles, reach: Floats, count: int, sign: NDArray[np.int64] | None = None) -> Support:
+    """Looks outward from the centres for the aligned edge next to each circle.
+
+    Args:
+        edges: of the image.
+        circles: `(N, 3)` or more columns.
+        reach: for each circle, how many pixels from it an edge may lie.
+        count: how many directions.
+        sign: for each circle, 1 if only edges count from which it gets brighter outward, -1 for darker, 0 for both.
+    """
+    x, y, radius = (column[:, None] for column in circles[:, :3].T.astype(np.float32))
+    far_out = np.asarray(reach, np.float32)[:, None]
+    cosine, sine = directions(count).T
+    rim_x, rim_y = x + radius * cosine, y + radius * sine
+    height, width = edges.shape
+    visible = (rim_x >= 1) & (rim_y >= 1) & (rim_x <= width - 2) & (rim_y <= height - 2)
+    away, lean = np.full(rim_x.shape, _NONE), np.zeros(rim_x.shape, np.float32)
+    rings = max(1, math.ceil((2 * float(far_out.max(initial=0)) - 2) / 1.6) | 1)  # each sees the pixels next to it, too
+    offsets = np.linspace(-1, 1, rings, dtype=np.float32) if rings > 1 else np.zeros(1, np.float32)
+    for offset in offsets:
+        step = offset * np.maximum(far_out - np.float32(0.7), 0)
+        index = edges.near(rim_x + step * cosine, rim_y + step * sine) if offset else edges.near(rim_x, rim_y)
+        _take_nearest(edges, index.ravel(), (x, y, radius, far_out), (cosine, sine), sign, (away.ravel(), lean.ravel()))
+    held = away < _NONE
+    return Support(np.where(held, away, 0).astype(np.float64), lean, held, visible)
+
+
+def _take_nearest(  # noqa: PLR0917
+    edges: Edges,
+    index: NDArray[np.int32],
+    circles: tuple[NDArray[np.float32], ...],
+    ways: tuple[NDArray[np.float32], NDArray[np.float32]],
+    sign: NDArray[np.int64] | None,
+    found: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:
+    """Writes the edges seen at the places of one ring into what was `found`, if they lie nearer to the circle."""
+    at = np.flatnonzero(index >= 0)
+    hit = index[at]
+    circle = at // len(ways[0])
+    direction = at - circle * len(ways[0])
+    x, y, radius, reach = (column.ravel()[circle] for column in circles)
+    across, down = edges.x[hit] - x, edges.y[hit] - y
+    nx, ny = edges.nx[hit], edges.ny[hit]
+    far = np.sqrt(across * across + down * down)
+    off = far - radius
+    outward = across * nx + down * ny
+    size, towards = np.abs(off), np.abs(outward)
+    if sign is not None:
+        which = sign[circle]
+        towards = np.where(which == 0, towards, which * outward)
+    beside = np.abs(down * ways[0][direction] - across * ways[1][direction])
+    away, lean = found
+    good = np.flatnonzero((size <= reach) & (towards >= _ALIGNED * far) & (beside < _BESIDE) & (size < np.abs(away[at])))
+    away[at[good]] = off[good]
+    lean[at[good]] = (across[good] * ny[good] - down[good] * nx[good]) * np.sign(outward[good]) / np.maximum(far[good], np.float32(0.1))
+
+
+def fit(
+    edges: Edges, circles: Circles, steps: tuple[tuple[float, float], ...], count: int = 64, sign: NDArray[np.int64] | None = None
+) -> Circles:
+    """Gauss-Newton on the distances of the edges from each circle, each step with edges from a narrower ring.
+
+    A step looks outward from the centre in many directions a, finds the edge next to the circle, at distance d, and solves
+    d - radius = cos(a) * dx + sin(a) * dy + dr for the corrections dx, dy, dr by least squares.
+
+    Args:
+        edges: of the image.
+        circles: `(N, 3)` or more columns.
+        steps: how far from the circle an edge may lie: share of the radius, and pixels.
+        count: how many directions.
+        sign: as for `support`.
+
+    Returns:
+        `(N, 4)`: the circles, and the evidence for them.
+    """
+    if not len(circles):
+        return NO_CIRCLES
+    moved = circles[:, :4].copy()
+    columns, products = _normal_columns(count)
+    for share, pixels in steps:
+        reach = share * moved[:, 2] + pixels
+        held_up = support(edges, moved, reach, count, sign)
+        moved[:, 3] = held_up.evidence(moved[:, 2])
+        weights = held_up.held * (
+            (1 - (held_up.away / reach[:, None]) ** 2) ** 2 + 0.05
+        )  # Tukey's biweight, and a little for those far out
+        normal = (weights @ products).reshape(-1, 3, 3) + np.eye(3) * (0.01 * count)
+        moved[:, :3] += np.linalg.solve(normal, ((weights * held_up.away) @ columns)[..., None])[..., 0]
+        moved[:, 2] = np.maximum(moved[:, 2], 1)
+    return moved
+
+
+def distinct(circles: Circles) -> Circles:
+    """Each circle once, the best first: without those that nearly coincide with a better one. The evidence is in the fourth column."""
+    circles = circles[np.lexsort((-circles[:, 2], -np.round(circles[:, 3], 2)))]
+    return np.asarray(circles[~doubles(circles)])
+
+
+def doubles(circles: Circles) -> Booleans:
+    """Which circles nearly coincide with one further up in the array."""
+    double = np.zeros(len(circles), np.bool_)
+    order = np.argsort(circles[:, 0], kind="stable")
+    x, y, radius = circles[order, :3].T
+    near = 0.06 * radius + 1.5
+    widest = near.max(initial=0)
+    for apart in range(1, len(circles)):
+        dx = x[apart:] - x[:-apart]
+        if dx.min() >= widest:
+            break
+        away = np.hypot(dx, y[apart:] - y[:-apart]) + np.abs(radius[apart:] - radius[:-apart])
+        pairs = np.flatnonzero(away < np.minimum(near[apart:], near[:-apart]))
+        double[np.maximum(order[pairs], order[pairs + apart])] = True
+    return double
