@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from worker.catalog.params import DataOut, ImageIn, ImageOut, Params
+from worker.catalog.params import WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params
 
 
 class FindCircles(Params, frozen=True, kw_only=True):
@@ -24,4 +24,7 @@ class FindCircles(Params, frozen=True, kw_only=True):
     max_items: Annotated[int, Meta(ge=1, le=10_000, description="how many circles at most per image, the best first")] = 1000
     sensitivity: Annotated[float, Meta(ge=0, le=1, description="0 = only perfect circles, 1 = anything roundish")] = 0.5
     overlay: ImageOut = ""
+    explain: Annotated[
+        str, Meta(extra=WRITE_IMAGE, description="picture to write that shows edges and candidates, and why each was found or not")
+    ] = ""
     data: DataOut = ""

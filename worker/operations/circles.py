@@ -27,6 +27,7 @@ from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.arcs import candidates
 from worker.operations.edges import GAIN, Edges, find_edges
+from worker.operations.explained import explain_circles
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
 from worker.operations.roundness import roundness
@@ -134,9 +135,15 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
 
 
 def detect_circles(image: Image, params: FindCircles) -> Found:
-    """The operation: the rows of `find_circles`, and how many there were before `max_items`."""
+    """The operation: the rows of `find_circles`, how many there were before `max_items`, and the picture of the decisions if asked for."""
     outcome = search(image, params)
-    return Found(outcome.rows, total=outcome.total)
+    images = {"explain": _explained(image, outcome)} if params.explain else {}
+    return Found(outcome.rows, images, total=outcome.total)
+
+
+def _explained(image: Image, outcome: Search) -> Image:
+    _, level = next(_levels(_one_channel(image), 0.0))
+    return explain_circles(image, find_edges(level).mask, outcome.candidates, outcome.reasons, REASONS)
 
 
 def search(image: Image, params: FindCircles) -> Search:
