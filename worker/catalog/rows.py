@@ -34,6 +34,12 @@ U = Column("u", 6)
 V = Column("v", 6)
 SCORE = Column("score", 3)
 RESPONSE = Column("response")
+SHARE = Column("share", 5)
+RED = Column("r", 4)
+GREEN = Column("g", 4)
+BLUE = Column("b", 4)
+AREA = Column("area", 1)
+BOX = (Column("left", 1), Column("top", 1), Column("width", 1), Column("height", 1))
 #: Which of several objects a row belongs to, from 0.
 OBJECT = Column("object")
 
@@ -51,6 +57,7 @@ class OperationInfo:
         summary: what it does, as one short sentence.
         kind: last part of the result's address; empty if the operation only writes files.
         columns: the numbers in one row of the result.
+        texts: the texts that belong to one row. Reports carry numbers only, so these stand in tables and in the output of `run`.
         item: what one item of the result is. "file": a file of its own, whether or not a row describes it, too. "row": a row; files
             such as an overlay or a table come on top.
         few: a job of fewer steps is done at once, without being cut into parts.
@@ -62,6 +69,7 @@ class OperationInfo:
     summary: str
     kind: str = ""
     columns: tuple[Column, ...] = ()
+    texts: tuple[str, ...] = ()
     item: Literal["row", "file"] = "row"
     few: int = 2
     probe: bool = False
@@ -70,6 +78,8 @@ class OperationInfo:
         """Finds mistakes in a table when it is imported, not when the operation is first used."""
         if bool(self.kind) != bool(self.columns):
             raise ValueError(f"{self.name}: a result has both a kind and columns, or neither.")
+        if self.texts and not self.columns:
+            raise ValueError(f"{self.name}: texts belong to rows, and it has no columns.")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -98,6 +108,7 @@ class OperationInfo:
             "summary": self.summary,
             "result": self.kind,
             "fields": self.fields,
+            "texts": self.texts,
             "item": self.item,
             "parameters": {field.name: field.as_object() for field in self.parameters},
         }

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.circles import FindCircles
+from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.features import FindFeatures
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.noop import Noop
-from worker.catalog.rows import ANGLE, OBJECT, RADIUS, RESPONSE, SCORE, SIZE, Column, U, V, X, Y
+from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteText
 
@@ -22,6 +23,8 @@ _HOMOGRAPHY = (Column("inliers"), Column("matches"), *(Column(f"h{row}{column}",
 _CORNERS = (X, Y, U, V, SCORE, OBJECT)
 _ALIGNED = (Column("found"), Column("matches"), Column("shift_x", 3), Column("shift_y", 3), Column("turn", 3))
 _FEATURE = (X, Y, SIZE, ANGLE, RESPONSE, U, V)
+_COLOR = (SHARE, RED, GREEN, BLUE, Column("lab_l", 2), Column("lab_a", 2), Column("lab_b", 2))
+_COLOR_REGION = (X, Y, U, V, AREA, *BOX, RED, GREEN, BLUE)
 
 CATALOG = Catalog(
     (
@@ -40,6 +43,18 @@ CATALOG = Catalog(
         Row("find_object", FindObject, "Finds a known flat thing, turned, scaled or in perspective.", "corners", _CORNERS),
         Row("align", Align, "Lays pictures of the same scene onto one of them.", "aligned", _ALIGNED, item="file"),
         Row("stitch", Stitch, "Joins overlapping pictures into a panorama.", item="file"),
+        # colors
+        Row("find_colors", FindColors, "Finds the main colours of images.", "colors", _COLOR, ("hex",)),
+        Row("find_color_regions", FindColorRegions, "Finds regions of a given colour.", "color_regions", _COLOR_REGION),
+        Row(
+            "match_palette",
+            MatchPalette,
+            "Makes pictures in the colours of a palette.",
+            "palette",
+            (SHARE, RED, GREEN, BLUE),
+            ("hex",),
+            item="file",
+        ),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

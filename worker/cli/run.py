@@ -115,6 +115,7 @@ def run_job(
 
 
 def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
+    from worker.catalog.table import CATALOG
     from worker.core.jobs import Failure
 
     if isinstance(outcome, Failure):
@@ -124,24 +125,27 @@ def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
         else:
             show.complain(outcome.message, outcome.hint)
         return show.exit_code(outcome.code)
-    items, files = _items(outcome), [_file_object(file) for file in outcome.files]
+    texts = CATALOG.find(operation).texts
+    items, files = _items(outcome, texts), [_file_object(file) for file in outcome.files]
     if as_json:
         left_out = {"left_out": outcome.left_out} if outcome.left_out else {}
         show.print_json({"operation": operation, "items": items, "files": files, **left_out})
     else:
-        show.show_result(items, outcome.fields, files)
+        show.show_result(items, (*outcome.fields, *texts), files)
         if outcome.left_out:
             show.note(f"{outcome.items} of {outcome.items + outcome.left_out} are shown; max_items is the limit.")
     return show.READY
 
 
-def _items(result: Result) -> list[dict[str, Any]]:
-    """The rows by the names of their columns. Of several images, `image` is the name of the file."""
+def _items(result: Result, texts: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows by the names of their columns, numbers and texts. Of several images, `image` is the name of the file."""
     names = [re.split(r"[/\\]", source)[-1] for source in result.sources]
     items: list[dict[str, Any]] = [dict(zip(result.fields, row, strict=True)) for row in result.rows]
     for item in items:
         if names and "image" in item:
             item["image"] = names[int(item["image"])]
+    for item, words in zip(items, result.texts, strict=False):  # an operation without texts has none for any row
+        item.update(zip(texts, words, strict=True))
     return items
 
 

@@ -49,6 +49,7 @@ class Result:
         rows: one tuple of plain numbers per item found, in the order of the inputs.
         files: everything that was written, in the order of the inputs.
         sources: the input images, if there are several; the column `image` is an index into it.
+        texts: the texts of each row, for tables; empty if the operation has none. Reports do not carry them.
         left_out: how many items were found beyond `max_items`, and are not among the rows.
     """
 
@@ -58,6 +59,7 @@ class Result:
     files: tuple[WrittenFile, ...] = ()
     sources: tuple[str, ...] = ()
     left_out: int = 0
+    texts: tuple[tuple[str, ...], ...] = ()
 
     @property
     def items(self) -> int:
@@ -73,6 +75,7 @@ class Result:
             self.files + other.files,
             self.sources or other.sources,
             self.left_out + other.left_out,
+            self.texts + other.texts,
         )
 
 

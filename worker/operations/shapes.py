@@ -53,12 +53,14 @@ class Found:
         images: pictures to write, each under the parameter that names its file. Those whose parameter is empty are not written.
         files: other data to write, in the same way.
         total: how many items there were, if `rows` holds only the best of them.
+        texts: for each row the texts that belong to it, as `texts` in the catalogue; empty if the operation has none.
     """
 
     rows: Rows = field(default_factory=no_rows)
     images: Mapping[str, Image] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     total: int | None = None
+    texts: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

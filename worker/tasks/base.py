@@ -89,7 +89,7 @@ class BaseBatch:
         """Writes the table `data` of all rows, each with its image."""
         self.limits.check_rows(self.info.name, len(joined.rows))
         path = self.files.to_write(self.data)
-        text = TABLES[path.suffix.lower()](self.info.name, joined, names)
+        text = TABLES[path.suffix.lower()](self.info, joined, names)
         return Result(files=(self.written(path, (text.encode(),)),))
 
     def written(self, path: Path, blocks: Iterable[bytes]) -> WrittenFile:

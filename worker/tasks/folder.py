@@ -34,7 +34,7 @@ class Combining(Reading):
         self.limits.check_rows(self.info.name, len(found.rows))
         rows = tuple(rounded(found.rows, self.info.digits))
         written = tuple(self.write(found, name, self.files.to_write(getattr(self.params, name))) for name in self.wanted(found))
-        return Result(self.info.kind, self.info.fields, rows, written, left_out=left_out(found))
+        return Result(self.info.kind, self.info.fields, rows, written, left_out=left_out(found), texts=found.texts)
 
     def finish(self, joined: Result) -> Result:
         return self.table(joined, image_names(joined.sources))

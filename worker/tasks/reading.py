@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Reading(BaseBatch):
         if several and fields:
             rows, fields = [(*row, n) for row in rows], (*fields, "image")
         written = tuple(self.write(found, name, self._target(name, source, n)) for name in self.wanted(found))
-        return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found))
+        return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found), texts=found.texts)
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:
         """What the operation makes of one image."""
@@ -135,7 +136,7 @@ class Detecting(Reading):
         if not self.params.overlay or self.operation.draw is None:
             return found
         overlay = self.operation.draw(image, *references, found.rows)
-        return Found(found.rows, {**found.images, "overlay": overlay}, found.files, found.total)
+        return dataclasses.replace(found, images={**found.images, "overlay": overlay})
 
 
 class Filtering(Reading):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worker.catalog.rows import SIGNIFICANT
+from worker.catalog.rows import SIGNIFICANT, OperationInfo
 from worker.core.jobs import Result
 from worker.errors import UnsupportedFormat
 from worker.operations.shapes import Rows
@@ -36,34 +36,38 @@ def rounded(rows: Rows, digits: tuple[int | None, ...]) -> list[tuple[float, ...
     return list(zip(*columns, strict=True))
 
 
-def _fields(result: Result, names: tuple[str, ...]) -> list[str]:
-    """The columns of a table; the last is the image, if the rows belong to one."""
-    return [*(name for name in result.fields if name != "image"), *(["image"] if names else [])]
+def _fields(info: OperationInfo, result: Result, names: tuple[str, ...]) -> list[str]:
+    """The columns of a table: numbers, texts, and last the image, if the rows belong to one."""
+    return [*(name for name in result.fields if name != "image"), *info.texts, *(["image"] if names else [])]
 
 
-def _items(result: Result, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows as objects. The column `image`, which always comes last, becomes the name of the image."""
-    fields = _fields(result, names)
+def _items(info: OperationInfo, result: Result, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows as objects. The column `image`, which is the last number, becomes the name of the image."""
+    fields = _fields(info, result, names)
     several = "image" in result.fields
-    return [dict(zip(fields, (*row[:-1], names[int(row[-1])]) if several else (*row, *names), strict=True)) for row in result.rows]
+    texts = result.texts or ((),) * len(result.rows)
+    return [
+        dict(zip(fields, (*row[:-1], *text, names[int(row[-1])]) if several else (*row, *text, *names), strict=True))
+        for row, text in zip(result.rows, texts, strict=True)
+    ]
 
 
-def _json(operation: str, result: Result, names: tuple[str, ...]) -> str:
-    lines = ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in _items(result, names))
+def _json(info: OperationInfo, result: Result, names: tuple[str, ...]) -> str:
+    lines = ",\n".join("    " + json.dumps(item, ensure_ascii=False) for item in _items(info, result, names))
     body = f"[\n{lines}\n  ]" if lines else "[]"
-    head = f'{{\n  "operation": {json.dumps(operation)},\n  "fields": {json.dumps(_fields(result, names))},\n'
+    head = f'{{\n  "operation": {json.dumps(info.name)},\n  "fields": {json.dumps(_fields(info, result, names))},\n'
     return f'{head}  "items": {body}\n}}\n'
 
 
-def _csv(_operation: str, result: Result, names: tuple[str, ...]) -> str:
+def _csv(info: OperationInfo, result: Result, names: tuple[str, ...]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, _fields(result, names), lineterminator="\n")
+    writer = csv.DictWriter(text, _fields(info, result, names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_items(result, names))
+    writer.writerows(_items(info, result, names))
     return text.getvalue()
 
 
-TABLES: dict[str, Callable[[str, Result, tuple[str, ...]], str]] = {".json": _json, ".csv": _csv}
+TABLES: dict[str, Callable[[OperationInfo, Result, tuple[str, ...]], str]] = {".json": _json, ".csv": _csv}
 
 
 def check_table(name: str) -> None:

@@ -1,0 +1,119 @@
+"""One example of each operation, on a real picture: run over real OSC by `tests/wire/test_operations.py`, and drawn by `tests.gallery`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).parent / "data"
+
+
+def nothing_to_prepare(_folder: Path) -> None:
+    """What an example needs beside the pictures in `tests/data`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A job that works.
+
+    Attributes:
+        pairs: its parameters. Paths start in a folder that holds the files of `tests/data`.
+        items: the least that the job reports to have found or written; more than it would for nothing.
+        prepare: makes further inputs in that folder.
+        shown: the file that the gallery shows; empty if there is nothing to see.
+        about: what the picture shows, as a short sentence for the gallery.
+    """
+
+    pairs: Mapping[str, Any] = field(default_factory=dict)
+    items: int = 1
+    prepare: Callable[[Path], None] = nothing_to_prepare
+    shown: str = ""
+    about: str = ""
+
+
+def copy_data(folder: Path) -> None:
+    """The pictures of `tests/data`, where an example may work on them."""
+    for path in DATA.iterdir():
+        if path.suffix in (".png", ".jpg"):
+            shutil.copy(path, folder / path.name)
+
+
+EXAMPLES: Mapping[str, Example] = {
+    # noop
+    "noop": Example(items=0),
+    # text
+    "write_text": Example({"output": "hello.txt", "text": "hello"}),
+    # drawing
+    "draw_circles": Example(
+        {"output": "drawn{n}.png", "count": 3, "width": 320, "height": 240},
+        3,
+        shown="drawn0.png",
+        about="A circle at a place that follows from `seed`.",
+    ),
+    # circles
+    "find_circles": Example(
+        {"image": "smarties.png", "overlay": "circles.png"}, 12, shown="circles.png", about="All whole sweets, no parameter set."
+    ),
+    # features
+    "find_features": Example(
+        {"image": "board.jpg", "max_items": 200, "overlay": "features.png"},
+        200,
+        shown="features.png",
+        about="The 200 strongest points, spread over the picture.",
+    ),
+    # matching
+    "match_features": Example(
+        {"image": "graf3.jpg", "reference": "graf1.jpg", "overlay": "matches.png"},
+        shown="matches.png",
+        about="A wall seen from two sides; each line joins the same point.",
+    ),
+    "find_object": Example(
+        {"image": "box_in_scene.png", "reference": "box.png", "overlay": "object.png"},
+        4,
+        shown="object.png",
+        about="The box of another picture, with its top left corner.",
+    ),
+    "align": Example(
+        {"image": "graf3.jpg", "reference": "graf1.jpg", "output": "aligned.png"},
+        shown="aligned.png",
+        about="One view of a wall laid onto the other.",
+    ),
+    "stitch": Example(
+        {"image": "piece*.png", "output": "panorama.png", "mode": "scans"},
+        prepare=lambda folder: cut("board.jpg", folder, (0, 120, 240, 350), 280),
+        shown="panorama.png",
+        about="Four pieces of a picture joined again.",
+    ),
+    # colors
+    "find_colors": Example(
+        {"image": "smarties.png", "overlay": "colors.png", "data": "colors.csv"},
+        6,
+        shown="colors.png",
+        about="The main colours, each as wide as its share.",
+    ),
+    "find_color_regions": Example(
+        {"image": "smarties.png", "color": "#e01010", "to": "#ff7000", "min_area": 500, "overlay": "red.png"},
+        6,
+        shown="red.png",
+        about="What is red to orange.",
+    ),
+    "match_palette": Example(
+        {"image": "board.jpg", "output": "matched.png", "palette": "#10203a #1f6f78 #e8a33d #f6ecd2", "dither": 1},
+        shown="matched.png",
+        about="A photograph in four colours, dithered.",
+    ),
+    # convert
+    "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
+}
+
+
+def cut(name: str, folder: Path, lefts: tuple[int, ...], width: int) -> None:
+    """Pieces of a picture, as high as it is."""
+    import cv2
+
+    picture = cv2.imread(str(DATA / name))
+    for n, left in enumerate(lefts):
+        cv2.imwrite(str(folder / f"piece{n}.png"), picture[:, left : left + width])

@@ -1,0 +1,22 @@
+"""The table of examples has one for each operation."""
+
+from __future__ import annotations
+
+from tests.examples import EXAMPLES
+from worker.catalog.table import CATALOG
+
+
+def test_an_example_for_each_operation():
+    """An operation without an example in tests/examples.py would never be run over real OSC, and not stand in the gallery."""
+    assert set(EXAMPLES) == set(CATALOG)
+
+
+def test_examples_are_accepted():
+    """Each is a job as a client would send it; what it shows is one of its own outputs, and has a caption."""
+    for name, example in EXAMPLES.items():
+        params, _ = CATALOG.parse_job(name, example.pairs.items())
+        written = {
+            getattr(params, parameter.name).replace("{n}", "0") for parameter in CATALOG[name].parameters if parameter.role == "write"
+        }
+        assert example.shown in written | {""}, name
+        assert bool(example.shown) == bool(example.about), name

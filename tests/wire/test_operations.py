@@ -1,0 +1,68 @@
+"""Each operation once, on a real picture, over real UDP."""
+
+from __future__ import annotations
+
+import cv2
+import pytest
+
+from tests.examples import EXAMPLES, copy_data
+from tests.inline import InlineExecutor
+from tests.wire.running import Peer, running
+from worker.catalog.table import CATALOG
+from worker.files.paths import FileRules
+from worker.operations.table import OPERATIONS
+from worker.protocol.messages import Failed, File, Job, Ready, ResultRows
+from worker.tasks.run import run_task
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures").resolve()
+    copy_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def peer(folder):
+    """A peer in front of a worker that may use the folder."""
+    peer, files = Peer(), FileRules((folder,))
+    with running(InlineExecutor(lambda task, progress: run_task(task, files, progress)), peer):
+        yield peer
+    peer.close()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_operation(name, folder, peer):
+    """The job ends with `ready`; its rows have the fields of the catalogue; each file is there, and a picture can be read."""
+    example = EXAMPLES[name]
+    missing = OPERATIONS[name].unavailable().get("")
+    example.prepare(folder)
+    peer.send(Job(name, name, tuple(example.pairs.items())))
+    reports = list(until_final(peer, name))
+    final = reports[-1]
+    if missing:
+        assert isinstance(final, Failed)
+        assert final.code == 501
+        pytest.skip(f"not on this system: {missing}")
+    assert isinstance(final, Ready), final
+    assert final.items >= example.items
+    info, chunks = CATALOG[name], [report for report in reports if isinstance(report, ResultRows)]
+    for chunk in chunks:
+        assert (chunk.kind, chunk.fields) == (info.kind, len(info.fields))
+    assert bool(chunks) == bool(info.kind)
+    files = [report for report in reports if isinstance(report, File)]
+    assert {parameter.name for parameter in info.parameters if parameter.role == "write"} & set(example.pairs) or not files
+    for file in files:
+        path = folder / file.path
+        assert path.stat().st_size == file.size_bytes > 0
+        if file.width:
+            assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[1::-1] == (file.width, file.height)
+
+
+def until_final(peer, job):
+    """What is reported of the job. Other jobs' finals are sent again, because nobody acknowledges them."""
+    for report in peer.reports():
+        if getattr(report, "id", "") == job:
+            yield report
+            if isinstance(report, (Ready, Failed)):
+                return
