@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+
+from tests import scenes
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -39,6 +43,25 @@ def copy_data(folder: Path) -> None:
     for path in DATA.iterdir():
         if path.suffix in (".png", ".jpg"):
             shutil.copy(path, folder / path.name)
+
+
+def cut(name: str, folder: Path, lefts: tuple[int, ...], width: int) -> None:
+    """Pieces of a picture, as high as it is."""
+    picture = cv2.imread(str(DATA / name))
+    for n, left in enumerate(lefts):
+        cv2.imwrite(str(folder / f"piece{n}.png"), picture[:, left : left + width])
+
+
+def lay_codes(folder: Path) -> None:
+    """`codes.png`: a QR code, a barcode and three markers in a photograph."""
+    picture = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
+    picture = scenes.laid_into(picture, scenes.barcode("4006381333931"), [(60, 60), (400, 70), (395, 240), (55, 230)])
+    picture = scenes.laid_into(picture, scenes.qr_code("https://example.org"), [(500, 80), (690, 60), (720, 250), (510, 270)])
+    for n, dictionary in enumerate((cv2.aruco.DICT_4X4_50, cv2.aruco.DICT_6X6_250, cv2.aruco.DICT_APRILTAG_36H11)):
+        left = 60 + 280 * n
+        corners = [(left, 400), (left + 170, 380), (left + 180, 580), (left + 20, 560)]
+        picture = scenes.laid_into(picture, scenes.marker(dictionary, n + 3), corners)
+    cv2.imwrite(str(folder / "codes.png"), picture)
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -105,15 +128,14 @@ EXAMPLES: Mapping[str, Example] = {
         shown="matched.png",
         about="A photograph in four colours, dithered.",
     ),
+    # markers
+    "find_markers": Example(
+        {"image": "codes.png", "overlay": "markers.png", "data": "markers.csv"},
+        5,
+        prepare=lay_codes,
+        shown="markers.png",
+        about="A QR code, a barcode, ArUco and AprilTag markers; a dot at each one's own top left.",
+    ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
 }
-
-
-def cut(name: str, folder: Path, lefts: tuple[int, ...], width: int) -> None:
-    """Pieces of a picture, as high as it is."""
-    import cv2
-
-    picture = cv2.imread(str(DATA / name))
-    for n, left in enumerate(lefts):
-        cv2.imwrite(str(folder / f"piece{n}.png"), picture[:, left : left + width])

@@ -12,6 +12,7 @@ from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.features import FindFeatures
+from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.noop import Noop
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
@@ -25,6 +26,8 @@ _ALIGNED = (Column("found"), Column("matches"), Column("shift_x", 3), Column("sh
 _FEATURE = (X, Y, SIZE, ANGLE, RESPONSE, U, V)
 _COLOR = (SHARE, RED, GREEN, BLUE, Column("lab_l", 2), Column("lab_a", 2), Column("lab_b", 2))
 _COLOR_REGION = (X, Y, U, V, AREA, *BOX, RED, GREEN, BLUE)
+_QUAD = tuple(Column(f"{axis}{corner}", 2) for corner in (1, 2, 3, 4) for axis in "xy")
+_MARKER = (Column("kind", 0), Column("id", 0), X, Y, U, V, SIZE, ANGLE, *_QUAD)
 
 CATALOG = Catalog(
     (
@@ -55,6 +58,8 @@ CATALOG = Catalog(
             ("hex",),
             item="file",
         ),
+        # markers
+        Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from worker.pictures.pixels import Image
 
@@ -28,3 +30,28 @@ def draw_cross(canvas: Image, center: tuple[float, float], arm: float, hue: tupl
     x, y = center
     cv2.line(canvas, fixed(x - arm, y), fixed(x + arm, y), hue, line, cv2.LINE_AA, FIXED)
     cv2.line(canvas, fixed(x, y - arm), fixed(x, y + arm), hue, line, cv2.LINE_AA, FIXED)
+
+
+def draw_polygon(canvas: Image, corners: NDArray[np.float64], hue: tuple[int, int, int] = MARK, *, closed: bool = True) -> None:
+    """The line through the corners, `(N, 2)`, with its dark edge."""
+    points, width = np.array([fixed(*corner) for corner in corners], np.int32), line_width(canvas)
+    for line, paint in ((width + 2, HALO), (width, hue)):
+        cv2.polylines(canvas, [points], closed, paint, line, cv2.LINE_AA, FIXED)
+
+
+def draw_dot(canvas: Image, place: NDArray[np.float64], hue: tuple[int, int, int]) -> None:
+    radius = 2 * line_width(canvas)
+    for wider, paint in ((2, HALO), (0, hue)):
+        cv2.circle(canvas, fixed(*place), (radius + wider) * 2**FIXED, paint, -1, cv2.LINE_AA, FIXED)
+
+
+def draw_label(canvas: Image, text: str, middle: NDArray[np.float64]) -> None:
+    """A short text in a dark box around a place. OpenCV's own letters are ASCII; any other becomes a question mark."""
+    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    width = line_width(canvas)
+    scale = 0.5 * width + 0.1
+    (wide, high), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
+    place = round(float(middle[0]) - wide / 2), round(float(middle[1]) + high / 2)
+    corner = place[0] - 2 * width, place[1] + 3 * width
+    cv2.rectangle(canvas, corner, (place[0] + wide + 2 * width, place[1] - high - 2 * width), HALO, cv2.FILLED)
+    cv2.putText(canvas, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, MARK, width, cv2.LINE_AA)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, colors, convert, drawing, features, matching, noop, text
+from worker.operations import circles, colors, convert, drawing, features, markers, matching, noop, text
 from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -27,6 +27,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_colors": Detector(colors.find_colors, colors.mark_colors, colors.check_colors),
     "find_color_regions": Detector(colors.find_color_regions, None, colors.check_regions),
     "match_palette": Filter(colors.match_palette, colors.check_palette, references=("palette_image",)),
+    # markers
+    "find_markers": Detector(markers.find_markers, None),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size),
 }
