@@ -125,6 +125,7 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "match_palette": Example(
         {"image": "board.jpg", "output": "matched.png", "palette": "#10203a #1f6f78 #e8a33d #f6ecd2", "dither": 1},
+        4,
         shown="matched.png",
         about="A photograph in four colours, dithered.",
     ),

@@ -108,7 +108,7 @@ class OperationInfo:
             "summary": self.summary,
             "result": self.kind,
             "fields": self.fields,
-            "texts": self.texts,
+            **({"texts": self.texts} if self.texts else {}),
             "item": self.item,
             "parameters": {field.name: field.as_object() for field in self.parameters},
         }

@@ -49,15 +49,7 @@ CATALOG = Catalog(
         # colors
         Row("find_colors", FindColors, "Finds the main colours of images.", "colors", _COLOR, ("hex",)),
         Row("find_color_regions", FindColorRegions, "Finds regions of a given colour.", "color_regions", _COLOR_REGION),
-        Row(
-            "match_palette",
-            MatchPalette,
-            "Makes pictures in the colours of a palette.",
-            "palette",
-            (SHARE, RED, GREEN, BLUE),
-            ("hex",),
-            item="file",
-        ),
+        Row("match_palette", MatchPalette, "Makes pictures in the colours of a palette.", "palette", (SHARE, RED, GREEN, BLUE), ("hex",)),
         # markers
         Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
         # convert
