@@ -223,7 +223,7 @@ def test_a_wedged_worker_is_started_again(folder, touch):
         until(lambda: container.inspect()["RestartCount"] == 1, 60, "restarted")
         until(lambda: touch.finals(job.id), 60, "the job's final")
         until(lambda: container.health == "healthy", 60, "healthy again")
-        assert "hangs and is ended" in container.log
+        assert "hangs and is killed" in container.log
         time.sleep(1)
         assert len(touch.finals(job.id)) == 1
         assert container.inspect()["RestartCount"] == 1

@@ -81,7 +81,7 @@ def test_a_worker_that_hangs_is_told_and_ended_where_that_is_wanted(tmp_path):
         assert process.poll() is None
         code, said = call("health", port, "--wait-s", "1", "--end-after-s", "1", "--start-s", "0")
         assert code == 1
-        assert f"process {process.pid} hangs and is ended" in said
+        assert f"process {process.pid} hangs and is killed" in said
         assert process.wait(10) == -signal.SIGKILL
     finally:
         process.kill()

@@ -127,7 +127,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """It has been asked already. If it does not end by itself, it is told to, and then made to."""
+    """The worker was already asked to end. If it does not, it gets a signal, and then it is killed."""
     for insist in (process.terminate, process.kill):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
@@ -300,11 +300,11 @@ def problems(name: str, checked: examples.Checked, told_bytes: int, words: Seque
     >>> problems("a", examples.Checked("a.txt", 5, "1 line"), 5, ["Processing", "Ready"])
     []
     >>> problems("a", examples.Checked("a.txt", 5, "1 line"), 4, ["Ready"])
-    ['a: the worker told of 4 bytes, on the disk are 5.', 'a: the status word Processing did not come.']
+    ['a: the worker reported 4 bytes, on the disk are 5.', 'a: the status word Processing did not come.']
     """
     found = [f"{name}: {checked.problem}"] if checked.problem else []
     if told_bytes != checked.size_bytes:
-        found.append(f"{name}: the worker told of {told_bytes} bytes, on the disk are {checked.size_bytes}.")
+        found.append(f"{name}: the worker reported {told_bytes} bytes, on the disk are {checked.size_bytes}.")
     missing = [word for word in ("Processing", "Ready") if word not in words]
     return found + [f"{name}: the status word {word} did not come." for word in missing]
 
@@ -402,7 +402,7 @@ def _pictures(folder: Path, gif: Path | None, story: dict[str, object]) -> list[
 
 
 def _print_what_next(folder: Path) -> None:
-    show.say(f"Everything arrived. It stands in {folder}")
+    show.say(f"Everything arrived. The files are in {folder}")
     show.say(f"  all {examples.IMAGES} images   {folder / examples.CONTACT_SHEET}")
     show.say(f"  circles found    {folder / examples.OVERLAY}")
     show.say("")

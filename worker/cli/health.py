@@ -1,4 +1,4 @@
-"""`health`: whether a worker really works, for a container's health check, a service manager or a script."""
+"""`health`: whether a worker works, for a container's health check, a service manager or a script."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
 from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
 
-#: A worker knows a bounded number of clients by their port, so all checks use one. If it is taken, any will do.
+#: A worker knows a limited number of clients by their port, so all checks use one port. If it is taken, any other is used.
 _OUR_PORT = addresses.COMMAND_PORT - 1
 _LAST_CHANCE_S = 1.0
-#: The canary goes through a child every 5 s; a worker whose children have been silent for so long does not recover by itself.
+#: The canary goes through a child every 5 s; after this time without a sign of life a worker does not recover by itself.
 _DEAD_CANARY_S = 180.0
 
 
@@ -31,7 +31,7 @@ class Verdict:
     """What the check has found.
 
     Attributes:
-        hangs: it will not get well by itself.
+        hangs: it does not recover by itself.
     """
 
     well: bool
@@ -45,8 +45,8 @@ Examples:
   td-image-worker health
   td-image-worker health --host 192.168.0.20 --port 9470 --max-age-s 30
 
-It sends a job that does nothing through the queue and a child process; its id begins with health-. A busy worker lets it wait; then the
-worker is well if its canary, which has a child of its own, is young enough.
+It sends a job that does nothing through the queue and a child process; its id begins with health-. If the worker is too busy for this
+job, it is well if a child process showed a sign of life not longer than --max-age-s ago.
 
 \b
 Exit codes:
@@ -61,7 +61,7 @@ Exit codes:
     default=20.0,
     show_default=True,
     metavar="S",
-    help="So old may the last proof be that a child works.",
+    help="Maximum age of the last sign of life from a child process, in seconds.",
 )
 @click.option(
     "--wait-s",
@@ -69,14 +69,14 @@ Exit codes:
     default=5.0,
     show_default=True,
     metavar="S",
-    help="How long to wait for the worker and for the job.",
+    help="Maximum time to wait for the worker and for the job, in seconds.",
 )
 @click.option(
     "--end-after-s",
     type=click.FloatRange(0),
     default=0.0,
     metavar="S",
-    help="Kill a worker on this machine that says nothing for S seconds, so that whoever started it starts it again.  [default: never]",
+    help="Kill a worker on this computer that says nothing for S seconds, so that its service starts it again.  [default: never]",
 )
 @click.option(
     "--start-s",
@@ -84,7 +84,7 @@ Exit codes:
     default=60.0,
     show_default=True,
     metavar="S",
-    help="So long may a worker take to start; until then it is not killed.",
+    help="A worker younger than S seconds is not killed.",
 )
 def health(*, host: str, port: int, token: str, max_age_s: float, wait_s: float, end_after_s: float, start_s: float) -> None:
     """Check that a running worker works, by a job."""
@@ -101,10 +101,10 @@ def check(host: str, port: int, token: str, *, max_age_s: float, wait_s: float, 
     Args:
         host: where the worker is.
         port: its command port.
-        token: if it wants one.
-        max_age_s: so old may the canary be.
-        wait_s: so long is the job waited for.
-        patience_s: so long is a silent worker waited for, to tell slow from hanging.
+        token: if the worker wants one.
+        max_age_s: maximum age of the last sign of life from a child process.
+        wait_s: maximum time to wait for the job.
+        patience_s: maximum time to wait for a silent worker, which may be slow and not hang.
     """
     try:
         with _line(host, port) as line:
@@ -138,7 +138,7 @@ def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
     canary_s: float | None = None
     final: Ready | Failed | None = None
     answered = False
-    # A little longer than the job may wait, so that its own end is heard; and than the beat, which tells the canary's age.
+    # A little longer than the job may wait, so that its end arrives; and longer than the beat, which has the canary's age.
     while (final is None or (canary_s is None and isinstance(final, Failed))) and time.monotonic() - started < wait_s + 1.5:
         if not answered:
             line.tell(job)
@@ -157,7 +157,7 @@ def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: floa
     """One sentence.
 
     >>> _judge(None, 2.0, 20.0, 5.0).sentence
-    'The worker is well but busy: the job still waits; a child last proved itself 2.0 s ago.'
+    'The worker is well but busy: the job still waits, and a child showed a sign of life 2.0 s ago.'
     >>> _judge(None, 30.0, 20.0, 5.0).well
     False
     """
@@ -168,15 +168,15 @@ def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: floa
     if isinstance(final, Failed) and final.code not in (Expired.code, QueueFull.code, DeadlineExceeded.code):
         return Verdict(False, f"A job failed with {final.code} {final.word}: {final.message}")
     if canary_s is None:
-        return Verdict(False, "The worker answers, but its job does not end and it does not say how its children are.")
+        return Verdict(False, "The worker answers, but the job does not end and there is no report about its children.")
     if canary_s > max_age_s:
-        sentence = f"The worker's children do not work: none has proved itself for {canary_s:.1f} s, and {max_age_s:g} s are allowed."
+        sentence = f"The worker's children do not work: no sign of life for {canary_s:.1f} s; the limit is {max_age_s:g} s (--max-age-s)."
         return Verdict(False, sentence, hangs=canary_s > _DEAD_CANARY_S)
-    return Verdict(True, f"The worker is well but busy: the job still waits; a child last proved itself {canary_s:.1f} s ago.")
+    return Verdict(True, f"The worker is well but busy: the job still waits, and a child showed a sign of life {canary_s:.1f} s ago.")
 
 
 def _end(port: int, start_s: float) -> None:
-    """Kills who holds the port, unless it has only just started. Tells it in the container's log, too."""
+    """Kills the process that holds the port, unless it has only just started. Also writes a line into the container's log."""
     import psutil
 
     for connection in psutil.net_connections("udp"):
@@ -186,7 +186,7 @@ def _end(port: int, start_s: float) -> None:
         if time.time() - process.create_time() < start_s:
             show.say(f"Process {process.pid} is still starting, so it is left alone.")
             continue
-        sentence = f"health: process {process.pid} hangs and is ended, so that it is started again."
+        sentence = f"health: process {process.pid} hangs and is killed, so that its service starts it again."
         show.say(sentence)
         with contextlib.suppress(OSError):
             Path("/proc/1/fd/2").write_text(sentence + "\n", encoding="utf-8")

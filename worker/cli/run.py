@@ -88,7 +88,7 @@ def run_job(
     run_task: Callable[[Task, Callable[[int], None]], Outcome],
     progress: Callable[[int, int], None],
 ) -> Result | Failure:
-    """PLAN, then the parts in order, then FINISH where the plan asks for it: what the scheduler does with children."""
+    """PLAN, then the parts in order, then FINISH if the plan asks for it: what the scheduler does with children."""
     from worker.core.jobs import Failure, Phase, Plan, Result, Task
 
     outcome = run_task(Task(1, operation, params), lambda _: None)

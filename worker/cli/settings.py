@@ -89,7 +89,7 @@ class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """An address or a network such as 192.168.0.0/24, or "gateway": whoever a container's packets seem to come from."""
+    """An address or a network such as 192.168.0.0/24, or "gateway": the address that a container's packets seem to come from."""
 
     name = "network"
     envvar_list_splitter = LIST_SEPARATOR

@@ -250,7 +250,7 @@ class _NoBars:
 
 @contextmanager
 def bars(*, error: bool = True, quiet: bool = False) -> Iterator[Bars]:
-    """Progress bars on standard error (or output): live on a terminal, else plain lines, or nothing where `quiet`."""
+    """Progress bars on standard error (or output): live on a terminal, otherwise plain lines, or nothing if `quiet`."""
     if not is_terminal(error=error):
         yield _NoBars() if quiet else _PlainBars(error=error)
         return
