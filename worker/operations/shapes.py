@@ -146,6 +146,7 @@ class Filter:
             pictures than one, or for rows.
         size: width and height of `output` for an image of this width and height, so that one too large is refused before it is made.
         references: as for a `Detector`.
+        shrinks: `apply` begins by bringing the image to `size` by averages over areas, so it may be read smaller.
     """
 
     apply: Callable[..., Image | Found]
@@ -153,6 +154,7 @@ class Filter:
     size: Callable[[Size, Any], Size] = same_size
     references: tuple[str, ...] = ()
     unavailable: Unavailable = all_available
+    shrinks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ OPERATIONS: Mapping[str, Operation] = {
     # markers
     "find_markers": Detector(markers.find_markers, None),
     # convert
-    "convert": Filter(convert.convert, size=convert.target_size),
+    "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
 }
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 
 UPRIGHT = 1
+#: From this orientation on width and height are exchanged.
+LIES = 5
 _TAG = 0x0112  # Orientation, in "Exif 2.32", table 4 (TIFF Rev. 6.0 attribute information)
 _SHORT = 3
 

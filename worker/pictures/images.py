@@ -7,6 +7,7 @@ Unicode paths on Windows, and return `False` instead of a reason.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import png
-from worker.pictures.exif import orientation
+from worker.pictures import jpeg, png
+from worker.pictures.exif import LIES, orientation
 from worker.pictures.headers import Header, read_header
+from worker.pictures.jpeg import Size
 from worker.pictures.pixels import Image, color, from_floats, grey, over_black, size_of, with_depth
 
 
@@ -73,7 +75,9 @@ def readable_endings() -> frozenset[str]:
     return frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | {".pbm"}
 
 
-def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS) -> Image:
+def read_image(
+    path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS, shrunk: Callable[[Size], Size] | None = None
+) -> Image:
     """Reads one image, upright as its EXIF orientation says, with 8 or 16 bits as in the file.
 
     Floating point files (TIFF, HDR, PFM) come as 16 bits, 0 black and 1 white. With `alpha` False a transparent image is laid on
@@ -83,6 +87,8 @@ def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_L
         path: absolute, and free of links, as `FileRules.to_read` gives it: a link is refused.
         alpha: keep it.
         limits: of the file and the picture; both are checked before anything is decoded.
+        shrunk: gives the size that the caller will bring a picture of this size to, by averages over areas. If that is much smaller,
+            a JPEG is decoded at a part of its size and brought to it here; then the caller has nothing left to do.
 
     Raises:
         MissingFile, PathError: the file is not there or may not be read.
@@ -92,19 +98,26 @@ def read_image(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_L
     data = read_bytes(path, limits)
     header = read_header(data)
     limits.check_picture(path.name, header.width, header.height, header.frames)
-    image = _decoded(data, header, path.name, limits)
+    turned = orientation(data)
+    size = (header.height, header.width) if turned >= LIES else (header.width, header.height)
+    wanted = shrunk(size) if shrunk and all(size) else size
+    as_stored = wanted[::-1] if turned >= LIES else wanted
+    flag = jpeg.reduction(data, (header.width, header.height), as_stored) if wanted != size else cv2.IMREAD_UNCHANGED
+    image = _decoded(data, header, path.name, limits, flag)
     if image is None:
         raise UnsupportedFormat(f"{path.name} is not an image that this worker can read.", f"It holds {len(data)} bytes.")
-    upright = _upright(_known(image), orientation(data))
+    upright = _upright(_known(image), turned)
+    if flag != cv2.IMREAD_UNCHANGED:
+        upright = np.asarray(cv2.resize(upright, wanted, interpolation=cv2.INTER_AREA))
     return upright if alpha else over_black(upright)
 
 
-def _decoded(data: bytes, header: Header, name: str, limits: FileLimits) -> Image | None:
+def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: int) -> Image | None:
     """The pixels; None if this is no image. OpenCV calls some failed allocations "no image", so memory is checked separately."""
     pixels = header.width * header.height
     try:
         _reserve(pixels * 4)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
         if image is None:
             _reserve(pixels * 16)  # what the most wasteful decoder asks for in one go
     except MemoryError:
@@ -197,7 +210,7 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
 
 def _upright(image: Image, turned: int) -> Image:
     """Undoes an EXIF orientation: 2-4 are mirrored and turned in place, 5-8 lie on their side."""
-    if turned >= 5:
+    if turned >= LIES:
         image = image.swapaxes(0, 1)
     if turned in (2, 3, 6, 7):
         image = image[:, ::-1]

@@ -10,7 +10,7 @@ from worker.core.jobs import Part, Phase, Plan, Result
 from worker.errors import ArgumentError
 from worker.files.whole import WrittenFile
 from worker.operations.shapes import Found
-from worker.pictures.images import check_ending, readable_endings, write_image
+from worker.pictures.images import check_ending, read_image, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
 from worker.tasks.names import check_pattern, claim, filled, identity, image_names
@@ -59,12 +59,15 @@ class Reading(BaseBatch):
         return self.read(source) if source else None
 
     def run_one(self, source: str, n: int, several: bool, references: References) -> Result:
-        found = self.made(self.read(source), references, source, n)
+        found = self.made(self.read_input(source), references, source, n)
         rows, fields = rounded(found.rows, self.info.digits), self.info.fields
         if several and fields:
             rows, fields = [(*row, n) for row in rows], (*fields, "image")
         written = tuple(self.write(found, name, self._target(name, source, n)) for name in self.wanted(found))
         return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found), texts=found.texts)
+
+    def read_input(self, source: str) -> Image:
+        return self.read(source)
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:
         """What the operation makes of one image."""
@@ -141,6 +144,12 @@ class Detecting(Reading):
 
 class Filtering(Reading):
     """Images made from other images."""
+
+    def read_input(self, source: str) -> Image:
+        if not self.operation.shrinks:
+            return self.read(source)
+        path = self.files.to_read_file(source)
+        return read_image(path, limits=self.limits, shrunk=lambda size: self.operation.size(size, self.params))
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:
         width, height = self.operation.size(size_of(image), self.params)
