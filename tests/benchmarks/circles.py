@@ -1,21 +1,22 @@
 """find_circles beside what else there is, on pictures with known truth. Run as `python -m tests.benchmarks.circles`.
 
-    python -m tests.benchmarks.circles                       the table, on the held-out seeds
+    python -m tests.benchmarks.circles                       the table, on the held-out seeds; then real pictures; then the cost
     python -m tests.benchmarks.circles --train --count 5     on the seeds that may be looked at while the search is changed
     python -m tests.benchmarks.circles --contrib PYTHON      with EDCircles; PYTHON is an interpreter with opencv-contrib:
         python -m venv contrib && contrib/bin/pip install "opencv-contrib-python-headless<5"
-    python -m tests.benchmarks.circles --pictures FOLDER     photographs without any circle, one more row
-    python -m tests.benchmarks.circles --cost                CPU time and memory at 0.3 to 24 megapixel
+    python -m tests.benchmarks.circles --pictures FOLDER     how many circles each rival finds in photographs of yours
+    python -m tests.benchmarks.circles --cost                only CPU time and memory at 0.3 to 24 megapixel
 
 A circle counts as found if its part inside the picture and that of the truth have an intersection over union of 0.8; each truth is
-found once. F is the harmonic mean of precision and recall over all pictures of a family.
+found once. F is the harmonic mean of precision and recall over all pictures of a family. CPU times are those of one thread; of other
+machines the ratios are what to look at. All of a family's figures are from the same pictures, the rivals taking turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from tests.benchmarks.circle_pictures import FAMILIES, NEGATIVES, Floats, Picture, Scene, large, scene_of
@@ -38,6 +40,8 @@ SIZES = (0.3, 2, 8, 12, 24)  # megapixel
 
 #: Finds circles in a picture: `(N, 3)`, x, y, radius.
 Finder = Callable[[Picture], Floats]
+#: Counts what a finder finds in scenes.
+Counter = Callable[[Sequence[Scene]], "Tally"]
 
 
 def ours(picture: Picture) -> Floats:
@@ -89,7 +93,7 @@ def contours(picture: Picture) -> Floats:
 #: HoughCircles with the settings of OpenCV's documentation and tutorials, and the single settings that do best over all families.
 RIVALS: dict[str, Finder] = {
     "ALT documented": hough(cv2.HOUGH_GRADIENT_ALT, 300, 0.9),
-    "ALT best": hough(cv2.HOUGH_GRADIENT_ALT, 100, 0.7),
+    "ALT best": hough(cv2.HOUGH_GRADIENT_ALT, 50, 0.9),
     "GRADIENT documented": hough(cv2.HOUGH_GRADIENT, 100, 30),
     "GRADIENT best": hough(cv2.HOUGH_GRADIENT, 100, 24),
     "blobs": blobs,
@@ -127,7 +131,7 @@ def edcircles(python: str, pictures: Sequence[Picture]) -> tuple[list[Floats], l
 
 
 def overlap(first: Floats, second: Floats, size: tuple[int, int]) -> float:
-    """Intersection over union of the parts of two circles that lie inside the picture, by rows of a quarter of a radius' hundredth."""
+    """Intersection over union of the parts of two circles that lie inside the picture, summed over 201 rows."""
     top = max(-0.5, min(first[1] - first[2], second[1] - second[2]))
     bottom = min(size[1] - 0.5, max(first[1] + first[2], second[1] + second[2]))
     rows = np.linspace(top, bottom, 201)
@@ -175,6 +179,10 @@ class Tally:
         return 2 * self.found_loosely / max(1, 2 * self.found + self.false + self.missed)
 
     @property
+    def recall(self) -> float:
+        return self.found / max(1, self.found + self.missed)
+
+    @property
     def precision(self) -> float:
         return self.found / max(1, self.found + self.false)
 
@@ -213,47 +221,120 @@ def tally_edcircles(python: str, scenes: Sequence[Scene]) -> Tally:
     return result
 
 
-def real() -> list[Scene]:
-    """Real pictures and their truth: sweets and round things, clipped to the region of which the truth is known."""
-    sweets = np.asarray(cv2.imread(str(DATA / "smarties.png")), np.uint8)
-    sweet_truth = [
-        *((377, 82, 27), (269, 118, 27), (387, 170, 27), (205, 211, 27), (288, 213, 27), (33, 229, 27)),
-        *((348, 238, 27), (98, 259, 27), (152, 271, 27), (220, 306, 27), (294, 320, 27), (134, 328, 27)),
-    ]
-    return [Scene(sweets, np.array(sweet_truth, float))]
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A real picture, the circles that are known in it, and the region of which nothing is known: left, top, right, bottom."""
+
+    name: str
+    truth: Sequence[tuple[float, float, float]]
+    unknown: tuple[float, float, float, float]
+
+    def counted(self, finder: Finder) -> tuple[int, int]:
+        """How many of the known circles were found, and how many false ones outside of the unknown region."""
+        picture = np.asarray(cv2.imread(str(DATA / self.name)), np.uint8)
+        left, top, right, bottom = self.unknown
+        circles = finder(picture)
+        x, y = circles[:, 0], circles[:, 1]
+        circles = circles[~((x >= left) & (x <= right) & (y >= top) & (y <= bottom))]
+        found = len(matched(circles, np.array(self.truth, float), picture.shape[1::-1], 0.75))
+        return found, len(circles) - found
 
 
-def table(finders: dict[str, Callable[[Sequence[Scene]], Tally]], first_seed: int, count: int, families: Sequence[str]) -> None:
-    print(f"{'F at 0.8':16s}" + "".join(f"{name[:19]:>20s}" for name in finders))
-    sums = {name: [] for name in finders}
+REAL = (
+    Real(
+        "smarties.png",
+        [
+            *((x, y, 27) for x, y in ((377, 82), (269, 118), (387, 170), (205, 211), (288, 213), (33, 229))),
+            *((x, y, 27) for x, y in ((348, 238), (98, 259), (152, 271), (220, 306), (294, 320), (134, 328))),
+        ],
+        (0, 335, 413, 400),  # two that the lower edge cuts off
+    ),
+    Real(
+        "detect_blob.png",
+        [(64, 68, 23), (181, 61, 15.5), (132, 157, 52.5), (62, 238, 29.5), (230, 215, 23), (213, 567, 50)],
+        (340, 455, 541, 640),  # a heap
+    ),
+)
+
+
+def table(finders: dict[str, Counter], first_seed: int, count: int, families: Sequence[str]) -> None:
+    """One block per family, one line per finder."""
+    print(f"{'family':15s}{'finder':21s}   F 0.8   F 0.6  precis.  recall   center  radius   false/picture   CPU ms   x ours")
+    sums: dict[str, list[float]] = {name: [] for name in finders}
     for family in families:
         scenes = [scene_of(family, first_seed + number) for number in range(count)]
-        row = f"{family:16s}"
-        for name, finder in finders.items():
-            result = finder(scenes)
+        fastest = 0.0
+        for name, counter in finders.items():
+            result = counter(scenes)
+            cpu = 1e3 * result.cpu / result.pictures
+            fastest = fastest or cpu
+            measures = " " * 51
             if family in FAMILIES:
-                row += f"{result.f:8.3f} p{result.precision:4.2f} {1e3 * result.cpu / result.pictures:4.0f}ms"
                 sums[name].append(result.f)
-            else:
-                row += f"{result.false / result.pictures:9.2f} false {1e3 * result.cpu / result.pictures:2.0f}ms"
-        print(row, flush=True)
-    print(f"{'mean':16s}" + "".join(f"{np.mean(values):8.3f}            " for values in sums.values()))
+                measures = f"{result.f:8.3f}{result.f_loose:8.3f}{result.precision:8.3f}{result.recall:8.3f}" + (
+                    f"{result.center / result.found:10.2f}{result.radius / result.found:9.2f}" if result.found else f"{'-':>10s}{'-':>9s}"
+                )
+            print(f"{family:15s}{name:21s}{measures}{result.false / result.pictures:13.2f}{cpu:13.1f}{cpu / fastest:9.2f}", flush=True)
+    for name, values in sums.items():
+        if values:
+            print(f"mean of {len(values)} families  {name:21s} F {np.mean(values):.3f}  lowest {min(values):.3f}")
 
 
-def _grown(megapixels: float, pipe: multiprocessing.connection.Connection) -> None:
-    cv2.setNumThreads(1)
-    picture = large(megapixels).picture
-    ours(large(0.3).picture)
+def real(finders: dict[str, Finder]) -> None:
+    """Real pictures: what is known in them, and negatives of the test data."""
+    for one in REAL:
+        for name, finder in finders.items():
+            found, false = one.counted(finder)
+            print(f"{one.name:18s}{name:21s} found {found} of {len(one.truth)}, false {false}")
+
+
+def folder(finders: dict[str, Finder], path: Path) -> None:
+    """How many circles are found in each picture of a folder."""
+    for file in sorted(path.iterdir()):
+        picture = cv2.imread(str(file))
+        if picture is not None:
+            print(
+                f"{file.name:30s}" + "  ".join(f"{name} {len(finder(np.asarray(picture, np.uint8)))}" for name, finder in finders.items()),
+                flush=True,
+            )
+
+
+def cost() -> None:
+    """CPU time beside HoughCircles ALT, what is lost, and how much the memory grows, each size in a process of its own."""
+    print("megapixel   CPU ms   ALT ms   growth MB   found   false   center   radius")
+    for megapixels in SIZES:
+        done = subprocess.run([sys.executable, "-m", __spec__.name, "--one", str(megapixels)], check=True, capture_output=True, text=True)
+        print(done.stdout.strip(), flush=True)
+
+
+def cost_of(megapixels: float) -> None:
+    scene = large(megapixels)
+    ours(large(0.3).picture)  # all is loaded
     before = _peak()
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        circles = ours(scene.picture)
+        times.append(time.process_time() - start)
+    growth = _peak() - before
     start = time.process_time()
-    ours(picture)
-    pipe.send((time.process_time() - start, _peak(), before))
+    RIVALS["ALT documented"](scene.picture)
+    alt = time.process_time() - start
+    result = Tally()
+    result.add(circles, scene.truth, scene.picture.shape[1::-1])
+    print(
+        f"{megapixels:9g}{1e3 * min(times):9.0f}{1e3 * alt:9.0f}{growth:12d}{result.found:5d} of {len(scene.truth)}{result.false:6d}"
+        f"{result.center / result.found:9.2f}{result.radius / result.found:9.2f}"
+    )
 
 
 def _peak() -> int:
+    """The most memory that this process ever held, in megabytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset) >> 20
     import resource  # not on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (10 if sys.platform != "darwin" else 20)
 
 
 def main() -> None:
@@ -263,19 +344,29 @@ def main() -> None:
     parser.add_argument("--contrib", default="", help="a Python with opencv-contrib, for EDCircles")
     parser.add_argument("--alone", action="store_true", help="without the rivals")
     parser.add_argument("--family", action="append", help="only these")
-    parser.add_argument("--cost", action="store_true", help="CPU time and memory, no table")
+    parser.add_argument("--pictures", type=Path, help="a folder of photographs")
+    parser.add_argument("--cost", action="store_true", help="only CPU time and memory")
+    parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    finders: dict[str, Callable[[Sequence[Scene]], Tally]] = {"ours": lambda scenes: tally(ours, scenes)}
-    if not arguments.alone:
-        for name, rival in RIVALS.items():
-            finders[name] = lambda scenes, rival=rival: tally(rival, scenes)
-        if arguments.contrib:
-            finders["EDCircles"] = lambda scenes: tally_edcircles(arguments.contrib, scenes)
-        else:
-            print("EDCircles: skipped, --contrib names no Python with opencv-contrib.")
-    table(finders, TRAIN if arguments.train else HELD_OUT, arguments.count, arguments.family or [*FAMILIES, *NEGATIVES])
+    if arguments.one:
+        return cost_of(arguments.one)
+    if arguments.cost:
+        return cost()
+    finders = {"ours": ours, **({} if arguments.alone else RIVALS)}
+    if arguments.pictures:
+        return folder(finders, arguments.pictures)
+    counters: dict[str, Counter] = {name: functools.partial(tally, finder) for name, finder in finders.items()}
+    if arguments.contrib:
+        counters["EDCircles"] = functools.partial(tally_edcircles, arguments.contrib)
+    elif not arguments.alone:
+        print("EDCircles is skipped: --contrib names no Python with opencv-contrib.")
+    table(counters, TRAIN if arguments.train else HELD_OUT, arguments.count, arguments.family or [*FAMILIES, *NEGATIVES])
+    if not arguments.family:
+        real(finders)
+        cost()
+    return None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -549,7 +549,7 @@ def _busy(edges: Edges, circles: Circles, reasons: NDArray[np.int64], sensitivit
     left, right = (np.clip(np.rint(x + sign * 4 * radius), 0, mask.shape[1]).astype(np.intp) for sign in (-1, 1))
     top, bottom = (np.clip(np.rint(y + sign * 4 * radius), 0, mask.shape[0]).astype(np.intp) for sign in (-1, 1))
     other = (sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]) / np.maximum((right - left) * (bottom - top), 1)
-    limit = 0.48 * sensitivity**4 * np.interp(radius, (7, 9), (1, 3))
+    limit = 0.32 * sensitivity**4 * np.interp(radius, (8, 9), (1, 4.5))
     return np.asarray(small[other > limit])
 
 
