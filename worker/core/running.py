@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
@@ -17,6 +16,7 @@ from worker.core.ledger import Job, State
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
 from worker.core.shared import Shared
 from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded
+from worker.files import results
 from worker.protocol import messages as wire
 
 PROGRESS_INTERVAL_S = 0.1
@@ -260,5 +260,4 @@ def _table_params(job: Job) -> Params:
     """The params with a table of the worker's own choice, if the job names none."""
     if not _needs_table(job):
         return job.params
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", job.id)
-    return msgspec.structs.replace(job.params, data=f"td-image-worker-results/job-{name}.json")
+    return msgspec.structs.replace(job.params, data=results.name_of(job.client, job.id))

@@ -13,7 +13,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.executors.pool import PoolExecutor
-from worker.files import sweep
+from worker.files import results, sweep
 from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
@@ -62,6 +62,7 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     for line in announcement(config, service):
         announce(line)
     sweep.begin(rules.roots)
+    results.begin(rules.roots[0], config.limits.remembered_hours * 3600)
     service.run()
     announce("Stopped.")
     return 0

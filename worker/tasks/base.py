@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.core.jobs import Part, Plan, Result, Task
+from worker.files import results
 from worker.files.handles import free_bytes
 from worker.files.limits import NO_LIMITS
 from worker.files.whole import WrittenFile, write_bytes_whole
@@ -93,7 +94,8 @@ class BaseBatch:
         return Result(files=(self.written(path, (text.encode(),)),))
 
     def written(self, path: Path, blocks: Iterable[bytes]) -> WrittenFile:
-        return self.spelled(write_bytes_whole(path, blocks, self.limits))
+        with results.private(path):
+            return self.spelled(write_bytes_whole(path, blocks, self.limits))
 
     def spelled(self, written: WrittenFile) -> WrittenFile:
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from tests.unit.tasks.desk import paths
+from worker.files import results
 from worker.pictures.images import write_image
 
 
@@ -46,3 +48,17 @@ def test_drawn_circles_as_a_table(desk, count):
     assert [line.rpartition(",")[2] for line in lines[1:]] == [f"c{n}.png" for n in range(count)]
     assert [float(line.split(",")[0]) for line in lines[1:]] == [row[0] for row in result.rows]
     assert paths(result, desk.root)[-1] == "centres.csv"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are others on Windows")
+def test_a_table_of_the_workers_own_is_private(desk):
+    """Only this user can read the worker's result files and their folder; a table that a job names is a file like others."""
+    before = os.umask(0o022)
+    try:
+        for name in (results.name_of("10.0.0.1:9461", "j1"), "mine.json"):
+            desk.job("draw_circles", output="c{n}.png", count=2, width=64, height=64, data=name)
+    finally:
+        os.umask(before)
+    own = desk.root / results.name_of("10.0.0.1:9461", "j1")
+    assert (own.stat().st_mode & 0o777, own.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (desk.root / "mine.json").stat().st_mode & 0o777 == 0o644
