@@ -31,10 +31,13 @@ from worker.core.events import (
     Send,
     SendNumbers,
     StoreAttempt,
+    StoreClient,
     Stored,
     StoreFinal,
     StoreJob,
+    StorePeer,
     StorePreset,
+    StoreTold,
     StoreUnset,
     Woke,
 )
@@ -133,6 +136,12 @@ class Play:
                 return f"store attempt {job_id} {attempt}"
             case StoreFinal(_, job_id, final):
                 return f"store final {job_id} {final.seq}"
+            case StoreTold(_, job_id):
+                return f"store told {job_id}"
+            case StoreClient(key, _, _, _, _, gone):
+                return f"store client {key}" + " gone" * gone
+            case StorePeer(peer, client):
+                return f"store peer {peer[0]}:{peer[1]} {client}"
             case StorePreset(preset, key, value):
                 return f"store preset {preset} {key} {value}"
             case StoreUnset(preset, key):

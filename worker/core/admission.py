@@ -27,6 +27,9 @@ from worker.errors import (
 )
 from worker.protocol import messages as wire
 
+#: A job that was running each time when so many runs of the worker broke off is not tried again.
+MAX_CRASHES = 3
+
 
 class Admission:
     """Checks jobs and accepts or rejects them.
@@ -163,10 +166,14 @@ class Admission:
             return
         job.stored_in = self._barrier.store(StoreJob(job.client, job.id, job.content))
         self._ending.send(job, wire.Accepted(job.id, self._backlog.ahead_of_new(job.options.priority), 0), now)
-        self._ledger.move(job, State.QUEUED, now, job.operation)
+        self._take(job, job.operation, now)
+
+    def _take(self, job: Job, why: str, now: float) -> None:
+        """Lets an accepted job wait for its turn, with all that its options ask for."""
+        self._ledger.move(job, State.QUEUED, now, why)
         self._ending.replace(job, now)
         if job.options.ttl_ms:
-            job.timers["ttl"] = self._timers.at(now + job.options.ttl_ms / 1000, lambda now: self._expire(job, now))
+            job.timers["ttl"] = self._timers.at(job.accepted_at + job.options.ttl_ms / 1000, lambda now: self._expire(job, now))
         self._ending.enqueue(job, now)
 
     def _expire(self, job: Job, now: float) -> None:
@@ -174,9 +181,18 @@ class Admission:
             self._ending.end(job, Expired(f"The job waited for longer than its ttl_ms of {job.options.ttl_ms}."), now)
 
     def restore(self, kept: KeptJob, now: float) -> None:
-        """Takes over a job of an earlier run that has yet to end.
+        """Takes over a job of an earlier run."""
+        self._delivery.restore_client(kept.client, now)
+        if kept.final is None:
+            self._restore_open(kept, now)
+        else:
+            self._ending.restore(EndedJob(kept.client, kept.job_id, kept.content, kept.final), now, told=kept.told)
 
-        One that had started is run again if it may be repeated, otherwise it ends as 502; one that had not simply waits again.
+    def _restore_open(self, kept: KeptJob, now: float) -> None:
+        """Takes over a job that has yet to end, with its age.
+
+        One that had started is run again if it may be repeated and the worker has not ended too often while it ran, otherwise it ends
+        as 502. One that had not started simply waits again.
         """
         operation, params, options = msgspec.json.decode(kept.content)
         failure: WorkerError | None = None
@@ -184,11 +200,14 @@ class Admission:
             parsed = self._catalog.parse_job(operation, [*params.items(), *options.items()])
         except WorkerError as error:  # written by a version that knew more
             failure, parsed = error, (Params(), JobOptions())
-        job = Job(kept.client, kept.job_id, operation, *parsed, kept.content, now, attempt=kept.attempt)
-        self._ledger.move(job, State.QUEUED, now, "after a restart")
+        job = Job(kept.client, kept.job_id, operation, *parsed, kept.content, now - kept.age_s, attempt=kept.attempt)
         if failure is None and kept.attempt and not job.params.repeatable():
             failure = ChildDied("The worker ended while the job ran, and its operation may not be repeated.")
+        if failure is None and kept.crashes >= MAX_CRASHES:
+            message = f"The worker ended unexpectedly {kept.crashes} times while the job ran. It is not tried again."
+            failure = ChildDied(message, "Make the job smaller, or give the worker more memory; then send it with a new id.")
         if failure is not None:
+            self._ledger.move(job, State.QUEUED, now, "after a restart")
             self._ending.end(job, failure, now)
         else:
-            self._ending.enqueue(job, now)
+            self._take(job, "after a restart", now)

@@ -3,6 +3,8 @@
     number = barrier.store(record)             # the record goes out with the next commit
     barrier.after(number, release, now)        # `release(now)` is called once that commit has succeeded, or never
 
+A record that nothing depends on goes out with the next commit (`later`), and costs none of its own.
+
 Each round of records ends with `Commit(number)`. `Stored(number)` releases what depends on it, in order. `NotStored(number)` drops it; the
 scheduler decides what becomes of the lost records: a new job is rejected, a started one waits again, and how a job ended is stored `again`
 until that succeeds. Without a journal nothing waits: `after` releases at once.
@@ -19,6 +21,8 @@ from worker.timers import Timers
 
 #: After a commit that failed, the next one is tried this much later, or with the next record.
 STORE_AGAIN_S = 1.0
+#: If nothing else is stored for so long, what nothing depends on is stored alone.
+STORE_LATER_S = 5.0
 
 Release = Callable[[float], None]
 
@@ -42,6 +46,8 @@ class Barrier:
         self._held: dict[int, list[Release]] = {}
         self._again: list[Store] = []
         self._again_timer: int | None = None
+        self._later: list[Store] = []
+        self._later_timer: int | None = None
 
     @property
     def next(self) -> int:
@@ -55,7 +61,7 @@ class Barrier:
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is stored."""
+        """Whether everything is stored that something depends on."""
         return not self._records and not self._again
 
     def is_stored(self, number: int) -> bool:
@@ -68,8 +74,26 @@ class Barrier:
             self._emit(record)
             return 0
         self._store_again()
+        self.store_later()
         self._add(record)
         return self.next
+
+    def later(self, record: Store, now: float) -> None:
+        """Wants a record to be stored that nothing depends on: with the next commit, whoever wants that."""
+        if not self._journal:
+            return
+        self._later.append(record)
+        if self._later_timer is None:
+            self._later_timer = self._timers.at(now + STORE_LATER_S, lambda _: self.store_later())
+
+    def store_later(self) -> None:
+        """Lets what nothing depends on wait no longer."""
+        if self._later_timer is not None:
+            self._timers.cancel(self._later_timer)
+            self._later_timer = None
+        records, self._later = self._later, []
+        for record in records:
+            self._add(record)
 
     def after(self, number: int, release: Release, now: float) -> None:
         """Calls `release` when this commit has succeeded: now, if it has; never, if it fails."""

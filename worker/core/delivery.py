@@ -3,16 +3,18 @@
 A client is known by where its text reports go, `host:port`; so a TouchDesigner that restarts, and two senders of one project, are the
 same client. That text is its key, and all that a job, a final or a timer holds of it: a `Client` may be pushed out by newer ones at any
 time, and be another object when it is heard again. Reports of a job go to the client that sent it and to the fixed targets of `--report`.
+
+What must be known after a restart is stored: how each client wants its reports, which senders it is, and which finals it has got.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from worker.config import Config
-from worker.core.events import Effect, Send
+from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
 from worker.protocol.addresses import Peer
 from worker.protocol.messages import Error, Final, Hello, Report
 from worker.timers import Timers, TokenBucket
@@ -46,18 +48,36 @@ class Client:
 
 
 class Delivery:
-    """All clients, and the finals on their way to them."""
+    """All clients, and the finals on their way to them.
 
-    def __init__(self, config: Config, timers: Timers, emit: Callable[[Effect], None]) -> None:
+    Args:
+        config: settings.
+        timers: of the scheduler.
+        emit: takes the effects.
+        later: takes what is to be stored, and the time.
+        is_busy: whether a client has jobs that have yet to end; it is pushed out by newer ones only if all have.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        timers: Timers,
+        emit: Callable[[Effect], None],
+        later: Callable[[Store, float], None] = lambda _record, _now: None,
+        is_busy: Callable[[str], bool] = lambda _key: False,
+    ) -> None:
         self._config = config
         self._timers = timers
         self._emit = emit
+        self._later = later
+        self._is_busy = is_busy
         self._lease_s = config.limits.lease_ms / 1000
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._keys: OrderedDict[Peer, str] = OrderedDict()
         self._numbered: dict[str, int] = {}  # kept for clients that are forgotten, too: their numbers must go on without a gap
         self._newest_seqs: dict[str, int] = {}
         self._unacknowledged: dict[str, dict[int, Final]] = {}
+        self._stored: dict[str, StoreClient] = {}  # of the clients that are known now
 
     # -------------------------------------------------------------------------------------------------- who is who
 
@@ -65,12 +85,16 @@ class Delivery:
         """The client that a packet belongs to. An unknown sender becomes one with the default report ports."""
         key = self._keys.get(peer, f"{peer[0]}:{peer[1]}")  # one that gets its reports at its source port is known by that
         client = self._clients.get(key)
+        if client is None and peer in self._keys:  # it was pushed out by newer ones meanwhile
+            client = self._made_anew(key, now)
         if client is None:
             client = self._client(peer[0], self._config.text_port, self._config.number_port)
             self._remember(peer, client)
         client.heard_at = now
         client.gone = False
         self._clients.move_to_end(client.key)
+        if (stored := self._stored.get(client.key)) is not None and stored.gone:
+            self._keep(client, now)
         return client
 
     def hello(self, peer: Peer, hello: Hello, now: float) -> Client:
@@ -84,14 +108,43 @@ class Delivery:
         client.acknowledges = bool(hello.acknowledges)
         client.gone = False
         client.heard_at = now
+        if self._keys.get(peer) != client.key:
+            self._later(StorePeer(peer, client.key), now)
         self._remember(peer, client)
+        self._keep(client, now)
         return client
 
-    def bye(self, client: Client) -> None:
+    def bye(self, client: Client, now: float) -> None:
         """Sends nothing more to this client until it sends something."""
         client.gone = True
+        self._keep(client, now)
         if client.acknowledges:
             self._unacknowledged.pop(client.key, None)
+
+    def keep_absent(self, now: float) -> None:
+        """Has it stored which clients' leases have ended: the next start leaves them alone, too."""
+        for client in self._clients.values():
+            if client.leased and not self.is_present(client, now):
+                self._keep(client, now)
+
+    def _keep(self, client: Client, now: float) -> None:
+        """Has it stored how this client wants its reports, if that has changed."""
+        number_port = client.numbers[1] if client.numbers else 0
+        gone = not self.is_present(client, now)
+        record = StoreClient(client.key, number_port, client.name, client.leased, client.acknowledges, gone)
+        if self._stored.get(client.key) != record:
+            self._stored[client.key] = record
+            self._later(record, now)
+
+    def restore(self, clients: Iterable[StoreClient], peers: Iterable[StorePeer], now: float) -> None:
+        """Takes over the clients of an earlier run. Those that had not left are present for the time of a lease."""
+        for kept in clients:
+            host, port = _peer(kept.key)
+            client = self._client(host, port, kept.number_port)
+            client.name, client.leased, client.acknowledges, client.gone = kept.name, kept.leased, kept.acknowledges, kept.gone
+            client.heard_at = now
+            self._stored[kept.key] = kept
+        self._keys.update((kept.peer, kept.client) for kept in peers)
 
     def restore_client(self, key: str, now: float) -> None:
         """Makes the client of an earlier run's jobs, if it is not known yet.
@@ -99,11 +152,15 @@ class Delivery:
         One at another than the default port has said hello to that run, so it has a lease, in which it may say hello to this one.
         """
         if key not in self._clients:
-            host, port = _peer(key)
-            default = port == self._config.text_port
-            client = self._client(host, port, self._config.number_port if default else 0)
-            client.leased = not default
-            client.heard_at = now
+            self._made_anew(key, now)
+
+    def _made_anew(self, key: str, now: float) -> Client:
+        host, port = _peer(key)
+        default = port == self._config.text_port
+        client = self._client(host, port, self._config.number_port if default else 0)
+        client.leased = not default
+        client.heard_at = now
+        return client
 
     def name(self, key: str) -> str:
         """What a client calls itself, "" if it said nothing or is not known any more."""
@@ -132,9 +189,13 @@ class Delivery:
             self._keys.popitem(last=False)
 
     def _forget_oldest(self) -> None:
+        """One that has left goes first, then one that waits for nothing; the newest is the one that is needed now."""
         while len(self._clients) > self._config.limits.clients:
-            left = next((key for key, client in self._clients.items() if client.gone), next(iter(self._clients)))
+            keys = list(self._clients)[:-1]
+            idle = [key for key in keys if not self._is_busy(key) and key not in self._unacknowledged]
+            left = next((key for key in idle if self._clients[key].gone), next(iter(idle), keys[0]))
             del self._clients[left]
+            self._stored.pop(left, None)
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -188,15 +249,30 @@ class Delivery:
         """Sends a numbered final: until it is acknowledged to a client that does so, twice to any other."""
         self._newest_seqs[key] = max(final.seq, self.newest_seq(key))
         self.send(key, final)
+        client = self._clients.get(key)
+        if client is None or not (client.gone or client.acknowledges):
+            self._later(StoreTold(key, final.id), now)
         self._unacknowledged.setdefault(key, {})[final.seq] = final
         self._resend_later(key, final.seq, FIRST_RESEND_S, now)
 
-    def acknowledged(self, key: str, seq: int) -> None:
+    def deliver_again(self, key: str, final: Final, now: float) -> None:
+        """Delivers a final that an earlier run may not have brought to its client, unless the client has left."""
+        client = self._clients.get(key)
+        if client is None or self.is_present(client, now):
+            self.deliver(key, final, now)
+
+    def acknowledged(self, key: str, seq: int, now: float) -> None:
         """Stops resending this final."""
+        final = self._settled(key, seq)
+        if final is not None:
+            self._later(StoreTold(key, final.id), now)
+
+    def _settled(self, key: str, seq: int) -> Final | None:
         waiting = self._unacknowledged.get(key, {})
-        waiting.pop(seq, None)
+        final = waiting.pop(seq, None)
         if not waiting:
             self._unacknowledged.pop(key, None)
+        return final
 
     def unacknowledged(self, key: str) -> list[int]:
         """The numbers of the finals that are to be sent to this client again."""
@@ -209,13 +285,13 @@ class Delivery:
                 return
             client = self._clients.get(key)
             if client is None or not client.acknowledges:
-                self.acknowledged(key, seq)
+                self._settled(key, seq)
                 self.send(key, final)
             elif self.is_present(client, now):
                 self.answer(key, final)
                 self._resend_later(key, seq, min(2 * delay, LONGEST_RESEND_S), now)
             else:  # it can ask for a replay when it is back
-                self.acknowledged(key, seq)
+                self._settled(key, seq)
 
         self._timers.at(now + delay, resend)
 

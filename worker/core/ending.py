@@ -15,6 +15,10 @@ from worker.core.status import NO_FAILURE
 from worker.errors import DiskFull, Expired, WorkerError
 from worker.protocol import messages as wire
 
+#: How finals of an earlier run are sent.
+RESTORED_AT_ONCE = 100
+RESTORED_EVERY_S = 0.05
+
 
 class Ending:
     """The only place where a job gets its final.
@@ -38,6 +42,7 @@ class Ending:
         self._just_ended: deque[tuple[Key, bool]] = deque()
         self._replaceable: dict[tuple[str, str], Job] = {}
         self._undelivered: dict[Key, EndedJob] = {}
+        self._restored = 0
 
     # ------------------------------------------------------------------------------------------------ reports
 
@@ -97,6 +102,15 @@ class Ending:
                 self._delivery.answer_late(ended.client, answer)
 
         self._barrier.after(number, release, now)
+
+    def restore(self, ended: EndedJob, now: float, *, told: bool) -> None:
+        """Takes over a job that ended in an earlier run. Its client may not have got its final; a few are sent at a time, of thousands."""
+        self._ledger.restore(ended)
+        if told:
+            return
+        self._restored += 1
+        at = now + self._restored // RESTORED_AT_ONCE * RESTORED_EVERY_S
+        self._timers.at(at, lambda now: self._delivery.deliver_again(ended.client, ended.final, now))
 
     def unfinished(self, client: str) -> list[Key]:
         """The jobs of this client whose final has not been sent yet."""

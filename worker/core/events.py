@@ -83,7 +83,17 @@ class ChildrenChanged:
     working: bool
 
 
-Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged
+@dataclass(frozen=True, slots=True)
+class StoringChanged:
+    """Nothing can be stored from now on, for this reason; or it can again, with "".
+
+    Comes in addition to `NotStored`, and also if nobody wants to store anything.
+    """
+
+    reason: str
+
+
+Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged | StoringChanged
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
@@ -143,6 +153,43 @@ class StoreFinal:
     client: str
     job_id: str
     final: Final
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTold:
+    """Keep that a job's final has been sent, and acknowledged if its client acknowledges: the next start need not send it again."""
+
+    client: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreClient:
+    """Keep how a client wants its reports.
+
+    Attributes:
+        key: `host:port` of its text reports.
+        number_port: where its numbers go, 0 for nowhere.
+        name: what it calls itself.
+        leased: it said hello.
+        acknowledges: it acknowledges finals.
+        gone: it said bye, or was not heard for longer than its lease: nothing is sent to it until it is heard again.
+    """
+
+    key: str
+    number_port: int = 0
+    name: str = ""
+    leased: bool = False
+    acknowledges: bool = False
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StorePeer:
+    """Keep which client packets from this sender belong to."""
+
+    peer: Peer
+    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +258,7 @@ class Exit:
     reason: str
 
 
-Store = StoreJob | StoreAttempt | StoreFinal | StorePreset | StoreUnset
+Store = StoreJob | StoreAttempt | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
 Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 
@@ -220,19 +267,39 @@ Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 @dataclass(frozen=True, slots=True)
 class KeptJob:
-    """A job that was accepted by an earlier run. `final` is None if it has not ended; `attempt` counts its starts."""
+    """A job that was accepted by an earlier run.
+
+    Attributes:
+        attempt: how often it was started.
+        final: how it ended; None if it has yet to end.
+        told: the final was sent, and acknowledged if its client acknowledges.
+        crashes: how many runs of the worker broke off while the job ran.
+        age_s: how long ago it was accepted, at least.
+    """
 
     client: str
     job_id: str
     content: bytes
     attempt: int = 0
     final: Final | None = None
+    told: bool = True
+    crashes: int = 0
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Everything that an earlier run left: jobs in the order of their acceptance, each client's newest final, all presets."""
+    """Everything that an earlier run left.
+
+    Attributes:
+        jobs: the ended ones in the order of their ends, then the open ones in the order of their acceptance.
+        newest_seqs: each client's newest final.
+        clients: those that are known; a client that stands in `jobs` may be missing here.
+        peers: the oldest first.
+    """
 
     jobs: tuple[KeptJob, ...] = ()
     newest_seqs: tuple[tuple[str, int], ...] = ()
     presets: tuple[StorePreset, ...] = ()
+    clients: tuple[StoreClient, ...] = ()
+    peers: tuple[StorePeer, ...] = ()

@@ -151,6 +151,7 @@ class Ledger:
         self._ended: OrderedDict[Key, EndedJob] = OrderedDict()
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
         self._result_size = 0
+        self._open_of: Counter[str] = Counter()
 
     def find(self, key: Key) -> Job | EndedJob | None:
         """The job of this key, if it is known."""
@@ -159,6 +160,10 @@ class Ledger:
     def ended(self, key: Key) -> EndedJob | None:
         """The job of this key, if it has ended and is remembered."""
         return self._ended.get(key)
+
+    def has_open(self, client: str) -> bool:
+        """Whether this client has open jobs."""
+        return client in self._open_of
 
     def open_of(self, client: str) -> list[Job]:
         """This client's open jobs, in the order of their acceptance."""
@@ -177,6 +182,7 @@ class Ledger:
         key = job.key
         if job.state is State.CHECKED:
             self.open[key] = job
+            self._open_of[job.client] += 1
             self.stories.begin(key)
         else:
             self._count(job, -1)
@@ -185,6 +191,9 @@ class Ledger:
             self._count(job, 1)
         else:
             del self.open[key]
+            self._open_of[job.client] -= 1
+            if not self._open_of[job.client]:
+                del self._open_of[job.client]
         self.stories.note(key, now, state, why)
 
     def _count(self, job: Job, by: int) -> None:
@@ -226,6 +235,8 @@ class Ledger:
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
+        if sum(self._open_of.values()) != len(self.open):
+            yield "the open jobs of the clients are not counted right"
         states = Counter(job.state for job in self.open.values())
         if set(states) - {State.QUEUED, State.RUNNING}:
             yield f"an open job is {', '.join(sorted(states))}"

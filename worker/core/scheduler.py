@@ -42,11 +42,12 @@ from worker.core.events import (
     StoreJob,
     StorePreset,
     StoreUnset,
+    StoringChanged,
     Throttled,
     Woke,
 )
 from worker.core.gate import Gate
-from worker.core.ledger import EndedJob, State
+from worker.core.ledger import State
 from worker.core.presets import Presets
 from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
@@ -129,6 +130,8 @@ class Scheduler:
                 self._barrier.stored(number, now)
             case NotStored(number, reason):
                 self._not_stored(number, reason, now)
+            case StoringChanged(reason):
+                self._board.storing = not reason
             case StopAsked(reason, at_once):
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
@@ -145,8 +148,10 @@ class Scheduler:
 
     def _end_of_round(self, now: float) -> list[Effect]:
         self._barrier.ask()
-        if not self._barrier.is_waiting:  # otherwise after what the new status tells of has been released
+        # Otherwise after what the new status tells of has been released; but not for ever, if jobs come without a pause.
+        if not self._barrier.is_waiting or self._board.is_overdue(now):
             self._board.report(now)
+        if not self._barrier.is_waiting:
             self._exit_when_done(now)
         effects, self._effects = self._effects, []
         if self._is_checked:
@@ -170,12 +175,9 @@ class Scheduler:
         for setting in kept.presets:
             if (setting.preset, setting.key) not in ours:  # what the operator wrote counts more than what was sent to an earlier run
                 self._presets.restore(setting.preset, setting.key, setting.value)
+        self._delivery.restore(kept.clients, kept.peers, now)
         for job in kept.jobs:
-            self._delivery.restore_client(job.client, now)
-            if job.final is not None:
-                self._ledger.restore(EndedJob(job.client, job.job_id, job.content, job.final))
-            else:
-                self._admission.restore(job, now)
+            self._admission.restore(job, now)
         self._ending.release_waiting(now)
         self._barrier.ask()
         effects, self._effects = self._effects, []
@@ -191,6 +193,9 @@ class Scheduler:
         for record in self._barrier.not_stored(number):
             if isinstance(record, StorePreset | StoreUnset):
                 again.append(record)
+                continue
+            if not isinstance(record, StoreJob | StoreAttempt | StoreFinal):
+                self._barrier.later(record, now)
                 continue
             key = record.client, record.job_id
             job = self._ledger.open.get(key)
@@ -274,7 +279,7 @@ class Scheduler:
             case wire.Describe(operation=name):
                 self._describe(client, name, now)
             case wire.Ack(seq=seq):
-                self._delivery.acknowledged(client.key, seq)
+                self._delivery.acknowledged(client.key, seq, now)
             case wire.Replay(from_seq=seq):
                 self._questions.replay(client, seq)
             case wire.Set():
@@ -286,7 +291,7 @@ class Scheduler:
             case wire.Trigger():
                 self._trigger(peer, client, command, now)
             case wire.Bye():
-                self._delivery.bye(client)
+                self._delivery.bye(client, now)
             case wire.Quit(token=token):
                 self._quit(peer, client, token, now)
 
@@ -365,6 +370,8 @@ class Scheduler:
         if (done or self._leaving) and not self._board.exited:
             self._leaving = True
             self._board.report_last(now)
+            self._barrier.store_later()  # whoever closes the journal writes this first; nothing waits for it
+            self._barrier.ask()
             self._emit(Exit(self._admission.stopping))
 
     # -------------------------------------------------------------------------------------------- for the reader

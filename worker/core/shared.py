@@ -56,7 +56,7 @@ class Shared:
         """All parts for a new scheduler. Those that come later know those before them."""
         timers, ledger = Timers(), Ledger(config.limits)
         barrier = Barrier(timers, emit, journal=config.state is not None)
-        delivery = Delivery(config, timers, emit)
+        delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open)
         board = StatusBoard(boot, config, delivery, ledger, timers, emit)
         slots = Slots(config.workers, catalog.probe, barrier, emit)
         return cls(config, catalog, boot, emit, timers, ledger, Backlog(), slots, barrier, delivery, board, Syncs(), Quarantine())

@@ -19,6 +19,7 @@ from worker.timers import Timers, TokenBucket
 HEARTBEAT_S = 1.0
 INTERVAL_S = 0.05
 WORDS_AT_ONCE = 20  # changes of the word go out at once, this many in a burst and a second; so that no short job goes unseen
+OVERDUE_S = 0.25
 NO_FAILURE = 200  # `last_code` after a job that became ready
 
 
@@ -29,6 +30,7 @@ class StatusBoard:
     Attributes:
         ledger: counts the jobs that run and those that wait.
         stopping: it takes no new jobs.
+        storing: jobs can be stored; otherwise new ones are refused.
         exited: it is about to end.
         children: there is a child process that can run a job.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
@@ -41,6 +43,7 @@ class StatusBoard:
     timers: Timers
     emit: Callable[[Effect], None]
     stopping: bool = False
+    storing: bool = True
     exited: bool = False
     children: bool = True
     alive_at: float | None = None
@@ -54,6 +57,7 @@ class StatusBoard:
     _sent: Status | None = None
     _sent_at: float = float("-inf")
     _numbers_changed: bool = False
+    _waits_since: float | None = None
     _timer_set: bool = False
     _words: TokenBucket = field(default_factory=lambda: TokenBucket(WORDS_AT_ONCE, WORDS_AT_ONCE))
 
@@ -64,6 +68,8 @@ class StatusBoard:
             return "Stopping"
         if self.stopping:
             return "Draining"
+        if not self.storing:
+            return "NotStoring"
         if self.ledger.running or self.ledger.queued:
             return "Processing"
         return "Ready" if self.children else "Starting"
@@ -106,6 +112,14 @@ class StatusBoard:
         self.exited = True
         self._tell_everybody(now)
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether a change has waited for too long by now. The first look at a change begins the time."""
+        if self._status() == self._sent and not self._numbers_changed:
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = now
+        return self._waits_since is not None and now - self._waits_since >= OVERDUE_S
+
     def answer(self, client: Client) -> None:
         """Tells one client who asked."""
         self.delivery.answer(client.key, self._status())
@@ -125,6 +139,7 @@ class StatusBoard:
 
     def _beat(self, now: float) -> None:
         self.beat += 1
+        self.delivery.keep_absent(now)
         self._tell_everybody(now)
         health = self.health(now)
         for target in self._text_targets(now):
@@ -133,6 +148,7 @@ class StatusBoard:
 
     def _tell_everybody(self, now: float, *, only_numbers: bool = False) -> None:
         self._sent, self._sent_at, self._numbers_changed = self._status(), now, False
+        self._waits_since = None
         for target in () if only_numbers else self._text_targets(now):
             self.emit(Send(target, self._sent))
         numbers = tuple(self._numbers(now))

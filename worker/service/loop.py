@@ -1,9 +1,9 @@
 """The worker as a running program: wires endpoint, scheduler and executor together. The only file that knows everybody.
 
 One thread does everything: it waits for the socket, the children and the scheduler's next deadline, whichever comes first, hands what has
-happened to the scheduler, and carries out what that wants. What a round stores is committed at its end, in one transaction; then the
-scheduler releases what depends on it. No call in it waits for anybody: starting and burying children, and looking names up, are for
-other threads.
+happened to the scheduler, and carries out what that wants. No call in it waits for anybody: starting and burying children, looking names up,
+and writing the journal are for other threads. What a round stores is given to the journal's thread at its end; when it is committed, the
+scheduler hears of it and releases what depends on it. So a slow disk delays answers, and neither the heartbeat nor the children.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from worker.core.events import (
     Execute,
     Exit,
     JobEnded,
-    NotStored,
+    Kept,
     Send,
     SendNumbers,
     StopAsked,
     Store,
-    Stored,
     Throttled,
     Woke,
 )
@@ -49,6 +48,7 @@ from worker.protocol.addresses import Peer
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.storage.journal import Journal, JournalError
+from worker.storage.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ class Service:
         config = gateways.with_addresses(config)
         try:
             self._journal = _open_journal(config, self._endpoint.address[1])
+            self._kept = self._journal.kept() if self._journal else Kept()
         except JournalError:
             self._endpoint.close()
             self._poller.close()
@@ -102,6 +103,7 @@ class Service:
         self._scheduler = Scheduler(
             config, boot, self._poller.now(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
         )
+        self._writer = Writer(self._journal, self._tell) if self._journal else None
         self._exited = False
 
     @property
@@ -133,8 +135,10 @@ class Service:
         self._thread = threading.get_ident()
         try:
             self._executor.start(self._tell, self._poller)
-            if self._journal is not None:
-                self._carry_out(self._scheduler.restore(self._journal.kept(), self._poller.now()))
+            if self._writer is not None:
+                self._writer.start()
+                self._carry_out(self._scheduler.restore(self._kept, self._poller.now()))
+                self._kept = Kept()
             self._endpoint.start(self._poller)
             self._carry_out(self._handle([Woke()]))
             while not self._exited:
@@ -144,9 +148,9 @@ class Service:
             self._executor.close()
             self._log_dropped()
             self._endpoint.close()
+            if self._writer is not None:
+                self._writer.close()
             self._poller.close()
-            if self._journal is not None:
-                self._journal.close()
 
     def _log_dropped(self) -> None:
         """Strangers get no answer, but they are counted."""
@@ -213,22 +217,11 @@ class Service:
                     log.info("stopping: %s", reason)
                     self._exited = True
 
-    def _store(self, effects: list[Effect]) -> None:
-        """Commits what is to be stored, and adds to `effects` what the scheduler wants then."""
-        wanted = effects
-        while commits := [effect.number for effect in wanted if isinstance(effect, Commit)]:
-            stores = [effect for effect in wanted if isinstance(effect, Store)]
-            wanted = self._handle([self._committed(max(commits), stores)])
-            effects += wanted
-
-    def _committed(self, number: int, stores: Sequence[Store]) -> Stored | NotStored:
-        assert self._journal is not None  # noqa: S101 - the scheduler wants no commit without one
-        try:
-            self._journal.commit(stores)
-        except JournalError as error:
-            log.error("the journal cannot be written: %s", error)  # noqa: TRY400 - the sentence is enough
-            return NotStored(number, str(error))
-        return Stored(number)
+    def _store(self, effects: Sequence[Effect]) -> None:
+        """Has committed what is to be stored. The scheduler hears of it as of everything else that happens."""
+        commits = [effect.number for effect in effects if isinstance(effect, Commit)]
+        if commits and self._writer is not None:
+            self._writer.write([effect for effect in effects if isinstance(effect, Store)], max(commits))
 
     def _send(self, datagram: bytes, peer: Peer) -> None:
         host, port = peer

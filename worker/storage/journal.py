@@ -11,6 +11,7 @@ age is the smaller one of what the wall clock says and of how long workers have 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import secrets
 import sqlite3
@@ -25,7 +26,19 @@ import msgspec
 
 from worker.config import Limits
 from worker.core import reports
-from worker.core.events import Kept, KeptJob, Store, StoreAttempt, StoreFinal, StoreJob, StorePreset, StoreUnset
+from worker.core.events import (
+    Kept,
+    KeptJob,
+    Store,
+    StoreAttempt,
+    StoreClient,
+    StoreFinal,
+    StoreJob,
+    StorePeer,
+    StorePreset,
+    StoreTold,
+    StoreUnset,
+)
 from worker.errors import InternalError
 from worker.protocol.messages import Final
 from worker.storage import rows, schema
@@ -42,6 +55,18 @@ _KEEP_NEWEST_SEQS: Constant = f"""
 INSERT INTO client (key, newest_seq, used) SELECT key, newest, ? FROM ({_NEWEST_SEQS}) WHERE true
 ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq
 """  # noqa: S608 - made of constants
+_CLIENT: Constant = """
+INSERT INTO client (key, number_port, name, leased, acknowledges, gone, used) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET number_port = excluded.number_port, name = excluded.name, leased = excluded.leased,
+    acknowledges = excluded.acknowledges, gone = excluded.gone, used = excluded.used
+"""
+_PEER: Constant = "INSERT OR REPLACE INTO peer (host, port, client, used) VALUES (?, ?, ?, ?)"
+_KEPT_JOBS: Constant = """
+SELECT number, client, id, content, attempt, seq, final, told, crashes, accepted_at, accepted_up
+FROM job ORDER BY final IS NULL, ended, number
+"""
+_KEPT_CLIENTS: Constant = "SELECT key, number_port, name, leased, acknowledges, gone FROM client WHERE leased NOT NULL ORDER BY used"
+_LOST: Constant = "SELECT reason, client, id, content FROM lost ORDER BY number"
 _UP: Constant = "SELECT max(up) FROM (SELECT up FROM start UNION ALL SELECT ended_up FROM job) WHERE typeof(up) = 'real'"
 _ENDS: Constant = "SELECT max(ended) FROM (SELECT ended FROM job UNION ALL SELECT used FROM client) WHERE typeof(ended) = 'integer'"
 _NEW_JOB: Constant = """
@@ -50,6 +75,8 @@ INSERT OR REPLACE INTO job (client, id, content, accepted_at, accepted_up, attem
 _PRUNE_EVERY: Constant = 1000
 #: Of so many clients without a remembered job the newest number is kept.
 _CLIENTS: Constant = 4096
+#: Of so many senders it is kept which client they are.
+_PEERS: Constant = 4096
 #: Boot numbers of so many starts are kept, so that none of them comes again.
 _STARTS: Constant = 1000
 #: A float channel carries whole numbers up to here exactly.
@@ -64,6 +91,24 @@ class LostRow:
     client: object
     job_id: object
     content: object
+
+
+def lost_rows(path: Path) -> tuple[LostRow, ...]:
+    """What could not be read in this journal, now or at earlier starts. May be called while a worker has the journal open.
+
+    `immutable` reads past the worker's lock: https://www.sqlite.org/uri.html. What the worker writes at this moment may be missing.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            database.text_factory = rows.text_or_bytes
+            if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'lost'").fetchone()[0]:
+                return ()
+            return tuple(LostRow(*row) for row in database.execute(_LOST))
+    except sqlite3.Error as error:
+        raise JournalError(f"The journal {path} cannot be read: {error}.") from error
 
 
 class Journal:
@@ -84,6 +129,7 @@ class Journal:
 
     def __init__(self, path: Path, durability: str, limits: Limits) -> None:
         self.path = path
+        self._durability = durability
         self._limits = limits
         self._since_pruned = 0
         self._began = time.monotonic()
@@ -99,7 +145,8 @@ class Journal:
                 self._ends = self._one(_ENDS) or 0
                 self.boot = self._begin()
                 self._prune()
-        except sqlite3.Error as error:
+            self._folder, self._files = _identity(path.parent), self._files_there()
+        except (OSError, sqlite3.Error) as error:
             self._database.close()
             raise JournalError(_sentence(path, error)) from error
 
@@ -112,13 +159,17 @@ class Journal:
         try:
             with self._transaction():
                 seqs = self._kept_seqs()
-                return Kept(tuple(self._kept_jobs(seqs)), tuple(seqs.items()), tuple(self._kept_presets()))
+                jobs, presets = tuple(self._kept_jobs(seqs)), tuple(self._kept_presets())
+                kept = Kept(jobs, tuple(seqs.items()), presets, tuple(self._kept_clients()), tuple(self._kept_peers()))
+            if self.lost():
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that `lost_rows` finds them
         except sqlite3.Error as error:
             raise JournalError(_sentence(self.path, error)) from error
+        return kept
 
     def lost(self) -> tuple[LostRow, ...]:
         """What could not be read at this start and at earlier ones."""
-        return tuple(LostRow(*row) for row in self._database.execute("SELECT reason, client, id, content FROM lost ORDER BY number"))
+        return tuple(LostRow(*row) for row in self._database.execute(_LOST))
 
     def commit(self, stores: Iterable[Store]) -> None:
         """Writes all of them, or none.
@@ -139,6 +190,40 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
 
+    def commit_nothing(self) -> None:
+        """Writes something of no consequence, to see whether writing works.
+
+        Raises:
+            JournalError: it does not.
+        """
+        try:
+            self._database.execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))
+        except sqlite3.Error as error:
+            raise JournalError(str(error)) from error
+
+    def check(self) -> None:
+        """Looks whether what is written still gets into the files that the next start will find.
+
+        Files that were deleted live on while they are open, so they are written anew if their folder is still the same. A folder that
+        has gone is not made again, because its disk may just not be connected.
+
+        Raises:
+            JournalError: the files or their folder were deleted, moved or replaced.
+        """
+        folder = self.path.parent
+        try:
+            if _identity(folder) != self._folder:
+                raise JournalError(f"the folder {folder} was replaced by another one")
+        except OSError as error:
+            raise JournalError(f"the folder {folder} has gone") from error
+        try:
+            if self._files_there() != self._files:
+                raise JournalError(f"the file {self.path} was replaced by another one")
+        except FileNotFoundError:
+            self._write_anew()
+        except OSError as error:
+            raise JournalError(f"{self.path}: {error.strerror}") from error
+
     def close(self) -> None:
         """Notes that this run ended in order, and writes everything into the one file."""
         with contextlib.suppress(sqlite3.Error):
@@ -146,18 +231,51 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
 
+    # --------------------------------------------------------------------------------------------------- its files
+
+    def _files_there(self) -> tuple[tuple[int, int], ...]:
+        """Device and number of the database and of its log, by their names.
+
+        Raises:
+            FileNotFoundError: one of them is not there.
+        """
+        return _identity(self.path), _identity(self.path.with_name(self.path.name + "-wal"))
+
+    def _write_anew(self) -> None:
+        """Makes files that were deleted again, from those that are still open.
+
+        The open database is closed first: SQLite removes the log by its name then, which must not be the new one's.
+        https://www.sqlite.org/howtocorrupt.html, section 4.1
+        """
+        anew = self.path.with_name(self.path.name + ".anew")
+        try:
+            anew.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+            schema.copy(self._database, anew)
+            self._database.close()
+            anew.rename(self.path)
+            self._database = schema.opened(self.path, self._durability)
+            self._database.text_factory = rows.text_or_bytes
+            self._database.execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))  # begins the log
+            self._files = self._files_there()
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"{self.path} was deleted, and could not be written anew: {error}") from error
+        log.warning("The journal %s was deleted while the worker ran. It was written anew.", self.path)
+
     # ------------------------------------------------------------------------------------------------------ writing
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._database.in_transaction:  # the end of an earlier one has failed, and so has its rollback
+            self._database.execute("ROLLBACK")
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._database.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
                 self._database.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
 
     def _write(self, store: _StartedJob | Store) -> None:
         execute = self._database.execute
@@ -169,13 +287,21 @@ class Journal:
             case StoreAttempt(client, job_id, attempt):
                 execute("UPDATE job SET attempt = ?, running = 1 WHERE client = ? AND id = ?", (attempt, client, job_id))
             case StoreFinal(client, job_id, final):
-                if not self._write_final(client, job_id, final, told=True):  # a job that could not be kept has used a number all the same
+                if not self._write_final(client, job_id, final, told=False):  # a job that could not be kept has used a number all the same
                     execute(
                         "INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?) "
                         "ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used",
                         (client, final.seq, self._next_end()),
                     )
                 self._since_pruned += 1
+            case StoreTold(client, job_id):
+                execute("UPDATE job SET told = 1 WHERE client = ? AND id = ?", (client, job_id))
+            case StoreClient():
+                execute(_CLIENT, (*dataclasses.astuple(store), self._next_end()))
+            case StorePeer((host, port), client):
+                execute(
+                    "INSERT OR REPLACE INTO peer (host, port, client, used) VALUES (?, ?, ?, ?)", (host, port, client, self._next_end())
+                )
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))
             case StoreUnset(preset, key):
@@ -213,6 +339,7 @@ class Journal:
             "AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)",
             (_CLIENTS,),
         )
+        execute("DELETE FROM peer WHERE rowid NOT IN (SELECT rowid FROM peer ORDER BY used DESC LIMIT ?)", (_PEERS,))
 
     # ---------------------------------------------------------------------------------------------------- beginning
 
@@ -243,8 +370,7 @@ class Journal:
         return seqs
 
     def _kept_jobs(self, seqs: dict[str, int]) -> Iterator[KeptJob]:
-        query = "SELECT number, client, id, content, attempt, seq, final FROM job ORDER BY final IS NULL, ended, number"
-        for number, client, job_id, content, attempt, seq, final in self._database.execute(query).fetchall():
+        for number, client, job_id, content, *rest in self._database.execute(_KEPT_JOBS).fetchall():
             try:
                 key, name = rows.client_key(client), rows.text(job_id, "id")
             except RowError as error:  # nobody can be told
@@ -252,20 +378,61 @@ class Journal:
                 self._database.execute("DELETE FROM job WHERE number = ?", (number,))
                 continue
             try:
-                ended = None if final is None else rows.final(final)
-                yield KeptJob(key, name, rows.content(content, to_run=ended is None), rows.count(attempt, "the attempt"), ended)
+                yield self._kept_job(key, name, content, *rest)
             except RowError as error:
                 self._note_lost(LostRow(str(error), client, job_id, content))
+                _, seq, final, *_ = rest
                 used = seq if final is not None and isinstance(seq, int) and seq > 0 else 0
                 seqs[key] = max(seqs.get(key, 0), used or seqs.get(key, 0) + 1)
                 yield self._ended_as_unreadable(key, name, content if isinstance(content, bytes) else b"", used or seqs[key])
 
+    def _kept_job(self, client: str, job_id: str, *columns: object) -> KeptJob:
+        content, attempt, _, final, told, crashes, accepted_at, accepted_up = columns
+        ended = None if final is None else rows.final(final)
+        age_s = max(
+            0.0,
+            time.time() - rows.seconds(accepted_at, "the time of its acceptance"),
+            self._up() - rows.seconds(accepted_up, "the time of its acceptance"),
+        )
+        return KeptJob(
+            client,
+            job_id,
+            rows.content(content, to_run=ended is None),
+            rows.count(attempt, "the attempt"),
+            ended,
+            told == 1,
+            rows.count(crashes, "the number of crashes"),
+            age_s,
+        )
+
     def _ended_as_unreadable(self, client: str, job_id: str, content: bytes, seq: int) -> KeptJob:
+        """Ends a job whose row is damaged. What its columns should hold is put right, so that it is not found damaged again."""
         why = InternalError("The journal could not be read where this job stood.", "Look at its output, then send it again with a new id.")
         final = reports.failed(job_id, self.boot, why, seq)
-        self._database.execute("UPDATE job SET content = ?, attempt = 0 WHERE client = ? AND id = ?", (content, client, job_id))
+        self._database.execute(
+            "UPDATE job SET content = ?, attempt = 0, crashes = 0, accepted_at = ?, accepted_up = ? WHERE client = ? AND id = ?",
+            (content, time.time(), self._up(), client, job_id),
+        )
         self._write_final(client, job_id, final, told=False)
-        return KeptJob(client, job_id, content, 0, final)
+        return KeptJob(client, job_id, content, 0, final, told=False)
+
+    def _kept_clients(self) -> Iterator[StoreClient]:
+        for key, number_port, name, *flags in self._database.execute(_KEPT_CLIENTS).fetchall():
+            try:
+                leased, acknowledges, gone = (bool(rows.count(flag, "a mark")) for flag in flags)
+                port, known_as = rows.count(number_port, "the port"), rows.text(name, "name", empty=True)
+                yield StoreClient(rows.client_key(key), port, known_as, leased, acknowledges, gone)
+            except RowError as error:
+                self._note_lost(LostRow(f"client: {error}", key, None, None))
+                self._database.execute("UPDATE client SET leased = NULL WHERE key IS ?", (key,))
+
+    def _kept_peers(self) -> Iterator[StorePeer]:
+        for host, port, client in self._database.execute("SELECT host, port, client FROM peer ORDER BY used").fetchall():
+            try:
+                yield StorePeer((rows.text(host, "host"), rows.count(port, "the port")), rows.client_key(client))
+            except RowError as error:
+                self._note_lost(LostRow(f"sender: {error}", client, host, port))
+                self._database.execute("DELETE FROM peer WHERE host IS ? AND port IS ?", (host, port))
 
     def _kept_presets(self) -> Iterator[StorePreset]:
         for row, name, key, value in self._database.execute("SELECT rowid, name, key, value FROM preset ORDER BY rowid").fetchall():
@@ -298,6 +465,12 @@ def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
             yield _StartedJob(store, attempts.pop((store.client, store.job_id), 0))
         elif not isinstance(store, StoreAttempt) or (store.client, store.job_id) in attempts:
             yield store
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and number of a file or folder, by its name."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -42,13 +42,13 @@ def client_key(value: object) -> str:
     raise RowError(f"the client is {value!r:.100}")
 
 
-def text(value: object, name: str) -> str:
-    """A text that is not empty.
+def text(value: object, name: str, *, empty: bool = False) -> str:
+    """A text, which may be empty or not.
 
     Raises:
         RowError: it is something else.
     """
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and (value or empty):
         return value
     raise RowError(f"the {name} is {value!r:.100}")
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Final as Constant
 
+from worker.storage.salvage import salvage
+
 log = logging.getLogger(__name__)
 
 #: "tdiw", which tells a foreign database from ours.
@@ -98,7 +100,9 @@ class _UnusableError(Exception):
 
 
 def opened(path: Path, durability: str) -> sqlite3.Connection:
-    """The database in today's format. A new one is made if there is none, or if the file is damaged or foreign, which is then set aside.
+    """The database in today's format. A new one is made if there is none, or if the file is damaged or foreign.
+
+    Such a file is set aside, and the new one gets what can be read of a damaged one.
 
     A file of an older format is migrated, and a copy of it stays beside it.
 
@@ -113,8 +117,12 @@ def opened(path: Path, durability: str) -> sqlite3.Connection:
         raise
     except (sqlite3.DatabaseError, _UnusableError) as error:
         aside = _set_aside(path)
-        log.warning("The journal %s cannot be used (%s). It was renamed to %s; this run starts with an empty one.", path, error, aside.name)
-        return _connected(path, durability)
+        database = _connected(path, durability)
+        jobs = salvage(aside, database) if _header(aside) == (APPLICATION_ID, VERSION) else 0
+        log.warning(
+            "The journal %s is damaged or not ours: %s. It was renamed to %s. Jobs that were read from it: %d.", path, error, aside, jobs
+        )
+        return database
 
 
 def _header(path: Path) -> tuple[int, int]:
@@ -179,7 +187,7 @@ def _bring_up_to_date(path: Path, database: sqlite3.Connection) -> None:
     _refuse_newer(path, (application_id, version))
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise _UnusableError(verdict)
+        raise _UnusableError(" ".join(verdict.split()))
     if version != VERSION:
         _migrate(path, database, version)
 
@@ -192,20 +200,20 @@ def _migrate(path: Path, database: sqlite3.Connection, version: int) -> None:
     """
     if not set(range(version, VERSION)) <= _MIGRATIONS.keys():
         raise _UnusableError(f"it has format {version}, which no version of the worker has written")
-    copy = _free_name(path, f"format-{version}")
+    old = _free_name(path, f"format-{version}")
     try:
-        _copy(database, copy)
+        copy(database, old)
         statements = (statement for number in range(version, VERSION) for statement in _MIGRATIONS[number])
         _run_all(database, (*statements, f"PRAGMA user_version = {VERSION}"))
     except (OSError, sqlite3.Error) as error:
         with contextlib.suppress(OSError):
-            copy.unlink()
+            old.unlink()
         raise JournalError(
             f"The journal {path} has format {version} and could not be brought to format {VERSION}: {error}. It was left as it is. "
             "Make room on its disk, or choose another folder with --state."
         ) from error
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file's own header says its format
-    log.warning("The journal %s was brought from format %d to format %d. A copy of the old one is %s.", path, version, VERSION, copy.name)
+    log.warning("The journal %s was brought from format %d to format %d. A copy of the old one is %s.", path, version, VERSION, old.name)
 
 
 def _run_all(database: sqlite3.Connection, statements: tuple[str, ...]) -> None:
@@ -214,22 +222,26 @@ def _run_all(database: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     try:
         for statement in statements:
             database.execute(statement)
+        database.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
             database.execute("ROLLBACK")
         raise
-    database.execute("COMMIT")
 
 
-def _copy(database: sqlite3.Connection, copy: Path) -> None:
-    """A copy of the whole database as one private file, on the disk when this returns."""
-    _make_private(copy)
-    target = sqlite3.connect(copy)
+def copy(database: sqlite3.Connection, to: Path) -> None:
+    """A copy of the whole database as one private file, on the disk when this returns.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be made.
+    """
+    _make_private(to)
+    target = sqlite3.connect(to)
     try:
         database.backup(target)
     finally:
         target.close()
-    with copy.open("rb+") as file:
+    with to.open("rb+") as file:
         os.fsync(file.fileno())
 
 

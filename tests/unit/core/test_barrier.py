@@ -176,7 +176,7 @@ def test_exit_waits_for_the_last_final():
     play(0.0, job("a"), Stored(1))
     play(0.1, StopAsked("SIGTERM"))
     assert play(0.2, finished(1)) == ["commit 2"]
-    assert play(0.3, Stored(2)) == ["ready a seq=1 run=200", "exit SIGTERM"]
+    assert play(0.3, Stored(2)) == ["ready a seq=1 run=200", "commit 3", "exit SIGTERM"]
 
 
 @pytest.mark.parametrize("well", [True, False])

@@ -96,7 +96,7 @@ def test_until_acknowledged():
     client = desk.delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     final = desk.final(client, 0.0)
     assert desk.times(until=20.0) == [0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 11.3, 16.3]
-    desk.delivery.acknowledged(client.key, final.seq)
+    desk.delivery.acknowledged(client.key, final.seq, 0.0)
     assert desk.times(until=100.0) == []
     assert {send.report for send in desk.sent} == {final}
 
@@ -116,7 +116,7 @@ def test_acknowledged_what_never_was(seq):
     desk = Desk()
     client = desk.delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     desk.final(client, 0.0)
-    desk.delivery.acknowledged(client.key, seq)
+    desk.delivery.acknowledged(client.key, seq, 0.0)
     assert desk.delivery.unacknowledged(client.key) == [1]
 
 
@@ -124,7 +124,7 @@ def test_bye():
     """Nothing more is sent to a client that has left, until it is heard again."""
     desk = Desk()
     client = desk.delivery.heard_from(TD, 0.0)
-    desk.delivery.bye(client)
+    desk.delivery.bye(client, 0.0)
     desk.delivery.send(client.key, READY)
     assert desk.sent == []
     assert list(desk.delivery.present(0.0)) == []
@@ -189,6 +189,6 @@ def test_a_client_that_is_not_known_any_more():
     desk.delivery.answer(key, READY)
     assert desk.sent == [Send(("10.0.0.1", 7001), READY)] * 2
     desk.delivery.deliver(key, desk.delivery.number(key, READY), 0.0)
-    desk.delivery.acknowledged(desk.delivery.hello(TD, Hello("td", 7001, 0, acknowledges=1), 0.05).key, 1)
+    desk.delivery.acknowledged(desk.delivery.hello(TD, Hello("td", 7001, 0, acknowledges=1), 0.05).key, 1, 0.05)
     assert desk.times(until=100.0) == []
     assert [*desk.delivery.violations()] == []

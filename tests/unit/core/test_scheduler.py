@@ -128,7 +128,7 @@ def test_too_many_chunks():
     play = Play()
     play(0.0, circles("shot 1/a"))
     assert play(0.5, finished(1, found(*[(1.0, 2.0)] * 10_000))) == ["run 2 find_circles finish"]
-    assert play.tasks[-1].params.data == "td-image-worker-results/job-shot_1_a.json"
+    assert play.tasks[-1].params.data == "td-image-worker-results/job-shot_1_a-bd08cdd108a845ea.json"
     assert len(play.tasks[-1].joined.rows) == 10_000
     assert [line.split()[0] for line in play(1.0, finished(2, Result(files=found(files=["x.json"]).files)))] == ["file", "ready"]
 

@@ -24,9 +24,12 @@ from worker.core.events import (
     Send,
     StopAsked,
     StoreAttempt,
+    StoreClient,
     Stored,
     StoreFinal,
     StoreJob,
+    StorePeer,
+    StoreTold,
     Woke,
 )
 from worker.core.jobs import Failure, Phase
@@ -186,7 +189,7 @@ class AnyOrder(RuleBasedStateMachine):
     def keep_books(self, effects):
         for effect in effects:
             match effect:
-                case StoreJob() | StoreAttempt() | StoreFinal() if self.journal:
+                case StoreJob() | StoreAttempt() | StoreFinal() | StoreTold() | StoreClient() | StorePeer() if self.journal:
                     self.unanswered.append((None, effect))
                 case Commit(number):
                     self.unanswered = [(number if commit is None else commit, store) for commit, store in self.unanswered]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import re
@@ -15,10 +16,11 @@ import msgspec
 import pytest
 
 from worker.config import Limits
-from worker.core.events import KeptJob, StoreAttempt, StoreFinal, StoreJob, StorePreset, StoreUnset
+from worker.core.events import KeptJob, StoreAttempt, StoreClient, StoreFinal, StoreJob, StorePeer, StorePreset, StoreTold, StoreUnset
 from worker.protocol.messages import Failed, Ready
+from worker.storage import journal as module
 from worker.storage import schema
-from worker.storage.journal import Journal, JournalError
+from worker.storage.journal import Journal, JournalError, lost_rows
 
 CONTENT = b'["noop",{},{}]'
 TD = "10.0.0.1:9461"
@@ -54,6 +56,11 @@ def journal(tmp_path: Path, request):
     opened.close()
 
 
+def jobs(journal: Journal) -> list[KeptJob]:
+    """What was kept, whenever it was accepted."""
+    return [dataclasses.replace(job, age_s=0.0) for job in journal.kept().jobs]
+
+
 def ready(job_id: str, seq: int) -> Ready:
     return Ready(job_id, seq, 1, 2, 3, 4, "noop")
 
@@ -77,7 +84,7 @@ def test_unfinished_and_ended_jobs_come_back(journal):
     journal.commit([StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreAttempt(TD, "a", 2)])
     journal.commit([StoreFinal(TD, "b", failed)])
     journal = reopened(journal)
-    assert journal.kept().jobs == (KeptJob(TD, "b", CONTENT, 0, failed), KeptJob(TD, "a", CONTENT, 2, None))
+    assert jobs(journal) == [KeptJob(TD, "b", CONTENT, 0, failed, told=False), KeptJob(TD, "a", CONTENT, 2, None, told=False)]
     journal.close()
 
 
@@ -182,6 +189,107 @@ def test_a_commit_that_fails_writes_nothing(journal):
     assert [job.job_id for job in journal.kept().jobs] == ["b"]
 
 
+def test_what_was_told_is_known(journal):
+    """A final is kept as not told, until it is said that it was."""
+    for seq, name in enumerate(("a", "b"), start=1):
+        journal.commit([StoreJob(TD, name, CONTENT), StoreFinal(TD, name, ready(name, seq))])
+    journal.commit([StoreTold(TD, "a")])
+    journal = reopened(journal)
+    assert {job.job_id: job.told for job in journal.kept().jobs} == {"a": True, "b": False}
+    journal.close()
+
+
+def crashed(journal: Journal) -> Journal:
+    """The journal as a kill leaves it, opened by the next start."""
+    copy = journal.path.parent.with_name(journal.path.parent.name + "-crashed")
+    shutil.copytree(journal.path.parent, copy)
+    return Journal(copy / journal.path.name, "process", Limits())
+
+
+def test_only_runs_that_broke_off_count_as_crashes(journal):
+    """Each job knows in how many crashes it was running. A run that ended in order is none, and waiting is not running."""
+    journal.commit([StoreJob(TD, "ran", CONTENT), StoreAttempt(TD, "ran", 1), StoreJob(TD, "waited", CONTENT)])
+    counts = []
+    for attempt in (2, 3):
+        journal = crashed(journal)
+        counts.append({job.job_id: job.crashes for job in journal.kept().jobs})
+        journal.commit([StoreAttempt(TD, "ran", attempt)])
+    journal = reopened(journal)
+    journal.commit([StoreAttempt(TD, "waited", 1)])
+    journal = crashed(journal)
+    counts.append({job.job_id: job.crashes for job in journal.kept().jobs})
+    journal.close()
+    assert counts == [{"ran": 1, "waited": 0}, {"ran": 2, "waited": 0}, {"ran": 2, "waited": 1}]
+
+
+@pytest.mark.parametrize(("wall_s", "up_s", "age_s"), [(3, 3, 3), (60, 1, 60), (-86_400, 3, 3), (-5, 0, 0)])
+def test_how_long_ago_a_job_was_accepted(journal, clocks, wall_s, up_s, age_s):
+    """By the clock that says more: a job that is too old must not run because a clock was set back."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    clocks.wall += wall_s
+    clocks.up += up_s
+    journal = reopened(journal)
+    (job,) = journal.kept().jobs
+    assert job.age_s == pytest.approx(age_s)
+    journal.close()
+
+
+def test_clients_and_their_senders_come_back(journal):
+    """How a client wants its reports, and which sender is which client: the newest of each."""
+    client = StoreClient(TD, 9462, "td", leased=True, acknowledges=True)
+    journal.commit([StoreClient(TD, 0, "before"), StoreClient(OTHER, leased=True), client, StoreFinal(TD, "a", ready("a", 7))])
+    journal.commit([StorePeer(("10.0.0.1", 50_000), OTHER), StorePeer(("10.0.0.1", 50_001), TD), StorePeer(("10.0.0.1", 50_000), TD)])
+    journal.commit([StoreClient(OTHER, leased=True, gone=True)])
+    journal = reopened(journal)
+    kept = journal.kept()
+    assert kept.clients == (client, StoreClient(OTHER, leased=True, gone=True))
+    assert kept.peers == (StorePeer(("10.0.0.1", 50_001), TD), StorePeer(("10.0.0.1", 50_000), TD))
+    assert dict(kept.newest_seqs)[TD] == 7
+    journal.close()
+
+
+def test_clients_and_senders_are_not_kept_for_ever(tmp_path, monkeypatch):
+    """Those that were not heard for longest are forgotten; a client with a remembered job is not."""
+    monkeypatch.setattr(module, "_CLIENTS", 3)
+    monkeypatch.setattr(module, "_PEERS", 2)
+    journal = Journal(tmp_path / "j.sqlite3", "process", Limits())
+    journal.commit([StoreClient(f"h:{port}", leased=True) for port in range(1, 7)])
+    journal.commit([StorePeer(("h", port), f"h:{port}") for port in range(1, 7)])
+    journal.commit([StoreJob("h:1", "a", CONTENT)])
+    journal = reopened(journal)
+    assert [client.key for client in journal.kept().clients] == ["h:1", "h:4", "h:5", "h:6"]
+    assert [peer.client for peer in journal.kept().peers] == ["h:5", "h:6"]
+    journal.close()
+
+
+class FailingOnce(sqlite3.Connection):
+    """The next statement that begins with `fails` fails, as on a disk with a bad moment."""
+
+    fails = "nothing"
+
+    def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+        if sql.lstrip().startswith(self.fails):
+            self.fails = "nothing"
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, *arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "INSERT", "UPDATE", "COMMIT"])
+def test_a_bad_moment_of_the_disk_costs_one_commit(tmp_path, monkeypatch, statement):
+    """Whichever statement fails, nothing of its commit is written, and the next one is as if nothing had been."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **named: connect(*arguments, **named, factory=FailingOnce))
+    journal = Journal(tmp_path / "j.sqlite3", "process", Limits())
+    both = [StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreFinal(TD, "b", ready("b", 1))]
+    journal._database.fails = statement  # type: ignore[attr-defined]
+    with pytest.raises(JournalError, match="disk I/O error"):
+        journal.commit(both)
+    assert journal.kept().jobs == ()
+    journal.commit(both)
+    assert {job.job_id for job in journal.kept().jobs} == {"a", "b"}
+    journal.close()
+
+
 @pytest.mark.parametrize("damage", [b"this is no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_damaged_file_is_set_aside(tmp_path, damage, caplog):
     """A damaged file is renamed, told about, and left as it was."""
@@ -193,6 +301,28 @@ def test_a_damaged_file_is_set_aside(tmp_path, damage, caplog):
     assert aside.read_bytes() == damage
     assert aside.name in caplog.text
     journal.close()
+
+
+def test_what_can_be_read_of_a_damaged_file_is_kept(journal, caplog):
+    """One bad page of the disk costs the jobs on it; the others, the presets and the numbers live on."""
+    journal.commit([StoreJob(TD, f"a{n:03}", b'["write_text",{"text":"' + b"x" * 300 + b'"},{}]') for n in range(300)])
+    journal.commit([StoreFinal(TD, "a000", ready("a000", 1)), StorePreset("p", "x", 1)])
+    journal.close()
+    data = bytearray(journal.path.read_bytes())
+    middle = len(data) // 2 // 1024 * 1024
+    data[middle : middle + 1024] = b"\xa5" * 1024
+    journal.path.write_bytes(data)
+    journal = Journal(journal.path, "process", Limits())
+    kept = journal.kept()
+    assert 250 < len(kept.jobs) < 300
+    assert (kept.jobs[0].job_id, kept.jobs[0].final) == ("a000", ready("a000", 1))
+    assert kept.jobs[-1].job_id == "a299"
+    assert kept.presets == (StorePreset("p", "x", 1),)
+    assert dict(kept.newest_seqs) == {TD: 1}
+    assert f"Jobs that were read from it: {len(kept.jobs)}" in caplog.text
+    (aside,) = journal.path.parent.glob("*.damaged-*")
+    assert aside.read_bytes() == data
+    assert reopened(journal).kept().jobs[-1].job_id == "a299"
 
 
 def test_a_foreign_database_is_set_aside(tmp_path, caplog):
@@ -272,7 +402,10 @@ def test_a_journal_of_format_1_opens_with_everything(tmp_path, caplog):
         ("operation", "draw_circles"), ("count", 3), ("radius", 1.5), ("output", "löwe/{n}.png"), ("overwrite", True),
     ]  # fmt: skip
     assert journal.lost() == ()
-    assert reopened(journal).kept() == kept
+    assert all(job.told == (job.final is not None) and job.crashes == 0 for job in kept.jobs)
+    journal = reopened(journal)
+    assert jobs(journal) == [dataclasses.replace(job, age_s=0.0) for job in kept.jobs]
+    assert dataclasses.replace(journal.kept(), jobs=()) == dataclasses.replace(kept, jobs=())
     copy = tmp_path / "9460.sqlite3.format-1"
     assert copy.name in caplog.text
     with sqlite3.connect(copy) as database:
@@ -319,7 +452,7 @@ def test_a_copy_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
     def no_room(_database: object, _copy: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(schema, "_copy", no_room)
+    monkeypatch.setattr(schema, "copy", no_room)
     with pytest.raises(JournalError, match=r"No space left.*left as it is.*Make room"):
         Journal(path, "process", Limits())
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -366,8 +499,9 @@ def test_a_damaged_row_costs_one_job(journal, damage, caplog):
     assert (lost.client, lost.job_id) == (TD, "bad")
     assert lost.reason in caplog.text
     caplog.clear()
+    assert lost_rows(journal.path) == (lost,)  # while the worker runs, for `doctor`
     journal = reopened(journal)
-    assert sorted(journal.kept().jobs, key=str) == sorted(kept.jobs, key=str)
+    assert sorted(jobs(journal), key=str) == sorted((dataclasses.replace(job, age_s=0.0) for job in kept.jobs), key=str)
     assert journal.lost() == (lost,)
     assert "lost" not in caplog.text
     journal.close()
@@ -407,11 +541,17 @@ def test_a_damaged_preset_or_client_costs_itself_alone(journal):
     journal.commit([StoreFinal(TD, "a", ready("a", 5))])
     journal._database.execute("UPDATE preset SET value = '{' WHERE key = 'bad'")
     journal._database.execute("INSERT INTO client (key, newest_seq) VALUES ('nobody', 3)")
+    journal.commit([StoreClient(OTHER, leased=True), StoreClient("bad:1", leased=True)])
+    journal.commit([StorePeer(("h", 1), OTHER), StorePeer(("bad", 2), OTHER)])
+    journal._database.execute("UPDATE client SET number_port = 'x' WHERE key = 'bad:1'")
+    journal._database.execute("UPDATE peer SET client = 'x' WHERE host = 'bad'")
     journal = reopened(journal)
     kept = journal.kept()
     assert [setting.key for setting in kept.presets] == ["operation", "good"]
-    assert dict(kept.newest_seqs) == {TD: 5}
-    assert [lost.client for lost in journal.lost()] == ["nobody", "p"]
+    assert dict(kept.newest_seqs) == {TD: 5, OTHER: 0, "bad:1": 0}
+    assert [client.key for client in kept.clients] == [OTHER]
+    assert [peer.peer for peer in kept.peers] == [("h", 1)]
+    assert [lost.client for lost in journal.lost()] == ["nobody", "p", "bad:1", "x"]
     journal.close()
 
 
@@ -445,3 +585,11 @@ def test_a_place_where_nothing_can_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(JournalError, match="file"):
         Journal(tmp_path / "file" / "j.sqlite3", "process", Limits())
+
+
+def test_a_journal_that_is_none_has_lost_rows_that_cannot_be_read(tmp_path):
+    """`doctor` says that it cannot look, and does not fail."""
+    (tmp_path / "j.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(JournalError, match="cannot be read"):
+        lost_rows(tmp_path / "j.sqlite3")
+    assert lost_rows(old_journal(tmp_path)) == ()  # a format without such a table

@@ -25,6 +25,7 @@ from worker.protocol.messages import Pong
 from worker.service.loop import BYTES_PER_PACKET
 from worker.service.serve import ENOUGH_PACKETS
 from worker.storage import schema
+from worker.storage.journal import JournalError, lost_rows
 
 NONCE = 4711
 _OLDEST_PYTHON = (3, 11)
@@ -110,7 +111,9 @@ def journal(question: Question, *, in_use: bool) -> Step:
         return Step("journal", Mark.SKIPPED, "none is wanted (--no-journal)")
     path = config.state / f"{config.port}.sqlite3"
     if in_use:
-        return Step("journal", Mark.OK, f"{path}: the worker that answers has opened it" if path.exists() else f"not at {path}")
+        if not path.exists():
+            return Step("journal", Mark.OK, f"not at {path}")
+        return _without_lost_rows(path, f"{path}: the worker that answers has opened it")
     try:
         if not path.exists():
             folder = next(folder for folder in (config.state, *config.state.parents) if folder.is_dir())
@@ -123,7 +126,7 @@ def journal(question: Question, *, in_use: bool) -> Step:
 
 def _examined(path: Path) -> Step:
     other = "end the program that holds it (another worker, a backup, a database browser), or name another --state."
-    aside = "`serve` will put it aside and start an empty one; jobs that it had accepted are then lost. Keep a copy first."
+    aside = "`serve` will put it aside and go on with what can be read of it; jobs that cannot be read are lost. Keep a copy first."
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0.5)
@@ -143,7 +146,20 @@ def _examined(path: Path) -> Step:
     if version > schema.VERSION:
         seen = f"{path} has format {version}; this version knows formats up to {schema.VERSION}"
         return Step("journal", Mark.BROKEN, seen, "start the newer version of the worker again, or name another --state.")
-    return Step("journal", Mark.OK, f"{path} is whole and free")
+    return _without_lost_rows(path, f"{path} is whole and free")
+
+
+def _without_lost_rows(path: Path, well: str) -> Step:
+    """What was put aside at earlier starts because it could not be read."""
+    try:
+        lost = lost_rows(path)
+    except JournalError as error:  # a worker writes it at this moment
+        return Step("journal", Mark.OK, f"{well}; {error}")
+    if not lost:
+        return Step("journal", Mark.OK, well)
+    named = ", ".join(repr(row.job_id) for row in lost[:3] if row.job_id is not None)
+    seen = f"{path}: {len(lost)} damaged entries were put aside{f', of the jobs {named}' if named else ''}: {lost[0].reason}"
+    return Step("journal", Mark.NOTE, seen, "check the disk. The entries are in the journal's table `lost`; their jobs ended with 500.")
 
 
 def targets(question: Question) -> Iterator[Step]:
