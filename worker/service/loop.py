@@ -1,9 +1,9 @@
 """The worker as a running program: wires endpoint, scheduler and executor together. The only file that knows everybody.
 
 One thread does everything: it waits for the socket, the children and the scheduler's next deadline, whichever comes first, hands what has
-happened to the scheduler, and carries out what that wants. No call in it waits for anybody: starting and burying children, looking names up,
-and writing the journal are for other threads. What a round stores is given to the journal's thread at its end; when it is committed, the
-scheduler hears of it and releases what depends on it. So a slow disk delays answers, and neither the heartbeat nor the children.
+happened to the scheduler, and carries out what that wants. No call in it waits for anybody: other threads start and bury children, look
+names up, and write the journal. What a round stores is given to the journal's thread at its end; when it is committed, the scheduler hears
+of it and releases what depends on it. So a slow disk delays answers, and neither the heartbeat nor the children.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import secrets
 import sqlite3
 import time
@@ -197,6 +198,7 @@ class Journal:
             JournalError: it does not.
         """
         try:
+            schema.make_room(self._database)
             self._database.execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
@@ -469,7 +471,7 @@ def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
 
 def _identity(path: Path) -> tuple[int, int]:
     """Device and number of a file or folder, by its name."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116 - looked at after every commit, and this is twice as fast
     return status.st_dev, status.st_ino
 
 

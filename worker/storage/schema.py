@@ -158,6 +158,7 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two workers must not share one
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA journal_mode = WAL")
+        make_room(database)
         database.execute("PRAGMA synchronous = FULL")
         _bring_up_to_date(path, database)
         database.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
@@ -165,6 +166,12 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def make_room(database: sqlite3.Connection) -> None:
+    """Empties the log into the database, which gives back its bytes: a disk may be full of them."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _make_private(path: Path) -> None:

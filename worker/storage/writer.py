@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final as Constant
 
@@ -20,7 +19,7 @@ from worker.storage.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)
 
-#: How often it is checked that the files are still there.
+#: How often it is checked that the files are still there, if nobody stores anything.
 CHECK_EVERY_S: Constant = 0.5
 #: How long `close` waits for a disk that does not answer.
 CLOSE_WITHIN_S: Constant = 20.0
@@ -42,7 +41,6 @@ class Writer:
         self._waiting: queue.SimpleQueue[tuple[Sequence[Store], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._closing = False
-        self._checked_at = float("-inf")
         self._trouble = ""
 
     def start(self) -> None:
@@ -69,11 +67,11 @@ class Writer:
         while not self._closing:
             records, number = self._next_batch()
             try:
-                self._journal_is_there(now=time.monotonic(), at_once=bool(self._trouble))
                 if number:
                     self._journal.commit(records)
                 elif self._trouble:
                     self._journal.commit_nothing()  # only a write shows whether writing works again
+                self._journal.check()  # after it: what is answered as stored is in files that are still there
             except Exception as error:  # this thread must not end before the worker does
                 if not isinstance(error, JournalError):
                     log.exception("The journal's writer failed")
@@ -98,11 +96,6 @@ class Writer:
             records += item[0]
             number = item[1]
         return records, number
-
-    def _journal_is_there(self, now: float, *, at_once: bool) -> None:
-        if at_once or now - self._checked_at >= CHECK_EVERY_S:
-            self._checked_at = now
-            self._journal.check()
 
     def _succeeded(self, number: int) -> None:
         if self._trouble:
