@@ -92,6 +92,8 @@ class Barrier:
             self._timers.cancel(self._later_timer)
             self._later_timer = None
         records, self._later = self._later, []
+        if records:
+            self._store_again()  # lost records are promised to the next commit, whoever wants that
         for record in records:
             self._add(record)
 

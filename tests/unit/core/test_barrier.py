@@ -9,7 +9,7 @@ import pytest
 from tests.play import OTHER, Play, circles, disk_full, finished, job, plan, sent
 from worker.core.barrier import Barrier
 from worker.core.events import Kept, KeptJob, NotStored, Received, StopAsked, Stored, StoreFinal, StorePreset
-from worker.protocol.messages import Cancel, Hello, Ping, Query, Ready, Replay, Set, Sync
+from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Ready, Replay, Set, Sync
 from worker.timers import Timers
 
 STATE = Path("state")
@@ -249,3 +249,13 @@ def test_finals_are_stored_as_they_are_sent():
     play(0.1, finished(1))
     (record,) = [effect for effect in play.effects if isinstance(effect, StoreFinal)]
     assert record.final == Ready("a", 1, 7, 0, 100, 0, "noop")
+
+
+def test_a_lost_record_goes_with_the_next_commit_whoever_wants_that():
+    """A final that could not be stored is stored with what nothing depends on, and not left to a commit that never comes."""
+    play = slow(show=["store"])
+    play(0.0, Hello("td", 9461, 0), job("a"), Stored(1))
+    play(0.1, finished(1))
+    play(0.2, NotStored(2, REASON), Bye())
+    lines = play(0.3, StopAsked("SIGTERM", at_once=True))
+    assert lines[-4:] == ["store final a 1", "store client 10.0.0.1:9461 gone", "commit 3", "exit SIGTERM"]
