@@ -64,6 +64,13 @@ def lay_codes(folder: Path) -> None:
     cv2.imwrite(str(folder / "codes.png"), picture)
 
 
+def lay_sheet(folder: Path) -> None:
+    """`desk.png`: a printed photograph, with a white margin, on a circuit board."""
+    ground = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
+    sheet = cv2.copyMakeBorder(cv2.imread(str(DATA / "graf1.jpg")), 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(240, 245, 245))
+    cv2.imwrite(str(folder / "desk.png"), scenes.laid_into(ground, sheet, [(230, 150), (760, 230), (690, 640), (150, 500)]))
+
+
 EXAMPLES: Mapping[str, Example] = {
     # noop
     "noop": Example(items=0),
@@ -136,6 +143,28 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=lay_codes,
         shown="markers.png",
         about="A QR code, a barcode, ArUco and AprilTag markers; a dot at each one's own top left.",
+    ),
+    # outlines
+    "find_contours": Example(
+        {"image": "smarties.png", "of": "dark", "threshold": 215, "min_area": 200, "overlay": "contours.png", "points": "contours.json"},
+        12,
+        shown="contours.png",
+        about="Everything that is darker than the ground.",
+    ),
+    "find_blobs": Example(
+        {"image": "detect_blob.png", "of": "bright", "overlay": "blobs.png"}, 8, shown="blobs.png", about="Round and compact bright spots."
+    ),
+    "find_lines": Example(
+        {"image": "board.jpg", "min_length": 40, "overlay": "lines.png"},
+        50,
+        shown="lines.png",
+        about="All straight edges of 40 pixels or more.",
+    ),
+    "find_rectangles": Example(
+        {"image": "desk.png", "overlay": "rectangles.png", "warped": "straight.png", "min_area": 0.05},
+        prepare=lay_sheet,
+        shown="rectangles.png",
+        about="A picture lies on a busy ground; `warped` writes it as seen from straight above.",
     ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),

@@ -15,6 +15,7 @@ from worker.catalog.features import FindFeatures
 from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.noop import Noop
+from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRectangles
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteText
@@ -28,6 +29,17 @@ _COLOR = (SHARE, RED, GREEN, BLUE, Column("lab_l", 2), Column("lab_a", 2), Colum
 _COLOR_REGION = (X, Y, U, V, AREA, *BOX, RED, GREEN, BLUE)
 _QUAD = tuple(Column(f"{axis}{corner}", 2) for corner in (1, 2, 3, 4) for axis in "xy")
 _MARKER = (Column("kind", 0), Column("id", 0), X, Y, U, V, SIZE, ANGLE, *_QUAD)
+_CONTOUR = (
+    *(X, Y, U, V, AREA, Column("perimeter", 2), *BOX),
+    *(Column("long", 2), Column("short", 2), ANGLE, Column("solidity", 4), Column("parent", 0)),
+)
+_LINE = (
+    *(Column(name, 3) for name in ("x1", "y1", "x2", "y2")),
+    *(Column(name, 6) for name in ("u1", "v1", "u2", "v2")),
+    Column("length", 2),
+    ANGLE,
+)
+_RECTANGLE = (X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE, *_QUAD)
 
 CATALOG = Catalog(
     (
@@ -52,6 +64,11 @@ CATALOG = Catalog(
         Row("match_palette", MatchPalette, "Makes pictures in the colours of a palette.", "palette", (SHARE, RED, GREEN, BLUE), ("hex",)),
         # markers
         Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
+        # outlines
+        Row("find_contours", FindContours, "Finds contours of bright, dark or opaque things.", "contours", _CONTOUR),
+        Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0))),
+        Row("find_lines", FindLines, "Finds straight lines.", "lines", _LINE),
+        Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

@@ -28,6 +28,7 @@ _QUIET = 1  # modules of white around a QR code that the fit looks at
 _FITTED_SIDE = 400  # pixels of the drawn code
 _FIT = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-5)
 _SAME = 0.5  # of a marker's size; two whose middles are nearer are one
+_LEAST_MODULE = 3.0  # pixels; with dictionary=auto, what has smaller modules is taken for noise
 _LABEL = 24  # characters
 _ENCODINGS = ("utf-8", "shift_jis", "latin-1")  # those of QR codes; the last one reads anything
 
@@ -90,7 +91,9 @@ def _square_markers(plain: Image, params: FindMarkers) -> Iterator[_Marker]:
             continue
         corners, ids, _ = _square_detector(name, inverted=params.inverted, strict=auto).detectMarkers(plain)
         for quad, number in zip(corners, () if ids is None else ids.ravel(), strict=False):
-            yield _Marker(kind, name, int(number), str(number), np.asarray(quad, np.float64).reshape(4, 2))
+            marker = _Marker(kind, name, int(number), str(number), np.asarray(quad, np.float64).reshape(4, 2))
+            if not auto or marker.size >= _LEAST_MODULE * (_dictionary(name).markerSize + 2):
+                yield marker
 
 
 def _square_detector(name: str, *, inverted: bool, strict: bool) -> cv2.aruco.ArucoDetector:

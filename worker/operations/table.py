@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, colors, convert, drawing, features, markers, matching, noop, text
+from worker.operations import circles, colors, convert, drawing, features, markers, matching, noop, outlines, rectangles, text
 from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -29,6 +29,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "match_palette": Filter(colors.match_palette, colors.check_palette, references=("palette_image",)),
     # markers
     "find_markers": Detector(markers.find_markers, None),
+    # outlines
+    "find_contours": Detector(outlines.find_contours, None, outlines.check),
+    "find_blobs": Detector(outlines.find_blobs, outlines.mark_blobs, outlines.check),
+    "find_lines": Detector(outlines.find_lines, outlines.mark_lines, outlines.check),
+    "find_rectangles": Detector(rectangles.find_rectangles, rectangles.mark_rectangles),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
 }
