@@ -85,7 +85,7 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     # circles
     "find_circles": Example(
-        {"image": "smarties.png", "overlay": "circles.png"}, 12, shown="circles.png", about="All whole sweets, no parameter set."
+        {"image": "smarties.png", "overlay": "circles.png"}, 14, shown="circles.png", about="All sweets, no parameter set."
     ),
     # features
     "find_features": Example(
