@@ -49,7 +49,7 @@ class Limits:
         timeout_ms: the timeout of a job that brings none of its own; 0 is none.
         lease_ms: how long a client that said hello counts as present after its last packet.
         result_rows_kept: how many rows and files of ended jobs are kept for `query`.
-        packets_per_s: how many packets one sender may send, on the long run.
+        packets_per_s: how many packets one sender may send, on the long run; a packet counts once more for each 4 kB.
         packets_burst: how many at once.
         inbox: how many packets of all senders together may wait to be read.
     """
@@ -71,7 +71,7 @@ class Limits:
         int,
         Setting(
             NETWORK,
-            "How many packets of one sender are read per second; more are dropped.",
+            "How many packets of one sender are read per second, and twice as many of one computer; more are dropped.",
             option="--packets-per-second",
             unit="N",
             minimum=1,
@@ -139,7 +139,9 @@ class Config:
             shown=NONE,
         ),
     ] = ()
-    token: Annotated[str, Setting(NETWORK, "A computer whose hello has this token may send jobs, too.", unit="TEXT", shown=NONE)] = ""
+    token: Annotated[
+        str, Setting(NETWORK, "A computer whose hello has this token may send jobs, too; 16 to 128 characters.", unit="TEXT", shown=NONE)
+    ] = ""
     report: Annotated[
         tuple[Peer, ...], Setting(NETWORK, "Send all text reports there, too; repeatable.", unit="HOST:PORT", shown=NONE)
     ] = ()

@@ -24,12 +24,12 @@ class TokenBucket:
     _tokens: float = -1.0  # full, before the first is taken
     _filled_at: float = 0.0
 
-    def take(self, now: float) -> bool:
-        """Takes one token, if there is one."""
+    def take(self, now: float, cost: float = 1) -> bool:
+        """Takes one token, or as many as something costs, if there are enough. A full bucket is enough for anything."""
         tokens = self.burst if self._tokens < 0 else min(self.burst, self._tokens + (now - self._filled_at) * self.per_second)
         self._filled_at = now
-        taken = tokens >= 1
-        self._tokens = tokens - taken
+        taken = tokens >= min(cost, self.burst)
+        self._tokens = max(0.0, tokens - cost) if taken else tokens
         return taken
 
 

@@ -30,6 +30,27 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
 
+class TextFormatter(logging.Formatter):
+    r"""One line per record. Names, hosts and paths come from packets, so nothing in them may look like a line of ours, or move a cursor.
+
+    Control characters are escaped, and further lines (a traceback, or a break in a name) are indented behind a bar.
+
+    >>> record = logging.LogRecord("worker", logging.INFO, "", 0, "stopping: asked by %s", ("a\x1b[31mb\n2026-01-01 INFO c",), None)
+    >>> print(TextFormatter("%(levelname)s %(message)s").format(record))
+    INFO stopping: asked by a\x1b[31mb
+        | 2026-01-01 INFO c
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    | ".join(map(_printable, super().format(record).split("\n")))
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join([letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line])
+
+
 def begin_logging(level: str, form: str, file: Path | None) -> None:
     """Sends the log of this process to a file that is kept small, or to standard error.
 
@@ -45,5 +66,5 @@ def begin_logging(level: str, form: str, file: Path | None) -> None:
             handler = logging.handlers.RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
         except OSError as error:
             raise click.UsageError(f"The log file {file} cannot be written: {error.strerror}.") from None
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from worker.cli.logs import begin_logging
 from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, config_of, setting_options
 from worker.config import Config
-from worker.core.gate import Gate
+from worker.core.gate import Gate, check_token
 
 
 @click.command(
@@ -46,6 +47,8 @@ def serve(**values: Any) -> None:
         raise click.UsageError(
             f"--host {config.host} lets other computers send jobs, so say which: --allow with their network, or --token with a password."
         )
+    if sentence := check_token(config.token):
+        raise click.UsageError(f"{sentence} Give --token another one, such as {secrets.token_urlsafe(18)}.")
     begin_logging(config.log.level, config.log.format, config.log.file)
     if not config.roots:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")

@@ -3,7 +3,7 @@
 Always let in are this computer (127.0.0.1, ::1) and those that `--allow` names; any other after a hello with the right `--token`.
 Everybody else is a stranger: counted, never answered, so that nobody can forge a sender and have us flood him.
 
-The thread that reads the socket asks `admits` for every datagram, before anything else is done with it.
+What strangers cost is bounded for all of them together: their datagrams are short, and few a second are read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from worker.protocol import addresses
 from worker.protocol.addresses import Network, Peer
@@ -20,9 +21,34 @@ from worker.timers import AtMostEvery, TokenBucket
 
 THIS_COMPUTER: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
 TELL_AGAIN_S = 1.0
+#: Of each table: senders, computers, verdicts, computers that had the token.
 MAX_SENDERS = 4096
+#: A token that is shorter can be guessed; a longer one does not fit into a stranger's hello.
+MIN_TOKEN = 16
+MAX_TOKEN = 128
+#: A hello with the longest token and a name fits; nothing else of a stranger is of interest.
+MAX_STRANGER_BYTES = 300
+#: How many datagrams of all strangers together are looked into.
+STRANGERS_PER_S = 50
+STRANGERS_BURST = 100
+#: How many wrong tokens of all strangers together are compared. After that none of their datagrams is read for a while.
+WRONG_PER_S = 5
+WRONG_BURST = 20
+WRONG_PAUSE_S = 1.0
+#: A datagram counts once, and once more for each of these bytes.
+BYTES_PER_PACKET = 4096
+#: All senders of one computer together may send so many times what one may.
+SENDERS_PER_HOST = 2
 _HELLO = addresses.HELLO.encode() + b"\0"
 _BUNDLE = b"#bundle\0"
+
+
+def check_token(token: str) -> str:
+    """Why a token is no good, in a sentence; "" if it is, or if there is none."""
+    size = len(token.encode())
+    if not token or MIN_TOKEN <= size <= MAX_TOKEN:
+        return ""
+    return f"The token has {size} characters; a token must have {MIN_TOKEN} to {MAX_TOKEN}, so that nobody can guess it."
 
 
 @dataclass(slots=True)
@@ -50,8 +76,12 @@ class Gate:
         self._rate = packets_per_s
         self._burst = burst
         self._verdicts: OrderedDict[str, bool] = OrderedDict()
-        self._introduced: set[str] = set()
+        self._introduced: OrderedDict[str, None] = OrderedDict()
         self._senders: OrderedDict[Peer, _Sender] = OrderedDict()
+        self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._from_strangers = TokenBucket(STRANGERS_PER_S, STRANGERS_BURST)
+        self._wrong = TokenBucket(WRONG_PER_S, WRONG_BURST)
+        self._closed_until = float("-inf")
         self.strangers = 0
 
     @property
@@ -59,21 +89,29 @@ class Gate:
         """Whether computers are let in that `allow` does not name."""
         return bool(self._token)
 
-    def admits(self, datagram: bytes, sender: Peer) -> bool:
-        """Whether a packet is to be read. A stranger's is, if there is a token and the packet may be or hold a hello."""
-        if self.knows(sender[0]) or (self._token and datagram.startswith((_HELLO, _BUNDLE)) and _HELLO in datagram):
+    def hears(self, datagram: bytes, now: float) -> bool:
+        """Whether a stranger's packet is looked into, because it may be a hello with the token. All others are counted and forgotten."""
+        may_greet = self._token and len(datagram) <= MAX_STRANGER_BYTES and datagram.startswith((_HELLO, _BUNDLE)) and _HELLO in datagram
+        if may_greet and now >= self._closed_until and self._from_strangers.take(now):
             return True
         self.strangers += 1
         return False
 
-    def throttled(self, sender: Peer, now: float) -> int | None:
-        """None if the packet is within the sender's rate. Otherwise how many were dropped and are to be reported now, 0 for "not yet"."""
+    def throttled(self, sender: Peer, now: float, size_bytes: int = 0) -> int | None:
+        """None if the packet is within the rates of its sender and its computer.
+
+        Otherwise how many were dropped and are to be reported now, 0 for "not yet".
+        """
         one = self._senders.get(sender)
         if one is None:
             one = self._senders[sender] = _Sender(TokenBucket(self._rate, self._burst), AtMostEvery(TELL_AGAIN_S))
-            while len(self._senders) > MAX_SENDERS:
-                self._senders.popitem(last=False)
-        if one.packets.take(now):
+            _bound(self._senders)
+        computer = self._hosts.get(sender[0])
+        if computer is None:
+            computer = self._hosts[sender[0]] = TokenBucket(SENDERS_PER_HOST * self._rate, SENDERS_PER_HOST * self._burst)
+            _bound(self._hosts)
+        cost = 1 + size_bytes // BYTES_PER_PACKET
+        if one.packets.take(now, cost) and computer.take(now, cost):
             return None
         one.dropped += 1
         if not one.report.is_due(now):
@@ -88,15 +126,18 @@ class Gate:
         verdict = self._verdicts.get(host)
         if verdict is None:
             verdict = self._verdicts[host] = any(_address(host) in network for network in self.allow)
-            while len(self._verdicts) > MAX_SENDERS:
-                self._verdicts.popitem(last=False)
+            _bound(self._verdicts)
         return verdict
 
-    def introduces(self, host: str, token: str) -> bool:
-        """Lets in a computer whose hello has the token. True if it is let in, for any reason."""
-        if self._token and self.is_token(token):
-            self._introduced.add(host)
-        return self.knows(host)
+    def introduces(self, host: str, token: str, now: float) -> bool:
+        """Lets in a stranger whose hello has the token. True if it does. A wrong token costs all strangers some patience."""
+        if self.is_token(token):
+            self._introduced[host] = None
+            _bound(self._introduced)
+            return True
+        if not self._wrong.take(now):
+            self._closed_until = now + WRONG_PAUSE_S
+        return False
 
     def is_token(self, token: str) -> bool:
         """Whether this is the token. Takes as long for a wrong one as for the right one."""
@@ -106,6 +147,12 @@ class Gate:
     def is_this_computer(host: str) -> bool:
         """Whether the packet comes from the computer that the worker runs on."""
         return any(_address(host) in network for network in THIS_COMPUTER)
+
+
+def _bound(table: OrderedDict[Any, Any]) -> None:
+    """Forgets the oldest entry, if there is one too many."""
+    if len(table) > MAX_SENDERS:
+        table.popitem(last=False)
 
 
 _NOWHERE = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - in no network that is ever allowed

@@ -247,7 +247,9 @@ class Scheduler:
 
     def _may_report_to(self, peer: Peer, hello: wire.Hello) -> bool:
         """Only to the sender itself, or to somebody known to want it; otherwise anybody could be flooded in somebody else's name."""
-        if hello.host in ("", peer[0]) or self._gate.knows(hello.host):
+        if hello.host in ("", peer[0]):
+            return True
+        if "%" not in hello.host and self._gate.knows(hello.host):  # "::1%anything" is this computer, under endless names
             return True
         return any(hello.host == target for target, _ in (*self._config.report, *self._config.report_numbers))
 

@@ -180,10 +180,7 @@ class Service:
         events: list[Event] = []
         while self._happened and len(events) < BATCH:
             events.append(self._happened.popleft())
-        for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS)):
-            received = self._door.opened(*self._packets.popleft())
-            if received is not None:
-                events.append(received)
+        events += [self._door.opened(*self._packets.popleft()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
         return events or [Woke()]
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:

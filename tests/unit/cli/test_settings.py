@@ -59,14 +59,16 @@ def test_all_options_of_the_command_line(serve: Serve, configs: list[Config], tm
     """Repeatable ones keep their order."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b c").mkdir()
-    arguments = "--host 0.0.0.0 --allow 10.0.0.0/8 --allow 192.168.0.7 --token t --port 0 --report 10.0.0.1:1 --report [::1]:2"
+    arguments = (
+        "--host 0.0.0.0 --allow 10.0.0.0/8 --allow 192.168.0.7 --token 0123456789abcdef --port 0 --report 10.0.0.1:1 --report [::1]:2"
+    )
     arguments += " --report-numbers h:3 --map C:/show=/data --workers 3"
     more = ["--root", "a", "--root", "b c", "--queue-jobs", 5, "--timeout-ms", 0, "--text-port", 11, "--number-port", 12, "--no-journal"]
     assert serve(*arguments.split(), *more).exit_code == 0
     (config,) = configs
     assert (config.host, config.port, config.workers, config.text_port, config.number_port) == ("0.0.0.0", 0, 3, 11, 12)
     assert config.allow == (ip_network("10.0.0.0/8"), ip_network("192.168.0.7"))
-    assert config.token == "t"
+    assert config.token == "0123456789abcdef"
     assert config.report == (("10.0.0.1", 1), ("::1", 2))
     assert config.report_numbers == (("h", 3),)
     assert config.maps == (("C:/show", "/data"),)
@@ -83,8 +85,17 @@ def test_other_computers_are_let_in_only_on_purpose(serve: Serve, configs: list[
     assert "--token" in result.output
     for host in ("127.0.0.1", "localhost", "::1"):
         assert serve("--host", host).exit_code == 0
-    assert serve("--host", "0.0.0.0", "--token", "x").exit_code == 0
+    assert serve("--host", "0.0.0.0", "--token", "long-enough-a-token").exit_code == 0
     assert [config.host for config in configs] == ["127.0.0.1", "localhost", "::1", "0.0.0.0"]
+
+
+@pytest.mark.parametrize("token", ["8731", "fifteen letters", "x" * 129])
+def test_a_token_that_can_be_guessed_is_refused(serve: Serve, configs: list[Config], token: str) -> None:
+    """Or one that fits into no hello. The sentence says how long it must be, and gives an example."""
+    result = serve("--host", "0.0.0.0", "--token", token)
+    assert result.exit_code == 2
+    assert not configs
+    assert f"The token has {len(token)} characters; a token must have 16 to 128" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_allow_takes_networks(serve: Serve) -> None:
@@ -242,6 +253,8 @@ def sample(one: Declared) -> Any:
         return "here" if one.setting.unit == "DIR" else "here/file"
     if one.type in (int, float):
         return 77
+    if one.name == "token":
+        return "sixteen-letters-at-least"
     return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost"}[one.type]
 
 

@@ -979,6 +979,15 @@ def test_hello_names_only_hosts_that_are_known():
         assert any("welcome" in line for line in play(0.0, Hello("td", 9461, 0, host)))
 
 
+@pytest.mark.parametrize("host", ["::1%s1", "fe80::1%eth0", "127.0.0.1%1"])
+def test_hello_names_no_host_with_a_zone(host):
+    """Each zone would make another client of one computer, without an end. A sender that really has one leaves `host` empty."""
+    play = Play(allow=(ip_network("fe80::/10"),))
+    hello = Hello("td", 9461, 0, host)
+    assert play(0.0, hello)[0].startswith("error 403 /worker/hello")
+    assert any("welcome" in line for line in play(0.0, hello, peer=(host, 5000)))
+
+
 def test_a_sender_of_too_much_is_told():
     """What was dropped is said, with the limit and its setting."""
     (line,) = Play()(0.0, Throttled(TD, 123))
