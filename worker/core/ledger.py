@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -130,6 +131,26 @@ class EndedJob:
         return self.client, self.id
 
 
+@dataclass(slots=True)
+class _Finals:
+    """One client's ended jobs by the numbers of their finals, and these in order: a replay begins anywhere without a search."""
+
+    numbers: list[int] = field(default_factory=list)
+    jobs: dict[int, EndedJob] = field(default_factory=dict)
+
+    def add(self, ended: EndedJob) -> None:
+        seq = ended.final.seq
+        if seq not in self.jobs:
+            bisect.insort(self.numbers, seq)
+        self.jobs[seq] = ended
+
+    def remove(self, ended: EndedJob) -> None:
+        seq = ended.final.seq
+        if self.jobs.get(seq) is ended:
+            del self.jobs[seq]
+            del self.numbers[bisect.bisect_left(self.numbers, seq)]
+
+
 class Ledger:
     """Open jobs by key, in the order of their acceptance; ended ones likewise, as many as the limits allow.
 
@@ -149,6 +170,7 @@ class Ledger:
         self.queued_bytes = 0
         self.stories = Stories()
         self._ended: OrderedDict[Key, EndedJob] = OrderedDict()
+        self._finals: dict[str, _Finals] = {}
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
         self._result_size = 0
         self._open_of: Counter[str] = Counter()
@@ -216,22 +238,34 @@ class Ledger:
 
     def restore(self, ended: EndedJob) -> None:
         """Takes in a job that has ended."""
+        if ended.key in self._ended:
+            self._forget(ended.key)
         self._ended[ended.key] = ended
-        self._ended.move_to_end(ended.key)
+        self._finals.setdefault(ended.client, _Finals()).add(ended)
         while len(self._ended) > self._limits.remembered_jobs:
-            key, _ = self._ended.popitem(last=False)
-            if key in self._with_result:
-                self._drop_result(key)
+            self._forget(next(iter(self._ended)))
+
+    def _forget(self, key: Key) -> None:
+        ended = self._ended.pop(key)
+        finals = self._finals[ended.client]
+        finals.remove(ended)
+        if not finals.numbers:
+            del self._finals[ended.client]
+        if key in self._with_result:
+            self._drop_result(key)
 
     def _drop_result(self, key: Key) -> None:
         ended = self._with_result.pop(key)
         self._result_size -= _size(ended)
         ended.result = Result()
 
-    def finals_of(self, client: str, from_seq: int) -> list[EndedJob]:
-        """This client's ended jobs from a final on, in the order of their finals."""
-        wanted = (ended for ended in self._ended.values() if ended.client == client and ended.final.seq >= from_seq)
-        return sorted(wanted, key=lambda ended: ended.final.seq)
+    def next_final(self, client: str, from_seq: int) -> EndedJob | None:
+        """This client's ended job with the smallest number that is not below `from_seq`; None if there is none."""
+        finals = self._finals.get(client)
+        if finals is None:
+            return None
+        place = bisect.bisect_left(finals.numbers, from_seq)
+        return finals.jobs[finals.numbers[place]] if place < len(finals.numbers) else None
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
@@ -245,6 +279,10 @@ class Ledger:
         waiting_bytes = sum(len(job.content) for job in self.open.values() if job.state is State.QUEUED)
         if self.queued_bytes != waiting_bytes:
             yield f"the waiting jobs hold {waiting_bytes} bytes, but {self.queued_bytes} are counted"
+        if sum(len(finals.numbers) for finals in self._finals.values()) != len(
+            {(one.client, one.final.seq) for one in self._ended.values()}
+        ):
+            yield "the finals are not indexed as they are remembered"
         if self.open.keys() & self._ended.keys():
             yield "a job is open and ended at once"
         if any(key != job.key for key, job in self.open.items()) or any(key != ended.key for key, ended in self._ended.items()):

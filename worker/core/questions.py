@@ -1,16 +1,23 @@
-"""What clients ask about their jobs: cancel, query, sync, replay. Pure."""
+"""What clients ask: cancel, query, sync and replay about their jobs, describe and presets about the worker. Pure.
+
+What may be long is an iterator that `answers` sends a slice at a time.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
+from worker.catalog.catalog import Catalog
 from worker.core import reports
 from worker.core.admission import Admission
+from worker.core.answers import MAX_OPEN
 from worker.core.delivery import Client
 from worker.core.ending import Ending
 from worker.core.ledger import EndedJob, State
+from worker.core.presets import Presets
 from worker.core.shared import Shared
-from worker.errors import Cancelled, UnknownJob, WorkerError
+from worker.errors import Cancelled, QueueFull, UnknownJob, WorkerError
 from worker.protocol import messages as wire
 
 REPLAY_AT_ONCE = 500
@@ -23,15 +30,19 @@ class Questions:
         shared: the scheduler's parts.
         admission: rejects questions about unknown jobs.
         ending: ends what is cancelled.
+        presets: are listed.
     """
 
-    def __init__(self, shared: Shared, admission: Admission, ending: Ending) -> None:
+    def __init__(self, shared: Shared, admission: Admission, ending: Ending, presets: Presets) -> None:
+        self._catalog: Catalog = shared.catalog
         self._ledger = shared.ledger
         self._barrier = shared.barrier
         self._delivery = shared.delivery
+        self._answers = shared.answers
         self._syncs = shared.syncs
         self._admission = admission
         self._ending = ending
+        self._presets = presets
 
     def cancel(self, client: Client, job_id: str, now: float) -> None:
         """Ends a job; one that has ended already gives its final again."""
@@ -65,13 +76,43 @@ class Questions:
         if job is None:
             self._admission.reject(client, job_id, UnknownJob(f"There is no job {job_id!r} of this client."))
         elif isinstance(job, EndedJob):
-            for report in (*reports.files(job.id, job.result), *reports.rows(job.id, job.result), job.final):
-                self._ending.answer(job, report, now)
+            self._barrier.after(job.stored_in, lambda now: self._begin(client, wire.Query.address, job_id, _told_again(job), now), now)
         else:
             self._ending.answer(job, job.latest or wire.Accepted(job.id, self._admission.position(job), 1), now)
 
-    def replay(self, client: Client, from_seq: int) -> None:
+    def replay(self, client: Client, from_seq: int, now: float) -> None:
         """Sends this client's finals again, from a number on."""
-        ended = (ended for ended in self._ledger.finals_of(client.key, from_seq) if self._barrier.is_stored(ended.stored_in))
-        for one in itertools.islice(ended, REPLAY_AT_ONCE):
-            self._delivery.answer(client.key, one.final)
+        finals = itertools.islice(self._finals(client.key, from_seq), REPLAY_AT_ONCE)
+        self._begin(client, wire.Replay.address, "", finals, now)
+
+    def _finals(self, client: str, from_seq: int) -> Iterator[wire.Final]:
+        while (ended := self._ledger.next_final(client, from_seq)) is not None:
+            from_seq = ended.final.seq + 1
+            if self._barrier.is_stored(ended.stored_in):
+                yield ended.final
+
+    def describe(self, client: Client, name: str, now: float) -> None:
+        """Sends the description of one operation, or of all."""
+        try:
+            if name not in ("", reports.EVERY):
+                self._catalog.find(name)
+        except WorkerError as error:
+            self._admission.complain(client, wire.Describe.address, error, now)
+        else:
+            self._begin(client, wire.Describe.address, name, reports.descriptions(self._catalog, name), now)
+
+    def presets(self, client: Client, now: float) -> None:
+        """Sends all values of all presets."""
+        self._begin(client, wire.ListPresets.address, "", reports.presets(self._presets.as_dict()), now)
+
+    def _begin(self, client: Client, address: str, about: str, answer: Iterator[wire.Report], now: float) -> None:
+        if not self._answers.begin(client.key, (address, about), answer, now):
+            error = QueueFull(f"{MAX_OPEN} answers to this client are under way, which is the limit.", "Wait for one to end first.")
+            self._admission.complain(client, address, error, now)
+
+
+def _told_again(job: EndedJob) -> Iterator[wire.Report]:
+    """Everything that is kept of a job, its final last."""
+    yield from reports.files(job.id, job.result)
+    yield from reports.rows(job.id, job.result)
+    yield job.final

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from worker.catalog.fields import fields_of
-from worker.catalog.params import JobOptions
+from worker.catalog.params import JobOptions, Value
 from worker.catalog.rows import OperationInfo
 from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
-from worker.protocol.messages import Failed, File, OperationDescription, ResultRows
+from worker.protocol.messages import Failed, File, OperationDescription, PresetValue, ResultRows
 
 #: More chunks than this are not sent; the rows go into a file instead.
 MAX_CHUNKS = 64
@@ -84,6 +84,18 @@ def _rows_per_chunk(job_id: str, result: Result) -> int:
     """A number takes four bytes and one for its tag; the rest is for the address, the id and six counts."""
     head = 100 + len(result.kind) + len(job_id.encode())
     return max(1, (MAX_DATAGRAM_OUT - head) // (5 * max(1, len(result.fields))))
+
+
+def presets(values: Mapping[str, Mapping[str, Value]]) -> Iterator[PresetValue]:
+    """One report per value. One that is too long for a datagram is shortened."""
+    total = sum(map(len, values.values()))
+    if not total:
+        yield PresetValue(0, 0, "", "", "")
+    number = itertools.count()
+    for preset, pairs in values.items():
+        for key, value in pairs.items():
+            room = MAX_DATAGRAM_OUT - 100 - len(preset.encode()) - len(key.encode())
+            yield PresetValue(next(number), total, preset, key, shortened(str(value), room))
 
 
 def descriptions(catalog: Mapping[str, OperationInfo], name: str = "") -> Iterator[OperationDescription]:

@@ -15,12 +15,11 @@ knows where each is in its life, and its table `TRANSITIONS` is the only way thr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config
-from worker.core import reports
 from worker.core.admission import Admission
 from worker.core.delivery import Client
 from worker.core.ending import Ending
@@ -110,7 +109,7 @@ class Scheduler:
         self._ending = Ending(shared)
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending)
-        self._questions = Questions(shared, self._admission, self._ending)
+        self._questions = Questions(shared, self._admission, self._ending, self._presets)
         self._board.children = children
         self._board.start(now)
         self._timers.at(now + CANARY_INTERVAL_S, self._running.send_canary)
@@ -279,17 +278,17 @@ class Scheduler:
             case wire.GetStatus():
                 self._board.answer(client)
             case wire.Describe(operation=name):
-                self._describe(client, name, now)
+                self._questions.describe(client, name, now)
             case wire.Ack(seq=seq):
                 self._delivery.acknowledged(client.key, seq, now)
             case wire.Replay(from_seq=seq):
-                self._questions.replay(client, seq)
+                self._questions.replay(client, seq, now)
             case wire.Set():
                 self._set(client, command, now)
             case wire.Unset():
                 self._unset(client, command, now)
             case wire.ListPresets():
-                self._list_presets(client)
+                self._questions.presets(client, now)
             case wire.Trigger():
                 self._trigger(peer, client, command, now)
             case wire.Bye():
@@ -305,10 +304,6 @@ class Scheduler:
             return
         self._stop(f"asked by {client.name or client.key}", at_once=bool(self._admission.stopping), now=now)
         self._board.answer(client)
-
-    def _answer_all(self, client: Client, answers: Iterable[wire.Report]) -> None:
-        for answer in answers:
-            self._delivery.answer(client.key, answer)
 
     # ----------------------------------------------------------------------------------------------- presets
 
@@ -328,11 +323,6 @@ class Scheduler:
         else:
             self._barrier.store(StoreUnset(command.preset, command.key))
 
-    def _list_presets(self, client: Client) -> None:
-        values = [(preset, key, str(value)) for preset, pairs in self._presets.as_dict().items() for key, value in pairs.items()]
-        answers = [wire.PresetValue(number, len(values), *value) for number, value in enumerate(values)]
-        self._answer_all(client, answers or [wire.PresetValue(0, 0, "", "", "")])
-
     def _trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
         if not self._presets.pressed(peer, command.preset, command.value):
             return
@@ -342,15 +332,6 @@ class Scheduler:
             self._admission.complain(client, command.full_address, error, now)
         else:
             self._admission.job(client, wire.Job("", operation, pairs), now)
-
-    def _describe(self, client: Client, name: str, now: float) -> None:
-        try:
-            if name not in ("", reports.EVERY):
-                self._catalog.find(name)
-        except WorkerError as error:
-            self._admission.complain(client, wire.Describe.address, error, now)
-        else:
-            self._answer_all(client, reports.descriptions(self._catalog, name))
 
     # ------------------------------------------------------------------------------------------------- the end
 

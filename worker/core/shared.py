@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from worker.catalog.catalog import Catalog
 from worker.config import Config
+from worker.core.answers import Answers
 from worker.core.backlog import Backlog
 from worker.core.barrier import Barrier
 from worker.core.delivery import Delivery
@@ -32,6 +33,7 @@ class Shared:
         slots: which tasks run.
         barrier: what must be stored before something else may leave.
         delivery: the clients, and the finals on their way to them.
+        answers: the long answers that are under way.
         board: the status of the worker as a whole.
         syncs: who waits for all its jobs.
         quarantine: which work kills children.
@@ -47,6 +49,7 @@ class Shared:
     slots: Slots
     barrier: Barrier
     delivery: Delivery
+    answers: Answers
     board: StatusBoard
     syncs: Syncs
     quarantine: Quarantine
@@ -59,4 +62,6 @@ class Shared:
         delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open)
         board = StatusBoard(boot, config, delivery, ledger, timers, emit)
         slots = Slots(config.workers, catalog.probe, barrier, emit)
-        return cls(config, catalog, boot, emit, timers, ledger, Backlog(), slots, barrier, delivery, board, Syncs(), Quarantine())
+        answers = Answers(delivery, timers)
+        backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
+        return cls(config, catalog, boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine)

@@ -19,6 +19,8 @@ from worker.protocol.messages import Argument, Command, Message, Plain, Report, 
 T = TypeVar("T")
 
 _BUNDLE = b"#bundle\x00"
+#: Of one datagram. A small bundle could ask for a great deal of work otherwise.
+MAX_MESSAGES = 1000
 _MAX_DEPTH = 8  # of bundles within bundles, and of arrays within arrays
 _INT_MAX = 2**31 - 1
 _FLOAT_MAX = 3.4028234663852886e38
@@ -52,6 +54,8 @@ def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> t
                 except DecodeError as error:
                     error.job_id = error.job_id or _job_of(address, arguments)
                     decoded.append(error)
+                if len(decoded) > MAX_MESSAGES:  # all or nothing: what came is not half done
+                    return (DecodeError(f"A datagram may hold at most {MAX_MESSAGES} messages. Nothing of this one was done."),)
     except DecodeError as error:
         decoded.append(error)
     return tuple(decoded)

@@ -13,7 +13,7 @@ from tests.strategies import COMMANDS, DATAGRAMS, FLOAT32, INT32, REPORTS, TEXT,
 from worker.errors import DecodeError
 from worker.protocol.addresses import MAX_DATAGRAM_IN
 from worker.protocol.messages import Bye, Cancel, Clear, Job, Number, Ping, Progress, Ready, Sync, Trigger
-from worker.protocol.osc import decode_commands, decode_reports, encode, encode_bundle, read_message
+from worker.protocol.osc import MAX_MESSAGES, decode_commands, decode_reports, encode, encode_bundle, read_message
 
 
 @given(DATAGRAMS)
@@ -224,9 +224,12 @@ def test_largest_packet():
 
 
 def test_largest_bundle():
-    """A packet full of messages is read, too."""
-    count = MAX_DATAGRAM_IN // 24
-    assert decode_commands(osc_bundle(*[encode(Bye())] * (count - 1))) == (Bye(),) * (count - 1)
+    """A datagram may hold many messages. One with more is refused as a whole, and nothing of it is done."""
+    most = [encode(Bye())] * MAX_MESSAGES
+    assert decode_commands(osc_bundle(*most)) == (Bye(),) * MAX_MESSAGES
+    (error,) = decode_commands(osc_bundle(*most, encode(Bye())))
+    assert isinstance(error, DecodeError)
+    assert "at most 1000 messages" in error.message
 
 
 # ------------------------------------------------------------------------------------------------------ bad packets
