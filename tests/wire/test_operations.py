@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import cv2
 import pytest
 
@@ -35,7 +37,9 @@ def peer(folder):
 def test_operation(name, folder, peer):
     """The job ends with `ready`; its rows have the fields of the catalogue; each file is there, and a picture can be read."""
     example = EXAMPLES[name]
-    missing = OPERATIONS[name].unavailable().get("")
+    missing = OPERATIONS[name].unavailable().get("") or (
+        example.needs and importlib.util.find_spec(example.needs) is None and example.needs
+    )
     example.prepare(folder)
     peer.send(Job(name, name, tuple(example.pairs.items())))
     reports = list(until_final(peer, name))

@@ -66,7 +66,10 @@ class FindRectangles(Params, frozen=True, kw_only=True):
     min_area: Annotated[float, Meta(ge=0.0001, le=1, description="smallest area as a share of the picture")] = 0.01
     support: Annotated[float, Meta(ge=0.3, le=1, description="share of each side that must be seen as a straight edge")] = 0.6
     max_items: Annotated[int, Meta(ge=1, le=1000, description="maximum number of rectangles per image, the largest first")] = 10
-    warped: Annotated[str, Meta(extra=WRITE_IMAGE, description="picture to write: the first rectangle, seen straight from the front")] = ""
+    warped: Annotated[
+        str,
+        Meta(extra=WRITE_IMAGE, description="picture to write: the first rectangle, seen straight from the front; black if there is none"),
+    ] = ""
     width: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="width of warped; 0 = as it is seen")] = 0
     height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="height of warped; 0 = as it is seen")] = 0
     overlay: ImageOut = ""

@@ -22,6 +22,8 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # The role tells the command line, the path maps and the file rules which texts are paths.
 READ = {"role": "read"}
 WRITE = {"role": "write"}
+# A file that is read whole and handed to the operation as bytes, such as a model. Other files that are read are pictures.
+READ_BYTES = {**READ, "holds": "bytes"}
 # What a file holds tells the tasks how it is checked and written: a picture, or the table of all rows. Other files are the operation's own.
 WRITE_IMAGE = {**WRITE, "holds": "image"}
 WRITE_TABLE = {**WRITE, "holds": "table"}

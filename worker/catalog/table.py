@@ -11,6 +11,7 @@ from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
+from worker.catalog.faces import FindFaces
 from worker.catalog.features import FindFeatures
 from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
@@ -40,6 +41,10 @@ _LINE = (
     ANGLE,
 )
 _RECTANGLE = (X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE, *_QUAD)
+_FACE = (
+    *(X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE),
+    *(Column(f"{point}_{axis}", 2) for point in ("right_eye", "left_eye", "nose", "mouth") for axis in "xy"),
+)
 
 CATALOG = Catalog(
     (
@@ -69,6 +74,8 @@ CATALOG = Catalog(
         Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0))),
         Row("find_lines", FindLines, "Finds straight lines.", "lines", _LINE),
         Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
+        # faces
+        Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

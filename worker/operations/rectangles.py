@@ -56,7 +56,7 @@ def find_rectangles(image: Image, params: FindRectangles) -> Found:
     found = _found(picture, params) if min(picture.shape[:2]) >= _LEAST_SIDE else []
     kept = found[: params.max_items]
     rows = np.array([_row(quad, score, image) for score, quad in kept], np.float64).reshape(-1, 16)
-    images = {"warped": _straight(image, kept[0][1], params)} if params.warped and kept else {}
+    images = {"warped": _straight(image, kept[0][1], params) if kept else _black(image, params)} if params.warped else {}
     return Found(rows, images, total=len(found))
 
 
@@ -205,6 +205,12 @@ def _straight(image: Image, quad: Quad, params: FindRectangles) -> Image:
     target = np.array([(-0.5, -0.5), (width - 0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)], np.float32)
     transform = cv2.getPerspectiveTransform(quad.astype(np.float32), target)
     return np.asarray(cv2.warpPerspective(image, transform, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _black(image: Image, params: FindRectangles) -> Image:
+    """What is written if there is no rectangle: a file that a job asks for always comes."""
+    width, height = size_of(image)
+    return np.zeros((params.height or height, params.width or width, *image.shape[2:]), image.dtype)
 
 
 def mark_rectangles(image: Image, rows: Rows) -> Image:

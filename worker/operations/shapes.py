@@ -127,7 +127,7 @@ class Detector:
         draw: called with the image, the reference pictures, and the rows. Returns a picture, 8 bits BGR, with the rows marked in it. None
             if `find` makes an image `overlay` itself.
         references: the parameters that name one further picture each, which is the same for all images of a batch. If such a parameter
-            is empty, None stands in the picture's place.
+            is empty, None stands in the picture's place. A file of another kind (`READ_BYTES` in the catalogue) comes as its bytes.
     """
 
     find: Callable[..., Rows | Found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, colors, convert, drawing, features, markers, matching, noop, outlines, rectangles, text
+from worker.operations import circles, colors, convert, drawing, faces, features, markers, matching, noop, outlines, rectangles, text
 from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -34,6 +34,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_blobs": Detector(outlines.find_blobs, outlines.mark_blobs, outlines.check),
     "find_lines": Detector(outlines.find_lines, outlines.mark_lines, outlines.check),
     "find_rectangles": Detector(rectangles.find_rectangles, rectangles.mark_rectangles),
+    # faces
+    "find_faces": Detector(faces.find_faces, None, faces.check, ("model",)),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.jobs import Part, Phase, Plan, Result
 from worker.errors import ArgumentError
-from worker.files.whole import WrittenFile
+from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Found
 from worker.pictures.images import check_ending, read_image, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from worker.files.paths import Inputs
     from worker.operations.shapes import Rows
 
-#: One picture for each parameter that may name one.
-References = tuple[Image | None, ...]
+#: One picture, or the bytes of a file, for each parameter that may name one.
+References = tuple[Image | bytes | None, ...]
 #: Of JPEG, WebP and AVIF, if the operation has no parameter `quality`.
 QUALITY = 90
 
@@ -53,10 +53,14 @@ class Reading(BaseBatch):
             progress(done)
         return result
 
-    def reference(self, name: str) -> Image | None:
-        """The picture that a parameter names; None if it names none."""
+    def reference(self, name: str) -> Image | bytes | None:
+        """The picture that a parameter names, or the bytes of another file; None if it names none."""
         source = getattr(self.params, name)
-        return self.read(source) if source else None
+        if not source:
+            return None
+        if next(field.holds for field in self.info.parameters if field.name == name) == "bytes":
+            return read_bytes(self.files.to_read_file(source), self.limits)
+        return self.read(source)
 
     def run_one(self, source: str, n: int, several: bool, references: References) -> Result:
         found = self.made(self.read_input(source), references, source, n)

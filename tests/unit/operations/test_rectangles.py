@@ -84,10 +84,14 @@ def test_several():
 
 
 def test_none():
-    """Round things and plain pictures have no rectangle; then there is nothing straight to write."""
-    assert found_in(sample("smarties.png"), warped="w.png").rows.shape == (0, 16)
-    nothing = found_in(np.full((300, 300), 128, np.uint8), warped="w.png")
-    assert (nothing.rows.shape, nothing.images) == ((0, 16), {})
+    """Round things and plain pictures have no rectangle; then what is written is black, of the size that is wanted."""
+    found = found_in(sample("smarties.png"), warped="w.png", width=30)
+    assert found.rows.shape == (0, 16)
+    assert found.images["warped"].shape == (480, 30, 3)
+    assert not found.images["warped"].any()
+    nothing = found_in(np.full((300, 310), 128, np.uint8), warped="w.png")
+    assert (nothing.rows.shape, nothing.images["warped"].shape) == ((0, 16), (300, 310))
+    assert not found_in(np.full((300, 310), 128, np.uint8)).images
 
 
 @settings(max_examples=30, deadline=None)
@@ -97,5 +101,5 @@ def test_any_picture(picture):
     found = found_in(picture, min_area=0.001, support=0.3, warped="w.png")
     assert np.isfinite(found.rows).all()
     assert ((found.rows[:, 7] >= 0.3) & (found.rows[:, 7] <= 1)).all()
-    assert ("warped" in found.images) == (len(found.rows) > 0)
+    assert found.images["warped"].dtype == picture.dtype
     assert rectangles.mark_rectangles(picture, found.rows).shape == (*picture.shape[:2], 3)
