@@ -52,6 +52,8 @@ class Limits:
         packets_per_s: how many packets one sender may send, on the long run; a packet counts once more for each 4 kB.
         packets_burst: how many at once.
         inbox: how many packets of all senders together may wait to be read.
+        inbox_bytes: how large they may be together.
+        result_bytes_kept: how much memory the results of ended jobs may take, beside `result_rows_kept`.
     """
 
     queue_jobs: Annotated[int, Setting(JOBS, "How many jobs may wait; more are refused with 429.", unit="N", minimum=1)] = 10_000
@@ -79,6 +81,8 @@ class Limits:
     ] = 10_000
     packets_burst: int = 20_000
     inbox: int = 100_000
+    inbox_bytes: int = 64 * 2**20
+    result_bytes_kept: int = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

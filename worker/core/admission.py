@@ -12,7 +12,7 @@ from worker.core import reports
 from worker.core.delivery import Client
 from worker.core.ending import Ending
 from worker.core.events import KeptJob, StoreJob
-from worker.core.ledger import EndedJob, Job, State
+from worker.core.ledger import EndedJob, Job, State, digest
 from worker.core.shared import Shared
 from worker.errors import (
     ChildDied,
@@ -141,7 +141,7 @@ class Admission:
         return Job(client.key, job_id, command.operation, params, options, content, now)
 
     def _accept_again(self, job: Job | EndedJob, content: bytes, now: float) -> None:
-        if job.content != content:
+        if (digest(content) != job.digest) if isinstance(job, EndedJob) else (content != job.content):
             raise IdReused(f"The id {job.id!r} already belongs to a job with other content.", "Use a new id for each new job.")
         self._ending.answer(job, wire.Accepted(job.id, self.position(job), 1), now)
         if isinstance(job, EndedJob):
@@ -186,7 +186,7 @@ class Admission:
         if kept.final is None:
             self._restore_open(kept, now)
         else:
-            self._ending.restore(EndedJob(kept.client, kept.job_id, kept.content, kept.final), now, told=kept.told)
+            self._ending.restore(EndedJob(kept.client, kept.job_id, digest(kept.content), kept.final), now, told=kept.told)
 
     def _restore_open(self, kept: KeptJob, now: float) -> None:
         """Takes over a job that has yet to end, with its age.

@@ -23,6 +23,8 @@ from worker.timers import Timers
 STORE_AGAIN_S = 1.0
 #: If nothing else is stored for so long, what nothing depends on is stored alone.
 STORE_LATER_S = 5.0
+#: How many records may wait that nothing depends on; while nothing can be stored, the oldest are given up.
+MAX_LATER = 10_000
 
 Release = Callable[[float], None]
 
@@ -83,6 +85,8 @@ class Barrier:
         if not self._journal:
             return
         self._later.append(record)
+        if len(self._later) > MAX_LATER:
+            del self._later[0]
         if self._later_timer is None:
             self._later_timer = self._timers.at(now + STORE_LATER_S, lambda _: self.store_later())
 

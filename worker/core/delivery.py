@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from worker.config import Config
 from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
+from worker.errors import QueueFull
 from worker.protocol.addresses import Peer
 from worker.protocol.messages import Error, Final, Hello, Report
 from worker.timers import Timers, TokenBucket
@@ -22,6 +23,16 @@ from worker.timers import Timers, TokenBucket
 FIRST_RESEND_S = 0.1
 LONGEST_RESEND_S = 5.0
 ERRORS_PER_SECOND = 5
+#: How often finals are repeated to a client that does not acknowledge them, all of them together; the others wait for a later turn.
+RESENDS_PER_SECOND = 100
+RESENDS_BURST = 1000
+#: How many finals of all clients are repeated until they are acknowledged. The oldest beyond are not; `replay` has them.
+MAX_UNACKNOWLEDGED = 20_000
+#: Clients whose newest numbers are known, beside those that are known themselves.
+MAX_NUMBERED = 65_536
+MAX_NAME_LENGTH = 100
+#: A client whose job ended so lately goes after those that had none.
+RECENT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -33,7 +44,9 @@ class Client:
         numbers: where its number reports go; None for none.
         leased: it said hello, so it counts as present only while it is heard.
         heard_at: when its last packet came.
+        ended_at: when its last job ended.
         errors: how many `/worker/error` it may still get.
+        resends: how many finals may be repeated to it.
     """
 
     key: str
@@ -44,6 +57,8 @@ class Client:
     acknowledges: bool = False
     gone: bool = False
     heard_at: float = 0.0
+    ended_at: float = float("-inf")
+    resends: TokenBucket = field(default_factory=lambda: TokenBucket(RESENDS_PER_SECOND, RESENDS_BURST))
     errors: TokenBucket = field(default_factory=lambda: TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND))
 
 
@@ -55,7 +70,7 @@ class Delivery:
         timers: of the scheduler.
         emit: takes the effects.
         later: takes what is to be stored, and the time.
-        is_busy: whether a client has jobs that have yet to end; it is pushed out by newer ones only if all have.
+        is_busy: whether a client has jobs that have yet to end; it is not pushed out by newer ones.
     """
 
     def __init__(
@@ -74,22 +89,30 @@ class Delivery:
         self._lease_s = config.limits.lease_ms / 1000
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._keys: OrderedDict[Peer, str] = OrderedDict()
-        self._numbered: dict[str, int] = {}  # kept for clients that are forgotten, too: their numbers must go on without a gap
+        self._numbered: OrderedDict[str, int] = OrderedDict()  # also of forgotten clients: their numbers must go on without a gap
         self._newest_seqs: dict[str, int] = {}
         self._unacknowledged: dict[str, dict[int, Final]] = {}
+        self._repeated: OrderedDict[tuple[str, int], None] = OrderedDict()  # the same, the oldest first
+        self._turned_away = TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND)
         self._stored: dict[str, StoreClient] = {}  # of the clients that are known now
 
     # -------------------------------------------------------------------------------------------------- who is who
 
     def heard_from(self, peer: Peer, now: float) -> Client:
-        """The client that a packet belongs to. An unknown sender becomes one with the default report ports."""
+        """The client that a packet belongs to. An unknown sender becomes one with the default report ports.
+
+        Raises:
+            QueueFull: all clients that are known have open jobs.
+        """
         key = self._keys.get(peer, f"{peer[0]}:{peer[1]}")  # one that gets its reports at its source port is known by that
         client = self._clients.get(key)
         if client is None and peer in self._keys:  # it was pushed out by newer ones meanwhile
             client = self._made_anew(key, now)
         if client is None:
-            client = self._client(peer[0], self._config.text_port, self._config.number_port)
+            client = self._client(peer[0], self._config.text_port, self._config.number_port, now)
             self._remember(peer, client)
+        if peer in self._keys:
+            self._keys.move_to_end(peer)
         client.heard_at = now
         client.gone = False
         self._clients.move_to_end(client.key)
@@ -98,12 +121,13 @@ class Delivery:
         return client
 
     def hello(self, peer: Peer, hello: Hello, now: float) -> Client:
-        """The client that this packet introduces."""
+        """The client that this packet introduces. Raises as `heard_from`."""
         host = hello.host or peer[0]
         text_port = hello.text_port or peer[1]
-        client = self._client(host, text_port, hello.number_port)
+        client = self._client(host, text_port, hello.number_port, now)
+        self._clients.move_to_end(client.key)
         client.numbers = (host, hello.number_port) if hello.number_port else None
-        client.name = hello.name
+        client.name = hello.name[:MAX_NAME_LENGTH]
         client.leased = True
         client.acknowledges = bool(hello.acknowledges)
         client.gone = False
@@ -119,7 +143,8 @@ class Delivery:
         client.gone = True
         self._keep(client, now)
         if client.acknowledges:
-            self._unacknowledged.pop(client.key, None)
+            for seq in self._unacknowledged.pop(client.key, ()):
+                del self._repeated[client.key, seq]
 
     def keep_absent(self, now: float) -> None:
         """Has it stored which clients' leases have ended: the next start leaves them alone, too."""
@@ -140,7 +165,7 @@ class Delivery:
         """Takes over the clients of an earlier run. Those that had not left are present for the time of a lease."""
         for kept in clients:
             host, port = _peer(kept.key)
-            client = self._client(host, port, kept.number_port)
+            client = self._client(host, port, kept.number_port, now, restored=True)
             client.name, client.leased, client.acknowledges, client.gone = kept.name, kept.leased, kept.acknowledges, kept.gone
             client.heard_at = now
             self._stored[kept.key] = kept
@@ -157,7 +182,7 @@ class Delivery:
     def _made_anew(self, key: str, now: float) -> Client:
         host, port = _peer(key)
         default = port == self._config.text_port
-        client = self._client(host, port, self._config.number_port if default else 0)
+        client = self._client(host, port, self._config.number_port if default else 0, now, restored=True)
         client.leased = not default
         client.heard_at = now
         return client
@@ -175,27 +200,43 @@ class Delivery:
         """Whether there is reason to send to it: it has not left, and its lease has not ended."""
         return not client.gone and (not client.leased or now - client.heard_at < self._lease_s)
 
-    def _client(self, host: str, text_port: int, number_port: int) -> Client:
+    def _client(self, host: str, text_port: int, number_port: int, now: float, *, restored: bool = False) -> Client:
         key = f"{host}:{text_port}"
         if key not in self._clients:
+            self._make_room(now, at_any_price=restored or self._is_busy(key))
             self._clients[key] = Client(key, (host, text_port), (host, number_port) if number_port else None)
-            self._forget_oldest()
         return self._clients[key]
 
     def _remember(self, peer: Peer, client: Client) -> None:
         self._keys[peer] = client.key
         self._keys.move_to_end(peer)
-        while len(self._keys) > 4 * self._config.limits.clients:
-            self._keys.popitem(last=False)
+        while len(self._keys) > 4 * self._config.limits.clients:  # the senders of clients that were pushed out go first
+            oldest = next((one for one, key in self._keys.items() if key not in self._clients), next(iter(self._keys)))
+            del self._keys[oldest]
 
-    def _forget_oldest(self) -> None:
-        """One that has left goes first, then one that waits for nothing; the newest is the one that is needed now."""
-        while len(self._clients) > self._config.limits.clients:
-            keys = list(self._clients)[:-1]
-            idle = [key for key in keys if not self._is_busy(key) and key not in self._unacknowledged]
-            left = next((key for key in idle if self._clients[key].gone), next(iter(idle), keys[0]))
-            del self._clients[left]
-            self._stored.pop(left, None)
+    def _make_room(self, now: float, *, at_any_price: bool) -> None:
+        """Pushes clients out for a new one: first those that have left, then those without recent jobs, never one with open jobs.
+
+        Args:
+            now: the time.
+            at_any_price: the new one has jobs of its own, so if all have, the oldest goes; its jobs go on.
+
+        Raises:
+            QueueFull: all clients have open jobs.
+        """
+        while len(self._clients) >= self._config.limits.clients:
+            idle = [one for one in self._clients.values() if not self._is_busy(one.key) and one.key not in self._unacknowledged]
+            left = min(idle, key=lambda one: (not one.gone, now - one.ended_at < RECENT_S), default=None)  # of equals the first, the oldest
+            if left is None and not at_any_price:
+                raise QueueFull(f"The worker knows {len(self._clients)} clients, which is the limit, and all have open jobs.", "Try later.")
+            oldest = left.key if left is not None else next(iter(self._clients))
+            del self._clients[oldest]
+            self._stored.pop(oldest, None)
+
+    def turn_away(self, peer: Peer, error: Error, now: float) -> None:
+        """Tells a sender why it cannot become a client, where a client of that kind gets its reports. At most 5 a second for all."""
+        if self._turned_away.take(now):
+            self._emit(Send((peer[0], self._config.text_port), error))
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -231,6 +272,9 @@ class Delivery:
     def number(self, key: str, final: Final) -> Final:
         """The final with the next number of this client."""
         self._numbered[key] = self._numbered.get(key, 0) + 1
+        self._numbered.move_to_end(key)
+        while len(self._numbered) > MAX_NUMBERED:  # that client's numbers begin again, as after a lost journal
+            self._newest_seqs.pop(self._numbered.popitem(last=False)[0], None)
         return replace(final, seq=self._numbered[key])
 
     def newest_number(self, key: str) -> int:
@@ -252,7 +296,12 @@ class Delivery:
         client = self._clients.get(key)
         if client is None or not (client.gone or client.acknowledges):
             self._later(StoreTold(key, final.id), now)
+        if client is not None:
+            client.ended_at = now
         self._unacknowledged.setdefault(key, {})[final.seq] = final
+        self._repeated[key, final.seq] = None
+        while len(self._repeated) > MAX_UNACKNOWLEDGED:
+            self._settled(*next(iter(self._repeated)))
         self._resend_later(key, final.seq, FIRST_RESEND_S, now)
 
     def deliver_again(self, key: str, final: Final, now: float) -> None:
@@ -270,6 +319,7 @@ class Delivery:
     def _settled(self, key: str, seq: int) -> Final | None:
         waiting = self._unacknowledged.get(key, {})
         final = waiting.pop(seq, None)
+        self._repeated.pop((key, seq), None)
         if not waiting:
             self._unacknowledged.pop(key, None)
         return final
@@ -288,7 +338,8 @@ class Delivery:
                 self._settled(key, seq)
                 self.send(key, final)
             elif self.is_present(client, now):
-                self.answer(key, final)
+                if client.resends.take(now):
+                    self.answer(key, final)
                 self._resend_later(key, seq, min(2 * delay, LONGEST_RESEND_S), now)
             else:  # it can ask for a replay when it is back
                 self._settled(key, seq)
@@ -310,6 +361,8 @@ class Delivery:
         for key, finals in self._unacknowledged.items():
             if not finals:
                 yield f"{key} has an empty list of finals to be sent again"
+            if any((key, seq) not in self._repeated for seq in finals) or len(self._repeated) > MAX_UNACKNOWLEDGED:
+                yield f"the finals that are to be sent again to {key} are not counted right"
             if any(seq > self.newest_seq(key) for seq in finals):
                 yield f"a final of {key} is to be sent again that was never sent"
 

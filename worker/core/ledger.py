@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -117,11 +118,15 @@ class Job:
 
 @dataclass(slots=True)
 class EndedJob:
-    """What is kept of a job after its end: enough to recognise it and to tell again how it ended."""
+    """What is kept of a job after its end: enough to recognise it and to tell again how it ended.
+
+    Attributes:
+        digest: of its content, which may be 60 kB.
+    """
 
     client: str
     id: str
-    content: bytes
+    digest: bytes
     final: Final
     result: Result = field(default_factory=Result)
     stored_in: int = 0
@@ -173,6 +178,7 @@ class Ledger:
         self._finals: dict[str, _Finals] = {}
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
         self._result_size = 0
+        self._result_bytes = 0
         self._open_of: Counter[str] = Counter()
 
     def find(self, key: Key) -> Job | EndedJob | None:
@@ -228,11 +234,14 @@ class Ledger:
     def end(self, job: Job, final: Final, now: float, why: str = "") -> EndedJob:
         """Moves a job from the open to the ended ones, and forgets the oldest of those."""
         self.move(job, State.ENDED, now, why)
-        ended = EndedJob(job.client, job.id, job.content, final, job.result)
+        ended = EndedJob(job.client, job.id, digest(job.content), final, job.result)
         self.restore(ended)
         self._with_result[ended.key] = ended
         self._result_size += _size(ended)
-        while self._result_size > self._limits.result_rows_kept:
+        self._result_bytes += memory_of(ended.result)
+        while self._with_result and (
+            self._result_size > self._limits.result_rows_kept or self._result_bytes > self._limits.result_bytes_kept
+        ):
             self._drop_result(next(iter(self._with_result)))
         return ended
 
@@ -257,6 +266,7 @@ class Ledger:
     def _drop_result(self, key: Key) -> None:
         ended = self._with_result.pop(key)
         self._result_size -= _size(ended)
+        self._result_bytes -= memory_of(ended.result)
         ended.result = Result()
 
     def next_final(self, client: str, from_seq: int) -> EndedJob | None:
@@ -291,6 +301,31 @@ class Ledger:
             yield f"{len(self._ended)} ended jobs are remembered, the limit is {self._limits.remembered_jobs}"
         if self._result_size != sum(map(_size, self._with_result.values())) or self._result_size > max(0, self._limits.result_rows_kept):
             yield f"the results of ended jobs are counted as {self._result_size} rows and files"
+        result_bytes = sum(memory_of(ended.result) for ended in self._with_result.values())
+        if self._result_bytes != result_bytes or result_bytes > max(0, self._limits.result_bytes_kept):
+            yield f"the results of ended jobs take {result_bytes} bytes and are counted as {self._result_bytes}"
+
+
+def digest(content: bytes) -> bytes:
+    """What tells two jobs' contents apart, in 20 bytes."""
+    return hashlib.blake2b(content, digest_size=20).digest()
+
+
+def memory_of(result: Result) -> int:
+    """About how many bytes of memory a result takes.
+
+    >>> from worker.files.whole import WrittenFile
+    >>> memory_of(Result("circles", ("x", "y"), ((1.0, 2.0),) * 1000, (WrittenFile("a.png", 1, 4, 3),)))
+    128305
+    """
+    rows = len(result.rows) * (64 + 32 * len(result.fields))
+    files = sum([300 + len(written.path) for written in result.files])
+    return (
+        rows
+        + files
+        + sum([64 + len(source) for source in result.sources])
+        + sum([64 + len(text) for texts in result.texts for text in texts])
+    )
 
 
 def _size(ended: EndedJob) -> int:

@@ -19,6 +19,10 @@ OPERATION = "operation"
 MAX_PRESETS = 1000
 MAX_KEYS = 100
 MAX_LEVELS = 4096
+#: Of a preset's or key's name, of one value, and of all presets together.
+MAX_NAME_BYTES = 200
+MAX_VALUE_BYTES = 16 * 2**10
+MAX_BYTES = 2 * 2**20
 
 
 class UnknownPreset(ClientError):
@@ -38,11 +42,23 @@ class Presets:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._presets: dict[str, dict[str, Value]] = {}
+        self._bytes = 0
         self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
 
     def restore(self, name: str, key: str, value: Value) -> None:
         """Sets a stored value without a check. A key that is no longer known is reported when the preset is triggered."""
-        self._presets.setdefault(name, {})[key] = value
+        self._put(name, key, value)
+
+    def get(self, name: str, key: str) -> Value:
+        """One value; None if there is none."""
+        return self._presets.get(name, {}).get(key)
+
+    def _put(self, name: str, key: str, value: Value) -> None:
+        preset = self._presets.setdefault(name, {})
+        if key in preset:
+            self._bytes -= _size(name, key, preset[key])
+        preset[key] = value
+        self._bytes += _size(name, key, value)
 
     def set(self, name: str, key: str, value: Value) -> None:
         """Sets one value. A new preset comes into being with its first key.
@@ -55,11 +71,22 @@ class Presets:
             raise LimitExceeded(f"There are {MAX_PRESETS} presets already, which is the limit.")
         if key not in preset and len(preset) >= MAX_KEYS:
             raise LimitExceeded(f"The preset {name!r} has {MAX_KEYS} keys already, which is the limit.")
+        self._check_size(name, key, value, preset)
         if key == OPERATION:
             self._catalog.find(str(value))
         elif OPERATION in preset:
             self._catalog.check_pair(str(preset[OPERATION]), key, value)
-        self._presets[name] = {**preset, key: value}
+        self._put(name, key, value)
+
+    def _check_size(self, name: str, key: str, value: Value, preset: dict[str, Value]) -> None:
+        for what, text, limit in (("name", name, MAX_NAME_BYTES), ("key", key, MAX_NAME_BYTES), ("value", str(value), MAX_VALUE_BYTES)):
+            if len(text.encode()) > limit:
+                raise LimitExceeded(f"The {what} of a preset may have {limit:,} bytes; this one has {len(text.encode()):,}.")
+        before = _size(name, key, preset[key]) if key in preset else 0
+        if self._bytes - before + _size(name, key, value) > MAX_BYTES:
+            raise LimitExceeded(
+                f"All presets together may have {MAX_BYTES // 2**20} MB, and there is no more room.", "Delete some with unset."
+            )
 
     def unset(self, name: str, key: str = "") -> None:
         """Deletes one value, or without a key the whole preset. A preset without values is none.
@@ -72,6 +99,7 @@ class Presets:
             near = did_you_mean(key, preset, f"it has {', '.join(preset)}.")
             raise UnknownPreset(f"The preset {name!r} has no key {key!r}; {near}")
         left = {other: value for other, value in preset.items() if key and other != key}
+        self._bytes -= sum(_size(name, other, value) for other, value in preset.items() if other not in left)
         if left:
             self._presets[name] = left
         else:
@@ -85,6 +113,8 @@ class Presets:
 
     def pressed(self, peer: Peer, name: str, value: float) -> bool:
         """Whether this number is a press: the first one above the threshold since the last one below."""
+        if len(name) > MAX_NAME_BYTES:  # no preset has it, and nothing of it is kept
+            return value >= THRESHOLD
         before = self._pressed.get((peer, name), False)
         self._pressed[peer, name] = value >= THRESHOLD
         self._pressed.move_to_end((peer, name))
@@ -108,3 +138,7 @@ class Presets:
     def as_dict(self) -> dict[str, dict[str, Value]]:
         """All presets, for those who list them."""
         return {name: dict(preset) for name, preset in self._presets.items()}
+
+
+def _size(name: str, key: str, value: Value) -> int:
+    return len(name.encode()) + len(key.encode()) + len(str(value).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from worker.core.ledger import digest
 from worker.errors import ChildDied
 
 DEATHS_TO_QUARANTINE = 2
@@ -27,14 +28,14 @@ class Quarantine:
 
     def deaths(self, content: bytes) -> int:
         """How many children this work has killed."""
-        return self._deaths.get(content, 0)
+        return self._deaths.get(digest(content), 0) if self._deaths else 0
 
     def died(self, content: bytes) -> int:
         """Counts a death. Returns how many there are now."""
-        self._deaths[content] = self.deaths(content) + 1
+        self._deaths[digest(content)] = self.deaths(content) + 1
         while len(self._deaths) > MAX_WORKS:
             self._deaths.popitem(last=False)
-        return self._deaths.get(content, 0)
+        return self.deaths(content)
 
     def check(self, content: bytes) -> None:
         """Does nothing if this work may run.

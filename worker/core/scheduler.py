@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config
+from worker.core import reports
 from worker.core.admission import Admission
 from worker.core.delivery import Client
 from worker.core.ending import Ending
@@ -215,7 +216,11 @@ class Scheduler:
     def _received(self, peer: Peer, commands: Sequence[wire.Command | DecodeError], now: float) -> None:
         if not commands:
             return
-        client = self._who(peer, commands, now)
+        try:
+            client = self._who(peer, commands, now)
+        except QueueFull as error:
+            self._delivery.turn_away(peer, wire.Error(error.code, addresses.ROOT, reports.sentence(error)), now)
+            return
         jobs = [command for command in commands if _means_a_job(command)]
         bundled = len(jobs) > 1
         for command in commands:
@@ -308,6 +313,9 @@ class Scheduler:
     # ----------------------------------------------------------------------------------------------- presets
 
     def _set(self, client: Client, command: wire.Set, now: float) -> None:
+        before = self._presets.get(command.preset, command.key)
+        if type(before) is type(command.value) and before == command.value:  # a CHOP sends it again and again
+            return
         try:
             self._presets.set(command.preset, command.key, command.value)
         except WorkerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from worker.protocol.messages import Synced
 
 #: Of one client; each holds the keys of all its unfinished jobs.
 MAX_OPEN = 64
+#: Clients whose ended jobs are counted; one that is forgotten begins at 0 again.
+MAX_TALLIES = 4096
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class Syncs:
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[str, _Tally] = {}
+        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
 
     def asked(self, client: str, number: int, unfinished: Iterable[Key]) -> Iterator[Synced]:
         """A client wants to know. Gives the answers that are due now; the same again if the first was lost.
@@ -42,7 +45,7 @@ class Syncs:
         Raises:
             LimitExceeded: too many of its syncs are open.
         """
-        tally = self._tallies.setdefault(client, _Tally())
+        tally = self._tally(client)
         if tally.answered is not None and tally.answered.n == number:
             return iter([tally.answered])
         if number not in tally.open:
@@ -53,7 +56,7 @@ class Syncs:
 
     def ended(self, key: Key, *, ready: bool) -> Iterator[Synced]:
         """A job has ended. Gives the answers that are due now."""
-        tally = self._tallies.setdefault(key[0], _Tally())
+        tally = self._tally(key[0])
         tally.ready += ready
         tally.failed += not ready
         for awaited in tally.open.values():
@@ -62,10 +65,21 @@ class Syncs:
 
     def withdrawn(self, key: Key) -> Iterator[Synced]:
         """A job was not accepted after all, so no sync waits for it or counts it. Gives the answers that are due now."""
-        tally = self._tallies.setdefault(key[0], _Tally())
+        tally = self._tally(key[0])
         for awaited in tally.open.values():
             awaited.discard(key)
         return self._answers(tally)
+
+    def _tally(self, client: str) -> _Tally:
+        tally = self._tallies.get(client)
+        if tally is None:
+            tally = self._tallies[client] = _Tally()
+            if len(self._tallies) > MAX_TALLIES:
+                idle = next(one for one, other in self._tallies.items() if not other.open)  # the new one at the latest
+                del self._tallies[idle]
+        else:
+            self._tallies.move_to_end(client)
+        return tally
 
     def awaited(self) -> Iterator[Key]:
         """All jobs that a sync waits for."""

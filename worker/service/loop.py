@@ -47,6 +47,7 @@ from worker.protocol import osc
 from worker.protocol.addresses import Peer
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
+from worker.service.inbox import Inbox
 from worker.storage.journal import Journal, JournalError
 from worker.storage.writer import Writer
 
@@ -77,7 +78,7 @@ class Service:
     """
 
     def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG) -> None:
-        self._packets: deque[tuple[bytes, Peer]] = deque()
+        self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
         self._executor = executor
@@ -168,8 +169,8 @@ class Service:
         item = self._door.arrived(datagram, sender)
         if isinstance(item, Throttled):
             self._happened.append(item)
-        elif item is not None and len(self._packets) < self._limits.inbox:
-            self._packets.append(item)
+        elif item is not None:
+            self._packets.add(*item)
 
     def _next_deadline(self) -> float | None:
         """Until when nothing needs to be done, if nothing happens."""
@@ -180,7 +181,7 @@ class Service:
         events: list[Event] = []
         while self._happened and len(events) < BATCH:
             events.append(self._happened.popleft())
-        events += [self._door.opened(*self._packets.popleft()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
+        events += [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
         return events or [Woke()]
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
