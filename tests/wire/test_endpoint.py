@@ -67,6 +67,20 @@ def test_sending_to_nowhere(peer):
     endpoint.close()
 
 
+def test_a_datagram_that_is_too_long_is_not_sent(caplog):
+    """The limit holds at the place where everything leaves, and the mistake is logged, once."""
+    endpoint = Endpoint(("127.0.0.1", 0), lambda *_: None, longest=1200)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(LONG_S)
+        for size in (1201, 60_000, 1200):
+            endpoint.send(bytes(size), udp.getsockname())
+        assert len(udp.recv(65_535)) == 1200
+    endpoint.close()
+    assert caplog.text.count("a datagram of 1201 bytes was not sent; the limit is 1200") == 1
+    assert "60000" not in caplog.text
+
+
 def own_addresses():
     """This computer's addresses in its networks."""
     found = [address.address for addresses in psutil.net_if_addrs().values() for address in addresses if address.family == socket.AF_INET]

@@ -60,7 +60,7 @@ class Admission:
         try:
             job = self._checked(client, command, now)
         except WorkerError as error:
-            self.reject(client, command.id, error)
+            self.reject(client, command.id, error, now)
         else:
             self._accept(job, now)
 
@@ -88,17 +88,23 @@ class Admission:
             if isinstance(command, DecodeError):
                 self.unreadable(client, command, now)
             elif isinstance(command, wire.Job):
-                self.reject(client, command.id, error if number == place else others)
+                self.reject(client, command.id, error if number == place else others, now)
 
     def unreadable(self, client: Client, error: DecodeError, now: float) -> None:
         """Answers a command that could not be read."""
         if error.job_id:
-            self.reject(client, error.job_id, error)
+            self.reject(client, error.job_id, error, now)
         else:
             self.complain(client, error.address, error, now)
 
-    def reject(self, client: Client, job_id: str, error: WorkerError) -> None:
-        """Answers a command about a job that is not accepted, or not known: `failed` with seq 0."""
+    def reject(self, client: Client, job_id: str, error: WorkerError, now: float) -> None:
+        """Answers a command about a job that is not accepted, or not known: `failed` with seq 0.
+
+        An id that no job can have, and that is too long to be repeated, gets an `error`.
+        """
+        if len(job_id.encode(errors="replace")) > reports.LONGEST_ECHO:
+            self._delivery.complain(client, wire.Error(error.code, wire.Job.address, reports.sentence(error)), now)
+            return
         self._delivery.answer(client.key, reports.failed(job_id, self._boot, error))
 
     def complain(self, client: Client, address: str, error: WorkerError, now: float) -> None:

@@ -74,7 +74,7 @@ class Questions:
         """Sends the latest report about a job again; of an ended one everything that is kept."""
         job = self._ledger.find((client.key, job_id))
         if job is None:
-            self._admission.reject(client, job_id, UnknownJob(f"There is no job {job_id!r} of this client."))
+            self._admission.reject(client, job_id, UnknownJob(f"There is no job {job_id!r} of this client."), now)
         elif isinstance(job, EndedJob):
             self._barrier.after(job.stored_in, lambda now: self._begin(client, wire.Query.address, job_id, _told_again(job), now), now)
         else:

@@ -23,12 +23,18 @@ EVERY = "*"
 #: Bytes of texts, so that a report fits into one datagram beside an id of `MAX_ID_BYTES`.
 LONGEST_MESSAGE = 600
 LONGEST_HINT = 250
+#: What `failed` takes beside id, message and hint; and an id that leaves too little room for those.
+FAILED_HEAD = 100
+LONGEST_ECHO = 800
+FILE_HEAD = 100
 LONGEST_ADDRESS = 400
 
 
 def failed(job_id: str, boot: int, why: WorkerError | Failure, seq: int = 0) -> Failed:
     """A `failed` report from an error. With seq 0 it says that a job was refused."""
-    return Failed(job_id, seq, boot, why.code, why.word, shortened(why.message, LONGEST_MESSAGE), shortened(why.hint, LONGEST_HINT))
+    room = MAX_DATAGRAM_OUT - FAILED_HEAD - len(job_id.encode(errors="replace"))
+    message = shortened(why.message, min(LONGEST_MESSAGE, 2 * room // 3))
+    return Failed(job_id, seq, boot, why.code, why.word, message, shortened(why.hint, min(LONGEST_HINT, room // 3)))
 
 
 def cut(text: str, size_bytes: int) -> str:
@@ -53,14 +59,25 @@ def shortened(text: str, size_bytes: int) -> str:
     return (start[: start.rfind(" ")] if " " in start[-80:] else start) + " ..."
 
 
+def ended_with(text: str, size_bytes: int) -> str:
+    """The text, or three dots and as much of its end as fits.
+
+    >>> ended_with("shots/2026/größer.png", 15)
+    '...größer.png'
+    """
+    data = text.encode(errors="replace")
+    return text if len(data) <= size_bytes else "..." + data[3 - size_bytes :].decode(errors="ignore")
+
+
 def sentence(error: WorkerError) -> str:
     """An error's message and hint in one text."""
     return shortened(f"{error.message} {error.hint}".strip(), LONGEST_MESSAGE)
 
 
 def files(job_id: str, result: Result) -> Iterator[File]:
-    """One report per file that was written."""
-    return (File(job_id, written.path, written.size_bytes, written.width, written.height) for written in result.files)
+    """One report per file that was written. Of a path that is too long for a datagram the end is sent, behind three dots."""
+    room = MAX_DATAGRAM_OUT - FILE_HEAD - len(job_id.encode(errors="replace"))
+    return (File(job_id, ended_with(written.path, room), written.size_bytes, written.width, written.height) for written in result.files)
 
 
 def chunks(job_id: str, result: Result) -> int:

@@ -13,6 +13,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,7 @@ from worker.network import kernel_filter
 from worker.network.unreachable import ErrorQueue
 from worker.poller import Poller
 from worker.protocol.addresses import MAX_DATAGRAM_IN, Network
+from worker.timers import AtMostEvery
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ RECEIVE_BUFFER_BYTES = 8 * 2**20
 _WINDOWS_IGNORE_RESETS = 0x9800000C  # SIO_UDP_CONNRESET
 _SO_RCVBUFFORCE = 33  # Linux, needs CAP_NET_ADMIN; socket does not export it
 _SEND_TRIES = 3
+LOG_TOO_LONG_S = 10.0
 #: How many datagrams wait for a network that takes no more; what comes on top is lost, as on the network itself.
 MAX_UNSENT = 10_000
 _BUFFERS = (
@@ -43,6 +46,7 @@ class Endpoint:
         address: host and port to listen on; port 0 takes a free one.
         deliver: called with (datagram, sender) for each datagram, in the thread of the poller; must return at once.
         unreachable: called with (peer, reason) if nobody listens at a peer; must return at once.
+        longest: a longer datagram is not sent, because networks would split it; whoever wants that has made a mistake, which is logged.
 
     Raises:
         OSError: the address cannot be bound.
@@ -53,7 +57,10 @@ class Endpoint:
         address: tuple[str, int],
         deliver: Callable[[bytes, tuple[str, int]], None],
         unreachable: Callable[[tuple[str, int], str], None] | None = None,
+        longest: int = MAX_DATAGRAM_IN,
     ) -> None:
+        self._longest = longest
+        self._too_long = AtMostEvery(LOG_TOO_LONG_S)
         self._deliver = deliver
         self._unreachable = unreachable
         family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
@@ -108,6 +115,10 @@ class Endpoint:
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
         """Sends one datagram. UDP promises nothing: a peer that cannot be reached is reported to `unreachable` and raises no error."""
+        if len(datagram) > self._longest:
+            if self._too_long.is_due(time.monotonic()):
+                log.error("a datagram of %d bytes was not sent; the limit is %d: %r", len(datagram), self._longest, datagram[:60])
+            return
         outlet = self._outlet(peer[0])
         if outlet.unsent or not outlet.send(datagram, peer):
             self._send_later(outlet, datagram, peer)

@@ -44,7 +44,7 @@ from worker.network.endpoint import Endpoint
 from worker.network.names import Names
 from worker.poller import Poller
 from worker.protocol import osc
-from worker.protocol.addresses import Peer
+from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
@@ -85,7 +85,7 @@ class Service:
         self._unreachable = unreachable.Unreachables(unreachable.log_unreachable)
         self._limits = config.limits
         self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst)
-        self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable)
+        self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable, MAX_DATAGRAM_OUT)
         self._poller = Poller()
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)

@@ -11,12 +11,29 @@ from worker.core import delivery as delivery_module
 from worker.core import syncs as syncs_module
 from worker.core.barrier import MAX_LATER, Barrier
 from worker.core.delivery import MAX_NAME_LENGTH, RESENDS_BURST, RESENDS_PER_SECOND, Delivery
-from worker.core.events import StoreTold
+from worker.core.events import Send, StoreTold
 from worker.core.ledger import Ledger, memory_of
 from worker.core.presets import MAX_BYTES, MAX_LEVELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Presets
 from worker.core.syncs import Syncs
 from worker.errors import LimitExceeded
-from worker.protocol.messages import Hello, Ping, Ready, Set
+from worker.protocol import osc
+from worker.protocol.addresses import MAX_DATAGRAM_OUT
+from worker.protocol.messages import (
+    Cancel,
+    Describe,
+    GetStatus,
+    Hello,
+    Job,
+    ListPresets,
+    Ping,
+    Query,
+    Quit,
+    Ready,
+    Replay,
+    Set,
+    Sync,
+    Trigger,
+)
 from worker.timers import Timers
 
 READY = Ready("a", 0, 1, 0, 0, 0, "noop")
@@ -209,3 +226,27 @@ def test_records_that_nothing_depends_on_are_bounded():
         barrier.later(StoreTold("td", str(number)), 0.0)
     assert len(barrier._later) == MAX_LATER
     assert barrier._later[-1] == StoreTold("td", str(2 * MAX_LATER - 1))
+
+
+# ------------------------------------------------------------------------------------------------------------- datagrams
+
+
+@pytest.mark.parametrize("letter", ["x", "ö", "\U0001f600"])
+@pytest.mark.parametrize("length", [100, 199, 201, 790, 900, 60_000])
+def test_no_datagram_is_longer_than_1200_bytes(letter, length):
+    """Whatever it repeats of what came: 60,656 bytes were seen."""
+    long = letter * (length // len(letter.encode()))
+    play = Play()
+    commands = [
+        Hello(long, 9461, 0), Query(long), Cancel(long), Trigger(long, 1.0), Set(long, "operation", "nope"), Set("p", long, 1),
+        Describe(long), Job("x", long), Job("y", "noop", ((long, 1),)), Job("z", "write_text", (("output", long), ("append", long))),
+        Job("a" * 200, "noop", (("after", long),)), ListPresets(), GetStatus(), Replay(1), Sync(1), Quit(long),
+    ]  # fmt: skip
+    for at, command in enumerate(commands):
+        play(float(at), command)
+    play(20.0, job("f"))
+    play(20.0, finished(play.tasks[-1].id, found(files=[long, "a/" * 2000 + long + ".png"])))
+    play(21.0, Query("f"))
+    sizes = [len(osc.encode(effect.report)) for effect in play.effects if isinstance(effect, Send)]
+    assert len(sizes) > 20
+    assert max(sizes) <= MAX_DATAGRAM_OUT
