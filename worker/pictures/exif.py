@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import struct
 
+from worker.pictures import heif
+
 UPRIGHT = 1
-#: From this orientation on width and height are exchanged.
-LIES = 5
 _TAG = 0x0112  # Orientation, in "Exif 2.32", table 4 (TIFF Rev. 6.0 attribute information)
 _SHORT = 3
+#: Any marker may stand behind any number of bytes FF (ITU-T T.81, B.1.1.2).
+FILL = 0xFFFF
 
 
 def orientation(data: bytes) -> int:
-    """The EXIF orientation of a JPEG, PNG or WebP file, 1 to 8; 1 (upright) if there is none or it cannot be read.
+    """The EXIF orientation of a JPEG, PNG or WebP file, or what means the same in AVIF, 1 to 8; 1 (upright) if there is none.
 
-    TIFF files are not looked into: OpenCV turns them by itself, under every flag.
+    AVIF is turned by its own properties, and its EXIF block counts for nothing (ISO/IEC 23008-12, annex A). TIFF files are not looked
+    into: OpenCV turns them by itself, under every flag.
     """
+    if heif.is_heif(data):
+        return heif.orientation(data)
     try:
         return _in_tiff(_block(data))
     except (struct.error, ValueError):
@@ -42,6 +47,9 @@ def _in_jpeg(data: bytes) -> bytes:
     at = 2
     while at + 4 <= len(data):
         marker, size = struct.unpack_from(">HH", data, at)
+        if marker == FILL:
+            at += 1
+            continue
         if marker == 0xFFE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             return data[at + 10 : at + 2 + size]
         if marker == 0xFFDA or marker < 0xFF00:

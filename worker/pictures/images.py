@@ -17,11 +17,12 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import jpeg, png
-from worker.pictures.exif import LIES, orientation
+from worker.pictures import heif, jpeg, png, tiff
+from worker.pictures.exif import orientation
 from worker.pictures.headers import Header, read_header
 from worker.pictures.jpeg import Size
-from worker.pictures.pixels import Image, color, from_floats, grey, over_black, size_of, with_depth
+from worker.pictures.pixels import LIES, Image, color, from_floats, grey, over_black, size_of, upright, with_depth
+from worker.pictures.unreadable import is_foreign, is_tiff, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,11 @@ def read_image(
     flag = jpeg.reduction(data, (header.width, header.height), as_stored) if wanted != size else cv2.IMREAD_UNCHANGED
     image = _decoded(data, header, path.name, limits, flag)
     if image is None:
-        raise UnsupportedFormat(f"{path.name} is not an image that this worker can read.", f"It holds {len(data)} bytes.")
-    upright = _upright(_known(image), turned)
+        raise unreadable(path.name, data)
+    image = upright(png.with_transparency(_known(image), data), turned)
     if flag != cv2.IMREAD_UNCHANGED:
-        upright = np.asarray(cv2.resize(upright, wanted, interpolation=cv2.INTER_AREA))
-    return upright if alpha else over_black(upright)
+        image = np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA))
+    return image if alpha else over_black(image)
 
 
 def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: int) -> Image | None:
@@ -117,7 +118,7 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: i
     pixels = header.width * header.height
     try:
         _reserve(pixels * 4)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+        image = _imdecode(data, flag, name)
         if image is None:
             _reserve(pixels * 16)  # what the most wasteful decoder asks for in one go
     except MemoryError:
@@ -132,6 +133,20 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: i
             raise limits.out_of_memory(name, wanted_memory(error)) from None
         return None
     return image
+
+
+def _imdecode(data: bytes, flag: int, name: str) -> Image | None:
+    """Decodes what OpenCV and we read right. Raises UnsupportedFormat for what would come out as another picture."""
+    if not data or is_foreign(data):
+        return None
+    if is_tiff(data):
+        try:
+            return tiff.decode(data)
+        except tiff.NotRead as reason:
+            raise UnsupportedFormat(f"{name} {reason}.", "Save it as a TIFF or PNG in RGB or grey, of 8 or 16 bits.") from None
+    if heif.is_heif(data) and heif.is_cropped(data):
+        raise UnsupportedFormat(f"{name} says that only a part of its pixels is the picture (clap), which is not read.", "Save it as PNG.")
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
 
 
 def _reserve(size_bytes: int) -> None:
@@ -206,17 +221,6 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
         width, height = size_of(image)
         raise UnsupportedFormat(f"An image of {width}x{height} pixels cannot be written as {ending}.", "Try .png or .tif.")
     return data.tobytes()
-
-
-def _upright(image: Image, turned: int) -> Image:
-    """Undoes an EXIF orientation: 2-4 are mirrored and turned in place, 5-8 lie on their side."""
-    if turned >= LIES:
-        image = image.swapaxes(0, 1)
-    if turned in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    if turned in (3, 4, 7, 8):
-        image = image[::-1]
-    return np.ascontiguousarray(image)
 
 
 def _known(image: Image) -> Image:

@@ -12,6 +12,8 @@ import struct
 
 import cv2
 
+from worker.pictures.exif import FILL
+
 Size = tuple[int, int]
 
 #: For each part of the size: how to read it, in grey and in colour.
@@ -50,6 +52,9 @@ def _components(data: bytes) -> int:
     at = 2
     while at + 10 <= len(data):
         marker, size = struct.unpack_from(">HH", data, at)
+        if marker == FILL:
+            at += 1
+            continue
         if marker in _FRAMES:
             return data[at + 9] if data[at + 4] == 8 else 0
         if marker < 0xFFC0 or marker == 0xFFDA:

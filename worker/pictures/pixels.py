@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[Any]
+#: From this EXIF orientation on width and height are exchanged.
+LIES = 5
 
 
 def size_of(image: Image) -> tuple[int, int]:
@@ -42,6 +44,29 @@ def over_black(image: Image) -> Image:
     white = np.iinfo(image.dtype).max
     alpha = image[..., 3:].astype(np.float32) / white
     return np.rint(image[..., :3] * alpha).astype(image.dtype)
+
+
+def over_alpha(image: Image) -> Image:
+    """An image whose colours were multiplied by their alpha, which is last, with the colours as they were before. Invisible is black."""
+    alpha = image[..., -1:].astype(np.float32)
+    if image.dtype.kind == "f":
+        divided = np.divide(image[..., :-1], alpha, out=np.zeros_like(image[..., :-1]), where=alpha > 0)
+        return np.concatenate([divided, image[..., -1:]], axis=2)
+    white = np.iinfo(image.dtype).max
+    values = np.rint(image[..., :-1] * (white / np.maximum(alpha, 1)))
+    values[alpha[..., 0] == 0] = 0
+    return np.concatenate([np.minimum(values, white).astype(image.dtype), image[..., -1:]], axis=2)
+
+
+def upright(image: Image, turned: int) -> Image:
+    """Undoes an EXIF orientation: 2-4 are mirrored and turned in place, 5-8 lie on their side."""
+    if turned >= LIES:
+        image = image.swapaxes(0, 1)
+    if turned in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if turned in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def color(image: Image) -> Image:
