@@ -1,9 +1,11 @@
 """What happened (events, past tense) and what is wanted (effects, imperative). The scheduler turns one into the other.
 
-Structs of msgspec: thousands are made a second, and a frozen dataclass takes several times as long to make.
+Most are structs of msgspec: thousands are made a second, and a frozen dataclass takes several times as long to make.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import msgspec
 
@@ -148,7 +150,8 @@ class StoreTold(msgspec.Struct, frozen=True):
     job_id: str
 
 
-class StoreClient(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoreClient:
     """Keep how a client wants its reports.
 
     Attributes:
@@ -168,7 +171,8 @@ class StoreClient(msgspec.Struct, frozen=True):
     gone: bool = False
 
 
-class StorePeer(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StorePeer:
     """Keep which client packets from this sender belong to."""
 
     peer: Peer
@@ -243,7 +247,8 @@ Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 # ------------------------------------------------------------------------------------------- what an earlier run left
 
 
-class KeptJob(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class KeptJob:
     """A job that was accepted by an earlier run.
 
     Attributes:
@@ -264,7 +269,8 @@ class KeptJob(msgspec.Struct, frozen=True):
     age_s: float = 0.0
 
 
-class Kept(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Kept:
     """Everything that an earlier run left.
 
     Attributes:
