@@ -89,6 +89,8 @@ EXAMPLES: Mapping[str, Example] = {
     "find_circles": Example(
         {"image": "smarties.png", "overlay": "circles.png"}, 14, shown="circles.png", about="All sweets, no parameter set."
     ),
+    # ellipses
+    "find_ellipses": Example({"image": "smarties.png", "overlay": "ellipses.png"}, 12),
     # features
     "find_features": Example(
         {"image": "board.jpg", "max_items": 200, "overlay": "features.png"},

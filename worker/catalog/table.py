@@ -11,6 +11,7 @@ from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
+from worker.catalog.ellipses import FindEllipses
 from worker.catalog.faces import FindFaces
 from worker.catalog.features import FindFeatures
 from worker.catalog.markers import FindMarkers
@@ -22,6 +23,7 @@ from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteText
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
+_ELLIPSE = (X, Y, Column("width", 3), Column("height", 3), ANGLE, U, V, SCORE)
 _HOMOGRAPHY = (Column("inliers"), Column("matches"), *(Column(f"h{row}{column}", 12) for row in (1, 2, 3) for column in (1, 2, 3)))
 _CORNERS = (X, Y, U, V, SCORE, OBJECT)
 _ALIGNED = (Column("found"), Column("matches"), Column("shift_x", 3), Column("shift_y", 3), Column("turn", 3))
@@ -56,6 +58,8 @@ CATALOG = Catalog(
         Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
         # circles
         Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE),
+        # ellipses
+        Row("find_ellipses", FindEllipses, "Finds ellipses, such as circles seen at an angle.", "ellipses", _ELLIPSE),
         # features
         Row("find_features", FindFeatures, "Finds feature points in images.", "features", _FEATURE),
         # matching

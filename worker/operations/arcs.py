@@ -30,10 +30,10 @@ def candidates(edges: Edges, low: float, high: float) -> NDArray[np.float64]:
     Returns:
         `(N, 4)`: x, y, radius, and how much of the circumference speaks for it; the most first.
     """
-    walk = _walk(edges)
-    if walk is None:
+    walked = walk(edges)
+    if walked is None:
         return np.empty((0, 4))
-    found = [_pairs(edges, *walk, lag, low, high) for lag in _LAGS if 0.3 * low < lag < 3 * high]
+    found = [_pairs(edges, *walked, lag, low, high) for lag in _LAGS if 0.3 * low < lag < 3 * high]
     x, y, radius, weight = (np.concatenate(values) for values in zip(*found, strict=True))
     if not len(x):
         return np.empty((0, 4))
@@ -41,7 +41,7 @@ def candidates(edges: Edges, low: float, high: float) -> NDArray[np.float64]:
     return np.asarray(grouped[np.argsort(-grouped[:, 3], kind="stable")], np.float64)
 
 
-def _walk(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None:
+def walk(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None:
     """The edges in the order in which they follow each other.
 
     Returns:

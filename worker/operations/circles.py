@@ -47,7 +47,7 @@ _FAR = 56.0  # pixels of its level; the largest radius looked for on all but the
 _ENOUGH = 96.0  # pixels; no smaller level is made once the largest radius is no larger than this
 _MOST_PIXELS = 3_000_000  # a larger image is searched as a whole at half its size
 _STRIP = 256  # rows; the part of a large image that is searched at full size at a time
-_ROUGH, _FINER, _FINEST = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7), TIGHT)
+_ROUGH, _FINER, _CLOSE_BY = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7),)
 _FOLLOWED = ((0.03, 1.5), (0.025, 0.8))  # from one level to the next larger one
 _SIDE = ((0.05, 6.2),)  # from the middle of a line to one of its sides
 _LINE = (6.0, 0.1)  # the widest line with which a circle is drawn: pixels, or share of the radius
@@ -142,13 +142,13 @@ def detect_circles(image: Image, params: FindCircles) -> Found:
 
 
 def _explained(image: Image, outcome: Search) -> Image:
-    _, level = next(_levels(_one_channel(image), 0.0))
+    _, level = next(searched_levels(one_channel(image)))
     return explain_circles(image, find_edges(level).mask, outcome.candidates, outcome.reasons, REASONS)
 
 
 def search(image: Image, params: FindCircles) -> Search:
     """As `find_circles`, and tells how many circles there were and why the other candidates are none."""
-    image = _one_channel(image)
+    image = one_channel(image)
     low, high = radii(image, params)
     least = 0.98 - 0.6 * params.sensitivity
     parts = [_whole(image, low, high, least, params.sensitivity), *_small(image, low, high, least, params.sensitivity)]
@@ -220,6 +220,11 @@ def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
         scale *= 2
 
 
+def searched_levels(image: Image) -> Iterator[tuple[int, Image]]:
+    """The scale and the working image at which an image is searched as a whole, and no smaller ones."""
+    return _levels(image, 0.0)
+
+
 def _halved(image: Image) -> Image:
     height, width = (side // 2 for side in image.shape[:2])
     return np.asarray(cv2.resize(image[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA))
@@ -249,7 +254,7 @@ def _working(image: Image, brightest: float | None = None) -> Image:
     return np.dstack([scaled, with_depth(image[..., 3], 8).astype(np.int16) * GAIN])
 
 
-def _one_channel(image: Image) -> Image:
+def one_channel(image: Image) -> Image:
     """A grey image that is stored in colour as one channel."""
     if image.ndim == 2 or image.shape[2] == 4 or (image[::16, ::16] != image[::16, ::16, :1]).any() or (image != image[..., :1]).any():
         return image
@@ -405,7 +410,7 @@ def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> tu
     both = np.where((both[:, 3] >= circles[:, 3] - 0.1)[:, None], both, circles)
     count = len(circles)
     signs = np.repeat([1, -1], count)
-    sides = fit(edges, fit(edges, np.vstack([both, both]), _SIDE, 32, signs), _FINEST, sign=signs)
+    sides = fit(edges, fit(edges, np.vstack([both, both]), _SIDE, 32, signs), _CLOSE_BY, sign=signs)
     rising, falling = sides[:count], sides[count:]
     up = rising[:, 3] >= falling[:, 3]
     single = np.where(up[:, None], rising, falling)

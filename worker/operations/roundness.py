@@ -63,7 +63,7 @@ def roundness(edges: Edges, circles: Circles, sign: NDArray[np.int64] | None = N
     swing = np.where(np.isfinite(middle), middle, 0) / (0.3 + 0.008 * radius)
     # Small rings are often letters, and those are a little oval.
     oval = np.hypot(terms[:, 3], terms[:, 4]) / (0.05 + radius * np.clip(0.03 + (radius - 6) * 0.0075, 0.03, 0.06))
-    return Roundness(swing, oval, _straightness(held_up), np.maximum(held_up.share(), 1.4 * held_up.arc()))
+    return Roundness(swing, oval, straightness(held_up), np.maximum(held_up.share(), 1.4 * held_up.arc()))
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def _series(count: int) -> tuple[Floats, Floats]:
     return columns, (columns[:, :, None] * columns[:, None, :]).reshape(count, 25)
 
 
-def _straightness(held_up: Support) -> Floats:
+def straightness(held_up: Support) -> Floats:
     """The share of short arcs on which the gradient turns less than half as fast as the radius does.
 
     The gradient along a circle points to its centre, so its lean stays 0, also where the circle is seen at an angle or is uneven. Along a

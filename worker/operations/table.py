@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from worker.operations import circles, colors, convert, drawing, faces, features, markers, matching, noop, outlines, rectangles, text
+from worker.operations import (
+    circles,
+    colors,
+    convert,
+    drawing,
+    ellipses,
+    faces,
+    features,
+    markers,
+    matching,
+    noop,
+    outlines,
+    rectangles,
+    text,
+)
 from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -16,6 +30,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
     # circles
     "find_circles": Detector(circles.detect_circles, circles.mark_circles, circles.check),
+    # ellipses
+    "find_ellipses": Detector(ellipses.detect_ellipses, ellipses.mark_ellipses, ellipses.check),
     # features
     "find_features": Detector(features.find_features, features.mark_features, features.check, ("mask",), features.unavailable),
     # matching
