@@ -31,6 +31,7 @@ from worker.core.events import (
     Send,
     SendNumbers,
     StoreAttempt,
+    StoreBegun,
     StoreClient,
     Stored,
     StoreFinal,
@@ -132,6 +133,8 @@ class Play:
                 return f"abort {task_id}"
             case StoreJob(_, job_id, _):
                 return f"store job {job_id}"
+            case StoreBegun(_, job_id):
+                return f"store begun {job_id}"
             case StoreAttempt(_, job_id, attempt):
                 return f"store attempt {job_id} {attempt}"
             case StoreFinal(_, job_id, final):

@@ -5,7 +5,7 @@ Most are structs of msgspec: thousands are made a second, and a frozen dataclass
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -127,12 +127,22 @@ class StoreJob(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class StoreAttempt(msgspec.Struct, frozen=True):
-    """Keep that a job was started for the n-th time."""
+@dataclass(frozen=True, slots=True)
+class StoreAttempt:
+    """Keep that a job was started for the n-th time. `begun`: a child is there that runs it at once."""
 
     client: str
     job_id: str
     attempt: int
+    begun: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBegun:
+    """Keep that a job that was started runs by now: if the worker ends unexpectedly, that may be its doing."""
+
+    client: str
+    job_id: str
 
 
 class StoreFinal(msgspec.Struct, frozen=True):
@@ -240,7 +250,7 @@ class Exit(msgspec.Struct, frozen=True):
     reason: str
 
 
-Store = StoreJob | StoreAttempt | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
+Store = StoreJob | StoreAttempt | StoreBegun | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
 Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
 
 

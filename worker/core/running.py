@@ -10,7 +10,7 @@ from worker.catalog.params import Params
 from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
-from worker.core.events import StoreAttempt
+from worker.core.events import StoreAttempt, StoreBegun
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.core.ledger import Job, State
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
@@ -75,12 +75,21 @@ class Running:
         job.attempt += 1
         job.started_at = now
         self._ledger.move(job, State.RUNNING, now, f"attempt {job.attempt}")
-        job.stored_in = self._barrier.store(StoreAttempt(job.client, job.id, job.attempt))
+        job.stored_in = self._barrier.store(StoreAttempt(job.client, job.id, job.attempt, begun=self._board.children))
         job.latest = wire.Processing(job.id, job.attempt)
         self._ending.send(job, job.latest, now)
         timeout_ms = job.options.timeout_ms or self._config.limits.timeout_ms
         if timeout_ms:
             job.timers["timeout"] = self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, timeout_ms, now))
+
+    def children_changed(self, *, working: bool) -> None:
+        """A first child works, so what was started before runs from now on; or none works any more."""
+        self._board.children = working
+        if not working:
+            return
+        for job in self._ledger.open.values():
+            if job.state is State.RUNNING:
+                self._barrier.store(StoreBegun(job.client, job.id))
 
     def _overrun(self, job: Job, timeout_ms: int, now: float) -> None:
         message = f"The job was stopped after {timeout_ms} ms, at {job.step} of {job.steps} steps."

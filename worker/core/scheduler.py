@@ -137,7 +137,7 @@ class Scheduler:
             case Throttled(peer, dropped):
                 self._throttled(peer, dropped, now)
             case ChildrenChanged(working):
-                self._board.children = working
+                self._running.children_changed(working=working)
             case Woke():
                 pass
         self._timers.run_due(now)

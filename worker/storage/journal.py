@@ -32,6 +32,7 @@ from worker.core.events import (
     KeptJob,
     Store,
     StoreAttempt,
+    StoreBegun,
     StoreClient,
     StoreFinal,
     StoreJob,
@@ -282,12 +283,14 @@ class Journal:
     def _write(self, store: _StartedJob | Store) -> None:
         execute = self._database.execute
         match store:
-            case _StartedJob(StoreJob(client, job_id, content), attempt):
+            case _StartedJob(StoreJob(client, job_id, content), attempt, begun):
                 # An id that was forgotten in memory may still stand here.
-                job = (client, job_id, content, time.time(), self._up(), attempt, min(1, attempt))
+                job = (client, job_id, content, time.time(), self._up(), attempt, begun)
                 execute(_NEW_JOB, job)
-            case StoreAttempt(client, job_id, attempt):
-                execute("UPDATE job SET attempt = ?, running = 1 WHERE client = ? AND id = ?", (attempt, client, job_id))
+            case StoreAttempt(client, job_id, attempt, begun):
+                execute("UPDATE job SET attempt = ?, running = ? WHERE client = ? AND id = ?", (attempt, begun, client, job_id))
+            case StoreBegun(client, job_id):
+                execute("UPDATE job SET running = 1 WHERE client = ? AND id = ?", (client, job_id))
             case StoreFinal(client, job_id, final):
                 if not self._write_final(client, job_id, final, told=False):  # a job that could not be kept has used a number all the same
                     execute(
@@ -456,15 +459,17 @@ class _StartedJob:
 
     job: StoreJob
     attempt: int
+    begun: bool
 
 
 def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
     """Most jobs are started in the round that accepts them: that is one row to write and not two changes of it."""
     stores = tuple(stores)
-    attempts = {(store.client, store.job_id): store.attempt for store in stores if isinstance(store, StoreAttempt)}
+    attempts = {(store.client, store.job_id): store for store in stores if isinstance(store, StoreAttempt)}
     for store in stores:
         if isinstance(store, StoreJob):
-            yield _StartedJob(store, attempts.pop((store.client, store.job_id), 0))
+            started = attempts.pop((store.client, store.job_id), None)
+            yield _StartedJob(store, started.attempt if started else 0, begun=bool(started and started.begun))
         elif not isinstance(store, StoreAttempt) or (store.client, store.job_id) in attempts:
             yield store
 

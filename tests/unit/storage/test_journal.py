@@ -16,7 +16,18 @@ import msgspec
 import pytest
 
 from worker.config import Limits
-from worker.core.events import KeptJob, StoreAttempt, StoreClient, StoreFinal, StoreJob, StorePeer, StorePreset, StoreTold, StoreUnset
+from worker.core.events import (
+    KeptJob,
+    StoreAttempt,
+    StoreBegun,
+    StoreClient,
+    StoreFinal,
+    StoreJob,
+    StorePeer,
+    StorePreset,
+    StoreTold,
+    StoreUnset,
+)
 from worker.protocol.messages import Failed, Ready
 from worker.storage import journal as module
 from worker.storage import schema
@@ -220,6 +231,15 @@ def test_only_runs_that_broke_off_count_as_crashes(journal):
     counts.append({job.job_id: job.crashes for job in journal.kept().jobs})
     journal.close()
     assert counts == [{"ran": 1, "waited": 0}, {"ran": 2, "waited": 0}, {"ran": 2, "waited": 1}]
+
+
+def test_a_job_that_no_child_had_begun_is_innocent(journal):
+    """A crash while the children are still starting says nothing about the jobs that wait for them."""
+    journal.commit([StoreJob(TD, "waits", CONTENT), StoreAttempt(TD, "waits", 1, begun=False)])
+    journal.commit([StoreJob(TD, "runs", CONTENT), StoreAttempt(TD, "runs", 1, begun=False), StoreBegun(TD, "runs")])
+    journal = crashed(journal)
+    assert {job.job_id: job.crashes for job in journal.kept().jobs} == {"waits": 0, "runs": 1}
+    journal.close()
 
 
 @pytest.mark.parametrize(("wall_s", "up_s", "age_s"), [(3, 3, 3), (60, 1, 60), (-86_400, 3, 3), (-5, 0, 0)])
