@@ -203,7 +203,7 @@ def find_program(chosen, app, project_folder="", environment=None, home=None, pl
         app: TouchDesigner's.
         project_folder: where a relative `chosen` begins.
         environment: PATH and so on; if it is not given, this process's.
-        home: the user's folder; if it is not given, that of whoever runs this.
+        home: the user's folder; if it is not given, that of the user who runs this.
         platform: as `sys.platform`.
 
     Raises:

@@ -81,7 +81,7 @@ class Barrier:
         return self.next
 
     def later(self, record: Store, now: float) -> None:
-        """Wants a record to be stored that nothing depends on: with the next commit, whoever wants that."""
+        """Wants a record to be stored that nothing depends on: with the next commit, for whatever reason that comes."""
         if not self._journal:
             return
         self._later.append(record)
@@ -97,7 +97,7 @@ class Barrier:
             self._later_timer = None
         records, self._later = self._later, []
         if records:
-            self._store_again()  # lost records are promised to the next commit, whoever wants that
+            self._store_again()  # lost records are promised to the next commit, for whatever reason it comes
         for record in records:
             self._add(record)
 

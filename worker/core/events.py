@@ -63,7 +63,7 @@ class NotStored(msgspec.Struct, frozen=True):
 
 
 class Throttled(msgspec.Struct, frozen=True):
-    """So many packets of this sender were dropped, because it sends too many."""
+    """Packets of this sender were dropped, because it sends too many; this says how many."""
 
     peer: Peer
     dropped: int

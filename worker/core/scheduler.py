@@ -361,7 +361,7 @@ class Scheduler:
         if (done or self._leaving) and not self._board.exited:
             self._leaving = True
             self._board.report_last(now)
-            self._barrier.store_later()  # whoever closes the journal writes this first; nothing waits for it
+            self._barrier.store_later()  # it is written before the journal closes; nothing waits for it
             self._barrier.ask()
             self._emit(Exit(self._admission.stopping))
 
@@ -380,7 +380,7 @@ class Scheduler:
 
         Args:
             job_id: its id.
-            client: its client's key, `host:port`; "" for the newest job with this id, whoever sent it.
+            client: its client's key, `host:port`; "" for the newest job with this id, of any client.
         """
         stories = self._ledger.stories
         keys = [(client, job_id)] if client else stories.keys_of(job_id)[-1:]

@@ -69,7 +69,7 @@ class Begun(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Stepped(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """So many steps are done."""
+    """This number of steps is done."""
 
     task_id: TaskId
     done: Annotated[int, Meta(ge=0)]

@@ -395,7 +395,7 @@ class _Keeper:
     """The thread that does what takes its time: starts processes, and waits until killed ones are gone.
 
     It lives as long as they do: Linux ends a child together with the *thread* that started it (see child.py). So whatever goes wrong with
-    one order, a system without handles or threads among it, is told, and the next order is carried out.
+    one order, a system without handles or threads among it, is reported, and the next order is carried out.
     """
 
     def __init__(self, make_run_task: MakeRunTask) -> None:

@@ -35,7 +35,7 @@ _ROUNDS = 3
 _FOLLOWED = 800
 _WINDOW = 21
 _BACK_PX = 0.5
-#: So many matches must hold a homography, and so many more for each match that does not (Brown and Lowe, 2007).
+#: Matches that must hold a homography, and the share to be added for each match that does not (Brown and Lowe, 2007).
 _LEAST_MATCHES = 8
 _SHARE = 0.15
 #: Fewer matches do if the pixels agree: so many corners, and such a share of those that could be followed, stay within `_REFIT_PX`.

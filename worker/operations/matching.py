@@ -55,16 +55,16 @@ def match_features(image: Image, reference: Image, params: MatchFeatures) -> Fou
         numbers of the homography, row by row. It maps reference pixels to image pixels, and its last number is 1.
     """
     found = locate(_described(reference, params), _described(image, params), params.ratio)
-    if found is None:
-        return Found(np.empty((0, 11)), {"overlay": _matches_drawn(image, reference, None)} if params.overlay else {})
-    homography = found.homography / found.homography[2, 2]
-    row = np.array([[len(found.image_points), len(found.candidates), *homography.ravel()]])
     images = {}
-    if params.warped:
-        images["warped"] = _laid_onto(image, found, size_of(reference))
+    if params.warped:  # an output that was asked for is always written, so that a client can count on it
+        images["warped"] = _laid_onto(image, found, reference)
     if params.overlay:
         images["overlay"] = _matches_drawn(image, reference, found)
-    return Found(row, images, {"matches": _matches_csv(found)} if params.matches else {})
+    files = {"matches": _matches_csv(found)} if params.matches else {}
+    if found is None:
+        return Found(np.empty((0, 11)), images, files)
+    homography = found.homography / found.homography[2, 2]
+    return Found(np.array([[len(found.image_points), len(found.candidates), *homography.ravel()]]), images, files)
 
 
 @takes_keywords(FindObject, check)
@@ -84,6 +84,8 @@ def find_object(image: Image, reference: Image, params: FindObject) -> Found:
     width, height = size_of(image)
     rows: list[tuple[float, ...]] = []
     images: dict[str, Image] = {}
+    if params.warped:
+        images["warped"] = _laid_onto(image, None, reference)
     for number in range(params.max_items):
         found = locate(known, left, params.ratio, many=True)
         if found is None:
@@ -91,8 +93,8 @@ def find_object(image: Image, reference: Image, params: FindObject) -> Found:
         corners = project(found.homography, outline(reference))
         score = len(found.image_points) / max(1, within(found.candidates, corners).sum(), len(found.image_points))
         rows += [(x, y, (x + 0.5) / width, 1 - (y + 0.5) / height, score, number) for x, y in corners]
-        if params.warped and not images:
-            images["warped"] = _laid_onto(image, found, size_of(reference))
+        if params.warped and number == 0:
+            images["warped"] = _laid_onto(image, found, reference)
         left = without(left, found, corners)
     return Found(np.array(rows).reshape(-1, 6), images)
 
@@ -123,8 +125,7 @@ def align(image: Image, reference: Image, params: Align) -> Found:
     """
     found = locate(_described(reference, params), _described(image, params), params.ratio)
     if found is None:
-        black = np.zeros((*reference.shape[:2], *image.shape[2:]), image.dtype)
-        return Found(np.array([[0.0, 0, 0, 0, 0]]), {"output": black})
+        return Found(np.array([[0.0, 0, 0, 0, 0]]), {"output": _laid_onto(image, None, reference)})
     homography = _limited(found, params.motion)
     width, height = size_of(reference)
     middle = np.array([[(width - 1) / 2, (height - 1) / 2], [(width - 1) / 2 + 1, (height - 1) / 2]])
@@ -161,8 +162,11 @@ def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Desc
     return described(plain, detector(params.method, params.points).detectAndCompute(plain, None))
 
 
-def _laid_onto(image: Image, found: PictureMatch, size: tuple[int, int]) -> Image:
-    return np.asarray(cv2.warpPerspective(image, found.homography, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP))
+def _laid_onto(image: Image, found: PictureMatch | None, reference: Image) -> Image:
+    """The image as the reference sees it; black if it was not found."""
+    if found is None:
+        return np.zeros((*reference.shape[:2], *image.shape[2:]), image.dtype)
+    return np.asarray(cv2.warpPerspective(image, found.homography, size_of(reference), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP))
 
 
 def _limited(found: PictureMatch, motion: str) -> Points:
@@ -178,7 +182,9 @@ def _limited(found: PictureMatch, motion: str) -> Points:
     return found.homography if similar is None else np.vstack([similar, (0, 0, 1)])
 
 
-def _matches_csv(found: PictureMatch) -> bytes:
+def _matches_csv(found: PictureMatch | None) -> bytes:
+    if found is None:
+        return b"x,y,reference_x,reference_y\n"
     points = np.round(np.column_stack([found.image_points, found.reference_points]), 3)
     lines = ["x,y,reference_x,reference_y", *(",".join(map(str, row)) for row in points.tolist())]
     return ("\n".join(lines) + "\n").encode()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 LINES_PER_BLOCK = 5_000
-#: So many lines are alike but for what stands before the last three digits of their numbers.
+#: Lines that are alike but for what is before the last three digits of their numbers.
 _ALIKE = 1_000
 #: Stands for what stands before them. No text has this byte in UTF-8.
 _MARK = b"\xff"

@@ -24,7 +24,7 @@ _GREY = 0  # colour type
 _SUB = 1  # filter type: each byte is the difference to the one of the pixel on its left
 #: By the number of channels: the colour type, and how OpenCV brings our order to PNG's.
 _COLORS = {1: (0, None), 3: (2, cv2.COLOR_BGR2RGB), 4: (6, cv2.COLOR_BGRA2RGBA)}
-#: So many bytes are filtered and packed at a time; more would not stay in the processor's cache.
+#: Bytes filtered and packed at a time; more would not stay in the processor's cache.
 _BAND_BYTES = 2**19
 
 

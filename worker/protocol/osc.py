@@ -170,7 +170,7 @@ def _read(packet: bytes, start: int) -> tuple[str, list[Argument], int]:
 
 
 def _job_of(address: str, arguments: Sequence[Argument]) -> str:
-    """The id of the job that a message is about, as far as it could be read; so that whoever waits for that job hears of it."""
+    """The id of the job that a message is about, as far as it could be read; so that the client that waits for that job hears of it."""
     if address in _NAMES_A_JOB and arguments:
         job_id = arguments[0]
         if isinstance(job_id, int | float):

@@ -60,7 +60,7 @@ CREATE TABLE client (
     """
 CREATE TABLE start (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    boot INTEGER NOT NULL,            -- what clients are told
+    boot INTEGER NOT NULL,            -- what reports to clients carry
     up REAL NOT NULL DEFAULT 0,       -- seconds that all workers had run, when it was last noted
     clean INTEGER NOT NULL DEFAULT 0  -- 1: this run ended in order
 )""",

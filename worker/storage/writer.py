@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CHECK_EVERY_S: Constant = 0.5
 #: How long `close` waits for a disk that does not answer.
 CLOSE_WITHIN_S: Constant = 20.0
-#: So many commits at most go into one, so that the answers to the first do not wait for all others.
+#: Maximum number of commits that go into one, so that the answers to the first do not wait for all others.
 COMMITS_IN_ONE: Constant = 256
 
 

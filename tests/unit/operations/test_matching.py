@@ -72,11 +72,12 @@ def test_written():
 def test_nothing_in_common(method):
     """Pictures of different things give no row, whichever is which; an overlay shows both."""
     for first, second in (("smarties.png", "board.jpg"), ("board.jpg", "graf1.jpg"), ("box.png", "board.jpg")):
-        found = matching.match_features(
-            sample(second), sample(first), MatchFeatures(image="b", reference="a", method=method, overlay="o.png")
-        )
+        wanted = MatchFeatures(image="b", reference="a", method=method, overlay="o.png", warped="w.png", matches="m.csv")
+        found = matching.match_features(sample(second), sample(first), wanted)
         assert found.rows.shape == (0, 11)
         assert found.images["overlay"].any()
+        assert not found.images["warped"].any()
+        assert found.files["matches"].count(b"\n") == 1
         assert matching.find_object(sample(second), sample(first), FindObject(image="b", reference="a", method=method)).rows.shape == (0, 6)
 
 
