@@ -123,6 +123,7 @@ class Config:
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
         durability: what an accepted job survives: a crash of this process, or of the machine.
+        sandbox: whether the kernel closes in the child processes, if it can.
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
         files: what the files of one job may amount to, and its memory.
@@ -215,6 +216,10 @@ class Config:
         Literal["process", "power"],
         Setting(JOURNAL, "What an accepted job survives: a crash of the worker, or also of the machine (slower)."),
     ] = "process"
+    sandbox: Annotated[
+        Literal["on", "off"],
+        Setting(PROCESS, "Let the kernel refuse child processes everything but the files below the folders (Linux)."),
+    ] = "on"
     parent_pid: Annotated[
         int, Setting(PROCESS, "End together with this process, such as TouchDesigner.", unit="PID", minimum=0, shown=NONE)
     ] = 0

@@ -61,6 +61,8 @@ class OperationInfo:
         item: what one item of the result is. "file": a file of its own, whether or not a row describes it, too. "row": a row; files
             such as an overlay or a table come on top.
         few: a job of fewer steps is done at once, without being cut into parts.
+        needs: what it has to have beyond files below the roots, because the sandbox of the children leaves it open then: "network" for
+            sockets (streams), "devices" for what is below /dev (cameras).
         probe: this operation does nothing; the worker and its clients use it to see whether a child works.
     """
 
@@ -72,6 +74,7 @@ class OperationInfo:
     texts: tuple[str, ...] = ()
     item: Literal["row", "file"] = "row"
     few: int = 2
+    needs: tuple[Literal["network", "devices"], ...] = ()
     probe: bool = False
 
     def __post_init__(self) -> None:

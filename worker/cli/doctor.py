@@ -20,7 +20,7 @@ _SETTINGS = {
     "token": "If the worker wants one.",
     "text_port": "Where text reports are awaited; 0 = not.",
     "number_port": "Where number reports are awaited; 0 = not.",
-    **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal"), ""),
+    **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox"), ""),
 }
 
 
@@ -78,5 +78,6 @@ def examine(question: Question) -> Iterator[Step]:
         yield here.journal(question, in_use=bool(boot))
         yield from here.targets(question)
         yield here.receive_buffer()
+        yield here.walls(question)
         if not boot and imports.mark is Mark.OK:
             yield here.child(question)

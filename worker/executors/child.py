@@ -153,10 +153,12 @@ def _silence_stdout() -> None:
 
 def _die_with_parent() -> None:
     """No child outlives the worker, not even when it is killed. Linux's signal also ends one that never leaves native code."""
+    parent = parent_process()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = parent_process()
-    if parent is not None:
+        if parent is not None and not parent.is_alive():  # it went before we had asked
+            os._exit(1)
+    elif parent is not None:  # on Linux the sandbox would not bind a thread that runs before it
         threading.Thread(target=_exit_after, args=(parent.sentinel,), name="parent-watch", daemon=True).start()
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Whether files can be opened below the handle of their folder.
 HAS_HANDLES = {os.open, os.mkdir, os.rename, os.unlink, os.stat} <= os.supports_dir_fd and os.scandir in os.supports_fd
@@ -33,6 +33,16 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW | getattr(os, 
 _STEP = _FOLDER | getattr(os, "O_PATH", 0)
 #: No waiting for the other end of a pipe, no terminal that becomes ours, no line ends that are changed.
 _FILE = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+#: A folder: its path without links, its device and its inode.
+Place = tuple[Path, int, int]
+#: Those that `hold` was given: each by the parts of its path.
+_held: dict[tuple[str, ...], tuple[int, int]] = {}
+
+
+class Replaced(OSError):
+    """Another folder is where one that is held should be."""
 
 
 class NotRegular(OSError):
@@ -65,6 +75,11 @@ class Folder:
             raise
         return descriptor
 
+    @property
+    def handle(self) -> int | None:
+        """Its descriptor; None on a system without."""
+        return self._handle
+
     def status(self, name: str) -> os.stat_result:
         """About the name itself, also if it is a link."""
         return os.stat(self._at(name), dir_fd=self._handle, follow_symlinks=False)
@@ -82,6 +97,24 @@ class Folder:
 
     def _at(self, name: str) -> str | Path:
         return name if self._handle is not None else self._path / name
+
+
+def place_of(path: Path) -> Place | None:
+    """Which folder is there now; None if there is none."""
+    try:
+        found = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return path, found.st_dev, found.st_ino
+
+
+def hold(places: Iterable[Place]) -> None:
+    """From now on nothing is opened in this process below one of these paths unless the same folder is still there.
+
+    By device and inode and not by an open handle: an open one would keep a disk from being removed.
+    """
+    _held.clear()
+    _held.update({path.parts: (device, inode) for path, device, inode in places})
 
 
 @contextlib.contextmanager
@@ -156,14 +189,27 @@ def _entries(place: Path | int) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _walked(path: Path, *, make: bool = False) -> int:
+    parts = path.parts
+    held = {len(root): identity for root, identity in _held.items() if parts[: len(root)] == root}
     handle = os.open(path.anchor, _STEP)
-    for name in path.parts[1:]:
+    for depth, name in enumerate(parts[1:], start=2):
         try:
-            inner = _step(handle, name, make=make)
+            inner = _step(handle, name, make=make and depth not in held)
         finally:
             os.close(handle)
         handle = inner
+        if depth in held:
+            try:
+                _check_same(os.fstat(handle), held[depth], name)
+            except Replaced:
+                os.close(handle)
+                raise
     return handle
+
+
+def _check_same(found: os.stat_result, identity: tuple[int, int], name: str) -> None:
+    if (found.st_dev, found.st_ino) != identity:
+        raise Replaced(errno.ESTALE, "it is not the folder that the worker started with", name)
 
 
 def _step(handle: int, name: str, *, make: bool) -> int:
@@ -196,6 +242,9 @@ def _check_links(path: Path) -> None:
     """For systems without handles: raises OSError if the path contains a link."""
     if os.path.normcase(os.path.realpath(path)) != os.path.normcase(path):
         raise OSError(errno.ELOOP, "there is a link in the path")
+    for root, identity in _held.items():
+        if path.parts[: len(root)] == root:
+            _check_same(Path(*root).stat(), identity, root[-1])
 
 
 def _check_place(descriptor: int, path: Path) -> None:

@@ -9,13 +9,14 @@ import fnmatch
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files import handles
+from worker.files.handles import Place, place_of
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.spelling import as_stored, composed, natural, near, without_case
 
@@ -65,6 +66,7 @@ class FileRules:
         unrestricted: for the local `run`: only the rights of the user limit it.
         limits: how large and how many.
         kept: the worker's own files and folders (journal, settings, log), which no job may write.
+        places: the folders that the roots were when the worker started, see `pinned`; None before.
     """
 
     roots: tuple[Path, ...]
@@ -73,6 +75,17 @@ class FileRules:
     unrestricted: bool = False
     limits: FileLimits = DEFAULT_LIMITS
     kept: tuple[Path, ...] = ()
+    places: tuple[Place, ...] | None = None
+
+    def pinned(self) -> FileRules:
+        """These rules, with the roots as they are now: links in their paths are followed here, once, and never again.
+
+        Whoever may write above a root could otherwise put a link in its place, and each child that starts would follow it. The children
+        hold the folders by device and inode (`worker.files.handles.hold`), so another folder in the same place is refused, too.
+        """
+        roots, read_roots = self.resolved_roots, self.resolved_read_roots
+        places = tuple(place for path in (*roots, *read_roots) if (place := place_of(path)))
+        return replace(self, roots=roots, read_roots=read_roots, places=places)
 
     def to_read(self, text: str) -> Path:
         """The absolute path, free of links, that `text` names for reading; it need not exist.
@@ -81,7 +94,7 @@ class FileRules:
             ArgumentError: `text` is empty, too long, or holds control characters.
             PathError: the path leads out of the roots.
         """
-        return self._checked(text, (*self._roots, *self._read_roots), "read")[0]
+        return self._checked(text, (*self.resolved_roots, *self.resolved_read_roots), "read")[0]
 
     def to_read_file(self, text: str) -> Path:
         """As `to_read`, for a file that must exist. A name in another Unicode form or another case is found, too.
@@ -111,7 +124,7 @@ class FileRules:
             UnsupportedFormat: no such file is written under this ending.
             DiskFull: the root itself is not there. It is not made: if its disk is missing, another one would fill up.
         """
-        path, root = self._checked(text, self._roots, "written")
+        path, root = self._checked(text, self.resolved_roots, "written")
         _check_kind(text, path, kind)
         if root is None:
             return path
@@ -168,7 +181,7 @@ class FileRules:
 
     def contains(self, path: Path) -> bool:
         """Whether a path without links may be read."""
-        return self.unrestricted or _root_of(path, (*self._roots, *self._read_roots)) is not None
+        return self.unrestricted or _root_of(path, (*self.resolved_roots, *self.resolved_read_roots)) is not None
 
     def _missing(self, path: Path, kind: str = "file") -> MissingFile:
         """The sentence for a path that is not there: in which folder the worker looked, and which names there are similar."""
@@ -225,8 +238,8 @@ class FileRules:
 
     @property
     def _start(self) -> Path:
-        if self._roots:
-            return self._roots[0]
+        if self.resolved_roots:
+            return self.resolved_roots[0]
         if self.unrestricted:
             return Path.cwd()
         raise PathError("This worker may not read or write any file.", "Start the worker with --root FOLDER.")
@@ -236,12 +249,14 @@ class FileRules:
         return tuple(Path(os.path.realpath(path)) for path in self.kept)
 
     @cached_property
-    def _roots(self) -> tuple[Path, ...]:
-        return tuple(Path(os.path.realpath(root)) for root in self.roots)
+    def resolved_roots(self) -> tuple[Path, ...]:
+        """The roots, without links."""
+        return self.roots if self.places is not None else tuple(Path(os.path.realpath(root)) for root in self.roots)
 
     @cached_property
-    def _read_roots(self) -> tuple[Path, ...]:
-        return tuple(Path(os.path.realpath(root)) for root in self.read_roots)
+    def resolved_read_roots(self) -> tuple[Path, ...]:
+        """The read roots, without links."""
+        return self.read_roots if self.places is not None else tuple(Path(os.path.realpath(root)) for root in self.read_roots)
 
 
 def _plain(text: str) -> str:

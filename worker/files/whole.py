@@ -299,6 +299,11 @@ def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
         return PathError(f"{path.name} may not be {done}: {reason}.", "Check the file's rights, and whether another program holds it open.")
     if isinstance(error, handles.NotRegular):
         return PathError(f"{path.name} may not be {done}: it is a pipe, a device or a socket.")
+    if isinstance(error, handles.Replaced):
+        return PathError(
+            f"{path.name} may not be {done}: {error.filename} is not the folder any more that the worker started with.",
+            "If its disk was connected again, start the worker again.",
+        )
     if error.errno in (errno.ELOOP, errno.EXDEV):
         return PathError(f"{path.name} may not be {done}: a folder or link in its path was changed meanwhile.", "Send the job again.")
     if isinstance(error, IsADirectoryError) or os.path.isdir(path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
+from worker.executors import sandbox
 from worker.executors.pool import PoolExecutor
 from worker.files import results, sweep
 from worker.files.paths import FileRules
@@ -42,8 +43,8 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         maps=config.maps,
         limits=config.files,
         kept=config.kept,
-    )
-    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules, catalog, operations))
+    ).pinned()
+    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on"))
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
@@ -82,6 +83,7 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
         yield f"  maps            {sender} -> {here}"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
     yield f"  children        {config.workers}, and one in reserve"
+    yield f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off: a child that was taken over can do what this user can'}"
     if service.burst < ENOUGH_PACKETS:
         remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
         yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from worker.cli.examination.steps import Mark, Question, Step
 from worker.errors import WorkerError
+from worker.executors import sandbox
 from worker.network.endpoint import Endpoint
 from worker.network.names import address_of
 from worker.protocol import osc
@@ -221,7 +222,7 @@ def child(question: Question) -> Step:
     from worker.tasks.prepare import make_run_task
 
     rules = FileRules(roots=tuple(root.resolve() for root in question.config.roots), limits=question.config.files)
-    executor = pool.PoolExecutor(1, functools.partial(make_run_task, rules), spares=0)
+    executor = pool.PoolExecutor(1, functools.partial(make_run_task, rules, confined=question.config.sandbox == "on"), spares=0)
     poller = Poller()
     ended: list[Finished] = []
     log = logging.getLogger(pool.__name__)
@@ -246,3 +247,14 @@ def child(question: Question) -> Step:
         change = "is memory short, or the number of processes limited? `td-image-worker serve --log-level debug` prints the traceback."
         return Step("a child process", Mark.BROKEN, f"cannot start: {outcome.message}", change)
     return Step("a child process", Mark.OK, f"starts, and has run a job after {time.monotonic() - started:.1f} s")
+
+
+def walls(question: Question) -> Step:
+    """What the kernel would refuse a child process that was taken over."""
+    if question.config.sandbox == "off":
+        return Step("sandbox", Mark.SKIPPED, "none is wanted (--sandbox off)")
+    found = sandbox.offer()
+    whole = found.landlock and found.seccomp
+    return Step(
+        "sandbox", Mark.OK if whole else Mark.NOTE, str(found), "" if whole else "nothing must be done; SECURITY.md says what is missing."
+    )
