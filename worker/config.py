@@ -65,7 +65,7 @@ class Limits:
         float,
         Setting(JOURNAL, "How long ended jobs are known across restarts.", option="--remember-hours", unit="H", minimum=0, above=True),
     ] = 24.0
-    timeout_ms: Annotated[int, Setting(JOBS, "Timeout of a job that brings none of its own; 0 = none.", unit="MS", minimum=0)] = 600_000
+    timeout_ms: Annotated[int, Setting(JOBS, "Timeout of a job that brings none of its own; 0 = none.", unit="MS", minimum=0)] = 60_000
     lease_ms: int = 15_000
     clients: int = 256
     result_rows_kept: int = 100_000

@@ -14,6 +14,8 @@ from worker.settings import Setting, option_of
 
 MB = 2**20
 _NONE = sys.maxsize
+#: What programs write. So a picture takes at most as long as a progressive one of the largest size.
+_SCANS_OF_THE_LARGEST = 10
 GROUP = "Limits of files"
 
 
@@ -36,6 +38,8 @@ class FileLimits:
         ),
     ] = 300
     frames: Annotated[int, Setting(GROUP, "How many pictures an animation may hold.", option="--max-frames", unit="N", minimum=1)] = 10_000
+    # Programs write about ten. Each scan goes over the whole picture, and a few bytes are enough for one.
+    scans: Annotated[int, Setting(GROUP, "How many scans a JPEG may have.", option="--max-scans", unit="N", minimum=1)] = 100
     inputs: Annotated[
         int, Setting(GROUP, "How many images a folder or a pattern may stand for.", option="--max-inputs", unit="N", minimum=1)
     ] = 20_000
@@ -66,6 +70,12 @@ class FileLimits:
             )
         if frames > self.frames:
             raise LimitExceeded(f"{name} has {frames} pictures; an animation may have {self.frames}.", _how("frames"))
+
+    def check_scans(self, name: str, width: int, height: int, scans: int) -> None:
+        """A JPEG of the largest size may have a tenth of the scans of a small one."""
+        most = max(1, min(self.scans, _SCANS_OF_THE_LARGEST * self.megapixels * 1_000_000 // max(1, width * height)))
+        if scans > most:
+            raise LimitExceeded(f"{name} has {scans} scans; a JPEG of {width}x{height} pixels may have {most}.", _how("scans"))
 
     def check_inputs(self, text: str, found: int) -> None:
         if found > self.inputs:
@@ -103,7 +113,7 @@ class FileLimits:
 
 DEFAULT_LIMITS = FileLimits()
 #: For the local `run`: only the machine limits it.
-NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
+NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
 
 
 def _how(attribute: str) -> str:

@@ -15,6 +15,8 @@ _TAG = 0x0112  # Orientation, in "Exif 2.32", table 4 (TIFF Rev. 6.0 attribute i
 _SHORT = 3
 #: Any marker may stand behind any number of bytes FF (ITU-T T.81, B.1.1.2).
 FILL = 0xFFFF
+#: Somebody can make a gigabyte of empty ones.
+_MOST_CHUNKS = 1_000_000
 
 
 def orientation(data: bytes) -> int:
@@ -60,7 +62,9 @@ def _in_jpeg(data: bytes) -> bytes:
 
 def _chunk(data: bytes, at: int, header: str, *, size_first: bool, name: bytes, overhead: int, even: bool) -> bytes:
     """The body of the chunk called `name`, in a file that is a list of chunks."""
-    while at + 8 <= len(data):
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > len(data):
+            break
         first, second = struct.unpack_from(header, data, at)
         size, found = (first, second) if size_first else (second, first)
         if found == name:

@@ -16,6 +16,8 @@ import imagesize
 
 from worker.files.whole import PNG
 
+_JPEG = b"\xff\xd8\xff"
+_SCAN = b"\xff\xda"
 _SUN = b"\x59\xa6\x6a\x95"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _NUMBERS = rb"\s(?:\s|#[^\n]*\n)*"
@@ -23,26 +25,50 @@ _PFM = re.compile(rb"P[Ff]" + _NUMBERS + rb"(\d{1,10})" + _NUMBERS + rb"(\d{1,10
 _PAM_WIDTH, _PAM_HEIGHT = re.compile(rb"\nWIDTH[ \t]+(\d{1,10})"), re.compile(rb"\nHEIGHT[ \t]+(\d{1,10})")
 _RADIANCE = re.compile(rb"\n[-+]Y[ ]+(\d{1,10})[ ]+[-+]X[ ]+(\d{1,10})")
 _HEAD = 4096
+#: A header that goes on for longer is not read by anybody: a comment of 60 MB kept a decoder busy for half a minute.
+LONGEST_HEADER = 2**16
+#: So many parts of a file (segments, chunks, blocks) are walked through. Those of a GIF of 1 GB are 4 million.
+MOST_PARTS = 5_000_000
+_TOO_MANY = f"It has more than {MOST_PARTS:,} parts"
+_MOST_SEGMENTS = 10_000
+_PNM = re.compile(rb"P[1-6]" + _NUMBERS + rb"(\d{1,10})" + _NUMBERS + rb"(\d{1,10})(?=\s)")
 #: Longer chains of pictures are not counted to their end.
 _MANY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Width and height in pixels as they are stored, 0 if they are not known; and the number of pictures."""
+    """What a file claims.
+
+    Attributes:
+        width, height: in pixels as they are stored, 0 if they are not known.
+        frames: the number of pictures.
+        scans: how often a decoder goes over the whole picture; more than once for a progressive JPEG.
+        endless: why the file is not even given to a decoder: a header without an end. "" if it may be.
+    """
 
     width: int = 0
     height: int = 0
     frames: int = 1
+    scans: int = 1
+    endless: str = ""
+
+
+class _Endless(Exception):
+    """What leads to the pixels is too long."""
 
 
 def read_header(data: bytes) -> Header:
     """What the file claims to hold. Never raises: what cannot be read is left to the decoder."""
-    width, height = _size(data)
+    width = height = 0
     try:
-        return Header(width, height, _frames(data))
+        scans = _scans(data) if data.startswith(_JPEG) else 1
+        width, height = _size(data)
+        return Header(width, height, _frames(data), scans)
     except (struct.error, IndexError):  # it ends in the middle
         return Header(width, height)
+    except _Endless as error:
+        return Header(width, height, endless=str(error))
 
 
 def _size(data: bytes) -> tuple[int, int]:
@@ -50,6 +76,11 @@ def _size(data: bytes) -> tuple[int, int]:
     if head.startswith(_SUN) and len(head) >= 12:
         width, height = struct.unpack_from(">II", head, 4)
         return width, height
+    if head[:1] == b"P" and head[1:2] in b"123456" and len(head) > 2 and head[2:3] in b" \t\r\n#":
+        found = _PNM.match(data, 0, LONGEST_HEADER)
+        if found is None and len(data) > LONGEST_HEADER:
+            raise _Endless(f"Its size does not stand in the first {LONGEST_HEADER} bytes")
+        return (int(found[1]), int(found[2])) if found else (0, 0)
     if found := _PFM.match(head):
         return int(found[1]), int(found[2])
     if head.startswith(b"P7"):
@@ -80,10 +111,31 @@ def _frames(data: bytes) -> int:
     return 1
 
 
+def _scans(data: bytes) -> int:
+    """Counts the scans of a JPEG: each goes over all blocks, and a few bytes are enough for one.
+
+    In a scan a byte 0xFF is followed by 0, so the marker of a scan (FF DA) stands nowhere else but in pictures within the picture.
+    Those are in the segments before the first scan, which are walked through.
+    """
+    at, segments = 2, 0
+    while data[at] == 0xFF:
+        if data[at + 1] in (0xFF, 0x01) or 0xD0 <= data[at + 1] <= 0xD8:  # filling, and markers without a body
+            at += 1 if data[at + 1] == 0xFF else 2
+        elif data[at + 1] == 0xDA:
+            return data.count(_SCAN, at)
+        else:
+            (size,) = struct.unpack_from(">H", data, at + 2)
+            at += 2 + size
+        segments += 1
+        if segments > _MOST_SEGMENTS:
+            raise _Endless(f"It has more than {_MOST_SEGMENTS} segments before the picture")
+    return 1
+
+
 def _gif_frames(data: bytes) -> int:
     """Counts the image descriptors. Blocks are an extension (0x21), an image (0x2C) or the end; each holds a chain of sub-blocks."""
     at = 13 + _table_bytes(data[10])
-    frames = 0
+    frames = parts = 0
     while frames < _MANY:
         kind = data[at]
         if kind == 0x21:
@@ -95,6 +147,9 @@ def _gif_frames(data: bytes) -> int:
             break
         while at < len(data) and data[at]:
             at += 1 + data[at]
+            parts += 1
+            if parts > MOST_PARTS:
+                raise _Endless(_TOO_MANY)
         at += 1
         if at >= len(data):
             break
@@ -106,8 +161,11 @@ def _table_bytes(flags: int) -> int:
 
 
 def _webp_frames(data: bytes) -> int:
-    at, frames = 12, 0
+    at, frames, parts = 12, 0, 0
     while at + 8 <= len(data):
+        parts += 1
+        if parts > MOST_PARTS:
+            raise _Endless(_TOO_MANY)
         name, size = struct.unpack_from("<4sI", data, at)
         frames += name == b"ANMF"
         at += 8 + size + size % 2

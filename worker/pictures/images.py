@@ -98,7 +98,12 @@ def read_image(
     """
     data = read_bytes(path, limits)
     header = read_header(data)
+    if header.endless:
+        raise UnsupportedFormat(
+            f"{path.name} is not an image that this worker reads. {header.endless}.", "Save it anew with another program."
+        )
     limits.check_picture(path.name, header.width, header.height, header.frames)
+    limits.check_scans(path.name, header.width, header.height, header.scans)
     turned = orientation(data)
     size = (header.height, header.width) if turned >= LIES else (header.width, header.height)
     wanted = shrunk(size) if shrunk and all(size) else size

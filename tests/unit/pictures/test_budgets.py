@@ -1,0 +1,106 @@
+"""What is refused before a decoder sees it, because a few bytes would keep the decoder busy."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.errors import LimitExceeded, UnsupportedFormat
+from worker.files.limits import DEFAULT_LIMITS
+from worker.pictures import exif, headers
+from worker.pictures.headers import read_header
+from worker.pictures.images import read_image
+
+
+def jpeg(*settings, side=64):
+    picture = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
+    return cv2.imencode(".jpg", picture, list(settings))[1].tobytes()
+
+
+def with_scans(more, side=64):
+    """A progressive JPEG and its last scan so many times again: a decoder goes over all blocks for each."""
+    data = jpeg(cv2.IMWRITE_JPEG_PROGRESSIVE, 1, side=side)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+def test_scans_are_counted():
+    """A plain JPEG has one, a progressive one several; what stands in a thumbnail does not count."""
+    assert read_header(jpeg()).scans == 1
+    ordinary = read_header(with_scans(0)).scans
+    assert 2 <= ordinary <= 12
+    assert read_header(with_scans(30)).scans == ordinary + 30
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 402) + b"\xff\xda" * 200
+    assert read_header(jpeg()[:2] + thumbnail + jpeg()[2:]).scans == 1
+
+
+def test_too_many_scans(tmp_path):
+    """They are refused with their number and the option; what programs write is read."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_scans(0))
+    assert read_image(path).shape == (64, 64, 3)
+    path.write_bytes(with_scans(200))
+    with pytest.raises(LimitExceeded, match=r"a\.jpg has 2\d\d scans; a JPEG of 64x64 pixels may have 100\.") as refused:
+        read_image(path)
+    assert "--max-scans" in refused.value.hint
+
+
+def test_a_large_picture_may_have_fewer_scans(tmp_path):
+    """The work is what is bounded: pixels times scans."""
+    limits = dataclasses.replace(DEFAULT_LIMITS, megapixels=1)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_scans(20, side=640))
+    assert read_image(path).shape[0] == 640
+    with pytest.raises(LimitExceeded, match="may have 24"):
+        limits.check_scans("a.jpg", 640, 640, 25)
+    limits.check_scans("a.jpg", 1000, 1000, 10)
+
+
+@pytest.mark.parametrize("kind", [b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"])
+def test_a_header_of_comments(tmp_path, kind):
+    """The size of a Netpbm picture stands near its beginning, or it is not read."""
+    path = tmp_path / "a.ppm"
+    path.write_bytes(kind + b"\n" + b"#\n" * 40_000 + b"2 2\n255\n" + b"0 " * 12)
+    with pytest.raises(UnsupportedFormat, match=r"Its size does not stand in the first 65536 bytes\."):
+        read_image(path)
+    small = read_header(kind + b"\n# a comment\n 20\t30 # another\n255\n")
+    assert (small.width, small.height) == (20, 30)
+
+
+def test_segments_without_end(tmp_path):
+    """So is a JPEG of empty comments."""
+    path = tmp_path / "a.jpg"
+    data = jpeg()
+    path.write_bytes(data[:2] + b"\xff\xfe\0\2" * 20_000 + data[2:])
+    with pytest.raises(UnsupportedFormat, match="more than 10000 segments"):
+        read_image(path)
+    path.write_bytes(data[:2] + b"\xff\xfe\0\2" * 500 + data[2:])
+    assert read_image(path).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"RIFF\0\0\0\0WEBP" + b"XXXX\0\0\0\0" * 300, id="webp"),
+        pytest.param(b"GIF89a\1\0\1\0\0\0\0!\xfe" + b"\1x" * 300 + b"\0;", id="gif"),
+    ],
+)
+def test_parts_without_end(monkeypatch, data):
+    """Chunks and blocks are walked through up to a number."""
+    assert not read_header(data).endless
+    monkeypatch.setattr(headers, "MOST_PARTS", 200)
+    assert "parts" in read_header(data).endless
+
+
+def test_chunks_without_end(monkeypatch):
+    """The orientation is not looked for in endless chunks of a PNG."""
+    chunk = struct.pack(">I4s", 0, b"teXt") + b"\0\0\0\0"
+    turned = b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHH", 0x112, 3, 1, 6, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk * 20 + struct.pack(">I4s", len(turned), b"eXIf") + turned + b"\0\0\0\0"
+    assert exif.orientation(data) == 6
+    monkeypatch.setattr(exif, "_MOST_CHUNKS", 10)
+    assert exif.orientation(data) == 1
