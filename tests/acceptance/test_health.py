@@ -101,3 +101,21 @@ def test_a_worker_that_shuts_down_is_not_well(tmp_path):
         process.terminate()
         time.sleep(0.5)
         assert call("health", port) == (1, "The worker is shutting down and takes no new jobs.")
+
+
+def test_another_program_is_left_alone():
+    """Who holds the port and is no worker lives on: the check says so, and kills nobody."""
+    port = free_port()
+    bound = f"s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', {port}))"
+    program = f"import socket, time; {bound}; print(flush=True); time.sleep(90)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as victim:
+        try:
+            assert victim.stdout is not None
+            victim.stdout.readline()
+            code, said = call("health", port, "--wait-s", "0.5", "--end-after-s", "0.5", "--start-s", "0")
+            assert code == 1
+            assert f"Process {victim.pid} " in said
+            assert "is no worker of this user, so it is left alone" in said
+            assert victim.poll() is None
+        finally:
+            victim.kill()

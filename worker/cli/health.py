@@ -8,6 +8,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,11 +20,16 @@ from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
 from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
 
+if TYPE_CHECKING:
+    import psutil
+
 #: A worker knows a limited number of clients by their port, so all checks use one port. If it is taken, any other is used.
 _OUR_PORT = addresses.COMMAND_PORT - 1
 _LAST_CHANCE_S = 1.0
 #: The canary goes through a child every 5 s; after this time without a sign of life a worker does not recover by itself.
 _DEAD_CANARY_S = 180.0
+#: Behind Python, its own options (`-P -X utf8`) and `-m`.
+_LAST_PLACE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,36 @@ def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: floa
     return Verdict(True, f"The worker is well but busy: the job still waits, and a child showed a sign of life {canary_s:.1f} s ago.")
 
 
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether this is a worker that the user of this check has started: by its user, and by what its command line runs."""
+    import psutil
+
+    try:
+        if process.username() != psutil.Process().username():
+            return False
+        return _is_serve(process.cmdline())
+    except psutil.Error:  # it has ended, or says nothing to us
+        return False
+
+
+def _is_serve(words: list[str]) -> bool:
+    """Whether a command line is that of `serve`.
+
+    >>> _is_serve(["/opt/worker/bin/python", "/opt/worker/bin/td-image-worker", "serve"])
+    True
+    >>> _is_serve(["python", "-m", "worker", "serve", "--port", "9460"])
+    True
+    >>> _is_serve(["python", "-c", "serve", "td-image-worker"]), _is_serve(["nc", "-u", "-l", "9460"])
+    (False, False)
+    """
+    for at, word in enumerate(words[:-1]):
+        name = word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+        program = name in ("td-image-worker", "td-image-worker-script.py") or (word == "worker" and at > 0 and words[at - 1] == "-m")
+        if program and at <= _LAST_PLACE and words[at + 1] == "serve":
+            return True
+    return False
+
+
 def _end(port: int, start_s: float) -> None:
     """Kills the process that holds the port, unless it has only just started. Also writes a line into the container's log."""
     import psutil
@@ -183,6 +219,9 @@ def _end(port: int, start_s: float) -> None:
         if not connection.pid or not connection.laddr or connection.laddr.port != port or connection.raddr:
             continue
         process = psutil.Process(connection.pid)
+        if not _is_ours(process):
+            show.say(f"Process {process.pid} ({process.name()}) holds the port and is no worker of this user, so it is left alone.")
+            continue
         if time.time() - process.create_time() < start_s:
             show.say(f"Process {process.pid} is still starting, so it is left alone.")
             continue

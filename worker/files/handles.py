@@ -84,6 +84,12 @@ class Folder:
         """About the name itself, also if it is a link."""
         return os.stat(self._at(name), dir_fd=self._handle, follow_symlinks=False)
 
+    def may_write(self, name: str) -> bool:
+        """Whether this user may change the file of that name. On a disk that is read-only as a whole, the opening says so."""
+        if self._handle is not None and sys.platform != "win32" and os.fstatvfs(self._handle).f_flag & os.ST_RDONLY:
+            return True
+        return os.access(self._at(name), os.W_OK, dir_fd=self._handle)
+
     def rename(self, old: str, new: str) -> None:
         """Renames in one step and replaces what is called `new`. A link of that name is replaced, not followed."""
         os.replace(self._at(old), self._at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
@@ -150,6 +156,26 @@ def reading(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def listed(path: Path) -> Iterator[tuple[Iterator[os.DirEntry[str]], int | None]]:
+    """The entries of a folder, one by one, and its handle if the system has handles. Raises as `folder`."""
+    if not HAS_HANDLES:
+        _check_links(path)
+        with os.scandir(path) as found:
+            yield found, None
+        return
+    place = _walked(path)
+    try:
+        handle = os.open(".", _FOLDER, dir_fd=place)
+    finally:
+        os.close(place)
+    try:
+        with os.scandir(handle) as found:
+            yield found, handle
+    finally:
+        os.close(handle)
 
 
 def entries(path: Path) -> list[tuple[str, os.stat_result]]:

@@ -6,6 +6,7 @@ Every decision about a path is made here, and nowhere else. No numpy and no cv2:
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 import re
 import stat
@@ -23,6 +24,8 @@ from worker.files.spelling import as_stored, composed, natural, near, without_ca
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+log = logging.getLogger(__name__)
+
 _WILDCARDS = re.compile(r"[*?\[]")
 _DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 # Beside the control characters: ends of lines, and what turns the direction of writing, so that a name reads as another one.
@@ -36,6 +39,15 @@ IMAGE_ENDINGS = frozenset(
 TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
+#: Among the texts: those that other programs run, or take commands from.
+_RUN_BY_PROGRAMS = re.compile(
+    r"((docker-)?compose.*\.ya?ml|package(-lock)?\.json|npm-shrinkwrap\.json|composer\.json|deno\.jsonc?|[jt]sconfig.*\.json"
+    r"|pnpm-[a-z]+\.yaml|cmakelists\.txt|cmake.*presets\.json|requirements.*\.txt|constraints.*\.txt|environment\.ya?ml|pom\.xml|build\.xml"
+    r"|(azure|bitbucket|cloud|app|code|build)?-?(pipelines?|build|veyor|spec)\.ya?ml|action\.ya?ml|taskfile.*\.ya?ml|playbook.*\.ya?ml"
+    r"|kustomization\.ya?ml|chart\.yaml|serverless\.ya?ml|mkdocs\.ya?ml|pubspec\.yaml|project\.json|tasks\.json|launch\.json)",
+    re.IGNORECASE,
+)
+_OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
 #: The kind of a file to write, with its article.
 Kind = Literal["an image", "text", "a file"]
@@ -136,16 +148,20 @@ class FileRules:
             if os.path.lexists(path):
                 raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
             raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _endings_hint(kind))
+        _check_others(text, path.parts[len(root.parts) :])
         return path
 
     def to_read_all(self, text: str, endings: Collection[str]) -> Inputs:
         """The image files that `text` names: one file, those in a folder, or those that match a pattern.
 
+        What a folder or a pattern holds and may not be read is left out and counted in the log: somebody who shares the folder could
+        otherwise stop every job over it by one link. A file that is named itself is refused.
+
         In folders and patterns only files with one of the `endings` (lower case, with the dot) count; hidden and unfinished
         (`.part`) files do not. `shots/img2.png` comes before `shots/img10.png`.
 
         Raises:
-            ArgumentError, PathError: as `to_read`, for each file.
+            ArgumentError, PathError: as `to_read`, for the file, the folder, or the beginning of the pattern.
             MissingFile: there is no such file, or nothing matches.
             UnsupportedFormat: `text` names a video.
         """
@@ -157,16 +173,22 @@ class FileRules:
             folder = self.to_read_file(spelled)
             if not os.path.isdir(folder):
                 return Inputs((folder,), several=False)
-            match = folder, _Search(self, spelled, ("*",)).found(folder)
-        folder, found = match
+            match = folder, _Search(self, spelled, ("*",))
+        folder, search = match
         images = []
-        for path in found:
+        for path in search.found(folder):
             if path.suffix.lower() in endings:
                 images.append(path)
                 self.limits.check_inputs(spelled, len(images))
         if not images:
+            if search.left_out:
+                raise MissingFile(
+                    f"No image matches {text} that may be read; {_left_out(search.left_out)}.", f"Images end in {_listed(endings)}."
+                )
             where = f"The folder is {self.spell(folder)}." if os.path.isdir(folder) else self._missing(folder, "folder").message
             raise MissingFile(f"No image matches {text}. {where}", f"Images end in {_listed(endings)}.")
+        if search.left_out:
+            log.warning("of %s, %s", spelled, _left_out(search.left_out))
         images.sort(key=lambda path: natural(path.parts))
         return Inputs(tuple(self.to_read(self.spell(path)) for path in images), several=True)
 
@@ -374,6 +396,17 @@ def _check_portable(text: str, names: tuple[str, ...]) -> None:
         raise PathError(f"{text} cannot be used: {reason}.", "Choose another name.")
 
 
+def _check_others(text: str, names: tuple[str, ...]) -> None:
+    """Raises PathError for what other programs run or obey without being asked: there, writing a text is running a program."""
+    for name in names:
+        if name.startswith("."):
+            raise PathError(f"{text} cannot be written: {name} is hidden and belongs to another program.", "Choose another name.")
+        if name.casefold() in _OF_PROGRAMS:
+            raise PathError(f"{text} cannot be written: {name} is a folder of another program.", "Choose another folder.")
+    if names and _RUN_BY_PROGRAMS.fullmatch(names[-1]):
+        raise PathError(f"{text} cannot be written: other programs run what a file of this name says.", "Choose another name.")
+
+
 def _has_no_case(prefix: str) -> bool:
     """Whether the sender's system takes A and a for the same: drives and shares of Windows."""
     return bool(_DRIVE.match(prefix)) or prefix.startswith("//")
@@ -386,8 +419,12 @@ def _below(text: str, prefix: str) -> str | None:
     return rest if same and (not rest or rest.startswith("/")) else None
 
 
-def _pattern_matches(rules: FileRules, spelled: str) -> tuple[Path, Iterator[Path]] | None:
-    """A pattern's folder and the files that match; None if `spelled` is a plain path. A file whose name holds brackets is a plain path."""
+def _left_out(count: int) -> str:
+    return f"{count} files and folders were left out, because they lead outside the folders or may not be read"
+
+
+def _pattern_matches(rules: FileRules, spelled: str) -> tuple[Path, _Search] | None:
+    """A pattern's folder and the search for what matches; None for a plain path. A file whose name holds brackets is a plain path."""
     if not _WILDCARDS.search(spelled) or os.path.exists(rules.to_read(spelled)):
         return None
     parts = spelled.split("/")
@@ -395,10 +432,10 @@ def _pattern_matches(rules: FileRules, spelled: str) -> tuple[Path, Iterator[Pat
     if ".." in parts[first:]:
         raise ArgumentError(f"The pattern {spelled} has '..' after its first wildcard.")
     folder = rules.to_read("/".join(parts[:first]) or ("/" if first else "."))
-    return folder, _Search(rules, spelled, tuple(composed(part) for part in parts[first:] if part not in ("", "."))).found(folder)
+    return folder, _Search(rules, spelled, tuple(composed(part) for part in parts[first:] if part not in ("", ".")))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Search:
     """Looks for the files that match a pattern, one folder after the other, with an eye on how many that are.
 
@@ -409,11 +446,13 @@ class _Search:
         rules: where a link may lead.
         text: the pattern as it came.
         parts: it, part by part, from the first wildcard on.
+        left_out: what was not looked at, because it may not be read.
     """
 
     rules: FileRules
     text: str
     parts: tuple[str, ...]
+    left_out: int = 0
 
     def found(self, folder: Path) -> Iterator[Path]:
         seen = 0
@@ -423,6 +462,7 @@ class _Search:
             try:
                 names = handles.entries(here)
             except OSError:  # not ours to read, or gone
+                self.left_out += os.path.lexists(here)
                 continue
             seen += len(names)
             self.rules.limits.check_entries(self.text, seen)
@@ -441,17 +481,17 @@ class _Search:
                     waiting.append((path, after - {len(self.parts)}))
 
     def _mode(self, link: Path) -> int:
-        """What is at the end of a link; 0 for nothing."""
+        """What is at the end of a link; 0 for nothing, and for what may not be read."""
         try:
             target = Path(os.path.realpath(link))
-        except OSError:
-            raise _outside(self.text, "read") from None
-        if not self.rules.contains(target):
-            raise _outside(self.text, "read")
-        try:
-            return target.stat().st_mode
-        except OSError:
+            if self.rules.contains(target):
+                return target.stat().st_mode
+        except FileNotFoundError:
             return 0
+        except OSError:  # somebody changes it while we look, or we may not look
+            pass
+        self.left_out += 1
+        return 0
 
     def _is_deep(self, place: int) -> bool:
         return place < len(self.parts) and self.parts[place] == "**"

@@ -14,8 +14,10 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from worker.files import handles
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,10 @@ MAX_ENTRIES = 1_000_000
 #: After this many entries the search rests for a moment, so that it does not delay the first jobs.
 _PACE = 200
 _REST_S = 0.002
+#: Going down to a folder costs something, too: so many levels count as one entry.
+_STEPS_PER_ENTRY = 16
+#: No job writes below a longer path.
+_LONGEST_PATH = 4096
 
 
 def begin(roots: Sequence[Path]) -> threading.Thread:
@@ -36,20 +42,30 @@ def begin(roots: Sequence[Path]) -> threading.Thread:
 
 
 def sweep(root: Path, now: float) -> int:
-    """Removes leftover files below one root, without following links. Returns their number."""
-    removed = seen = 0
-    for folder, names, handle in _folders(root):
-        for name in names:
-            seen += 1
-            if seen % _PACE == 0:
-                time.sleep(_REST_S)
-            if (found := _LEFT.fullmatch(name)) and _is_left(folder, name, int(found["pid"]), handle, now):
-                with contextlib.suppress(OSError):
-                    os.unlink(name if handle is not None else folder / name, dir_fd=handle)
-                    removed += 1
-        if seen > MAX_ENTRIES:
-            log.warning("looked for temporary files of dead processes only among the first %d files below %s", seen, root)
-            break
+    """Removes leftover files below one root, without following links. Returns their number.
+
+    Each folder is reached from the top anew, with two or three handles, so that a deep tree of folders takes neither handles nor a stack.
+    """
+    removed = steps = 0
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        steps += len(path.parts) // _STEPS_PER_ENTRY
+        with contextlib.suppress(OSError), handles.listed(path) as (entries, handle):  # not ours to read, or gone, or a link by now
+            for entry in entries:
+                steps += 1
+                if steps % _PACE == 0:
+                    time.sleep(_REST_S)
+                if steps > MAX_ENTRIES:
+                    log.warning("looked for temporary files of dead processes only among the first %d files below %s", steps, root)
+                    return removed
+                if entry.is_dir(follow_symlinks=False):
+                    if len(os.fsencode(path)) + len(os.fsencode(entry.name)) < _LONGEST_PATH:
+                        waiting.append(path / entry.name)
+                elif (found := _LEFT.fullmatch(entry.name)) and _is_left(path, entry.name, int(found["pid"]), handle, now):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.name if handle is not None else path / entry.name, dir_fd=handle)
+                        removed += 1
     return removed
 
 
@@ -57,21 +73,11 @@ def _sweep_all(roots: tuple[Path, ...]) -> None:
     for root in roots:
         try:
             removed = sweep(root, time.time())
-        except OSError as error:
-            log.warning("could not look for temporary files below %s: %s", root, error)
+        except Exception as error:  # noqa: BLE001 - one root must not keep the others from being cleaned
+            log.warning("could not look for temporary files below %s: %r", root, error)
             continue
         if removed:
             log.info("removed %d temporary files of dead processes below %s", removed, root)
-
-
-def _folders(root: Path) -> Iterator[tuple[Path, list[str], int | None]]:
-    """Each folder below, its files, and its handle if the system has handles."""
-    if sys.platform == "win32":
-        for folder, _, names in os.walk(root):
-            yield Path(folder), names, None
-    else:
-        for folder, _, names, handle in os.fwalk(root):
-            yield Path(folder), names, handle
 
 
 def _is_left(folder: Path, name: str, pid: int, handle: int | None, now: float) -> bool:

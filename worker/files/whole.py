@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import stat
 import struct
 import sys
 import time
@@ -185,7 +186,21 @@ def _copied(blocks: Iterable[bytes], file: IO[bytes], folder: handles.Folder, na
 def _check_target(folder: handles.Folder, name: str) -> None:
     """Only a file with bytes in it is replaced, or nothing. Between this and the renaming a name may change; no content is lost then."""
     with contextlib.suppress(FileNotFoundError):
-        handles.check_regular(folder.status(name), name)
+        status = folder.status(name)
+        handles.check_regular(status, name)
+        _check_writable(status, name)
+        if not folder.may_write(name):
+            raise _read_only(name)
+
+
+def _check_writable(status: os.stat_result, name: str) -> None:
+    """Renaming asks only for rights in the folder, and root has all; but somebody meant that a file stays as it is."""
+    if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise _read_only(name)
+
+
+def _read_only(name: str) -> PathError:
+    return PathError(f"{name} is read-only, so it is not changed.", "Give the worker's user the right to write it, or choose another name.")
 
 
 @contextlib.contextmanager
@@ -208,6 +223,7 @@ def _to_append(folder: handles.Folder, path: Path) -> Iterator[tuple[int, bool]]
                 _lock(descriptor)
                 if not _is_still(folder, path.name, descriptor):
                     continue
+                _check_writable(os.fstat(descriptor), path.name)
                 if os.fstat(descriptor).st_nlink > 1:
                     raise PathError(f"{path.name} has a second name somewhere else (a hard link), so the worker does not append to it.")
                 yield descriptor, made
