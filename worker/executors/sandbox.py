@@ -5,9 +5,9 @@ nothing else. Whatever the code of the worker would do: it is the kernel that re
 seccomp (system calls): no socket, no program, no other process, no signal to anybody but itself, nothing that only administrators do, no
 rights or times of files changed, no limit raised, no key pressed in the terminal.
 
-Both count for the thread that asks for them and for those that it starts, so `confine` comes while there is one thread. It takes about
-1 ms. Afterwards there is no way back. Sources: Linux's `Documentation/userspace-api/landlock.rst` and `seccomp_filter.rst`, and the tables
-of system calls in `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`.
+Both count for the thread that asks for them and for those that it starts, so `confine` comes while there is one thread. It takes 2 to 3 ms.
+Afterwards there is no way back. Sources: Linux's `Documentation/userspace-api/landlock.rst` and `seccomp_filter.rst`, and the tables of
+system calls in `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`.
 
 Not here: macOS (its `sandbox_init` is not for programs of others any more) and Windows (a restricted token has to be given when a process
 is made, which `multiprocessing` cannot do). There the bounds are those of `worker.files` and of the memory.
