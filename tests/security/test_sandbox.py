@@ -19,6 +19,7 @@ from tests.polling import Polled
 from worker.catalog.table import CATALOG
 from worker.core.events import Finished
 from worker.core.jobs import Failure, Phase, Plan, Result, Task
+from worker.errors import Unavailable
 from worker.executors import sandbox
 from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
@@ -169,6 +170,8 @@ def test_every_operation_works(tmp_path, operation):
         outcome = pool.job(operation, **EXAMPLES[operation].pairs)
     finally:
         pool.close()
+    if isinstance(outcome, Failure) and outcome.code == Unavailable.code:
+        pytest.skip(f"not on this system: {outcome.message}")
     assert isinstance(outcome, Result), outcome
     assert all((root / file.path).exists() for file in outcome.files)
 
