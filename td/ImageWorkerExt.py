@@ -403,6 +403,9 @@ class ImageWorkerExt:
             self._job_news(word, what)
         elif word == "file":
             self._tables.show_file(*what)
+        elif word == "skipped":
+            job, (_, _, message) = what
+            self._tables.complain(f"{job.id}: skipped: {message}")
         elif word == "error":
             self._tables.complain(what)
         elif word in ("lost", "back"):

@@ -43,6 +43,7 @@ PROCESSING = "/worker/processing"
 PROGRESS = "/worker/progress"
 RESULT = "/worker/result"
 FILE = "/worker/file"
+SKIPPED = "/worker/skipped"
 READY = "/worker/ready"
 FAILED = "/worker/failed"
 ERROR = "/worker/error"
@@ -153,7 +154,8 @@ class Operations:
             has_rows = len(job.chunks) == job.chunks_expected
         else:
             has_rows = not operation.result or job.items * len(operation.fields) >= ALWAYS_TOLD
-        return has_rows and job.files_count >= operation.least_files(job.pairs, job.items)
+        has_skipped = len(job.skipped) >= job.skipped_count
+        return has_rows and has_skipped and job.files_count >= operation.least_files(job.pairs, job.items)
 
 
 class Job:
@@ -162,6 +164,7 @@ class Job:
     Attributes:
         word: Sending, Accepted, Processing, Ready, Failed, Cancelled or Refused.
         files: (path, bytes, width, height) of each.
+        skipped: (path, code, message) of each image of a folder that could not be read.
         rows: one tuple of numbers per item found; `fields` are the names of these numbers.
         complete: whether all rows and files came that the worker spoke of; known when the job is ready.
     """
@@ -193,6 +196,8 @@ class Job:
         self.pieces = 0  # chunks and files that have come
         self.chunks = {}
         self.chunks_expected = 0
+        self.skipped_count = 0  # as the final says
+        self._skipped = {}  # by path
         self._files = collections.OrderedDict()  # by path: (place, file); the answer to a query repeats them
 
     @property
@@ -202,6 +207,17 @@ class Job:
     @property
     def files(self):
         return [file for _, file in self._files.values()]
+
+    @property
+    def skipped(self):
+        return [self._skipped[path] for path in sorted(self._skipped, key=_natural)]
+
+    def add_skipped(self, skipped):
+        """Whether it is news."""
+        is_news = self._skipped.get(skipped[0]) != skipped
+        self._skipped[skipped[0]] = skipped
+        self.pieces += is_news
+        return is_news
 
     @property
     def files_count(self):
@@ -720,12 +736,23 @@ class Pending:
             self._tell("file", (job, told))
         self._end_if_complete(job)
 
+    def _skipped(self, args, now):
+        told = (str(args[1]), int(args[2]), str(args[3]))
+        job = self._ledger.find(str(args[0]), now)
+        if job is None:
+            return
+        self._arrived(job, now)
+        if job.add_skipped(told):
+            self._tell("skipped", (job, told))
+        self._end_if_complete(job)
+
     def _ready(self, args, now):
         seq, boot, wait_ms, run_ms, items = [int(part) for part in args[1:6]]
         operation = str(args[6])
         job = self._final(args[0], seq, boot, now)
         if job is None or job.final is not None:
             return
+        job.skipped_count = int(args[7]) if len(args) > 7 else 0
         job.final, job.wait_ms, job.run_ms, job.items, job.operation = seq, wait_ms, run_ms, items, operation
         if job.is_older_than(self._known_seq):
             self._end(job, "Ready")
@@ -849,6 +876,7 @@ HANDLERS = {
     PROCESSING: Pending._processing,
     PROGRESS: Pending._progress,
     FILE: Pending._file,
+    SKIPPED: Pending._skipped,
     READY: Pending._ready,
     FAILED: Pending._failed,
     ERROR: Pending._error,

@@ -147,6 +147,23 @@ def test_rows_that_came_before_their_description_get_their_names_at_the_end():
     assert component.jobs["s-1"].complete
 
 
+def test_skipped_images_are_news_and_waited_for():
+    """A folder with broken pictures is ready when all reports of them have come; each is told once."""
+    component = welcomed()
+    describe(component, "convert")
+    component.submit("convert", {"image": "shots", "output": "{n}.png"}, 0)
+    news(component)
+    component.received("/worker/file", ["s-1", "a1.png", 9, 4, 4], 0)
+    for name in ("a10.png", "a10.png"):
+        component.received("/worker/skipped", ["s-1", name, 415, "It is empty."], 0)
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "convert", 2], 0)
+    assert news(component) == ["file", "skipped"]
+    component.received("/worker/skipped", ["s-1", "a2.png", 404, "It is gone."], 0)
+    assert news(component) == ["skipped", "ready"]
+    assert component.jobs["s-1"].skipped == [("a2.png", 404, "It is gone."), ("a10.png", 415, "It is empty.")]
+    assert component.jobs["s-1"].complete
+
+
 def test_files_stand_in_the_order_of_the_inputs_in_the_end():
     """Some were lost and told later."""
     component = made()

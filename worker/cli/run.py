@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
@@ -47,10 +48,10 @@ def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
 
     try:
         params, options = CATALOG.parse_job(operation, parse_pairs(pairs).items())
-        if options != JobOptions():
-            show.note("There is no queue here, so the job's own keys (priority, timeout_ms, ...) are ignored.")
+        if msgspec.structs.replace(options, on_error="skip") != JobOptions():
+            show.note("There is no queue here, so the job's own keys (priority, timeout_ms, ...) are ignored, on_error apart.")
         with show.bars(quiet=as_json) as bars:
-            outcome = run_here(operation, params, bars)
+            outcome = run_here(operation, params, bars, skips=options.on_error == "skip")
     except WorkerError as error:
         outcome = Failure.of(error)
     except KeyboardInterrupt:
@@ -59,7 +60,7 @@ def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
     sys.exit(_report(operation, outcome, as_json))
 
 
-def run_here(operation: str, params: Params, bars: show.Bars) -> Result | Failure:
+def run_here(operation: str, params: Params, bars: show.Bars, *, skips: bool = True) -> Result | Failure:
     """Runs a job in this process, part after part."""
     from worker.core.jobs import Failure
     from worker.errors import InternalError
@@ -69,7 +70,7 @@ def run_here(operation: str, params: Params, bars: show.Bars) -> Result | Failur
     except ImportError as error:
         return Failure.of(InternalError(f"OpenCV cannot be loaded: {error}."))
     bars.add(operation)
-    outcome = run_job(operation, params, run_task, lambda step, steps: bars.update(operation, step, steps))
+    outcome = run_job(operation, params, run_task, lambda step, steps: bars.update(operation, step, steps), skips=skips)
     bars.finish(operation, f"failed ({outcome.word})" if isinstance(outcome, Failure) else "ready")
     return outcome
 
@@ -87,24 +88,28 @@ def run_job(
     params: Params,
     run_task: Callable[[Task, Callable[[int], None]], Outcome],
     progress: Callable[[int, int], None],
+    *,
+    skips: bool = True,
 ) -> Result | Failure:
     """PLAN, then the parts in order, then FINISH if the plan asks for it: what the scheduler does with children."""
-    from worker.core.jobs import Failure, Phase, Plan, Result, Task
+    from worker.core.jobs import Failure, Phase, Plan, Result, Task, nothing_read
 
-    outcome = run_task(Task(1, operation, params), lambda _: None)
+    outcome = run_task(Task(1, operation, params, skips=skips), lambda _: None)
     if not isinstance(outcome, Plan):
         return outcome
     result, done = outcome.base, 0
     for part in outcome.parts:
         before = done
         found = run_task(
-            Task(2 + part.index, operation, params, Phase.PART, part=part),
+            Task(2 + part.index, operation, params, Phase.PART, part=part, skips=skips),
             lambda step, before=before: progress(before + step, outcome.steps),  # type: ignore[misc]
         )
         if isinstance(found, Failure):
             return found
         assert isinstance(found, Result)  # noqa: S101 - only PLAN answers with a plan
         result, done = result.joined(found), done + part.steps
+    if (nothing := nothing_read(outcome, result)) is not None:
+        return nothing
     if outcome.finish:
         finished = run_task(Task(0, operation, params, Phase.FINISH, joined=result), lambda _: None)
         if not isinstance(finished, Result):
@@ -129,9 +134,14 @@ def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
     items, files = _items(outcome, texts), [_file_object(file) for file in outcome.files]
     if as_json:
         left_out = {"left_out": outcome.left_out} if outcome.left_out else {}
-        show.print_json({"operation": operation, "items": items, "files": files, **left_out})
+        skipped = [
+            {"path": left.path, "code": left.why.code, "message": left.why.message, "hint": left.why.hint} for left in outcome.skipped
+        ]
+        show.print_json({"operation": operation, "items": items, "files": files, **left_out, **({"skipped": skipped} if skipped else {})})
     else:
         show.show_result(items, (*outcome.fields, *texts), files)
+        for left in outcome.skipped:
+            show.note(f"Skipped {left.path}: {left.why.message}")
         if outcome.left_out:
             show.note(f"{outcome.items} of {outcome.items + outcome.left_out} are shown; max_items is the limit.")
     return show.READY

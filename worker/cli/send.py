@@ -174,6 +174,7 @@ def _print_accepted(order: Order, job: Job) -> None:
 
 def _print_result(order: Order, job: Job, result: JobResult) -> None:
     files = [file_object(file) for file in result.files]
+    skipped = [{"path": left.path, "code": left.code, "message": left.message} for left in result.skipped]
     if order.as_json:
         ready = result.ready
         show.print_json(
@@ -183,12 +184,15 @@ def _print_result(order: Order, job: Job, result: JobResult) -> None:
                 "operation": ready.operation,
                 "items": result.items,
                 "files": files,
+                **({"skipped": skipped} if skipped else {}),
                 "wait_ms": ready.wait_ms,
                 "run_ms": ready.run_ms,
             }
         )
     else:
         show.show_result(result.items, result.fields, files)
+        for left in result.skipped:
+            show.note(f"Skipped {left.path}: {left.message}")
 
 
 def _report_failure(order: Order, job_id: str, failed: Any) -> int:

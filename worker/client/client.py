@@ -50,6 +50,7 @@ from worker.protocol.messages import (
     Ready,
     Report,
     Set,
+    Skipped,
     Status,
     Sync,
     Synced,
@@ -118,12 +119,14 @@ class JobResult:
         fields: the names of the columns of `rows`.
         rows: one tuple of numbers per item found, in order.
         files: what was written, in order.
+        skipped: the images of a folder or pattern that could not be read, in order.
     """
 
     ready: Ready
     fields: tuple[str, ...]
     rows: tuple[tuple[float, ...], ...]
     files: tuple[FileReport, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def items(self) -> list[dict[str, float]]:
@@ -187,7 +190,7 @@ class Job:
         if not found.complete:
             raise ResultIncomplete(f"Job {self.id} is ready, but {_missing(final, found)} of its result did not arrive.")
         rows = tuple(tuple(map(_as_written, row)) for row in found.rows)
-        return JobResult(final, self._fields(found), rows, found.files)
+        return JobResult(final, self._fields(found), rows, found.files, found.skipped)
 
     async def _accepted(self) -> None:
         """Waits for the first report.

@@ -42,6 +42,7 @@ from worker.protocol.messages import (
     Ready,
     Report,
     ResultRows,
+    Skipped,
     Status,
     Welcome,
 )
@@ -116,6 +117,7 @@ class Found:
         kind: last part of the rows' address, empty if there were none.
         rows: one tuple of numbers per item, in order.
         files: in the order of the inputs.
+        skipped: the images that could not be read, in the order of the inputs.
         complete: whether everything that the final counts has come.
     """
 
@@ -123,6 +125,7 @@ class Found:
     rows: tuple[tuple[float, ...], ...] = ()
     files: tuple[File, ...] = ()
     complete: bool = True
+    skipped: tuple[Skipped, ...] = ()
 
 
 # -------------------------------------------------------------------------------------------------------- a job's state
@@ -159,6 +162,7 @@ class _Open:
     final: Final | None = None
     chunks: dict[int, ResultRows] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
     queries: int = 0
     pieces: int = 0
     pieces_when_asked: int = 0
@@ -187,12 +191,19 @@ class _Open:
                 self.files[path] = report
                 self.pieces += is_news
                 return is_news
+            case Skipped(path=path):
+                is_news = self.skipped.get(path) != report
+                self.skipped[path] = report
+                self.pieces += is_news
+                return is_news
         return False
 
     def is_complete(self, final: Final) -> bool:
         """Whether everything that the final counts has come."""
         return isinstance(final, Failed) or (
-            self._rows_are_complete(final) and len(self.files) >= least_files(self.info, self.job, final.items)
+            self._rows_are_complete(final)
+            and len(self.files) >= least_files(self.info, self.job, final.items)
+            and len(self.skipped) >= final.skipped
         )
 
     def _rows_are_complete(self, ready: Ready) -> bool:
@@ -211,7 +222,8 @@ class _Open:
             for chunk in chunks
             for start in range(0, len(chunk.numbers), max(1, chunk.fields))
         )
-        return Found(chunks[0].kind if chunks else "", rows, in_order(self.files.values()), complete)
+        skipped = tuple(sorted(self.skipped.values(), key=lambda left: natural(left.path.split("/"))))
+        return Found(chunks[0].kind if chunks else "", rows, in_order(self.files.values()), complete, skipped)
 
 
 def least_files(info: OperationInfo | None, job: Job, items: int) -> int:
@@ -338,7 +350,7 @@ class ClientCore:
                 self._transmit(Ack(report.seq))
                 self._notice_boot(report.boot, now)
                 self._final(report, now)
-            case Accepted() | Processing() | Progress() | ResultRows() | File():
+            case Accepted() | Processing() | Progress() | ResultRows() | File() | Skipped():
                 self._about_job(report, now)
             case _:
                 if isinstance(report, (Status, Pong)):
@@ -411,7 +423,7 @@ class ClientCore:
 
     # ------------------------------------------------------------------------------------------------ hearing of jobs
 
-    def _about_job(self, report: Accepted | Processing | Progress | ResultRows | File, now: float) -> None:
+    def _about_job(self, report: Accepted | Processing | Progress | ResultRows | File | Skipped, now: float) -> None:
         state = self._jobs.get(report.id)
         if state is None:
             return

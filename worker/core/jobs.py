@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -40,6 +41,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """An input image that was left out, because it could not be read."""
+
+    path: str
+    why: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What an operation found and wrote.
 
@@ -51,6 +60,7 @@ class Result:
         sources: the input images, if there are several; the column `image` is an index into it.
         texts: the texts of each row, for tables; empty if the operation has none. Reports do not carry them.
         left_out: how many items were found beyond `max_items`, and are not among the rows.
+        skipped: the input images that could not be read, in order.
     """
 
     kind: str = ""
@@ -60,6 +70,7 @@ class Result:
     sources: tuple[str, ...] = ()
     left_out: int = 0
     texts: tuple[tuple[str, ...], ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def items(self) -> int:
@@ -76,6 +87,7 @@ class Result:
             self.sources or other.sources,
             self.left_out + other.left_out,
             self.texts + other.texts,
+            self.skipped + other.skipped,
         )
 
 
@@ -88,6 +100,7 @@ class Task:
         slots: how many children may share the job, so that a plan can be cut to fit.
         part: which part, in phase PART.
         joined: the result so far, in phase FINISH.
+        skips: whether images of a folder or pattern that cannot be read are left out; otherwise the first one ends the job.
     """
 
     id: int
@@ -97,6 +110,7 @@ class Task:
     slots: int = 1
     part: Part | None = None
     joined: Result = field(default_factory=Result)
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,16 @@ class Failure:
     @classmethod
     def of(cls, error: WorkerError) -> Failure:
         return cls(error.code, error.word, error.message, error.hint, error.transient)
+
+
+def nothing_read(plan: Plan, result: Result) -> Failure | None:
+    """Why a batch has failed of which every image was skipped; None if one was read."""
+    if not result.skipped or len(result.skipped) < plan.steps:
+        return None
+    first = result.skipped[0].why
+    if plan.steps == 1:
+        return first
+    return dataclasses.replace(first, message=f"None of the {plan.steps} images can be read. The first: {first.message}")
 
 
 #: How a task ended.

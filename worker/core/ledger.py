@@ -325,8 +325,9 @@ def memory_of(result: Result) -> int:
         + files
         + sum([64 + len(source) for source in result.sources])
         + sum([64 + len(text) for texts in result.texts for text in texts])
+        + sum([500 + len(left.path) + len(left.why.message) + len(left.why.hint) for left in result.skipped])
     )
 
 
 def _size(ended: EndedJob) -> int:
-    return len(ended.result.rows) + len(ended.result.files)
+    return len(ended.result.rows) + len(ended.result.files) + len(ended.result.skipped)

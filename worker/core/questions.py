@@ -114,5 +114,6 @@ class Questions:
 def _told_again(job: EndedJob) -> Iterator[wire.Report]:
     """Everything that is kept of a job, its final last."""
     yield from reports.files(job.id, job.result)
+    yield from reports.skipped(job.id, job.result)
     yield from reports.rows(job.id, job.result)
     yield job.final

@@ -14,7 +14,7 @@ from worker.catalog.rows import OperationInfo
 from worker.core.jobs import Failure, Result
 from worker.errors import WorkerError
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
-from worker.protocol.messages import Failed, File, OperationDescription, PresetValue, ResultRows
+from worker.protocol.messages import Failed, File, OperationDescription, PresetValue, ResultRows, Skipped
 
 #: More chunks than this are not sent; the rows go into a file instead.
 MAX_CHUNKS = 64
@@ -78,6 +78,14 @@ def files(job_id: str, result: Result) -> Iterator[File]:
     """One report per file that was written. Of a path that is too long for a datagram the end is sent, behind three dots."""
     room = MAX_DATAGRAM_OUT - FILE_HEAD - len(job_id.encode(errors="replace"))
     return (File(job_id, ended_with(written.path, room), written.size_bytes, written.width, written.height) for written in result.files)
+
+
+def skipped(job_id: str, result: Result) -> Iterator[Skipped]:
+    """One report per image that could not be read. A path that is too long for a datagram is shortened as that of a file is."""
+    room = MAX_DATAGRAM_OUT - FILE_HEAD - len(job_id.encode(errors="replace"))
+    for left in result.skipped:
+        message = shortened(f"{left.why.message} {left.why.hint}".strip(), min(LONGEST_MESSAGE, room // 2))
+        yield Skipped(job_id, ended_with(left.path, room - len(message.encode(errors="replace"))), left.why.code, message)
 
 
 def chunks(job_id: str, result: Result) -> int:

@@ -11,7 +11,7 @@ from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
 from worker.core.events import StoreAttempt, StoreBegun
-from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
 from worker.core.ledger import Job, State
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
 from worker.core.shared import Shared
@@ -69,7 +69,8 @@ class Running:
         if not job.todo:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
-        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, self._config.workers, part, joined), now)
+        workers, skips = self._config.workers, job.options.on_error == "skip"
+        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, workers, part, joined, skips), now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1
@@ -211,9 +212,14 @@ class Running:
         job.result = job.result.joined(result)
         for report in reports.files(job.id, result):
             self._ending.send(job, report, now)
+        for left in reports.skipped(job.id, result):
+            self._ending.send(job, left, now)
 
     def _finish_or_conclude(self, job: Job, now: float) -> None:
         """One FINISH task if a table is to be written of all rows, then the final."""
+        if job.plan is not None and (why := nothing_read(job.plan, job.result)) is not None:
+            self._ending.end(job, why, now)
+            return
         asked = job.plan is not None and job.plan.finish
         if (asked or _needs_table(job)) and not job.finished:
             job.finished = True

@@ -123,6 +123,7 @@ class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
     slots: int
     part: Part | None
     joined: Result | None
+    skips: bool = False
 
 
 Told = Probe | Given
@@ -169,13 +170,13 @@ def given(task: Task) -> bytes:
     """The frame of a task. Raises as `frame`."""
     joined = None if task.joined == _EMPTY else task.joined
     params = msgspec.Raw(_encode(task.params))
-    return frame(Given(task.id, task.operation, _name(type(task.params)), params, task.phase, task.slots, task.part, joined))
+    return frame(Given(task.id, task.operation, _name(type(task.params)), params, task.phase, task.slots, task.part, joined, task.skips))
 
 
 def task_of(message: Given) -> Task:
     """The task, as it was."""
     params: Params = _params(message.kind)(message.params)
-    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, message.joined or _EMPTY)
+    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, message.joined or _EMPTY, message.skips)
 
 
 def said(body: bytes | memoryview) -> Said:

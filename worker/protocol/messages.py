@@ -585,8 +585,23 @@ class File(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped(Message):
+    """An image of a folder or pattern could not be read and is left out. `code` is that of the error; `message` says what helps, too.
+
+    >>> wire(Skipped("j1", "shots/a7.png", 415, "a7.png is empty."))
+    '/worker/skipped ,ssis j1 shots/a7.png 415 a7.png is empty.'
+    """
+
+    address = addresses.SKIPPED
+    id: str
+    path: str
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready(Message):
-    """The final of a job that succeeded.
+    """The final of a job that succeeded. The last argument is there only if images were skipped.
 
     >>> wire(Ready("j1", 12, 3, 4, 900, 500, "draw_circles"))
     '/worker/ready ,siiiiis j1 12 3 4 900 500 draw_circles'
@@ -600,6 +615,11 @@ class Ready(Message):
     run_ms: int
     items: int
     operation: str
+    skipped: int = 0
+
+    def arguments(self) -> tuple[Plain, ...]:
+        told = super(Ready, self).arguments()  # zero-argument super() does not work in a class with slots
+        return told if self.skipped else told[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -722,6 +742,7 @@ Report = (
     | Progress
     | ResultRows
     | File
+    | Skipped
     | Ready
     | Failed
     | Error
@@ -758,7 +779,7 @@ COMMANDS: Mapping[str, type[Command]] = {
 REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
-        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Ready, Failed, Error, Synced, PresetValue,
+        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced, PresetValue,
         OperationDescription, Number,
     )
 }  # fmt: skip

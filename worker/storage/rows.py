@@ -124,4 +124,6 @@ def final(value: object) -> Final:
 
 def _checked(kind: type[Final], arguments: Sequence[Any]) -> Final:
     names = [field.name for field in dataclasses.fields(kind)]
-    return msgspec.convert(dict(zip(names, arguments, strict=True)), kind)
+    if len(arguments) > len(names):
+        raise ValueError(f"{len(arguments)} arguments")
+    return msgspec.convert(dict(zip(names, arguments, strict=False)), kind)  # the last ones may be left out

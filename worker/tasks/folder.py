@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.core.jobs import Part, Plan, Result
+from worker.core.jobs import Part, Plan, Result, Skipped
 from worker.files.paths import Inputs
 from worker.operations.shapes import Picture
 from worker.pictures.images import readable_endings
@@ -30,18 +30,26 @@ class Combining(Reading):
         return BaseBatch.is_small(self, plan)
 
     def run(self, part: Part, progress: Progress) -> Result:
-        found = self.operation.combine(self._pictures(part, progress), self.params)
+        skipped: list[Skipped] = []
+        found = self.operation.combine(self._pictures(part, progress, skipped), self.params)
         self.limits.check_rows(self.info.name, len(found.rows))
         rows = tuple(rounded(found.rows, self.info.digits))
         written = tuple(self.write(found, name, self.files.to_write(getattr(self.params, name))) for name in self.wanted(found))
-        return Result(self.info.kind, self.info.fields, rows, written, left_out=left_out(found), texts=found.texts)
+        return Result(self.info.kind, self.info.fields, rows, written, left_out=left_out(found), texts=found.texts, skipped=tuple(skipped))
 
     def finish(self, joined: Result) -> Result:
         return self.table(joined, image_names(joined.sources))
 
-    def _pictures(self, part: Part, progress: Progress) -> Iterator[Picture]:
+    def _pictures(self, part: Part, progress: Progress, skipped: list[Skipped]) -> Iterator[Picture]:
+        """The images that can be read; the others are noted as skipped. Raises the error of the first one if none can be."""
         for n, source in enumerate(part.sources):
-            yield Picture(n, Path(source).stem, self.read(source))
+            image = self.read_or_skip(source, self.read)
+            if isinstance(image, Skipped):
+                skipped.append(image)
+                if len(skipped) == len(part.sources):
+                    self.read(skipped[0].path)
+            else:
+                yield Picture(n, Path(source).stem, image)
             progress(n + 1)
 
     def _check_outputs(self, inputs: Inputs) -> None:

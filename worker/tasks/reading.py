@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.core.jobs import Part, Phase, Plan, Result
-from worker.errors import ArgumentError
+from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
+from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Found
 from worker.pictures.images import check_ending, read_image, readable_endings, write_image
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: One picture, or the bytes of a file, for each parameter that may name one.
 References = tuple[Image | bytes | None, ...]
+#: What is wrong with one file, and need not be with the next.
+UNREADABLE = (LimitExceeded, MissingFile, PathError, UnsupportedFormat)
 #: Of JPEG, WebP and AVIF, if the operation has no parameter `quality`.
 QUALITY = 90
 
@@ -48,7 +51,11 @@ class Reading(BaseBatch):
         references = tuple(self.reference(name) for name in self.operation.references)
         result = Result()
         for done, source in enumerate(part.sources, start=1):
-            result = result.joined(self.run_one(source, part.first + done - 1, several, references))
+            image = self.read_input(source) if not several else self.read_or_skip(source, self.read_input)
+            if isinstance(image, Skipped):
+                result = result.joined(Result(skipped=(image,)))
+            else:
+                result = result.joined(self.run_one(image, source, part.first + done - 1, several, references))
             self.limits.check_rows(self.info.name, len(result.rows))
             progress(done)
         return result
@@ -62,8 +69,17 @@ class Reading(BaseBatch):
             return read_bytes(self.files.to_read_file(source), self.limits)
         return self.read(source)
 
-    def run_one(self, source: str, n: int, several: bool, references: References) -> Result:
-        found = self.made(self.read_input(source), references, source, n)
+    def read_or_skip(self, source: str, read: Callable[[str], Image]) -> Image | Skipped:
+        """The image, or why it is left out, if the job leaves out what cannot be read."""
+        try:
+            return read(source)
+        except UNREADABLE as error:
+            if not self.task.skips:
+                raise
+            return Skipped(source, Failure.of(error))
+
+    def run_one(self, image: Image, source: str, n: int, several: bool, references: References) -> Result:
+        found = self.made(image, references, source, n)
         rows, fields = rounded(found.rows, self.info.digits), self.info.fields
         if several and fields:
             rows, fields = [(*row, n) for row in rows], (*fields, "image")

@@ -38,6 +38,7 @@ from worker.protocol.messages import (
     Ready,
     Report,
     ResultRows,
+    Skipped,
     Status,
     Welcome,
 )
@@ -285,6 +286,18 @@ def test_rows_are_joined_in_the_order_of_their_chunks() -> None:
     (end,) = ends(effects)
     assert end.found.rows == (ONE, TWO)
     assert end.found.kind == "circles"
+    assert end.found.complete
+
+
+def test_skipped_images_are_asked_for() -> None:
+    """The final counts them; they come in the order of the inputs."""
+    talk = Talk()
+    talk.submit(CIRCLES)
+    told = [Skipped("j", f"a{n}.png", 415, "It is empty.") for n in (10, 2)]
+    assert not ends(talk.hear(rows(0, 1, 0, 0), told[0], told[0], Ready("j", 1, 7, 0, 5, 0, "find_circles", 2)))
+    assert sent(talk.wait(1), Query)
+    (end,) = ends(talk.hear(told[1]))
+    assert end.found.skipped == (told[1], told[0])
     assert end.found.complete
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from ipaddress import ip_network
 
 import pytest
@@ -10,7 +11,7 @@ from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished
 from worker.catalog.params import JobOptions, Params
 from worker.catalog.table import CATALOG
 from worker.core.events import JobEnded, Kept, KeptJob, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
-from worker.core.jobs import Failure, Result
+from worker.core.jobs import Failure, Result, Skipped
 from worker.core.ledger import Job as LedgerJob
 from worker.core.ledger import State
 from worker.core.scheduler import InvariantError
@@ -103,6 +104,50 @@ def test_finish():
         "result/circles a 0 1 0 2 2 1.0 1.0 2.0 2.0",
         "ready a seq=1 run=400 items=2 find_circles",
     ]
+
+
+def broken(*paths):
+    """A part in which these images could not be read."""
+    return tuple(Skipped(path, Failure(415, "format", f"{path} is empty.", "Save it again.")) for path in paths)
+
+
+def test_skipped_images():
+    """Images that cannot be read are reported in their order, counted by the final, and told again to who asks."""
+    play = Play(workers=2)
+    play(0.0, circles("a"))
+    assert play.tasks[-1].skips
+    play(0.5, finished(1, plan(2, 2)))
+    play(1.0, finished(3, Result("circles", ("x", "y"), skipped=broken("3.png", "4.png"))))
+    both = dataclasses.replace(found((1, 1), files=["1.png"]), skipped=broken("2.png"))
+    assert play(2.0, finished(2, both)) == [
+        "file a 1.png 10 4 3",
+        "skipped a 2.png 415 2.png is empty. Save it again.",
+        "skipped a 3.png 415 3.png is empty. Save it again.",
+        "skipped a 4.png 415 4.png is empty. Save it again.",
+        "progress a 1.0 4 4 0 ",
+        "result/circles a 0 1 0 1 2 1.0 1.0",
+        "ready a seq=1 run=2000 items=1 skipped=3 find_circles",
+    ]
+    assert [line.split()[0] for line in play(9.0, Query("a"))[-6:]] == ["file", *["skipped"] * 3, "result/circles", "ready"]
+
+
+def test_nothing_but_skipped_images():
+    """If no image can be read, the job fails with the error of the first; no table is written."""
+    play = Play(workers=2)
+    play(0.0, circles("a", data="all.csv"))
+    play(0.5, finished(1, plan(1, 1, finish=True)))
+    play(1.0, finished(2, Result("circles", ("x", "y"), skipped=broken("1.png"))))
+    assert play(2.0, finished(3, Result("circles", ("x", "y"), skipped=broken("2.png"))))[-1] == (
+        "failed a seq=1 415 format None of the 2 images can be read. The first: 1.png is empty. Save it again."
+    )
+
+
+def test_stops_at_an_error():
+    """The key `on_error` reaches the children with each task."""
+    play = Play(workers=2)
+    play(0.0, circles("a", on_error="stop"))
+    play(0.5, finished(1, plan(1, 1)))
+    assert [task.skips for task in play.tasks] == [False, False, False]
 
 
 def test_nothing_found():

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from worker.catalog.table import CATALOG
-from worker.core.jobs import Failure, Phase, Plan, Result, Task
+from worker.core.jobs import Failure, Phase, Plan, Result, Task, nothing_read
 from worker.files.paths import FileRules
 from worker.pictures.images import write_image
 from worker.tasks.run import run_task
@@ -23,8 +23,9 @@ class Desk:
         self.progress = []
 
     def task(self, operation, phase=Phase.PLAN, part=None, joined=None, **values):
-        params, _ = CATALOG.parse_job(operation, values.items())
-        return run_task(Task(1, operation, params, phase, self.slots, part, joined or Result()), self.files, self.progress.append)
+        params, options = CATALOG.parse_job(operation, values.items())
+        task = Task(1, operation, params, phase, self.slots, part, joined or Result(), options.on_error == "skip")
+        return run_task(task, self.files, self.progress.append)
 
     def job(self, operation, **values):
         """All phases, joined."""
@@ -37,6 +38,8 @@ class Desk:
             if isinstance(done, Failure):
                 return done
             result = result.joined(done)
+        if (nothing := nothing_read(outcome, result)) is not None:
+            return nothing
         if not outcome.finish:
             return result
         last = self.task(operation, Phase.FINISH, joined=result, **values)

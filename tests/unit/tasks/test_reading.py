@@ -6,13 +6,15 @@ import csv
 import json
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from tests.unit.tasks.desk import Desk, paths
 from worker.catalog.table import CATALOG
-from worker.core.jobs import Failure, Part, Phase
+from worker.core.jobs import Failure, Part, Phase, Result
+from worker.errors import DiskFull
 from worker.pictures.images import read_image
 
 
@@ -113,10 +115,10 @@ def test_never_over_an_input(desk, operation, values):
 
 
 def test_broken_image_in_a_folder(desk):
-    """One image that cannot be read fails its part with that file's sentence."""
+    """With on_error=stop one image that cannot be read fails its part with that file's sentence."""
     desk.discs("in/a.png", "in/c.png")
     (desk.root / "in/b.png").write_bytes(b"no image")
-    outcome = desk.job("find_circles", image="in")
+    outcome = desk.job("find_circles", image="in", on_error="stop")
     assert isinstance(outcome, Failure)
     assert outcome.code == 415
     assert "b.png" in outcome.message
@@ -124,6 +126,51 @@ def test_broken_image_in_a_folder(desk):
 
 def test_image_gone_since_the_plan(desk):
     """An image that goes away between plan and part fails the part."""
-    outcome = desk.task("find_circles", Phase.PART, Part(0, 0, 1, ("gone.png",)), image="in")
+    outcome = desk.task("find_circles", Phase.PART, Part(0, 0, 1, ("gone.png",)), image="in", on_error="stop")
     assert isinstance(outcome, Failure)
     assert outcome.code == 404
+
+
+def test_broken_images_are_skipped(desk):
+    """A folder goes on without the images that cannot be read; the others keep their numbers, and the table has their names."""
+    desk.discs("in/a.png", "in/c.png", "in/e.png")
+    (desk.root / "in/b.png").write_bytes(b"no image")
+    (desk.root / "in/d.png").touch()
+    result = desk.job("find_circles", image="in", overlay="out/{n}-{name}.png", data="out/all.json")
+    assert isinstance(result, Result)
+    assert [(left.path[-8:], left.why.code) for left in result.skipped] == [("in/b.png", 415), ("in/d.png", 415)]
+    assert [row[-1] for row in result.rows] == [0, 2, 4]
+    assert paths(result, desk.root) == ["out/0-a.png", "out/2-c.png", "out/4-e.png", "out/all.json"]
+    table = json.loads((desk.root / "out/all.json").read_text())
+    assert [item["image"] for item in table["items"]] == ["a.png", "c.png", "e.png"]
+
+
+def test_nothing_but_broken_images(desk):
+    """If no image can be read, the job fails with the error of the first, and writes no table."""
+    for name in ("a.png", "b.png"):
+        put = desk.root / "in" / name
+        put.parent.mkdir(exist_ok=True)
+        put.touch()
+    outcome = desk.job("find_circles", image="in/*.png", data="all.csv")
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.message) == (415, "None of the 2 images can be read. The first: a.png is empty.")
+    assert not (desk.root / "all.csv").exists()
+
+
+def test_one_broken_image(desk):
+    """A single file that cannot be read is no batch: the job fails, whatever on_error says. So does a folder of that file."""
+    desk.root.joinpath("in").mkdir()
+    (desk.root / "in/a.png").touch()
+    for image in ("in/a.png", "in"):
+        outcome = desk.job("find_circles", image=image)
+        assert isinstance(outcome, Failure)
+        assert outcome.message == "a.png is empty."
+
+
+def test_full_disk_is_no_broken_image(desk, monkeypatch):
+    """What is wrong with the output ends the job: the next image would not be written, either."""
+    desk.discs("in/a.png", "in/b.png")
+    monkeypatch.setattr("worker.tasks.reading.write_image", Mock(side_effect=DiskFull("full")))
+    outcome = desk.job("convert", image="in", output="out/{name}.jpg")
+    assert isinstance(outcome, Failure)
+    assert outcome.code == 507
