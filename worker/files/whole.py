@@ -143,7 +143,9 @@ def write_bytes_whole(path: Path, blocks: Iterable[bytes], limits: FileLimits = 
     return WrittenFile(path.as_posix(), size)
 
 
-def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limits: FileLimits = DEFAULT_LIMITS) -> WrittenFile:
+def append_bytes(
+    path: Path, blocks: Iterable[bytes], between: bytes = b"", limits: FileLimits = DEFAULT_LIMITS, *, head: bytes = b""
+) -> WrittenFile:
     """Adds to the end of a file, in one piece, also while other processes do the same; on an error the file is as before.
 
     Args:
@@ -151,6 +153,7 @@ def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limi
         blocks: what is added.
         between: written before them, unless the file is empty.
         limits: for the size of the file and the room that stays free.
+        head: written before them if the file is empty.
 
     Raises:
         ArgumentError, PathError, LimitExceeded, DiskFull: the file cannot be written.
@@ -161,7 +164,7 @@ def append_bytes(path: Path, blocks: Iterable[bytes], between: bytes = b"", limi
             file = os.fdopen(descriptor, "ab", closefd=False)  # it is closed before the file is cut
             try:
                 with file:
-                    size = _copied(itertools.chain((between,) if before else (), blocks), file, folder, path.name, limits, before=before)
+                    size = _copied(itertools.chain((between if before else head,), blocks), file, folder, path.name, limits, before=before)
             except BaseException:
                 os.ftruncate(descriptor, before)
                 if made:

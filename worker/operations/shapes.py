@@ -40,6 +40,11 @@ def same_size(size: Size, _params: Any) -> Size:
     return size
 
 
+def no_head(_params: Any) -> bytes:
+    """Of a text that is the same wherever it stands."""
+    return b""
+
+
 def no_rows() -> Rows:
     return np.empty((0, 0))
 
@@ -94,12 +99,14 @@ class Text:
         steps: how many steps of progress the params mean.
         blocks: yields how many steps are done, and the bytes of the text so far not yielded.
         between: what separates the text from what a file to append to already holds.
+        head: what stands before the text if it is at the beginning of its file.
     """
 
     check: Callable[[Any], None]
     steps: Callable[[Any], int]
     blocks: Callable[[Any], Iterator[tuple[int, bytes]]]
     between: Callable[[Any], bytes]
+    head: Callable[[Any], bytes] = no_head
     unavailable: Unavailable = all_available
 
 

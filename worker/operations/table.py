@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from worker.operations import (
     circles,
     colors,
+    compositing,
     convert,
     drawing,
     ellipses,
     faces,
     features,
+    filtering,
+    geometry,
     markers,
     matching,
     noop,
@@ -26,6 +29,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "noop": Nothing(noop.noop),
     # text
     "write_text": Text(text.check, text.steps, text.blocks, text.between),
+    "write_json": Text(text.check_json, text.one_step, text.json_blocks, text.nothing_between),
+    "write_csv": Text(text.check_csv, text.one_step, text.csv_blocks, text.nothing_between, text.csv_head),
     # drawing
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
     # circles
@@ -52,6 +57,15 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_rectangles": Detector(rectangles.find_rectangles, rectangles.mark_rectangles),
     # faces
     "find_faces": Detector(faces.find_faces, None, faces.check, ("model",)),
+    # filtering
+    "filter": Filter(filtering.filter_image, filtering.check),
+    # geometry
+    "crop": Filter(geometry.crop, geometry.check_crop),
+    "rotate": Filter(geometry.rotate, size=geometry.rotated_size),
+    "warp": Filter(geometry.warp, geometry.check_warp, size=geometry.warped_size),
+    # compositing
+    "overlay": Filter(compositing.overlay, compositing.check_overlay, references=("picture",)),
+    "contact_sheet": Folder(compositing.contact_sheet),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
 }

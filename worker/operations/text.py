@@ -1,12 +1,14 @@
-"""Text files, given whole or built from a header, a counted line and a footer."""
+"""Text files, given whole or built from a header, a counted line and a footer; JSON and tables."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from worker.catalog.text import WriteText
+from worker.catalog.text import WriteCsv, WriteJson, WriteText
 from worker.errors import ArgumentError
 from worker.operations.keywords import takes_keywords
+from worker.operations.values import as_csv, cells_of, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,3 +85,89 @@ def _lines(pieces: list[bytes], thousand: bytes, first: int, stop: int) -> Itera
             yield thousand.replace(_MARK, b"%d" % (start // _ALIKE))
         else:
             yield b"\n".join([(b"%d" % n).join(pieces) for n in range(start, end)])
+
+
+# ------------------------------------------------------------------------------------------------------------- JSON and CSV
+
+_JSON_LINES = (".jsonl", ".ndjson")
+_JSON_ENDINGS = (".json", ".geojson", *_JSON_LINES)
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+
+
+def one_step(_params: WriteJson | WriteCsv) -> int:
+    """JSON and tables are written in one piece."""
+    return 1
+
+
+def nothing_between(_params: WriteJson | WriteCsv) -> bytes:
+    """Each line has its end already."""
+    return b""
+
+
+def check_json(params: WriteJson) -> None:
+    """Raises ArgumentError if the value is no JSON, or the file's ending does not go with it."""
+    ending = _ending(params.output, _JSON_ENDINGS, "write_json")
+    if params.append and ending not in _JSON_LINES:
+        raise ArgumentError(
+            f"write_json: append=1 needs a file of lines, .jsonl or .ndjson; got {ending}.", "A .json file holds one value."
+        )
+    json_of("write_json", "value", params.value)
+
+
+def json_blocks(params: WriteJson) -> Iterator[tuple[int, bytes]]:
+    r"""Yields the file in one piece, with a newline at its end.
+
+    >>> from worker.catalog.text import WriteJson
+    >>> list(json_blocks(WriteJson(output="a.json", value='{"b": 1, "a": [true]}', sort=True, indent=0)))
+    [(1, b'{"a": [true], "b": 1}\n')]
+    """
+    value = json_of("write_json", "value", params.value)
+    indent = params.indent if params.indent and _ending(params.output, _JSON_ENDINGS, "write_json") not in _JSON_LINES else None
+    yield 1, (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=params.sort) + "\n").encode()
+
+
+def check_csv(params: WriteCsv) -> None:
+    """Raises ArgumentError if the rows are no table, or the file's ending says nothing about delimiters."""
+    _ending(params.output, tuple(_DELIMITERS), "write_csv")
+    names = _columns(params)
+    if len(set(names)) != len(names) or not all(names):
+        raise ArgumentError(f"write_csv: columns must name each column once; got {params.columns[:80]!r}.")
+    try:
+        (params.rows + params.columns).encode()
+    except UnicodeEncodeError:
+        raise ArgumentError("write_csv: the text holds half a character (a lone surrogate), which no file can hold.") from None
+    rows = cells_of("write_csv", params.rows, names)
+    if not rows and not names:
+        raise ArgumentError("write_csv: there is nothing to write; rows and columns are empty.")
+
+
+def csv_head(params: WriteCsv) -> bytes:
+    """The names of the columns, which stand only at the beginning of a file; empty if none are given."""
+    names = _columns(params)
+    return as_csv([list(names)], _delimiter(params)) if names else b""
+
+
+def csv_blocks(params: WriteCsv) -> Iterator[tuple[int, bytes]]:
+    r"""Yields the rows in one piece, each with a newline at its end.
+
+    >>> from worker.catalog.text import WriteCsv
+    >>> params = WriteCsv(output="a.csv", rows="1\t2\n3\tx,y", columns="a, b")
+    >>> csv_head(params), list(csv_blocks(params))
+    (b'a,b\n', [(1, b'1,2\n3,"x,y"\n')])
+    """
+    yield 1, as_csv(cells_of("write_csv", params.rows, _columns(params)), _delimiter(params))
+
+
+def _columns(params: WriteCsv) -> tuple[str, ...]:
+    return tuple(name.strip() for name in params.columns.split(",")) if params.columns.strip() else ()
+
+
+def _delimiter(params: WriteCsv) -> str:
+    return _DELIMITERS[_ending(params.output, tuple(_DELIMITERS), "write_csv")]
+
+
+def _ending(name: str, known: tuple[str, ...], operation: str) -> str:
+    ending = next((ending for ending in known if name.lower().endswith(ending)), "")
+    if not ending:
+        raise ArgumentError(f"{operation}: output must end in {', '.join(known[:-1])} or {known[-1]}; got {name[-60:]!r}.")
+    return ending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from worker.core.jobs import Part, Plan, Result
@@ -21,9 +22,10 @@ class Writing(BaseBatch):
         path = self.files.to_write(self.params.output)
         blocks = _reporting(self.operation.blocks(self.params), progress)
         if getattr(self.params, "append", False):
-            written = self.spelled(append_bytes(path, blocks, self.operation.between(self.params), self.limits))
+            between, head = self.operation.between(self.params), self.operation.head(self.params)
+            written = self.spelled(append_bytes(path, blocks, between, self.limits, head=head))
         else:
-            written = self.written(path, blocks)
+            written = self.written(path, itertools.chain((self.operation.head(self.params),), blocks))
         return Result(files=(written,))
 
 

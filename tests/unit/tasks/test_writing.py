@@ -44,3 +44,22 @@ def test_append(desk, count):
     desk.job("write_text", output="b.txt", text="x", append=1)
     desk.job("write_text", output="b.txt", text="y", append=1)
     assert (desk.root / "b.txt").read_text() == "xy"
+
+
+def test_tables_grow(desk):
+    """Rows are added below those of before, and the columns stand only once; the same with lines of JSON."""
+    for n in range(3):
+        desk.job("write_csv", output="a.csv", columns="shot,take", rows=f"3\t{n}", append=1)
+        desk.job("write_json", output="a.jsonl", value=f'{{"take": {n}}}', append=1)
+    assert (desk.root / "a.csv").read_text() == "shot,take\n3,0\n3,1\n3,2\n"
+    assert (desk.root / "a.jsonl").read_text() == '{"take": 0}\n{"take": 1}\n{"take": 2}\n'
+    desk.job("write_csv", output="a.csv", columns="shot,take", rows="4\t1")
+    assert (desk.root / "a.csv").read_text() == "shot,take\n4,1\n"
+
+
+def test_refused_json_leaves_the_file(desk):
+    """A value that is no JSON is refused, and the file stays as it was."""
+    desk.job("write_json", output="a.json", value="[1]")
+    failure = desk.job("write_json", output="a.json", value="[1")
+    assert failure.code == 400
+    assert (desk.root / "a.json").read_text() == "[\n  1\n]\n"
