@@ -104,8 +104,10 @@ def test_all_is_well(desk):
         f"root {desk.root}",
         "journal",
         "receive buffer",
+        "sandbox",
     ]
-    assert set(list(marks.values())[1:-1]) == {"ok"}
+    # What this system has of a sandbox is the kernel's business, and has tests of its own.
+    assert set(list(marks.values())[1:-2]) == {"ok"}
     assert said.rstrip().endswith("The round trip works.")
     assert list(desk.root.iterdir()) == []
 

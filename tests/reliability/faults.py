@@ -333,7 +333,8 @@ def _story(worker: Worker, talkers: Sequence[Talker], folder: Path) -> Iterator[
             break
     else:
         yield f"it does not end within {ENDS_WITHIN_S:g} s"
-    if worker.codes[-1:] not in ([], [0]):
+    died_only_now = worker.fault.dies and worker.codes == [-signal.SIGKILL]  # all finals were in, and it was leaving
+    if worker.codes[-1:] not in ([], [0]) and not died_only_now:
         yield f"exit code {worker.codes[-1]}"
 
 

@@ -202,7 +202,7 @@ def test_the_table_operations_has_every_parameter(projects, worker):
     project.td.until(lambda: {(table[at, 0].val, table[at, 1].val) for at in range(1, table.numRows)} == rows)
     cells = {(table[at, 0].val, table[at, 1].val): [table[at, column].val for column in range(2, 6)] for at in range(1, table.numRows)}
     assert cells["find_circles", "image"][:3] == ["str", "needed", ""]
-    assert cells["find_circles", "max_items"][:3] == ["int", "100", "1 to 10000"]
+    assert cells["find_circles", "max_items"][:3] == ["int", "1000", "1 to 10000"]
     assert cells["draw_circles", "radius"][2] == "0 to 16384 px"
     assert cells["write_text", "append"][:3] == ["bool", "0", "0 | 1"]
     assert cells["(every job)", "priority"][:3] == ["int", "1", "0 | 1 | 2"]

@@ -99,12 +99,13 @@ def _stop_on_signals(service: Service, announce: Callable[[str], None]) -> None:
     asked = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
+        again = asked.is_set()
+        asked.set()  # before anything is said: a second signal may come while the first is being answered
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         running, queued = service.load
         with contextlib.suppress(RuntimeError):  # the signal came in the middle of another print
-            announce(_about_stop(name, running, queued, again=asked.is_set(), kept=service.journal_path is not None))
-        service.stop(signal.Signals(number).name, at_once=asked.is_set())
-        asked.set()
+            announce(_about_stop(name, running, queued, again=again, kept=service.journal_path is not None))
+        service.stop(signal.Signals(number).name, at_once=again)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
