@@ -48,7 +48,7 @@ class Questions:
         """Ends a job; one that has ended already gives its final again."""
         job = self._ledger.find((client.key, job_id))
         if job is None:
-            self._admission.complain(client, wire.Cancel.address, UnknownJob(f"There is no job {job_id!r} of this client."), now)
+            self._admission.reject(client, job_id, UnknownJob(f"There is no job {job_id!r} of this client."), now)
         elif isinstance(job, EndedJob):
             self._ending.answer(job, job.final, now)
         else:

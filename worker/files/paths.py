@@ -215,29 +215,29 @@ class FileRules:
         similar = near(above, name)
         return MissingFile(f"There is no {kind} {name} in {self.spell(above)}.", f"Did you mean {' or '.join(similar)}?" if similar else "")
 
-    def _checked(self, text: str, roots: tuple[Path, ...], done: str) -> tuple[Path, Path | None]:
+    def _checked(self, text: str, roots: tuple[Path, ...], verb: str) -> tuple[Path, Path | None]:
         """The resolved path and the root above it; None if there is no limit."""
         spelled = _plain(text)
         path = self._translated(spelled)
         if not path.is_absolute():
             path = self._start / path
         if self.unrestricted:
-            return _found(Path(os.path.realpath(path)), Path(path.anchor), done), None
-        if os.name == "nt" or done == "written":  # elsewhere a file of such a name is read if it is there
+            return _found(Path(os.path.realpath(path)), Path(path.anchor), verb), None
+        if os.name == "nt" or verb == "written":  # elsewhere a file of such a name is read if it is there
             _check_portable(spelled, _parts_below(path, roots))
         if spelled.startswith("//") and _lexical_root(path, roots) is None:
-            raise _outside(text, done)  # another computer is not even asked whether it has the file
+            raise _outside(text, verb)  # another computer is not even asked whether it has the file
         try:
             path = Path(os.path.realpath(path))
             root = _root_of(path, roots)
             if root is not None:
-                path = _found(path, Path(*path.parts[: len(root.parts)]), done)
+                path = _found(path, Path(*path.parts[: len(root.parts)]), verb)
                 root = _root_of(path, roots)
         except OSError:  # somebody changes it while we look, or we may not look
-            raise _outside(text, done) from None
+            raise _outside(text, verb) from None
         if root is None:
-            raise _outside(text, done)
-        if done == "written":
+            raise _outside(text, verb)
+        if verb == "written":
             _check_portable(spelled, path.parts[len(root.parts) :])
         return root / Path(*path.parts[len(root.parts) :]), root
 
@@ -322,21 +322,21 @@ def _check_kind(text: str, path: Path, kind: Kind) -> None:
         )
 
 
-def _found(path: Path, root: Path, done: str) -> Path:
+def _found(path: Path, root: Path, verb: str) -> Path:
     """The stored path, if the one that was sent does not exist and there is one that differs in Unicode form only, or in case, too.
 
     For a file to write only the folder is looked for, and not in another case: this system may keep A and a apart.
     """
-    wanted, forms = (path, (composed, without_case)) if done == "read" else (path.parent, (composed,))
+    wanted, forms = (path, (composed, without_case)) if verb == "read" else (path.parent, (composed,))
     if os.path.lexists(wanted):
         return path
     stored = as_stored(root, wanted.parts[len(root.parts) :], forms)
     return Path(os.path.realpath(stored / path.relative_to(wanted))) if os.path.lexists(stored) else path
 
 
-def _outside(text: str, done: str) -> PathError:
-    option = "--root names these folders" if done == "written" else "--root and --read-root name these folders"
-    return PathError(f"{text} is outside the folders in which files may be {done}.", f"The worker's {option}.")
+def _outside(text: str, verb: str) -> PathError:
+    option = "--root names these folders" if verb == "written" else "--root and --read-root name these folders"
+    return PathError(f"{text} is outside the folders in which files may be {verb}.", f"The worker's {option}.")
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -311,23 +311,23 @@ def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
     folder.rename(temporary, name)
 
 
-def _refusal(error: OSError, path: Path, done: str) -> WorkerError:
+def _refusal(error: OSError, path: Path, verb: str) -> WorkerError:
     """The error for what the system said."""
     reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return PathError(f"{path.name} may not be {done}: {reason}.", "Check the file's rights, and whether another program holds it open.")
+        return PathError(f"{path.name} may not be {verb}: {reason}.", "Check the file's rights, and whether another program holds it open.")
     if isinstance(error, handles.NotRegular):
-        return PathError(f"{path.name} may not be {done}: it is a pipe, a device or a socket.")
+        return PathError(f"{path.name} may not be {verb}: it is a pipe, a device or a socket.")
     if isinstance(error, handles.Replaced):
         return PathError(
-            f"{path.name} may not be {done}: {error.filename} is not the folder any more that the worker started with.",
+            f"{path.name} may not be {verb}: {error.filename} is not the folder any more that the worker started with.",
             "If its disk was connected again, start the worker again.",
         )
     if error.errno in (errno.ELOOP, errno.EXDEV):
-        return PathError(f"{path.name} may not be {done}: a folder or link in its path was changed meanwhile.", "Send the job again.")
+        return PathError(f"{path.name} may not be {verb}: a folder or link in its path was changed meanwhile.", "Send the job again.")
     if isinstance(error, IsADirectoryError) or os.path.isdir(path):
         return ArgumentError(f"{path.name} is a folder; the name of a file is needed.")
-    if done == "read":
+    if verb == "read":
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         return MissingFile(
             f"There is no file {path.name} in {path.parent.as_posix()}." if missing else f"{path.name} cannot be read: {reason}."

@@ -330,7 +330,11 @@ def test_complaints():
     """What belongs to no job is answered with an error."""
     play = Play()
     assert play(0.0, UnknownAddress("Unknown.", address="/x")) == ["error 404 /x Unknown."]
-    assert play(0.1, Cancel("a")) == ["error 404 /worker/cancel There is no job 'a' of this client."]
+
+
+def test_cancel_of_an_unknown_job():
+    """It names the job, so that a client that waits for it stops waiting."""
+    assert Play()(0.1, Cancel("a")) == ["failed a seq=0 404 job There is no job 'a' of this client. "]
 
 
 def test_complaints_are_limited():
@@ -497,7 +501,7 @@ def test_cancel_of_another_client():
     """Nobody can cancel another client's job."""
     play = Play()
     play(0.0, job("a"))
-    assert play(0.1, Cancel("a"), Clear(), peer=OTHER) == ["10.0.0.2:9461 error 404 /worker/cancel There is no job 'a' of this client."]
+    assert play(0.1, Cancel("a"), Clear(), peer=OTHER) == ["10.0.0.2:9461 failed a seq=0 404 job There is no job 'a' of this client. "]
 
 
 def test_clear():
