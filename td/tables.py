@@ -14,7 +14,7 @@ HINTS = {
     "arguments": SEE_OPERATIONS,
     "operation": SEE_OPERATIONS,
     "path": "Jobs may use files below Root only: set it on the page Process, press Stop, then Start.",
-    "token": "Set Token on the page Worker.",
+    "token": "Set Token on the page Worker.",  # nosec B105 - a sentence
     "timeout": "Job Timeout on the page Worker is the limit.",
 }
 SET_OPTION = "Write the option into Options on the page Process, press Stop, then Start."

@@ -22,7 +22,7 @@ def _as_python(arguments: list[str]) -> None:
     if how == "-m":
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
-        exec(compile(what, "<command>", "exec"), {"__name__": "__main__"})  # noqa: S102 - it comes from our own doctor
+        exec(compile(what, "<command>", "exec"), {"__name__": "__main__"})  # noqa: S102 # nosec B102 - it comes from our own doctor
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from worker.cli.settings import FILE, PROBLEM, SettingsCommand, config_of, setti
 _SETTINGS = {
     "host": "Where the worker is.",
     "port": "Its command port.",
-    "token": "If the worker wants one.",
+    "token": "If the worker wants one.",  # nosec B105 - a sentence
     "text_port": "Where text reports are awaited; 0 = not.",
     "number_port": "Where number reports are awaited; 0 = not.",
     **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox"), ""),

@@ -36,7 +36,7 @@ PRESETS, PROBLEM = _META + "presets", _META + "problem"
 FILE = _META + "file"
 
 #: What the commands that talk to a worker say about its address, where `serve` speaks of its own.
-_ADDRESS_HELP = {"host": "Where the worker is.", "port": "Its command port.", "token": "If the worker wants one."}
+_ADDRESS_HELP = {"host": "Where the worker is.", "port": "Its command port.", "token": "If the worker wants one."}  # nosec B105 - a sentence
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 

@@ -56,7 +56,7 @@ SELECT key, max(seq) AS newest FROM
 _KEEP_NEWEST_SEQS: Constant = f"""
 INSERT INTO client (key, newest_seq, used) SELECT key, newest, ? FROM ({_NEWEST_SEQS}) WHERE true
 ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq
-"""  # noqa: S608 - made of constants
+"""  # noqa: S608 # nosec B608 - made of constants
 _CLIENT: Constant = """
 INSERT INTO client (key, number_port, name, leased, acknowledges, gone, used) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET number_port = excluded.number_port, name = excluded.name, leased = excluded.leased,
