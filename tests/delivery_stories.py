@@ -1,4 +1,4 @@
-"""How a client keeps its promises over a wire that loses packets, as data: what happens when, what is then sent, and what is told.
+"""How a client keeps its promises over a wire that loses packets, as data: what happens when, what is then sent, and what the user hears.
 
 The worker's own client (`worker/client/core.py`) and the TouchDesigner component (`td/pending.py`) hold the same rules in two programs,
 because `td/` must work when it is copied alone. Each story is played to both.
@@ -202,7 +202,7 @@ STORIES = (
             Step(9.0),
         ),
     ),
-    # ------------------------------------------------------------------------------------------------ what is told
+    # ------------------------------------------------------------------------------------------------ what the user hears
     Story(
         "A final is acknowledged each time it comes, and told once.",
         (

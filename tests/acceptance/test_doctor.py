@@ -295,7 +295,7 @@ def test_fault_12_children_cannot_start(desk):
 
 @posix
 def test_children_that_hang(desk):
-    """A child that has the job and does not end it is told from one that is busy."""
+    """Doctor reports a child that does not end its job, and does not call it busy."""
     with desk.worker() as process:
         assert desk.doctor()[0] == 0
         for child in psutil.Process(process.pid).children(recursive=True):

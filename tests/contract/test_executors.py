@@ -345,7 +345,7 @@ def test_child_that_was_taken_over(small_pool, said):
 
 
 def test_parent_unpickles_nothing(small_pool, tmp_path):
-    """A pickle, which is code in whoever unpickles it, does nothing in the parent."""
+    """The parent unpickles nothing, so the code in a pickle never runs there."""
     _Evil.marker = tmp_path / "owned"
     poison = ForkingPickler.dumps((1, _Evil())).tobytes()
     lied, following = small_pool.execute(f"speaks_for_itself:{(len(poison).to_bytes(4, 'little') + poison).hex()}", "works:b")

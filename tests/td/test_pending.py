@@ -148,7 +148,7 @@ def test_rows_that_came_before_their_description_get_their_names_at_the_end():
 
 
 def test_skipped_images_are_news_and_waited_for():
-    """A folder with broken pictures is ready when all reports of them have come; each is told once."""
+    """A folder with broken pictures is ready when all reports of them have come; the component shows each once."""
     component = welcomed()
     describe(component, "convert")
     component.submit("convert", {"image": "shots", "output": "{n}.png"}, 0)

@@ -1,4 +1,4 @@
-"""What an artist is told to do about an error."""
+"""The hints that tell an artist what to do about an error."""
 
 from __future__ import annotations
 
