@@ -9,12 +9,26 @@ import numpy as np
 
 from tests import small
 from tests.polling import Polled
-from worker.core.events import Finished
+from worker.core.events import ChildrenChanged, Finished
 from worker.core.jobs import Failure, Result, Task
 from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
 from worker.pictures.images import write_image
-from worker.tasks.prepare import make_run_task
+from worker.tasks.prepare import find_missing, make_run_task
+
+
+def test_children_say_what_is_missing(tmp_path):
+    """The first that works names what this build cannot do, in its own words."""
+    make = functools.partial(make_run_task, FileRules((tmp_path.resolve(),)), small.CATALOG, "tests.small:OPERATIONS")
+    missing = functools.partial(find_missing, "tests.small:OPERATIONS")
+    pool, said = Polled(PoolExecutor(1, make, spares=0, find_missing=missing)), queue.SimpleQueue()
+    pool.start(said.put)
+    try:
+        assert said.get(timeout=60) == ChildrenChanged(
+            working=True, missing={"magic": "the package `wand` is missing; install td-image-worker[magic]."}
+        )
+    finally:
+        pool.close()
 
 
 def test_children_get_their_catalogue(tmp_path):

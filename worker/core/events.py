@@ -5,6 +5,7 @@ Most are structs of msgspec: thousands are made a second, and a frozen dataclass
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -74,9 +75,11 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
 
     Attributes:
         working: whether there is one.
+        missing: what it cannot do, by operation or "operation key=value", each with the reason.
     """
 
     working: bool
+    missing: Mapping[str, str] = {}
 
 
 class StoringChanged(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ What may be long is an iterator that `answers` sends a slice at a time.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from worker.catalog.catalog import Catalog
 from worker.core import reports
@@ -31,6 +31,9 @@ class Questions:
         admission: rejects questions about unknown jobs.
         ending: ends what is cancelled.
         presets: are listed.
+
+    Attributes:
+        missing: what this build cannot do, as the first child that worked has said.
     """
 
     def __init__(self, shared: Shared, admission: Admission, ending: Ending, presets: Presets) -> None:
@@ -43,6 +46,7 @@ class Questions:
         self._admission = admission
         self._ending = ending
         self._presets = presets
+        self.missing: Mapping[str, str] = {}
 
     def cancel(self, client: Client, job_id: str, now: float) -> None:
         """Ends a job; one that has ended already gives its final again."""
@@ -99,7 +103,7 @@ class Questions:
         except WorkerError as error:
             self._admission.complain(client, wire.Describe.address, error, now)
         else:
-            self._begin(client, wire.Describe.address, name, reports.descriptions(self._catalog, name), now)
+            self._begin(client, wire.Describe.address, name, reports.descriptions(self._catalog, name, self.missing), now)
 
     def presets(self, client: Client, now: float) -> None:
         """Sends all values of all presets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -123,19 +124,23 @@ def presets(values: Mapping[str, Mapping[str, Value]]) -> Iterator[PresetValue]:
             yield PresetValue(next(number), total, preset, key, shortened(str(value), room))
 
 
-def descriptions(catalog: Mapping[str, OperationInfo], name: str = "") -> Iterator[OperationDescription]:
+def descriptions(
+    catalog: Mapping[str, OperationInfo], name: str = "", missing: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[OperationDescription]:
     """One operation, or all of them and then what they have in common, as JSON that is cut into parts.
 
     Args:
         catalog: all operations by name.
         name: of an operation; `EVERY` for what all have in common; empty for everything.
+        missing: what this build cannot do, by operation or "operation key=value", each with the reason.
     """
     for row in catalog.values():
         if name in ("", row.name):
-            yield from _described(row.name, row.as_object())
+            cannot = {what: why for what, why in missing.items() if what.partition(" ")[0] == row.name}
+            yield from _described(row.name, row.as_object() | ({"missing": cannot} if cannot else {}))
     if name in ("", EVERY):
         every_job = {field.name: field.as_object() for field in fields_of(JobOptions)}
-        yield from _described(EVERY, {"operations": tuple(catalog), "every_job": every_job})
+        yield from _described(EVERY, {"operations": tuple(catalog), "every_job": every_job, "missing": dict(missing)})
 
 
 def _described(name: str, what: dict[str, Any]) -> Iterator[OperationDescription]:

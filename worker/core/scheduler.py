@@ -136,7 +136,9 @@ class Scheduler:
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
                 self._throttled(peer, dropped, now)
-            case ChildrenChanged(working):
+            case ChildrenChanged(working, missing):
+                if working:
+                    self._questions.missing = missing
                 self._running.children_changed(working=working)
             case Woke():
                 pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
@@ -15,6 +15,8 @@ Deliver = Callable[[Progressed | Finished | ChildrenChanged], None]
 RunTask = Callable[[Task, Callable[[int], None]], Outcome]
 #: Called once in each child, to make it ready.
 MakeRunTask = Callable[[], RunTask]
+#: Called once in each child, when it is ready: what cannot be done here, by operation or "operation key=value", each with the reason.
+FindMissing = Callable[[], Mapping[str, str]]
 
 
 class Executor(Protocol):

@@ -23,7 +23,7 @@ from multiprocessing.connection import wait
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
 from worker.executors import frames, memory
-from worker.executors.base import MakeRunTask, RunTask
+from worker.executors.base import FindMissing, MakeRunTask, RunTask
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _READ_AT_ONCE = 2**16
 _PR_SET_PDEATHSIG = 1
 
 
-def main(make_run_task: MakeRunTask, link: socket.socket) -> None:
+def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.socket) -> None:
     """The whole life of a child: says when it is warm, then takes tasks until the parent is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
@@ -47,16 +47,17 @@ def main(make_run_task: MakeRunTask, link: socket.socket) -> None:
     parent = _Parent(link)
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(parent)], force=True)
     with contextlib.suppress(OSError):  # a parent that is gone
-        _serve(make_run_task, parent)
+        _serve(make_run_task, find_missing, parent)
 
 
-def _serve(make_run_task: MakeRunTask, parent: _Parent) -> None:
+def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Parent) -> None:
     try:
         run_task = make_run_task()
+        warm = frames.frame(frames.Warm(dict(find_missing())))
     except Exception:  # noqa: BLE001 - the parent gets every error as a value
         parent.say(frames.frame(frames.CannotStart(_clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
-    parent.say(frames.frame(frames.Warm()))
+    parent.say(warm)
     for told in parent.tells():
         if isinstance(told, frames.Probe):
             parent.say(frames.frame(frames.Alive()))

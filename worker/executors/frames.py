@@ -26,6 +26,8 @@ from worker.errors import InternalError
 MAX_FRAME = 256 * 2**20
 LONGEST_LOG = 20_000
 LONGEST_NAME = 200
+LONGEST_REASON = 1000
+MOST_MISSING = 1000
 
 _SIZE = struct.Struct("<I")
 _EMPTY = Result()
@@ -41,7 +43,11 @@ class BadFrame(InternalError):
 
 
 class Warm(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """It has imported everything and waits for tasks."""
+    """It has imported everything and waits for tasks. `missing` is what cannot be done here, each with the reason."""
+
+    missing: Annotated[
+        dict[Annotated[str, Meta(max_length=LONGEST_NAME)], Annotated[str, Meta(max_length=LONGEST_REASON)]], Meta(max_length=MOST_MISSING)
+    ]
 
 
 class CannotStart(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -26,7 +26,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
@@ -34,7 +34,7 @@ from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Task
 from worker.errors import ChildDied, InternalError, LimitExceeded, NoChild, ResultLost
 from worker.executors import child, frames, memory
-from worker.executors.base import Deliver, MakeRunTask
+from worker.executors.base import Deliver, FindMissing, MakeRunTask
 from worker.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -103,11 +103,12 @@ class PoolExecutor:
         workers: how many tasks run at a time.
         make_run_task: called once in each child; gives the function that carries out its tasks. Importable by name.
         spares: how many warm children more are kept.
+        find_missing: called in each child after that, and importable likewise.
     """
 
-    def __init__(self, workers: int, make_run_task: MakeRunTask, spares: int = 1) -> None:
+    def __init__(self, workers: int, make_run_task: MakeRunTask, spares: int = 1, find_missing: FindMissing = dict) -> None:
         self._size = workers + spares
-        self._keeper = _Keeper(make_run_task)
+        self._keeper = _Keeper(make_run_task, find_missing)
         self._deliver: Deliver = lambda _: None
         self._poller: Poller | None = None
         self._children: dict[_Child, None] = {}
@@ -239,10 +240,10 @@ class PoolExecutor:
                 self._deliver(Progressed(task_id, done))
             case frames.Logged(level, name, text):
                 logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
-            case frames.Warm():
+            case frames.Warm(missing):
                 one.warm = True
                 self._assign()
-                self._can_start()
+                self._can_start(missing)
             case frames.CannotStart(reason):
                 one.reason = reason
             case frames.Alive():
@@ -345,15 +346,15 @@ class PoolExecutor:
         if not self._closing:
             raise KeeperEnded
 
-    def _can_start(self) -> None:
-        """A child has made itself ready."""
+    def _can_start(self, missing: Mapping[str, str]) -> None:
+        """A child has made itself ready, and has said what it cannot do."""
         failed, self._failed_starts, self._start_at, self._reason = self._failed_starts, 0, 0.0, ""
         if failed:
             log.info("a child process works, after %d attempts", failed)
         self._fill()
         if not self._working:
             self._working = True
-            self._deliver(ChildrenChanged(working=True))
+            self._deliver(ChildrenChanged(working=True, missing=missing))
 
     def _cannot_start(self, cause: str, reason: str = "") -> None:
         """The next attempt follows after a pause. If no child is left, a job fails now instead of waiting for its timeout."""
@@ -398,8 +399,9 @@ class _Keeper:
     one order, a system without handles or threads among it, is reported, and the next order is carried out.
     """
 
-    def __init__(self, make_run_task: MakeRunTask) -> None:
+    def __init__(self, make_run_task: MakeRunTask, find_missing: FindMissing) -> None:
         self._make_run_task = make_run_task
+        self._find_missing = find_missing
         self._context = multiprocessing.get_context("spawn")
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._links: dict[BaseProcess, socket.socket] = {}
@@ -454,7 +456,9 @@ class _Keeper:
         ours, its = socket.socketpair()
         try:
             ours.setblocking(False)
-            process = self._context.Process(target=child.main, args=(self._make_run_task, its), name="td-image-worker-child", daemon=True)
+            process = self._context.Process(
+                target=child.main, args=(self._make_run_task, self._find_missing, its), name="td-image-worker-child", daemon=True
+            )
             process.start()
         except BaseException:
             ours.close()

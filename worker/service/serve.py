@@ -20,7 +20,7 @@ from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
-from worker.tasks.prepare import OPERATIONS, make_run_task
+from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
 
 ENOUGH_PACKETS = 5_000
 
@@ -44,7 +44,11 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         limits=config.files,
         kept=config.kept,
     ).pinned()
-    executor = PoolExecutor(config.workers, functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on"))
+    executor = PoolExecutor(
+        config.workers,
+        functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on"),
+        find_missing=functools.partial(find_missing, operations),
+    )
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)

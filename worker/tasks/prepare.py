@@ -66,6 +66,13 @@ def make_run_task(rules: FileRules, catalog: Catalog = CATALOG, operations: str 
     return lambda task, progress: run_task(task, rules, progress, catalog, functions)
 
 
+def find_missing(operations: str = OPERATIONS) -> Mapping[str, str]:
+    """Called in each child after that: what cannot be done in this build, each with the reason."""
+    from worker.operations.table import unavailable
+
+    return unavailable(load(operations))
+
+
 def _scratch() -> Path | None:
     """A folder for what OpenCV cannot do in memory (it writes JPEG 2000 to a file first), private to this user; None if there is none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from ipaddress import ip_network
 
 import pytest
@@ -10,7 +11,19 @@ import pytest
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
 from worker.catalog.params import JobOptions, Params
 from worker.catalog.table import CATALOG
-from worker.core.events import JobEnded, Kept, KeptJob, Progressed, Received, Send, StopAsked, StoreFinal, StorePreset, Throttled
+from worker.core.events import (
+    ChildrenChanged,
+    JobEnded,
+    Kept,
+    KeptJob,
+    Progressed,
+    Received,
+    Send,
+    StopAsked,
+    StoreFinal,
+    StorePreset,
+    Throttled,
+)
 from worker.core.jobs import Failure, Result, Skipped
 from worker.core.ledger import Job as LedgerJob
 from worker.core.ledger import State
@@ -950,6 +963,23 @@ def test_describe():
     assert play(0.2, Describe("nop")) == [
         "error 404 /worker/describe There is no operation 'nop'; did you mean noop? `td-image-worker ops` lists all operations."
     ]
+
+
+def described(lines):
+    """The JSON of one description, joined from its parts."""
+    return json.loads("".join(line.split(" ", 2)[2].rsplit(" ", 2)[0] for line in lines))
+
+
+def test_describe_says_what_is_missing():
+    """What the first child that works has said, with the operation it belongs to; it is kept when no child works."""
+    play = Play()
+    assert described(play(0.0, Describe("*")))["missing"] == {}
+    missing = {"find_features method=akaze": "This build has no AKAZE.", "find_faces": "There is no model."}
+    play(0.1, ChildrenChanged(working=True, missing=missing))
+    play(0.2, ChildrenChanged(working=False))
+    assert described(play(0.3, Describe("find_features")))["missing"] == {"find_features method=akaze": "This build has no AKAZE."}
+    assert "missing" not in described(play(0.4, Describe("noop")))
+    assert described(play(0.5, Describe("*")))["missing"] == missing
 
 
 def test_replay():
