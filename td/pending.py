@@ -17,6 +17,7 @@ The rules are those of the worker's own client, `worker/client/core.py`; one set
 Unlike that client, the component never gives up a job, because an artist may start the worker later.
 """
 
+import bisect
 import collections
 import json
 import re
@@ -68,6 +69,9 @@ GIVE_UP_GREETING_S = 15.0
 DESCRIBE_TRIES = 8
 PRESET_COPIES = 3
 PULSE_COPIES = 4  # each of the level 1 and of the level 0
+SENT_AT_ONCE = 32  # jobs that have waited for the worker, in one frame
+FRAME_S = 0.012  # two calls that are farther apart are of two frames
+TOLD_AT_ONCE = 200  # acknowledgements or questions in one packet; it stays below what a Mac can send
 KEPT_JOBS = 500
 KEPT_IDS = 10000
 LARGEST_PACKET = 60000
@@ -76,6 +80,8 @@ ENDED = ("Ready", "Failed", "Cancelled", "Refused")
 
 _PARTS = re.compile(r"\d+|\D+")
 
+
+_NUMBERS = {int, float}
 
 EVERY = "*"  # the name under which the worker says what all operations have in common
 
@@ -140,8 +146,10 @@ class Operations:
 
     def names(self, job, count):
         """The names of the numbers in a row. Over several images each row has one more number, that of its image."""
-        candidates = [self.known.get(job.operation), *self.known.values()]
-        names = next((one.fields for one in candidates if one is not None and one.result == job.kind), ())[:count]
+        own = self.known.get(job.operation)
+        if own is None or own.result != job.kind:
+            own = next((one for one in self.known.values() if one.result == job.kind), None)
+        names = own.fields[:count] if own is not None else ()
         others = ["image"] if names and count == len(names) + 1 else [f"f{number}" for number in range(len(names), count)]
         return (*names, *others)
 
@@ -194,11 +202,12 @@ class Job:
         self.final = None  # the number of its `ready`, if that has come before the job's rows and files
         self.heard_at = 0.0
         self.pieces = 0  # chunks and files that have come
-        self.chunks = {}
+        self.chunks = {}  # by number: the numbers of one report, as they came
         self.chunks_expected = 0
         self.skipped_count = 0  # as the final says
         self._skipped = {}  # by path
-        self._files = collections.OrderedDict()  # by path: (place, file); the answer to a query repeats them
+        self._files = {}  # by path; the answer to a query repeats them
+        self._order = []  # of the files: (place, path)
 
     @property
     def ended(self):
@@ -206,7 +215,8 @@ class Job:
 
     @property
     def files(self):
-        return [file for _, file in self._files.values()]
+        """Images before tables, and a2.png before a10.png: the order of the inputs, whatever was lost on the way."""
+        return [self._files[path] for _, path in self._order]
 
     @property
     def skipped(self):
@@ -225,19 +235,24 @@ class Job:
 
     @property
     def rows(self):
-        return [row for _, rows in sorted(self.chunks.items()) for row in rows]
+        count = max(1, len(self.fields))
+        return [tuple(numbers[at : at + count]) for _, numbers in sorted(self.chunks.items()) for at in range(0, len(numbers), count)]
 
     def add_file(self, file):
-        """Whether it is news. Its place is made here, once, because sorting 500 files in the frame in which they end takes 2 ms."""
-        is_news = file[0] not in self._files or self._files[file[0]][1] != file
-        if is_news:
-            self._files[file[0]] = ((not file[2], _natural(file[0])), file)
-            self.pieces += 1
-        return is_news
-
-    def sort_files(self):
-        """Images before tables, and a2.png before a10.png: the order of the inputs, whatever was lost on the way."""
-        self._files = collections.OrderedDict(sorted(self._files.items(), key=lambda entry: entry[1][0]))
+        """Whether it is news. Its place is found here, once, because sorting 10,000 files in the frame in which they end takes 11 ms."""
+        known = self._files.get(file[0])
+        if known == file:
+            return False
+        if known is not None:
+            self._order.remove((_place(known), file[0]))
+        self._files[file[0]] = file
+        entry = (_place(file), file[0])
+        if self._order and entry < self._order[-1]:
+            bisect.insort(self._order, entry)
+        else:
+            self._order.append(entry)
+        self.pieces += 1
+        return True
 
     def is_older_than(self, seq):
         """Whether it had ended before this session began, at which the newest final had this number: nobody waits for it any more."""
@@ -291,12 +306,19 @@ class Outbox:
         self._hello_at = None
         self._said_at = None  # the last hello or ping; each of them keeps our lease
         self._resends = collections.OrderedDict()
-        self._held = []  # keys of those that wait until the worker is heard
+        self._held = collections.deque()  # keys of those that wait until the worker is heard
+        self._frame_at = None  # in which `_sent` of them have gone
+        self._sent = 0
         self._train = []  # packets with a time of their own
         self._packets = []
+        self._acks = {}  # by number, those of one frame
 
     def __bool__(self):
         return bool(self._resends or self._train)
+
+    def has_packets(self):
+        """Whether `take` gives anything."""
+        return bool(self._packets or self._acks)
 
     def reports_to(self, text_port, number_port, token):
         """The ports and the token as they are now: they may change while this runs."""
@@ -320,7 +342,12 @@ class Outbox:
 
     def take(self):
         packets, self._packets = self._packets, []
-        return packets
+        acks, self._acks = list(self._acks.values()), {}
+        return packets + [acks[at : at + TOLD_AT_ONCE] for at in range(0, len(acks), TOLD_AT_ONCE)]
+
+    def acknowledge(self, seq):
+        """The finals of a frame are acknowledged in one packet."""
+        self._acks[seq] = (ACK, [seq])
 
     def heard(self, now):
         """The worker was heard."""
@@ -348,12 +375,14 @@ class Outbox:
             self._held.append(key)
 
     def release(self, now):
-        """The worker was heard just now: what has waited for that goes."""
-        held, self._held = self._held, []
-        for key in held:
-            resend = self._resends.get(key)
+        """The worker was heard just now: what has waited for that goes, so many in each frame."""
+        if self._held and (self._frame_at is None or now - self._frame_at >= FRAME_S):
+            self._frame_at, self._sent = now, 0
+        while self._held and self._sent < SENT_AT_ONCE:
+            resend = self._resends.get(self._held.popleft())
             if resend is not None and resend.at <= now:
                 self._transmit(resend, now)
+                self._sent += 1
 
     def answered(self, *keys):
         for key in keys:
@@ -370,11 +399,14 @@ class Outbox:
         for entry in [entry for entry in self._train if entry[0] <= now]:
             self.once(entry[1], now)
             self._train.remove(entry)
-        for key, resend in sorted(self._resends.items(), key=lambda entry: entry[1].at):  # the one that has waited longest goes first
-            if resend.at <= now and resend.is_over(now):
+        due = [entry for entry in self._resends.items() if entry[1].at <= now]
+        left = SENT_AT_ONCE
+        for key, resend in sorted(due, key=lambda entry: entry[1].at):  # the one that has waited longest goes first
+            if resend.is_over(now):
                 del self._resends[key]
-            elif resend.at <= now and self.may_go(resend.packet, now):
+            elif left and self.may_go(resend.packet, now):
                 self._transmit(resend, now)
+                left -= 1
 
     def hello(self, now):
         self._hello_at = self._said_at = now
@@ -603,6 +635,10 @@ class Pending:
         if not is_near:
             self.outbox.hello_again(now, BEAT_S)  # not needed if a job went just now, behind a hello
 
+    def has_output(self):
+        """Whether `take_packets` or `take_news` gives anything."""
+        return bool(self._news) or self.outbox.has_packets()
+
     def take_packets(self):
         """What is to be sent: each a list of (address, arguments)."""
         return self.outbox.take()
@@ -719,10 +755,11 @@ class Pending:
             return
         self._arrived(job, now)
         if chunk not in job.chunks:
-            numbers = args[6:]
-            job.kind, job.chunks_expected = kind, chunks
-            job.chunks[chunk] = [tuple(numbers[at : at + fields]) for at in range(0, len(numbers), max(1, fields))]
-            job.fields = self.operations.names(job, fields)
+            job.chunks[chunk] = args[6:]
+            if job.kind != kind or len(job.fields) != fields:
+                job.kind = kind
+                job.fields = self.operations.names(job, fields)
+            job.chunks_expected = chunks
             job.pieces += 1
         self._end_if_complete(job)
 
@@ -811,7 +848,7 @@ class Pending:
     def _final(self, job_id, seq, boot, now):
         """Acknowledges a final, and returns its job; None if it had ended before."""
         if seq:
-            self.outbox.bare([(ACK, [seq])])
+            self.outbox.acknowledge(seq)
             self._notice_boot(boot, now)
         job = self._ledger.find(str(job_id), now)
         if job is not None:
@@ -832,7 +869,6 @@ class Pending:
         job.position = 0
         if word == "Ready":
             job.progress = 1.0
-            job.sort_files()
             job.fields = self.operations.names(job, len(job.fields))
         self.outbox.answered(("job", job.id), ("cancel", job.id))
         self._searches.pop(job.id, None)
@@ -842,9 +878,11 @@ class Pending:
     def _ask_after_stale_jobs(self, now):
         """The worker does not repeat a final for ever, and TouchDesigner may have stood still meanwhile."""
         self._stale_at = now
-        for job in self._ledger.stale(now):
+        stale = self._ledger.stale(now)
+        for job in stale:
             job.heard_at = now
-            self.outbox.bare([(QUERY, [job.id])])
+        if stale:
+            self.outbox.bare([(QUERY, [job.id]) for job in stale])
 
     def _send_due(self, now):
         self.outbox.send_due(now)
@@ -884,6 +922,11 @@ HANDLERS = {
 }
 
 
+def _place(file):
+    """Among the files of its job: images first."""
+    return (not file[2], _natural(file[0]))
+
+
 def _natural(text):
     """A key that sorts a2.png before a10.png."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in _PARTS.findall(text)]
@@ -911,7 +954,8 @@ def plain(key, value):
     if isinstance(value, (float, str)):
         return value
     if isinstance(value, (list, tuple)):  # such as centers: x y x y ...
-        return " ".join(str(plain(key, part)) for part in value)
+        is_numbers = set(map(type, value)) <= _NUMBERS
+        return " ".join(map(str, value) if is_numbers else (str(plain(key, part)) for part in value))
     if isinstance(value, (bytes, bytearray)):
         raise ValueError(f"{key}: bytes cannot be sent; images travel as file paths.")
     return str(value)  # a path, a parameter, a cell

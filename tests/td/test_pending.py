@@ -174,6 +174,25 @@ def test_files_stand_in_the_order_of_the_inputs_in_the_end():
     assert [told[0] for told in component.jobs["s-1"].files] == ["a1.png", "a2.png", "a10.png"]
 
 
+def test_a_file_that_is_told_anew_keeps_its_place():
+    component = made()
+    component.submit("convert", {"image": "shots", "output": "{n}.png"}, 0)
+    for number, size in ((2, 9), (1, 9), (2, 8), (2, 8)):
+        component.received("/worker/file", ["s-1", f"a{number}.png", size, 4, 4], 0)
+    assert component.jobs["s-1"].files == [("a1.png", 9, 4, 4), ("a2.png", 8, 4, 4)]
+    assert component.jobs["s-1"].files_count == 2
+    assert news(component).count("file") == 3
+
+
+def test_the_finals_of_a_frame_are_acknowledged_in_one_packet():
+    component = made()
+    for number in range(1, 4):
+        component.received("/worker/ready", [f"other-{number}", number, 5, 0, 0, 0, "noop"], 0)
+    acks = [packet for packet in component.take_packets() if packet[0][0] == "/worker/ack"]
+    assert acks == [[("/worker/ack", [1]), ("/worker/ack", [2]), ("/worker/ack", [3])]]
+    assert component.take_packets() == []
+
+
 # ------------------------------------------------------------------------------------------------------ sending
 
 
@@ -191,7 +210,14 @@ def test_a_burst_waits_behind_its_first_job_until_the_worker_answers():
         component.submit("noop", {}, 0)
     assert addresses_of(component.take_packets()) == [["/worker/hello", "/worker/job"]]
     component.received("/worker/accepted", ["s-1", 0, 0], 0.02)
-    assert addresses_of(component.take_packets()) == [["/worker/job"]] * 99
+    assert addresses_of(component.take_packets()) == [["/worker/job"]] * pending.SENT_AT_ONCE
+    component.received("/worker/accepted", ["s-2", 1, 0], 0.022)
+    assert component.take_packets() == []  # it is the same frame
+    sent = 1 + pending.SENT_AT_ONCE
+    for frame in range(3, 30):
+        component.received("/worker/status", ["Processing", 1, 9, 5], frame / 60)
+        sent += len(component.take_packets())
+    assert sent == 100
 
 
 def test_a_burst_to_a_worker_that_does_not_answer_goes_one_by_one():
@@ -229,8 +255,9 @@ def test_a_final_is_acknowledged_each_time_and_told_once():
     component.submit("noop", {}, 0)
     component.take_packets()
     for _ in range(3):
-        component.received("/worker/ready", ["s-1", 7, 1, 2, 3, 0, "noop"], 1)
-    assert [packet for packet in component.take_packets() if packet[0][0] == "/worker/ack"] == [[("/worker/ack", [7])]] * 3
+        for _ in range(2):  # both in one frame
+            component.received("/worker/ready", ["s-1", 7, 1, 2, 3, 0, "noop"], 1)
+        assert [packet for packet in component.take_packets() if packet[0][0] == "/worker/ack"] == [[("/worker/ack", [7])]]
     assert news(component) == ["ready"]
     assert not component.busy()
 
