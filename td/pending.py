@@ -306,7 +306,7 @@ class Outbox:
         self._hello_at = None
         self._said_at = None  # the last hello or ping; each of them keeps our lease
         self._resends = collections.OrderedDict()
-        self._held = collections.deque()  # keys of those that wait until the worker is heard
+        self._held: collections.deque = collections.deque()  # keys of those that wait until the worker is heard
         self._frame_at = None  # in which `_sent` of them have gone
         self._sent = 0
         self._train = []  # packets with a time of their own

@@ -14,6 +14,7 @@ from worker.catalog.table import CATALOG
 FILES = sorted(TD.rglob("*.py"))
 #: All that may be imported: nothing that waits, nothing that TouchDesigner does not bring.
 ALLOWED = {
+    "bisect",
     "collections",
     "contextlib",
     "ctypes",
