@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 
 import psutil
 import pytest
 
 from tests.reliability import kill, loss, running
 from worker.client.client import Client
-from worker.protocol.messages import Ready
+from worker.protocol.messages import Progress, Ready
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -77,3 +79,42 @@ def test_an_older_worker_makes_room(tmp_path):
     asyncio.run(through_both())
     assert older.returncode == 0
     assert (tmp_path / "after.txt").read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that stops a process")
+def test_frozen_time_is_not_running_time(tmp_path):
+    """A worker that was stopped for longer than a job's timeout, as by a laptop's lid or `docker pause`, ends the job with Ready."""
+    port = running.free_port()
+    worker = running.start(port, tmp_path, "--no-journal", "--workers", "1")
+    running.wait_until_it_answers(port)
+    work = {"output": "a{n}.png", "count": 300}
+    group = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+
+    async def through_the_stop() -> tuple[float, Ready]:
+        async with Client(port=port, silence_s=600) as client:
+            calm = await (await client.submit("draw_circles", work)).final()
+            assert isinstance(calm, Ready)
+            timeout_s = 3 * calm.run_ms / 1000 + 1
+            job = await client.submit("draw_circles", {**work, "timeout_ms": int(timeout_s * 1000)})
+            async for report in job:
+                if isinstance(report, Progress):
+                    break
+            for process in group:
+                process.suspend()
+            await asyncio.sleep(timeout_s + 1)
+            assert not job.done
+            for process in group:
+                process.resume()
+            final = await job.final()
+            assert isinstance(final, Ready), final
+            return timeout_s, final
+
+    try:
+        timeout_s, final = asyncio.run(through_the_stop())
+    finally:
+        for process in group:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+        worker.terminate()
+        worker.wait(20)
+    assert final.run_ms < timeout_s * 1000
