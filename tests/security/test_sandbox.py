@@ -180,7 +180,7 @@ def test_every_operation_works(tmp_path, operation):
 def test_every_format_works(closed_in, place, ending):
     """Decoders and encoders find what they load late; a picture in a read root can be read."""
     if not cv2.haveImageWriter(f".{ending}"):
-        pytest.skip(f"this build of OpenCV writes no {ending}")
+        pytest.skip(f"not on this system: this build of OpenCV writes no {ending}")
     source = f"deep/er/{ending}.{ending}"
     first = closed_in.job("convert", image=(place / "read" / "a.png").as_posix(), output=source)
     assert isinstance(first, Result), first

@@ -37,17 +37,16 @@ def peer(folder):
 def test_operation(name, folder, peer):
     """The job ends with `ready`; its rows have the fields of the catalogue; each file is there, and a picture can be read."""
     example = EXAMPLES[name]
-    missing = OPERATIONS[name].unavailable().get("") or (
-        example.needs and importlib.util.find_spec(example.needs) is None and example.needs
-    )
+    lacks = OPERATIONS[name].unavailable().get("")
+    not_installed = example.needs if example.needs and importlib.util.find_spec(example.needs) is None else ""
     example.prepare(folder)
     peer.send(Job(name, name, tuple(example.pairs.items())))
     reports = list(until_final(peer, name))
     final = reports[-1]
-    if missing:
+    if lacks or not_installed:
         assert isinstance(final, Failed)
         assert final.code == 501
-        pytest.skip(f"not on this system: {missing}")
+        pytest.skip(f"not on this system: {lacks}" if lacks else f"install the package with the module {not_installed}")
     assert isinstance(final, Ready), final
     assert final.items >= example.items
     info, chunks = CATALOG[name], [report for report in reports if isinstance(report, ResultRows)]

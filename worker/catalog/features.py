@@ -11,9 +11,10 @@ from worker.catalog.params import READ, WRITE, DataOut, ImageIn, ImageOut, Param
 
 class FindFeatures(Params, frozen=True, kw_only=True):
     image: ImageIn
-    method: Annotated[Literal["orb", "sift", "fast", "corners", "akaze", "kaze", "brisk"], Meta(description="how features are found")] = (
-        "orb"
-    )
+    method: Annotated[
+        Literal["orb", "sift", "fast", "corners", "akaze", "kaze", "brisk"],
+        Meta(description="how features are found; akaze, kaze and brisk need OpenCV 4"),
+    ] = "orb"
     max_items: Annotated[int, Meta(ge=1, le=100_000, description="how many features at most per image, the strongest first")] = 500
     spread: Annotated[bool, Meta(description="1 takes turns between all parts of the picture; 0 takes the strongest")] = True
     min_distance: Annotated[

@@ -9,7 +9,8 @@ from msgspec import Meta
 from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, ReferenceIn
 
 _Method = Annotated[
-    Literal["sift", "orb", "akaze", "kaze", "brisk"], Meta(description="how points are described; sift is surest, orb fastest")
+    Literal["sift", "orb", "akaze", "kaze", "brisk"],
+    Meta(description="how points are described; sift is surest, orb fastest; akaze, kaze and brisk need OpenCV 4"),
 ]
 _Points = Annotated[int, Meta(ge=50, le=20_000, description="maximum number of points in each picture, the strongest first")]
 _Ratio = Annotated[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,31 +36,40 @@ def ops(*, name: str | None, as_json: bool) -> None:
     except UnknownOperation as error:
         show.complain(error.message)
         sys.exit(show.BAD_ARGUMENTS)
+    missing = _missing()
     if as_json:
-        show.print_json(_as_json(rows))
+        show.print_json(_as_json(rows, missing))
     elif name:
-        _show_one(rows[0])
+        _show_one(rows[0], missing)
     else:
-        _show_all(rows)
+        _show_all(rows, missing)
 
 
-def _show_all(rows: list[OperationInfo]) -> None:
+def _show_all(rows: list[OperationInfo], missing: Mapping[str, str]) -> None:
     show.table("", ("operation", "result", "what it does"), [(row.name, row.kind or "-", row.summary) for row in rows])
     for row in rows:
         if row.parameters:
-            _parameters(row.name, row.parameters)
+            _parameters(row.name, _offered(row, missing))
     _job_keys()
-    _show_missing(rows)
+    _show_missing(rows, missing)
 
 
-def _show_one(row: OperationInfo) -> None:
+def _show_one(row: OperationInfo, missing: Mapping[str, str]) -> None:
     show.say(f"{row.name}: {row.summary}")
     if row.kind:
         show.say(f"Result: /worker/result/{row.kind}, one row each of {' '.join(row.fields)} (several images: and image)")
     if row.parameters:
-        _parameters("", row.parameters)
+        _parameters("", _offered(row, missing))
     _job_keys()
-    _show_missing([row])
+    _show_missing([row], missing)
+
+
+def _offered(row: OperationInfo, missing: Mapping[str, str]) -> tuple[Field, ...]:
+    """Its parameters, without the choices that this build lacks."""
+    return tuple(
+        dataclasses.replace(field, choices=tuple(choice for choice in field.choices if f"{row.name} {field.name}={choice}" not in missing))
+        for field in row.parameters
+    )
 
 
 def _job_keys() -> None:
@@ -74,11 +85,11 @@ def _parameters(title: str, fields: tuple[Field, ...]) -> None:
     show.table(title, ("parameter", "type", "default", "range", "meaning"), rows)
 
 
-def _show_missing(rows: list[OperationInfo]) -> None:
-    missing = {what: why for what, why in _missing().items() if what.split()[0] in {row.name for row in rows}}
-    if missing:
+def _show_missing(rows: list[OperationInfo], missing: Mapping[str, str]) -> None:
+    concerned = [(what, why) for what, why in missing.items() if what.split()[0] in {row.name for row in rows}]
+    if concerned:
         show.say()
-        show.table("Not in this build", ("what", "why"), list(missing.items()))
+        show.table("Not in this build", ("what", "why"), concerned)
 
 
 def _missing() -> dict[str, str]:
@@ -112,12 +123,14 @@ def _range(field: Field) -> str:
     return f"{show.number(field.minimum)} to {show.number(field.maximum)}{unit}"
 
 
-def _as_json(rows: list[OperationInfo]) -> dict[str, Any]:
+def _as_json(rows: list[OperationInfo], missing: Mapping[str, str]) -> dict[str, Any]:
     from worker.catalog.fields import fields_of
     from worker.catalog.params import JobOptions
 
     return {
-        "operations": [row.as_object() for row in rows],
+        "operations": [
+            {**row.as_object(), "parameters": {field.name: field.as_object() for field in _offered(row, missing)}} for row in rows
+        ],
         "every_job": {field.name: field.as_object() for field in fields_of(JobOptions)},
-        "missing": _missing(),
+        "missing": dict(missing),
     }

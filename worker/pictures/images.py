@@ -6,6 +6,7 @@ Unicode paths on Windows, and return `False` instead of a reason.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: i
 
 def _imdecode(data: bytes, flag: int, name: str) -> Image | None:
     """Decodes what OpenCV and we read right. Raises UnsupportedFormat for what would come out as another picture."""
-    if not data or is_foreign(data):
+    if not data or is_foreign(data) or jpeg.is_cut(data):
         return None
     if is_tiff(data):
         try:
@@ -213,7 +214,7 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
     """The bytes that `write_image` writes."""
     check_ending(path)
     ending = path.suffix.lower()
-    fitting = _fitting(image, FORMATS[ending])
+    fitting = _fitting(image, ending)
     if ending == ".png" and PNG_FAST_FROM <= quality < 100 and fitting.dtype == np.uint8 and fitting.nbytes < png.MAX_BYTES:
         return png.encode(fitting)
     try:
@@ -241,10 +242,19 @@ def _known(image: Image) -> Image:
     raise UnsupportedFormat(f"Images of {image.dtype} values are not supported.", "8 and 16 bits and floating point are.")
 
 
-def _fitting(image: Image, form: Format) -> Image:
+@functools.cache
+def _loses_alpha(ending: str) -> bool:
+    """Whether this build of OpenCV writes alpha in a way that it does not read again, as 4.10 does with BMP."""
+    _, data = cv2.imencode(ending, np.zeros((64, 64, 4), np.uint8))
+    again = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    return again is None or again.ndim == 2 or again.shape[2] != 4
+
+
+def _fitting(image: Image, ending: str) -> Image:
+    form = FORMATS[ending]
     image = with_depth(image, 8) if form.bits == 8 else image
     channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels in form.channels:
+    if channels in form.channels and not (channels == 4 and _loses_alpha(ending)):
         return image
     if channels == 4 and 3 in form.channels:
         return over_black(image)

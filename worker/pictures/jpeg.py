@@ -9,6 +9,7 @@ the full way, a quarter and 6 pixels 47 dB, and whole numbers of pixels 47 dB.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import cv2
 
@@ -24,6 +25,8 @@ _FLAGS = {
 }
 #: Start of a frame: baseline, extended and progressive Huffman coding. Others are left to the full way.
 _FRAMES = (0xFFC0, 0xFFC1, 0xFFC2)
+_SCAN = 0xFFDA
+_START, _END = b"\xff\xd8", b"\xff\xd9"
 
 
 def reduction(data: bytes, size: Size, wanted: Size) -> int:
@@ -45,19 +48,31 @@ def reduction(data: bytes, size: Size, wanted: Size) -> int:
     return cv2.IMREAD_UNCHANGED
 
 
+def is_cut(data: bytes) -> bool:
+    """Whether a JPEG ends before its end marker. OpenCV 5 refuses such a file; earlier versions fill the rest with grey."""
+    scan = next((at for marker, at in _segments(data) if marker == _SCAN), len(data))
+    return data.startswith(_START) and data.find(_END, scan) < 0
+
+
 def _components(data: bytes) -> int:
     """1 for grey, 3 for colour, as the start of the frame says; 0 if this is no JPEG of 8 bits."""
-    if not data.startswith(b"\xff\xd8"):
-        return 0
-    at = 2
-    while at + 10 <= len(data):
+    for marker, at in _segments(data):
+        if marker in _FRAMES and at + 10 <= len(data):
+            return data[at + 9] if data[at + 4] == 8 else 0
+    return 0
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment, up to the first scan."""
+    at = 2 if data.startswith(_START) else len(data)
+    while at + 4 <= len(data):
         marker, size = struct.unpack_from(">HH", data, at)
         if marker == FILL:
             at += 1
             continue
-        if marker in _FRAMES:
-            return data[at + 9] if data[at + 4] == 8 else 0
-        if marker < 0xFFC0 or marker == 0xFFDA:
-            return 0
+        if marker < 0xFFC0:
+            return
+        yield marker, at
+        if marker == _SCAN:
+            return
         at += 2 + size
-    return 0

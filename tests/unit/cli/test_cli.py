@@ -112,6 +112,17 @@ def test_ops_as_json() -> None:
     assert value["every_job"]["priority"]["choices"] == [0, 1, 2]
 
 
+def test_ops_offers_what_this_build_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that this build of OpenCV lacks stands among what is missing, and nowhere else."""
+    monkeypatch.setattr("worker.operations.features._creator", lambda name: None if name == "BRISK_create" else name)
+    text = call("ops", "find_features").stdout
+    assert "orb | sift | fast | corners | akaze | kaze\t" in text
+    assert "find_features method=brisk\tOpenCV" in text
+    value = json.loads(call("ops", "find_features", "--json").stdout)
+    assert "brisk" not in value["operations"][0]["parameters"]["method"]["choices"]
+    assert "find_features method=brisk" in value["missing"]
+
+
 def test_ops_of_an_unknown_operation() -> None:
     """The nearest one is named."""
     result = call("ops", "find_circle")

