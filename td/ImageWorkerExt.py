@@ -422,6 +422,8 @@ class ImageWorkerExt:
             self._tables.set(Progress=1.0)
             self._tables.show_rows(job)
             self._tables.all_is_well()
+            if job.left_out:
+                self._tables.log(f"{job.id} {job.operation}: {job.message}")
         elif word == "failed":
             self._has_failed(job)
         if word in CALLBACKS:

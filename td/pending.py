@@ -174,6 +174,7 @@ class Job:
         files: (path, bytes, width, height) of each.
         skipped: (path, code, message) of each image of a folder that could not be read.
         rows: one tuple of numbers per item found; `fields` are the names of these numbers.
+        left_out: how many items were found beyond max_items; then `message` says so.
         complete: whether all rows and files came that the worker spoke of; known when the job is ready.
     """
 
@@ -190,6 +191,7 @@ class Job:
         self.wait_ms = 0
         self.run_ms = 0
         self.items = 0
+        self.left_out = 0
         self.code = 0
         self.error = ""
         self.message = ""
@@ -790,6 +792,9 @@ class Pending:
         if job is None or job.final is not None:
             return
         job.skipped_count = int(args[7]) if len(args) > 7 else 0
+        job.left_out = int(args[8]) if len(args) > 8 else 0
+        if job.left_out:
+            job.message = f"found {items + job.left_out}, {items} listed (max_items)"
         job.final, job.wait_ms, job.run_ms, job.items, job.operation = seq, wait_ms, run_ms, items, operation
         if job.is_older_than(self._known_seq):
             self._end(job, "Ready")

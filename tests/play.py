@@ -164,9 +164,9 @@ def _told(report: Report) -> str:
     ('ready a seq=3 run=500', 'failed b seq=1 boot=8 408 timeout It took too long. ')
     """
     match report:
-        case Ready(job_id, seq, boot, wait_ms, run_ms, items, operation, skipped):
-            usual = {"boot": BOOT, "wait": 0, "run": 0, "items": 0, "skipped": 0}
-            given = {"boot": boot, "wait": wait_ms, "run": run_ms, "items": items, "skipped": skipped}
+        case Ready(job_id, seq, boot, wait_ms, run_ms, items, operation, skipped, left_out):
+            usual = {"boot": BOOT, "wait": 0, "run": 0, "items": 0, "skipped": 0, "left_out": 0}
+            given = {"boot": boot, "wait": wait_ms, "run": run_ms, "items": items, "skipped": skipped, "left_out": left_out}
             labels = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
             return " ".join([f"ready {job_id} seq={seq}", *labels, *([operation] if operation != "noop" else [])])
         case Failed(job_id, seq, boot, code, word, message, hint):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,16 @@ def test_send_exit_codes(worker: Worker, arguments: list[str], code: int, senten
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_send_says_what_max_items_leaves_out(worker: Worker) -> None:
+    """The final carries how many items were found beyond the limit, and `send` says so."""
+    shutil.copy(Path(__file__).parents[1] / "data" / "smarties.png", worker.root / "many.png")
+    done = send(worker, "find_circles", "image=many.png", "max_items=2")
+    assert re.search(r"Found \d+, 2 listed \(max_items\)\.", done.stderr), done.stderr
+    value = json.loads(send(worker, "find_circles", "image=many.png", "max_items=2", "--json").stdout)
+    assert len(value["items"]) == 2
+    assert value["left_out"] > 3
 
 
 def test_send_without_waiting(worker: Worker) -> None:

@@ -147,6 +147,17 @@ def test_rows_that_came_before_their_description_get_their_names_at_the_end():
     assert component.jobs["s-1"].complete
 
 
+def test_items_left_out_are_said():
+    """No silent limit: a job whose final says that more was found carries a sentence, which the table of jobs shows."""
+    component = welcomed()
+    describe(component, "find_circles")
+    component.submit("find_circles", {"image": "a.png", "max_items": 1}, 0)
+    component.received("/worker/result/circles", ["s-1", 0, 1, 0, 1, 6, 1.0, 2.0, 3.0, 0.5, 0.5, 1.0], 0)
+    component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 1, "find_circles", 0, 299], 0)
+    job = component.jobs["s-1"]
+    assert (job.complete, job.left_out, job.message) == (True, 299, "found 300, 1 listed (max_items)")
+
+
 def test_skipped_images_are_news_and_waited_for():
     """A folder with broken pictures is ready when all reports of them have come; the component shows each once."""
     component = welcomed()

@@ -142,8 +142,7 @@ def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
         show.show_result(items, (*outcome.fields, *texts), files)
         for left in outcome.skipped:
             show.note(f"Skipped {left.path}: {left.why.message}")
-        if outcome.left_out:
-            show.note(f"{outcome.items} of {outcome.items + outcome.left_out} are shown; max_items is the limit.")
+        show.left_out(outcome.items, outcome.left_out)
     return show.READY
 
 

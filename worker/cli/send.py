@@ -184,6 +184,7 @@ def _print_result(order: Order, job: Job, result: JobResult) -> None:
                 "operation": ready.operation,
                 "items": result.items,
                 "files": files,
+                **({"left_out": ready.left_out} if ready.left_out else {}),
                 **({"skipped": skipped} if skipped else {}),
                 "wait_ms": ready.wait_ms,
                 "run_ms": ready.run_ms,
@@ -193,6 +194,7 @@ def _print_result(order: Order, job: Job, result: JobResult) -> None:
         show.show_result(result.items, result.fields, files)
         for left in result.skipped:
             show.note(f"Skipped {left.path}: {left.message}")
+        show.left_out(result.ready.items, result.ready.left_out)
 
 
 def _report_failure(order: Order, job_id: str, failed: Any) -> int:

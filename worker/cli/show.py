@@ -70,6 +70,12 @@ def note(line: str) -> None:
     click.echo(line, err=True)
 
 
+def left_out(listed: int, count: int) -> None:
+    """Says that more was found than is listed, if so."""
+    if count:
+        note(f"Found {listed + count}, {listed} listed (max_items).")
+
+
 def complain(message: str, hint: str = "") -> None:
     """Says in a sentence what went wrong."""
     # None: colours on a terminal only. NO_COLOR, if not empty: none at all; see https://no-color.org

@@ -68,7 +68,8 @@ class Ending:
         wait_ms = round(((job.started_at if started else now) - job.accepted_at) * 1000)
         final: wire.Final
         if why is None:
-            final = wire.Ready(job.id, 0, self._boot, wait_ms, run_ms, job.result.items, job.operation, len(job.result.skipped))
+            found = job.result
+            final = wire.Ready(job.id, 0, self._boot, wait_ms, run_ms, found.items, job.operation, len(found.skipped), found.left_out)
             word, code, message = "ready", NO_FAILURE, ""
         else:
             final = reports.failed(job.id, self._boot, why)

@@ -601,7 +601,9 @@ class Skipped(Message):
 
 @dataclass(frozen=True, slots=True)
 class Ready(Message):
-    """The final of a job that succeeded. The last argument is there only if images were skipped.
+    """The final of a job that succeeded. The last two arguments are there only as far as one of them is not 0.
+
+    `skipped` counts images that could not be read, `left_out` what was found beyond `max_items`.
 
     >>> wire(Ready("j1", 12, 3, 4, 900, 500, "draw_circles"))
     '/worker/ready ,siiiiis j1 12 3 4 900 500 draw_circles'
@@ -616,10 +618,11 @@ class Ready(Message):
     items: int
     operation: str
     skipped: int = 0
+    left_out: int = 0
 
     def arguments(self) -> tuple[Plain, ...]:
         told = super(Ready, self).arguments()  # zero-argument super() does not work in a class with slots
-        return told if self.skipped else told[:-1]
+        return told if self.left_out else told[:-1] if self.skipped else told[:-2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -166,6 +168,17 @@ def test_run_over_several_images_names_them(here: Path) -> None:
     assert {item["image"] for item in value["items"]} == {"0.png", "1.png", "2.png"}
     assert [Path(file["path"]).name for file in value["files"]] == ["all.json"]
     assert (here / "all.json").is_file()
+
+
+def test_run_says_what_max_items_leaves_out(here: Path) -> None:
+    """No limit is silent: for a person in a sentence, for a program as a number."""
+    picture = np.full((200, 400, 3), 40, np.uint8)
+    for x in (60, 200, 340):
+        cv2.circle(picture, (x, 100), 40, (220, 220, 220), -1, cv2.LINE_AA)
+    cv2.imwrite(str(here / "a.png"), picture)
+    assert "Found 3, 1 listed (max_items)." in call("run", "find_circles", "image=a.png", "max_items=1").stderr
+    assert json.loads(call("run", "find_circles", "image=a.png", "max_items=1", "--json").stdout)["left_out"] == 2
+    assert "left_out" not in json.loads(call("run", "find_circles", "image=a.png", "--json").stdout)
 
 
 def test_run_in_plain_lines(here: Path) -> None:

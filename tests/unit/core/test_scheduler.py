@@ -144,6 +144,18 @@ def test_skipped_images():
     assert [line.split()[0] for line in play(9.0, Query("a"))[-6:]] == ["file", *["skipped"] * 3, "result/circles", "ready"]
 
 
+def test_items_left_out():
+    """What was found beyond `max_items` is counted by the final, over all parts of a batch."""
+    play = Play(workers=2)
+    play(0.0, circles("a"))
+    play(0.5, finished(1, plan(1, 1)))
+    play(1.0, finished(2, dataclasses.replace(found((1, 1)), left_out=200)))
+    assert play(2.0, finished(3, dataclasses.replace(found((2, 2)), left_out=3)))[-1] == (
+        "ready a seq=1 run=2000 items=2 left_out=203 find_circles"
+    )
+    assert play(9.0, Query("a"))[-1].endswith("left_out=203 find_circles")
+
+
 def test_nothing_but_skipped_images():
     """If no image can be read, the job fails with the error of the first; no table is written."""
     play = Play(workers=2)
