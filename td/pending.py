@@ -11,6 +11,7 @@ The rules are those of the worker's own client, `worker/client/core.py`; one set
 - A job is sent again, under the same id, until any report about it comes. The worker knows the id and does not run it twice.
 - The worker knows this component by where its reports go. It learns that from a hello, and forgets it when it is restarted. So if it was
   not heard just now, a job travels in one bundle behind a hello, one job at a time; the others follow as soon as it answers.
+- A worker that lets us in by our token only sends a number first. Our hello comes again with it, at once; until then it does not hear us.
 - A final is acknowledged each time it comes, and told once. Before that, rows and files that were lost are asked for.
 - A new boot number in a welcome means that the worker was restarted: all jobs without a final are sent again.
 
@@ -36,6 +37,7 @@ DESCRIBE = "/worker/describe"
 SET = "/worker/set"
 TRIGGER = "/worker/trigger"
 QUIT = "/worker/quit"
+CHALLENGE = "/worker/challenge"
 WELCOME = "/worker/welcome"
 PONG = "/worker/pong"
 STATUS = "/worker/status"
@@ -307,6 +309,8 @@ class Outbox:
         self.heard_at = None
         self._hello_at = None
         self._said_at = None  # the last hello or ping; each of them keeps our lease
+        self._nonce = 0  # the number that the worker wants to have back
+        self._challenged_at = None
         self._resends = collections.OrderedDict()
         self._held: collections.deque = collections.deque()  # keys of those that wait until the worker is heard
         self._frame_at = None  # in which `_sent` of them have gone
@@ -412,7 +416,14 @@ class Outbox:
 
     def hello(self, now):
         self._hello_at = self._said_at = now
-        return (HELLO, [self.name, self.text_port, self.number_port, "", self.token, 1])
+        return (HELLO, [self.name, self.text_port, self.number_port, "", self.token, 1] + ([self._nonce] if self._nonce else []))
+
+    def challenged(self, nonce, now):
+        """The worker wants a number back before it knows us. Several hellos may have been on their way; one goes again."""
+        self._nonce = nonce
+        if self._challenged_at is None or now - self._challenged_at >= FIRST_RESEND_S:
+            self._challenged_at = now
+            self.bare([self.hello(now)])
 
     def hello_again(self, now, after_s):
         """Says hello, unless that was done just now."""
@@ -427,7 +438,7 @@ class Outbox:
         return self.heard_at is not None and now - self.heard_at <= FRESH_S
 
     def _transmit(self, resend, now):
-        self.once(resend.packet, now)
+        self.once([self.hello(now)] if resend.packet[0][0] == HELLO else resend.packet, now)
         resend.sent(now)
 
 
@@ -658,7 +669,9 @@ class Pending:
         is_result = address.startswith(RESULT + "/")
         if not is_result and address not in HANDLERS:
             return
-        self._heard(now)
+        knows_us = address != CHALLENGE
+        if knows_us:
+            self._heard(now)
         try:
             if is_result:
                 self._result(address[len(RESULT) + 1 :], args, now)
@@ -666,7 +679,8 @@ class Pending:
                 HANDLERS[address](self, args, now)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             self._tell("error", f"{address} {args} was not understood: {error}")
-        self.outbox.release(now)
+        if knows_us:
+            self.outbox.release(now)
 
     def _heard(self, now):
         self.outbox.heard(now)
@@ -679,6 +693,9 @@ class Pending:
             self.boot = boot
         elif boot != self.boot:
             self.outbox.hello_again(now, BEAT_S / 2)
+
+    def _challenge(self, args, now):
+        self.outbox.challenged(int(args[0]), now)
 
     def _welcome(self, args, now):
         boot, _lease_ms, newest_seq = [int(part) for part in args[2:5]]
@@ -912,6 +929,7 @@ class Pending:
 
 #: What is done with each report.
 HANDLERS = {
+    CHALLENGE: Pending._challenge,
     WELCOME: Pending._welcome,
     PONG: Pending._pong,
     STATUS: Pending._status,

@@ -21,9 +21,11 @@ from worker.protocol.messages import (
     Accepted,
     Ack,
     Cancel,
+    Challenge,
     Command,
     Failed,
     File,
+    Hello,
     Job,
     Processing,
     Progress,
@@ -126,6 +128,8 @@ def line_of(datagram: tuple[Command, ...]) -> str:
 def _word_of(command: Command) -> str:
     name = command.full_address.rpartition("/")[2]
     match command:
+        case Hello(nonce=nonce) if nonce:
+            return f"{name} {nonce}"
         case Job(id=job_id) | Query(id=job_id) | Cancel(id=job_id):
             return f"{name} {job_id}"
         case Ack(seq=seq):
@@ -418,6 +422,30 @@ STORIES = (
             Step(1.09, ready("find_circles", 2), sent=ACK),
             Step(1.15, found(0, 2), told=IS_READY),
         ),
+    ),
+    Story(
+        "A worker that asks for a number does not know us: hello goes again with it at once, and a job still goes behind a hello.",
+        (
+            Step(0.5, Challenge(5), sent=("hello 5",)),
+            Step(0.56, NOOP, sent=("hello 5 + job j-1",)),
+            Step(0.58, Challenge(5)),
+            Step(0.68, Challenge(6), sent=("hello 5 + job j-1", "hello 6")),
+            Step(0.69, WELCOME),
+            Step(0.7, ACCEPTED, told=IS_ACCEPTED),
+        ),
+        frozenset({"hello"}),
+    ),
+    Story(
+        "After a restart the worker asks for a number again, and then the accepted jobs are sent again.",
+        (
+            Step(0.1, NOOP, sent=JOB),
+            Step(0.15, ACCEPTED, told=IS_ACCEPTED),
+            Step(3.4, sent=("hello",)),
+            Step(3.45, Challenge(9), sent=("hello 9",)),
+            Step(3.5, WELCOME_OF_ANOTHER_START, sent=JOB),
+            Step(3.55, Ready("j-1", 1, BOOT + 1, 0, 0, 0, "noop"), sent=ACK, told=IS_READY),
+        ),
+        frozenset({"hello"}),
     ),
     # ------------------------------------------------------------------------------------------------ presence
     Story(

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Self
 
 import pytest
 
 from tests.inline import InlineExecutor
 from tests.strategies import osc_bundle
+from worker.client.client import Client
+from worker.client.line import Line
 from worker.config import Config, Limits
 from worker.core.jobs import Result
 from worker.protocol import osc
-from worker.protocol.messages import Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
+from worker.protocol.messages import Challenge, Hello, Job, Ping, Pong, Quit, Ready, Report, Status, Welcome
 from worker.service.loop import Service
 
 
 @contextlib.contextmanager
-def running(**settings) -> Iterator[Service]:
-    service = Service(Config(port=0, text_port=1, number_port=1, **settings), InlineExecutor(lambda _task, _progress: Result()))
+def running(on_port: int = 0, **settings) -> Iterator[Service]:
+    config = Config(port=on_port, text_port=1, number_port=1, **settings)
+    service = Service(config, InlineExecutor(lambda _task, _progress: Result()))
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
@@ -57,6 +63,21 @@ class Sender:
                 if isinstance(report, kind):
                     return report
 
+    def is_let_in(self, hello: Hello) -> None:
+        self.send(hello)
+        self.send(replace(hello, nonce=self.wait_for(Challenge).nonce))
+        self.wait_for(Welcome)
+
+    def everything(self, wait_s: float) -> list[bytes]:
+        """What comes within this time."""
+        datagrams = []
+        deadline = time.monotonic() + wait_s
+        with contextlib.suppress(TimeoutError):
+            while (left := deadline - time.monotonic()) > 0:
+                self.socket.settimeout(left)
+                datagrams.append(self.socket.recv(65_535))
+        return datagrams
+
     def hears_nothing(self) -> bool:
         self.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
@@ -82,8 +103,7 @@ def test_a_token_lets_in_and_a_wrong_one_does_not(caplog):
             stranger.send(Hello("x", 0, 0, "", token), Job("a", "noop"))
         assert stranger.hears_nothing()
         assert caplog.text.count("no token or a wrong one") == 1
-        stranger.send(Hello("x", 0, 0, "", "secret"))
-        stranger.wait_for(Welcome)  # what he sends before is a stranger's still
+        stranger.is_let_in(Hello("x", 0, 0, "", "secret"))  # what he sends before is a stranger's still
         stranger.send(Job("a", "noop"))
         assert stranger.wait_for(Ready).id == "a"
         other_port.send(Hello("y", 0, 0), Ping(2))
@@ -97,12 +117,75 @@ def test_a_token_lets_in_and_a_wrong_one_does_not(caplog):
 
 
 def test_a_hello_in_a_bundle_lets_in():
-    """With the right token, and the jobs beside it are taken."""
+    """With the right token and the number, and the jobs beside it are taken."""
     with running(token="secret") as service, Sender("127.0.0.2", service) as stranger:
-        for token in ("wrong", "secret"):
-            packets = [osc.encode(Hello("x", 0, 0, "", token)), osc.encode(Job(token, "noop"))]
+        nonce = 0
+        for token in ("wrong", "secret", "secret"):
+            packets = [osc.encode(Hello("x", 0, 0, "", token, 0, nonce)), osc.encode(Job(f"{token}-{nonce}", "noop"))]
             stranger.socket.sendto(osc_bundle(*packets), service.address)
-        assert stranger.wait_for(Ready).id == "secret"
+            if token == "secret" and not nonce:
+                nonce = stranger.wait_for(Challenge).nonce
+        assert stranger.wait_for(Ready).id == f"secret-{nonce}"
+
+
+@pytest.mark.parametrize("reports_to", ["its own port", "another port"])
+def test_a_forged_sender_is_not_flooded(reports_to):
+    """Somebody who has the token sends hellos and jobs in the name of a computer that has not asked for anything.
+
+    That computer gets fewer bytes than were sent in its name, at any of its ports, at once and later: no heartbeat, no report.
+    """
+    with (
+        running(token="secret", limits=Limits(lease_ms=3000)) as service,
+        Sender("127.0.0.2", service) as victim,
+        Sender("127.0.0.2", service) as other,
+    ):
+        text_port = 0 if reports_to == "its own port" else other.socket.getsockname()[1]
+        hello = Hello("x", text_port, other.socket.getsockname()[1], "", "secret", 1)
+        packets = [osc.encode(hello), osc_bundle(osc.encode(hello), osc.encode(Job("a", "noop"))), osc.encode(replace(hello, nonce=1))]
+        for packet in packets:
+            victim.socket.sendto(packet, service.address)
+        came = [len(datagram) for sender in (victim, other) for datagram in sender.everything(1.5)]
+        assert len(came) == len(packets)
+        assert sum(came) < sum(map(len, packets)) / 2
+        assert not service.load[0]
+
+
+def test_our_own_client_answers_the_number():
+    """From a computer that only the token lets in; and again when the worker has been started anew, whose numbers are others."""
+
+    async def two_starts() -> None:
+        with running(host="0.0.0.0", token="secret") as service:
+            port = service.address[1]
+            client = await Client("127.0.0.2", port, token="secret").connect()
+            await (await client.submit("noop")).result()
+        with running(host="0.0.0.0", token="secret", on_port=port):
+            await (await client.submit("noop")).result()
+            await client.__aexit__()
+
+    asyncio.run(two_starts())
+
+
+def test_a_line_answers_the_number():
+    """What `health` and `doctor` use; the commands beside the hello are sent again with it."""
+    heard = []
+
+    def worker() -> None:
+        while (packet := udp.recvfrom(65_535))[0]:
+            (command,) = osc.decode_commands(packet[0])
+            heard.append(command)
+            if isinstance(command, Hello):
+                answer = Welcome("1", 1, 1, 1, 0) if command.nonce == 5 else Challenge(5)
+                udp.sendto(osc.encode(answer), packet[1])
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=worker)
+        thread.start()
+        with Line(*udp.getsockname()) as line:
+            assert line.ask((Hello("x", 0, 0), Ping(1)), lambda report: isinstance(report, Welcome), 5.0) is not None
+        udp.sendto(b"", udp.getsockname())
+        thread.join()
+    assert heard[:3] == [Hello("x", 0, 0), Ping(1), Hello("x", 0, 0, nonce=5)]
 
 
 def test_a_stranger_who_sends_too_much_hears_nothing():

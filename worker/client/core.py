@@ -8,6 +8,7 @@ UDP loses, doubles and reorders, and a worker may restart at any time. The rules
 - A job is sent again, under the same id, until any report about it has come. The worker knows the id and does not run it twice.
 - The worker knows a client by where its reports go, and it learns that from `hello`. A worker that has just restarted has not got one,
   and would take our job for another client's. So a job travels in one bundle after a hello, unless the worker has just sent something.
+- A worker that lets us in by our token only sends a number first. Our hello comes again with it, at once; until then it does not hear us.
 - A final is acknowledged each time it comes, and delivered once; before that, rows and files that were lost are asked for.
 - A new boot number means that the worker was restarted: all jobs without a final are sent again.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OperationInfo
@@ -27,6 +28,7 @@ from worker.protocol.messages import (
     Accepted,
     Ack,
     Cancel,
+    Challenge,
     Command,
     Error,
     Failed,
@@ -280,6 +282,7 @@ class ClientCore:
         self._heard_at = float("-inf")
         self._silent_since = float("-inf")
         self._hello_at = float("-inf")
+        self._challenged_at = float("-inf")
         self._pinged_at = float("-inf")
         self._boot: int | None = None
 
@@ -339,6 +342,9 @@ class ClientCore:
 
     def handle(self, report: Report, now: float) -> list[Effect]:
         """A report has come."""
+        if isinstance(report, Challenge):  # not a sign that it knows us
+            self._challenged(report.nonce, now)
+            return self._taken()
         self._heard_at = now
         match report:
             case Welcome(boot=boot):
@@ -502,6 +508,12 @@ class ClientCore:
             self._hello_at = now
             self._transmit(self._hello)
 
+    def _challenged(self, nonce: int, now: float) -> None:
+        self._hello = replace(self._hello, nonce=nonce)
+        if now - self._challenged_at >= FIRST_RESEND_S:  # several hellos may have been on their way
+            self._challenged_at = now
+            self._transmit(self._hello)
+
     def _welcomed(self, boot: int, now: float) -> None:
         if self._boot is not None and boot != self._boot:
             for state in list(self._jobs.values()):
@@ -526,7 +538,7 @@ class ClientCore:
             return
         question.tries += 1
         if isinstance(question.command, Hello):
-            self._transmit(question.command)
+            self._transmit(self._hello)
         else:
             self._transmit_as_ours(question.command, now)
         when = min(now + _resend_delay(question.tries), question.ends_at)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 from worker.protocol import osc
 from worker.protocol.addresses import Peer, reachable
-from worker.protocol.messages import Bye, Command, Report
+from worker.protocol.messages import Bye, Challenge, Command, Hello, Report
 
 ASK_AGAIN_S = 0.25
 _ON_ITS_WAY_S = 0.1
@@ -85,13 +86,19 @@ class Line:
                     yield report, sender[:2]
 
     def ask(self, commands: tuple[Command, ...], fits: Callable[[Report], bool], wait_s: float) -> Report | None:
-        """Sends the commands until a fitting answer comes; None if none came in time. Raises as `tell`."""
+        """Sends the commands until a fitting answer comes; None if none came in time. Raises as `tell`.
+
+        If the worker asks for a number first, a hello among the commands brings it back.
+        """
         deadline = time.monotonic() + wait_s
         while (left := deadline - time.monotonic()) > 0:
             self.tell(*commands)
             for report in self.hear(min(ASK_AGAIN_S, left)):
                 if fits(report):
                     return report
+                if isinstance(report, Challenge) and (answer := tuple(_with(report.nonce, command) for command in commands)) != commands:
+                    commands = answer
+                    self.tell(*commands)
         return None
 
     def leave(self) -> None:
@@ -105,3 +112,7 @@ class Line:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _with(nonce: int, command: Command) -> Command:
+    return replace(command, nonce=nonce) if isinstance(command, Hello) else command

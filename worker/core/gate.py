@@ -3,6 +3,10 @@
 Always let in are this computer (127.0.0.1, ::1) and those that `--allow` names; any other after a hello with the right `--token`.
 Everybody else is a stranger: counted, never answered, so that nobody can forge a sender and have us flood him.
 
+The token does not say that its sender is where he seems to be. So his first hello is answered with a number only, sent to where his
+reports would go, in fewer bytes than came. He is let in when a hello brings that number back. The number is made of the address, the
+time and a secret of this start, so that nothing has to be kept of strangers.
+
 What strangers cost is bounded for all of them together: their datagrams are short, and few a second are read.
 """
 
@@ -39,6 +43,8 @@ WRONG_PAUSE_S = 1.0
 BYTES_PER_PACKET = 4096
 #: All senders of one computer together may send so many times what one may.
 SENDERS_PER_HOST = 2
+#: How long a number that was sent to a stranger is good: until the end of the next such span.
+CHALLENGE_S = 30.0
 _HELLO = addresses.HELLO.encode() + b"\0"
 _BUNDLE = b"#bundle\0"
 
@@ -68,11 +74,20 @@ class Gate:
         token: lets in any computer whose hello has it; "" lets none in this way.
         packets_per_s: how many packets a sender may send, on the long run.
         burst: how many at once.
+        secret: random bytes of this start; the numbers that strangers have to bring back are made with it.
     """
 
-    def __init__(self, allow: Sequence[Network] = (), token: str = "", packets_per_s: int = 10_000, burst: int = 20_000) -> None:
+    def __init__(
+        self,
+        allow: Sequence[Network] = (),
+        token: str = "",
+        packets_per_s: int = 10_000,
+        burst: int = 20_000,
+        secret: bytes = b"",
+    ) -> None:
         self.allow = (*THIS_COMPUTER, *allow)
         self._token = token.encode()
+        self._secret = secret
         self._rate = packets_per_s
         self._burst = burst
         self._verdicts: OrderedDict[str, bool] = OrderedDict()
@@ -129,15 +144,30 @@ class Gate:
             _bound(self._verdicts)
         return verdict
 
-    def introduces(self, host: str, token: str, now: float) -> bool:
-        """Lets in a stranger whose hello has the token. True if it does. A wrong token costs all strangers some patience."""
+    def trusts(self, token: str, now: float) -> bool:
+        """Whether a stranger's hello has the token. A wrong one costs all strangers some patience."""
         if self.is_token(token):
-            self._introduced[host] = None
-            _bound(self._introduced)
             return True
         if not self._wrong.take(now):
             self._closed_until = now + WRONG_PAUSE_S
         return False
+
+    def challenge(self, peer: Peer, now: float) -> int:
+        """The number that is sent to this address now, 1 to 2**31 - 1. Only who reads there can know it."""
+        return self._challenge(peer, int(now // CHALLENGE_S))
+
+    def introduces(self, peer: Peer, nonce: int, now: float) -> bool:
+        """Lets the computer of this address in, if this is a number that was sent there a short time ago."""
+        span = int(now // CHALLENGE_S)
+        if not any(hmac.compare_digest(str(nonce), str(self._challenge(peer, one))) for one in (span, span - 1)):
+            return False
+        self._introduced[peer[0]] = None
+        _bound(self._introduced)
+        return True
+
+    def _challenge(self, peer: Peer, span: int) -> int:
+        made_of = f"{peer[0]} {peer[1]} {span}".encode()
+        return int.from_bytes(hmac.digest(self._secret, made_of, "sha256")[:4], "big") % (2**31 - 1) + 1
 
     def is_token(self, token: str) -> bool:
         """Whether this is the token. Takes as long for a wrong one as for the right one."""

@@ -40,6 +40,7 @@ PRESETS: Final = "/worker/presets"
 TRIGGER: Final = "/worker/trigger"
 QUIT: Final = "/worker/quit"
 
+CHALLENGE: Final = "/worker/challenge"
 WELCOME: Final = "/worker/welcome"
 PONG: Final = "/worker/pong"
 HEALTH: Final = "/worker/health"

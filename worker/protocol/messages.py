@@ -99,7 +99,8 @@ def usage(message: type[Message]) -> str:
     """The arguments of a message, as a person reads them.
 
     >>> usage(Hello)
-    'name (text), text_port (whole number), number_port (whole number), [host (text)], [token (text)], [acknowledges (whole number)]'
+    'name (text), text_port (whole number), number_port (whole number), [host (text)], [token (text)], [acknowledges (whole number)], \
+[nonce (whole number)]'
     """
     parts = []
     for field in fields(message)[message.tail :]:
@@ -151,6 +152,8 @@ def _within_datagram(cls: type[Message], job_id: str) -> None:
 class Hello(Message):
     """Says where this client wants its reports. Port 0 means: the port this packet came from (text), or none (numbers).
 
+    The last argument is there only if it answers a `Challenge`.
+
     >>> wire(Hello("td", 9461, 9462))
     '/worker/hello ,siissi td 9461 9462   0'
     """
@@ -162,6 +165,11 @@ class Hello(Message):
     host: str = ""
     token: str = ""
     acknowledges: int = 0
+    nonce: int = 0
+
+    def arguments(self) -> tuple[Plain, ...]:
+        told = super(Hello, self).arguments()  # zero-argument super() does not work in a class with slots
+        return told if self.nonce else told[:-1]
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
@@ -432,6 +440,18 @@ class Quit(Message):
 
 
 # ----------------------------------------------------------------------------------------------------------- reports
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge(Message):
+    """Answers the first `Hello` of a computer that only the token lets in: the hello must come again, with this number at its end.
+
+    >>> wire(Challenge(7))
+    '/worker/challenge ,i 7'
+    """
+
+    address = addresses.CHALLENGE
+    nonce: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -736,7 +756,8 @@ Command = (
     | Quit
 )
 Report = (
-    Welcome
+    Challenge
+    | Welcome
     | Pong
     | Status
     | Health
@@ -782,8 +803,8 @@ COMMANDS: Mapping[str, type[Command]] = {
 REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
-        Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced, PresetValue,
-        OperationDescription, Number,
+        Challenge, Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced,
+        PresetValue, OperationDescription, Number,
     )
 }  # fmt: skip
 

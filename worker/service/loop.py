@@ -84,13 +84,13 @@ class Service:
         self._executor = executor
         self._unreachable = unreachable.Unreachables(unreachable.log_unreachable)
         self._limits = config.limits
-        self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst)
+        self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst, secrets.token_bytes(32))
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable, MAX_DATAGRAM_OUT)
         self._poller = Poller()
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)
-        self._door = Door(self._gate, gateways.senders(config.gateway_is))
         self._names = Names()
+        self._door = Door(self._gate, gateways.senders(config.gateway_is), lambda report, peer: self._send(osc.encode(report), peer))
         config = gateways.with_addresses(config)
         try:
             self._journal = _open_journal(config, self._endpoint.address[1])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.strategies import osc_bundle
 from worker.core.gate import (
+    CHALLENGE_S,
     MAX_SENDERS,
     MAX_STRANGER_BYTES,
     MAX_TOKEN,
@@ -22,6 +23,7 @@ from worker.protocol.messages import Hello, Job
 
 JOB = osc.encode(Job("a", "noop"))
 HELLO = osc.encode(Hello("td", 0, 0))
+STRANGER = ("10.0.0.1", 5000)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
@@ -54,16 +56,29 @@ def test_allowed_networks_are_let_in():
 
 
 def test_a_token_lets_a_computer_in():
-    """Only a hello is looked into; the wrong token changes nothing; the right one lets that computer in, and no other."""
-    gate = Gate(token="geheim-ß")
+    """Only a hello is looked into; the wrong token is not trusted; the number that comes back lets that computer in, and no other."""
+    gate = Gate(token="geheim-ß", secret=b"s")
     assert gate.hears(HELLO, 0.0)
     assert not gate.hears(JOB, 0.0)
-    assert not gate.introduces("10.0.0.1", "geheim", 0.0)
-    assert not gate.introduces("10.0.0.1", "", 0.0)
+    assert [gate.trusts(token, 0.0) for token in ("geheim", "", "geheim-ß")] == [False, False, True]
     assert not gate.knows("10.0.0.1")
-    assert gate.introduces("10.0.0.1", "geheim-ß", 0.0)
+    assert gate.introduces(STRANGER, gate.challenge(STRANGER, 0.0), 0.0)
     assert gate.knows("10.0.0.1")
     assert not gate.knows("10.0.0.2")
+
+
+def test_the_number_is_of_one_address_one_time_and_one_start():
+    """So that no other computer, port or start of the worker is let in by it, and nobody long after."""
+    gate = Gate(token="secret", secret=b"one")
+    number = gate.challenge(STRANGER, 10.0)
+    assert 0 < number < 2**31
+    others = [("10.0.0.1", 5001), ("10.0.0.2", 5000)]
+    assert not any(gate.introduces(other, number, 10.0) for other in others)
+    assert not Gate(token="secret", secret=b"two").introduces(STRANGER, number, 10.0)
+    assert not any(gate.introduces(STRANGER, wrong, 10.0) for wrong in (0, -1, number + 1, number + 2**32))
+    assert not gate.introduces(STRANGER, number, 2 * CHALLENGE_S)
+    assert not gate.introduces(STRANGER, number, 10.0 - CHALLENGE_S)
+    assert gate.introduces(STRANGER, number, 2 * CHALLENGE_S - 0.1)
 
 
 def test_a_hello_in_a_bundle_is_read():
@@ -95,23 +110,23 @@ def test_strangers_share_one_bucket():
 def test_wrong_tokens_slow_all_strangers():
     """So a token cannot be tried out, from however many computers. Those that are let in notice nothing."""
     gate = Gate(token="secret")
-    gate.introduces("10.0.0.9", "secret", 0.0)
+    gate.introduces(STRANGER, gate.challenge(STRANGER, 0.0), 0.0)
     compared = 0
     for step in range(6_000):  # ten minutes
         now = step / 10
-        for guess in range(20):
+        for _ in range(20):
             if gate.hears(HELLO, now):
                 compared += 1
-                gate.introduces(f"10.0.{guess}.1", "wrong", now)
+                gate.trusts("wrong", now)
     assert compared < 600 * (WRONG_PER_S + 1) + WRONG_BURST
-    assert gate.knows("10.0.0.9")
+    assert gate.knows(STRANGER[0])
     assert gate.hears(HELLO, 700.0)
 
 
 def test_without_a_token_none_is_right():
     """An empty setting is no password."""
     assert not Gate().is_token("")
-    assert not Gate().introduces("10.0.0.1", "", 0.0)
+    assert not Gate().trusts("", 0.0)
 
 
 def test_a_burst_is_let_through_and_a_flood_is_not():
@@ -146,5 +161,5 @@ def test_many_senders_take_bounded_memory():
         host = f"10.0.{number // 256}.{number % 256}"
         gate.throttled((host, number), 0.0)
         gate.knows(host)
-        gate.introduces(host, "secret", 0.0)
+        gate.introduces((host, 1), gate.challenge((host, 1), 0.0), 0.0)
     assert max(map(len, (gate._senders, gate._hosts, gate._verdicts, gate._introduced))) <= MAX_SENDERS
