@@ -219,6 +219,24 @@ EXAMPLES: Mapping[str, Example] = {
     "contact_sheet": Example(
         {"image": "*.jpg", "output": "sheet.png", "columns": 3}, shown="sheet.png", about="All photographs, with their names."
     ),
+    # tuning
+    "sweep": Example(
+        {
+            "image": "board.jpg",
+            "target": "find_circles",
+            "param": "sensitivity",
+            "values": "0.2 0.5 0.8",
+            "second_param": "max_radius",
+            "second_values": "15 60",
+            "output": "sweep.png",
+            "tile_width": 320,
+            "tile_height": 240,
+            "data": "sweep.csv",
+        },
+        6,
+        shown="sweep.png",
+        about="What two parameters of another operation do, side by side.",
+    ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
 }

@@ -24,6 +24,7 @@ from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRect
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
+from worker.catalog.tuning import Sweep
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
 _ELLIPSE = (X, Y, Column("width", 3), Column("height", 3), ANGLE, U, V, SCORE)
@@ -46,6 +47,8 @@ _LINE = (
     ANGLE,
 )
 _RECTANGLE = (X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE, *_QUAD)
+_CELL = tuple(Column(name, 0) for name in ("column", "row", "items", "left_out", "failed"))
+_CELL_TEXTS = ("value", "second_value", "message")
 _FACE = (
     *(X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE),
     *(Column(f"{point}_{axis}", 2) for point in ("right_eye", "left_eye", "nose", "mouth") for axis in "xy"),
@@ -94,6 +97,8 @@ CATALOG = Catalog(
         # compositing
         Row("overlay", Overlay, "Lays a picture or a text on images.", item="file"),
         Row("contact_sheet", ContactSheet, "Puts many images on one sheet, with their names.", item="file"),
+        # tuning
+        Row("sweep", Sweep, "Tries an operation with several values of its parameters, on one sheet.", "sweep", _CELL, _CELL_TEXTS),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

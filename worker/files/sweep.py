@@ -36,7 +36,7 @@ _LONGEST_PATH = 4096
 
 def begin(roots: Sequence[Path]) -> threading.Thread:
     """Cleans below the roots, in a thread of its own, so that nothing waits for it."""
-    thread = threading.Thread(target=_sweep_all, args=(tuple(roots),), name="sweep", daemon=True)
+    thread = threading.Thread(target=_sweep_all, args=(tuple(roots),), name="sweep files", daemon=True)
     thread.start()
     return thread
 

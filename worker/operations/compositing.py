@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.compositing import ContactSheet, Overlay
+from worker.catalog.tuning import Sweep
 from worker.errors import ArgumentError
 from worker.operations.keywords import takes_keywords
-from worker.operations.lettering import can_draw, draw_line, line_width_of
+from worker.operations.lettering import can_draw, draw_line, drawable, fitted, line_width_of, write_on
 from worker.operations.shapes import Found, Picture
 from worker.pictures.pixels import Image, bgr, color, size_of, with_depth
 
@@ -184,7 +185,7 @@ def contact_sheet(pictures: Iterator[Picture], params: ContactSheet) -> Found:
                 f"There are more than {fit} images, and no more fit on a sheet of {_LONGEST_SIDE} px.",
                 "Smaller tiles or more columns help.",
             )
-        tiles.append((picture.name, _tile(picture.image, params)))
+        tiles.append((picture.name, tile_of(picture.image, params)))
     columns = params.columns or min(across, max(math.ceil(math.sqrt(len(tiles))), math.ceil(len(tiles) / down)))
     columns = min(columns, max(1, len(tiles)))
     rows = max(1, math.ceil(len(tiles) / columns))
@@ -195,8 +196,8 @@ def contact_sheet(pictures: Iterator[Picture], params: ContactSheet) -> Found:
     return Found(images={"output": sheet})
 
 
-def _tile(image: Image, params: ContactSheet) -> Image:
-    """The image made small enough; never larger than it was."""
+def tile_of(image: Image, params: ContactSheet | Sweep) -> Image:
+    """The image in 8 bits BGR, made small enough for a tile; never larger than it was."""
     plain = color(with_depth(image, 8))
     width, height = size_of(plain)
     scale = min(params.tile_width / width, params.tile_height / height)
@@ -214,12 +215,7 @@ def _lay(sheet: Image, tile: Image, place: tuple[int, int], name: str, params: C
     sheet[y : y + height, x : x + width] = tile
     if not params.labels:
         return
-    text = name if can_draw(name) else "".join(letter if " " <= letter <= "~" else "?" for letter in name)
-    while len(text) > 1 and line_width_of(text, _LABEL_PX) > params.tile_width:
-        text = text.removesuffix("...")[:-1] + "..." if len(text) > 4 else text[:-1]
-    band = sheet[top + params.tile_height : top + params.tile_height + _LABEL_ROOM_PX, left : left + params.tile_width]
-    letters = np.zeros(band.shape[:2], np.uint8)
-    draw_line(letters, text, ((params.tile_width - line_width_of(text, _LABEL_PX)) // 2, _LABEL_PX + 2), _LABEL_PX)
-    alpha = letters[..., None] / 255
+    text = fitted(drawable(name), _LABEL_PX, params.tile_width)
     value = _DARK if sum(bgr(params.background)) > 3 * 128 else _BRIGHT
-    band[...] = np.rint(band * (1 - alpha) + value * alpha)
+    indent = (params.tile_width - line_width_of(text, _LABEL_PX)) // 2
+    write_on(sheet, text, (left + indent, top + params.tile_height + _LABEL_PX + 2), _LABEL_PX, (value, value, value))

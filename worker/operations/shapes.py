@@ -177,4 +177,52 @@ class Folder:
     unavailable: Unavailable = all_available
 
 
-Operation = Nothing | Text | Source | Detector | Filter | Folder
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One call of another operation.
+
+    Attributes:
+        pairs: the parameters of that call, the image apart.
+        values: those that differ from trial to trial, as text, one for each parameter that is varied.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of a trial.
+
+    Attributes:
+        values: as in the trial.
+        picture: what it made; None if it failed.
+        items: how many rows it found; None if the operation finds none.
+        left_out: how many more it found beyond its `max_items`.
+        message: why it failed; otherwise empty.
+    """
+
+    values: tuple[str, ...]
+    picture: Image | None
+    items: int | None = None
+    left_out: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Calls another operation on one image again and again, and makes one result of what came out.
+
+    Attributes:
+        plan: which calls the params mean, in order; at least one.
+        combine: called with an iterator over the trials, each of which is run when it is asked for, how one item of the other operation
+            is called, and the params.
+    """
+
+    plan: Callable[[Any], tuple[Trial, ...]]
+    combine: Callable[[Iterator[Tried], str, Any], Found]
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+Operation = Nothing | Text | Source | Detector | Filter | Folder | Trials

@@ -21,8 +21,9 @@ from worker.operations import (
     outlines,
     rectangles,
     text,
+    tuning,
 )
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Trials
 
 OPERATIONS: Mapping[str, Operation] = {
     # noop
@@ -66,6 +67,8 @@ OPERATIONS: Mapping[str, Operation] = {
     # compositing
     "overlay": Filter(compositing.overlay, compositing.check_overlay, references=("picture",)),
     "contact_sheet": Folder(compositing.contact_sheet),
+    # tuning
+    "sweep": Trials(tuning.trials, tuning.sheet, tuning.check_sweep),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
 }

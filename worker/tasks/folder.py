@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from worker.core.jobs import Part, Plan, Result, Skipped
 from worker.files.paths import Inputs
-from worker.operations.shapes import Picture
+from worker.operations.shapes import Found, Picture
 from worker.pictures.images import readable_endings
 from worker.tasks.base import BaseBatch, Progress
 from worker.tasks.names import claim, image_names
@@ -31,7 +31,10 @@ class Combining(Reading):
 
     def run(self, part: Part, progress: Progress) -> Result:
         skipped: list[Skipped] = []
-        found = self.operation.combine(self._pictures(part, progress, skipped), self.params)
+        return self.result(self.operation.combine(self._pictures(part, progress, skipped), self.params), skipped)
+
+    def result(self, found: Found, skipped: Sequence[Skipped] = ()) -> Result:
+        """Writes what was made."""
         self.limits.check_rows(self.info.name, len(found.rows))
         rows = tuple(rounded(found.rows, self.info.digits))
         written = tuple(self.write(found, name, self.files.to_write(getattr(self.params, name))) for name in self.wanted(found))

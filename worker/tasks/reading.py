@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
-from worker.operations.shapes import Found
+from worker.operations.shapes import Detector, Filter, Found
 from worker.pictures.images import check_ending, read_image, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
@@ -19,8 +19,10 @@ from worker.tasks.tables import check_table, rounded
 
 if TYPE_CHECKING:
     from worker.catalog.fields import Field
+    from worker.catalog.params import Params
+    from worker.catalog.rows import OperationInfo
+    from worker.files.limits import FileLimits
     from worker.files.paths import Inputs
-    from worker.operations.shapes import Rows
 
 #: One picture, or the bytes of a file, for each parameter that may name one.
 References = tuple[Image | bytes | None, ...]
@@ -62,10 +64,13 @@ class Reading(BaseBatch):
 
     def reference(self, name: str) -> Image | bytes | None:
         """The picture that a parameter names, or the bytes of another file; None if it names none."""
-        source = getattr(self.params, name)
+        return self.reference_of(self.info, self.params, name)
+
+    def reference_of(self, info: OperationInfo, params: Params, name: str) -> Image | bytes | None:
+        source = getattr(params, name)
         if not source:
             return None
-        if next(field.holds for field in self.info.parameters if field.name == name) == "bytes":
+        if next(field.holds for field in info.parameters if field.name == name) == "bytes":
             return read_bytes(self.files.to_read_file(source), self.limits)
         return self.read(source)
 
@@ -130,6 +135,10 @@ class Reading(BaseBatch):
                 claim(targets, filled(pattern, n, path.stem), f"{field.name} of image {n} ({path.name})")
         self.check_table_and_inputs(inputs, targets)
 
+    def further_inputs(self) -> tuple[str, ...]:
+        """The files that are read beside `image`; those that are not given are empty."""
+        return tuple(getattr(self.params, name) for name in getattr(self.operation, "references", ()))
+
     def check_output(self, field: Field, name: str) -> None:
         path = self.to_write(name)
         if field.holds == "image":
@@ -141,8 +150,7 @@ class Reading(BaseBatch):
             self.to_write(self.data)
             check_table(self.data)
             claim(targets, self.data, "data")
-        named = (getattr(self.params, name) for name in getattr(self.operation, "references", ()))
-        references = [self.files.to_read(source) for source in named if source]
+        references = [self.files.to_read(source) for source in self.further_inputs() if source]
         known = {identity(path) for path in (*inputs.paths, *references)} - {None}
         for target in targets:
             if identity(self.files.to_write(target)) in known:
@@ -155,11 +163,7 @@ class Detecting(Reading):
     """Something found in images."""
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:  # noqa: ARG002 - a detector names no file
-        found = as_found(self.operation.find(image, *references, self.params))
-        if not self.params.overlay or self.operation.draw is None:
-            return found
-        overlay = self.operation.draw(image, *references, found.rows)
-        return dataclasses.replace(found, images={**found.images, "overlay": overlay})
+        return detected(self.operation, image, references, self.params)
 
 
 class Filtering(Reading):
@@ -172,14 +176,25 @@ class Filtering(Reading):
         return read_image(path, limits=self.limits, shrunk=lambda size: self.operation.size(size, self.params))
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:
-        width, height = self.operation.size(size_of(image), self.params)
-        self.limits.check_picture(self._target("output", source, n).name, width, height)
-        made = self.operation.apply(image, *references, self.params)
-        return made if isinstance(made, Found) else Found(images={"output": made})
+        return filtered(self.operation, image, references, self.params, limits=self.limits, name=self._target("output", source, n).name)
 
 
-def as_found(found: Rows | Found) -> Found:
-    return found if isinstance(found, Found) else Found(found)
+def detected(operation: Detector, image: Image, references: References, params: Any) -> Found:
+    """What a detector finds, and its overlay if the params name one."""
+    made = operation.find(image, *references, params)
+    found = made if isinstance(made, Found) else Found(made)
+    if not params.overlay or operation.draw is None:
+        return found
+    overlay = operation.draw(image, *references, found.rows)
+    return dataclasses.replace(found, images={**found.images, "overlay": overlay})
+
+
+def filtered(operation: Filter, image: Image, references: References, params: Any, *, limits: FileLimits, name: str) -> Found:
+    """What a filter makes. Raises LimitExceeded, with this name, if the picture would be too large."""
+    width, height = operation.size(size_of(image), params)
+    limits.check_picture(name, width, height)
+    made = operation.apply(image, *references, params)
+    return made if isinstance(made, Found) else Found(images={"output": made})
 
 
 def left_out(found: Found) -> int:

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
-from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError, Unavailable, WorkerError
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Trials
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
 from worker.tasks.drawing import Drawing
 from worker.tasks.folder import Combining
 from worker.tasks.reading import Detecting, Filtering
+from worker.tasks.trials import Trying
 from worker.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[s
     reason = operation.unavailable().get("") if task.phase is Phase.PLAN else None
     if reason:
         raise Unavailable(f"{task.operation} is not available here: {reason}", "`td-image-worker ops` lists what is missing.")
-    return _BATCHES[type(operation)](task, files, catalog.find(task.operation), operation)
+    info = catalog.find(task.operation)
+    others = (catalog, operations) if isinstance(operation, Trials) else ()
+    return _BATCHES[type(operation)](task, files, info, operation, *others)
 
 
 def _run(batch: Batch, task: Task, progress: Progress) -> Outcome:
@@ -105,11 +107,12 @@ class Idle(BaseBatch):
         return Result()
 
 
-_BATCHES: dict[type, Callable[[Task, FileRules, OperationInfo, Any], Batch]] = {
+_BATCHES: dict[type, Callable[..., Batch]] = {
     Nothing: Idle,
     Text: Writing,
     Source: Drawing,
     Detector: Detecting,
     Filter: Filtering,
     Folder: Combining,
+    Trials: Trying,
 }
