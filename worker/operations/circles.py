@@ -6,7 +6,7 @@
 3. Each candidate is fitted to the edges around it by least squares (`worker.operations.support`), and stays if edges hold up enough of
    what is visible of it, or a long unbroken arc.
 
-This happens on a pyramid of the image, each level half as large as the one before, from the smallest level to the largest. Large
+This happens on a pyramid of the image, each level a quarter as wide as the one before, from the smallest level to the largest. Large
 circles, noise and blur are seen best on small levels, and the fit is repeated on each larger one. At the end each circle is judged once
 (`_judged`): how round it is (`worker.operations.roundness`), whether chance would explain it, and whether its edges belong to a better one.
 
@@ -44,6 +44,7 @@ _AUTOMATIC = 3.5  # pixels, the smallest radius if none is given
 _LARGER = 8.0  # pixels of its level; the smallest radius looked for on the smaller levels, as the larger one sees the rest
 _SMALL = 14.0  # pixels of its level; the largest radius looked for in strips
 _FAR = 56.0  # pixels of its level; the largest radius looked for on all but the smallest level
+_STEP = 4  # how many times wider a level of the pyramid is than the next one
 _ENOUGH = 96.0  # pixels; no smaller level is made once the largest radius is no larger than this
 _MOST_PIXELS = 3_000_000  # a larger image is searched as a whole at half its size
 _STRIP = 256  # rows; the part of a large image that is searched at full size at a time
@@ -57,6 +58,7 @@ _BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges tha
 _SWING, _OVAL, _STRAIGHT = 0.95, 1.0, 0.3  # the limits of roundness
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _OWN = 0.6  # of its edges a circle must not share with a better one
+_SEEN = 0.5  # of the evidence that a circle needs, the share that edges of the largest level must hold up
 _SWINGING = 0.15  # what swings less is round on any level
 
 #: Why a candidate is no circle, in the order in which it is judged. 0 is a circle.
@@ -205,19 +207,19 @@ def _whole(image: Image, low: float, high: float, least: float, sensitivity: flo
 
 
 def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
-    """The image, and halves of it, until the largest radius comes within reach; the first is small enough to be searched as a whole."""
+    """The image, and quarters of it, until the largest radius comes within reach; the first is small enough to be searched as a whole."""
     scale = 1
     level = None
     while image.shape[0] * image.shape[1] > _MOST_PIXELS * scale * scale:
-        level = _halved_in_strips(image) if level is None else _halved(level)
+        level = _halved_in_strips(image) if level is None else _reduced(level, 2)
         scale *= 2
     level = _working(image) if level is None else level
     while True:
         yield scale, level
-        if high / scale <= _ENOUGH or min(level.shape[:2]) < 24:
+        if high / scale <= _ENOUGH or min(level.shape[:2]) < 12 * _STEP:
             return
-        level = _halved(level)
-        scale *= 2
+        level = _reduced(level, _STEP)
+        scale *= _STEP
 
 
 def searched_levels(image: Image) -> Iterator[tuple[int, Image]]:
@@ -225,16 +227,17 @@ def searched_levels(image: Image) -> Iterator[tuple[int, Image]]:
     return _levels(image, 0.0)
 
 
-def _halved(image: Image) -> Image:
-    height, width = (side // 2 for side in image.shape[:2])
-    return np.asarray(cv2.resize(image[: height * 2, : width * 2], (width, height), interpolation=cv2.INTER_AREA))
+def _reduced(image: Image, by: int) -> Image:
+    """Each pixel the mean of `by` times `by` of the image."""
+    height, width = (side // by for side in image.shape[:2])
+    return np.asarray(cv2.resize(image[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _halved_in_strips(image: Image) -> Image:
     """The working image at half size, without one at full size."""
     brightest = _brightest(image)
     tops = range(0, image.shape[0] - 1, _STRIP)
-    return np.concatenate([_halved(_working(image[top : min(top + _STRIP, image.shape[0] // 2 * 2)], brightest)) for top in tops])
+    return np.concatenate([_reduced(_working(image[top : min(top + _STRIP, image.shape[0] // 2 * 2)], brightest), 2) for top in tops])
 
 
 def _brightest(image: Image) -> float:
@@ -324,8 +327,7 @@ def _small_on(  # noqa: PLR0917
     for top in range(0, image.shape[0], _STRIP * scale):
         first, last = max(0, top - margin), min(image.shape[0], top + _STRIP * scale + margin)
         strip = np.asarray(cv2.transform(_working(image[first:last], brightest), mixture))
-        for _ in range(scale.bit_length() - 1):
-            strip = _halved(strip)
+        strip = _reduced(strip, scale) if scale > 1 else strip
         edges = find_edges(strip)
         new = _searched(edges, 0.9 * max(low / scale, _AUTOMATIC), 1.1 * high / scale, least, NO_CIRCLES)
         judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity)
@@ -369,14 +371,14 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reasons = np.select(
         [
             (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
+            shape.straight > _STRAIGHT,
             swing > _SWING,
             shape.oval > _OVAL,
-            shape.straight > _STRAIGHT,
             flaw > np.interp(circles[:, 2], (4, 12), (0.09, 0.5)),  # among many specks some are nearly round
             worth < least - whole - np.where(sign == 0, _MIXED, 0),
             (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
         ],
-        [_LITTLE, _ROUGH_SHAPE, _OVAL_SHAPE, _SIDES, _ROUGH_SHAPE, _LITTLE, _ROUGH_SHAPE],
+        [_LITTLE, _SIDES, _ROUGH_SHAPE, _OVAL_SHAPE, _ROUGH_SHAPE, _LITTLE, _ROUGH_SHAPE],
         _FOUND,
     )
     doubtful = np.flatnonzero((reasons == _FOUND) & ~line & (sign == 0) & (circles[:, 2] < _ROUND))
@@ -389,6 +391,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     good = np.flatnonzero(reasons == _FOUND)
     reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
     circles[good, 3] = np.minimum(support(edges, round_one[good], reach, 64, sign[good]).share(), 1)
+    reasons[good[circles[good, 3] < _SEEN * least]] = _LITTLE  # what only a smaller level has seen
     return _Judged(_on_image(circles, scale), worth, flaw, reasons)
 
 
@@ -483,7 +486,7 @@ def _without_rivals(  # noqa: PLR0917
 ) -> None:
     """Sets the reasons of those circles that a better one explains."""
     kept = np.flatnonzero(reasons == _FOUND)
-    kept = kept[np.argsort(-(worth + np.where(width > 0, 0.03, 0))[kept], kind="stable")]  # a line before its sides
+    kept = kept[np.argsort(-(worth + np.where(width > 0, 0.08, 0))[kept], kind="stable")]  # a line before its sides
     double = doubles(circles[kept]) | _sides(circles[kept], width[kept])
     reasons[kept[double]] = _SAME
     kept = kept[~double]
