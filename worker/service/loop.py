@@ -1,9 +1,10 @@
 """The worker as a running program: wires endpoint, scheduler and executor together. The only file that knows everybody.
 
 One thread does everything: it waits for the socket, the children and the scheduler's next deadline, whichever comes first, hands what has
-happened to the scheduler, and carries out what that wants. No call in it waits for anybody: other threads start and bury children, look
-names up, and write the journal. What a round stores is given to the journal's thread at its end; when it is committed, the scheduler hears
-of it and releases what depends on it. So a slow disk delays answers, and neither the heartbeat nor the children.
+happened to the scheduler, and carries out what that wants. No call in it waits for anybody: other threads start and bury children, and
+look names up. What a round stores is committed at its end, here or in the journal's thread (`storage.writer` says when); then the
+scheduler hears of it and releases what depends on it. So a slow disk delays answers, and neither the heartbeat nor the children: if this
+thread is stuck in a commit, the journal's thread leads the loop meanwhile.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from worker.catalog.catalog import Catalog
@@ -29,10 +31,12 @@ from worker.core.events import (
     Exit,
     JobEnded,
     Kept,
+    NotStored,
     Send,
     SendNumbers,
     StopAsked,
     Store,
+    Stored,
     Throttled,
     Woke,
 )
@@ -49,7 +53,7 @@ from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
 from worker.storage.journal import Journal, JournalError
-from worker.storage.writer import Writer
+from worker.storage.writer import CLOSE_WITHIN_S, Writer
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +108,9 @@ class Service:
         self._scheduler = Scheduler(
             config, boot, self._poller.now(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
         )
-        self._writer = Writer(self._journal, self._tell) if self._journal else None
+        self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
         self._exited = False
+        self._fault: BaseException | None = None
 
     @property
     def address(self) -> Peer:
@@ -143,8 +148,9 @@ class Service:
             self._endpoint.start(self._poller)
             self._carry_out(self._handle([Woke()]))
             while not self._exited:
-                self._poller.wait(self._next_deadline())
-                self._carry_out(self._handle(self._next_events()))
+                self._round()
+            if self._fault is not None:
+                raise self._fault
         finally:
             self._executor.close()
             self._log_dropped()
@@ -152,6 +158,32 @@ class Service:
             if self._writer is not None:
                 self._writer.close()
             self._poller.close()
+
+    def _round(self) -> None:
+        self._poller.wait(self._next_deadline())
+        self._carry_out(self._handle(self._next_events()))
+
+    def _stand_in(self, is_wanted: Callable[[], bool]) -> None:
+        """Leads the loop in another thread, while its own waits for the journal's disk."""
+        self._thread = threading.get_ident()
+        try:
+            while is_wanted() and not self._exited:
+                self._round()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the other thread, which ends with it
+            self._fault = error
+            self._exited = True
+        if self._exited:
+            self._end_within(CLOSE_WITHIN_S, is_wanted)
+
+    def _end_within(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
+        """Everything is done, but the loop's own thread still waits for the disk. It has so long to end the process in order."""
+        deadline = time.monotonic() + seconds
+        while is_wanted() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if is_wanted():
+            log.error("The worker ends without closing its journal, because the disk does not answer.")
+            self._executor.close()
+            os._exit(1)
 
     def _log_dropped(self) -> None:
         """Strangers get no answer, but they are counted."""
@@ -180,7 +212,10 @@ class Service:
         """What has happened. The children first: they are waiting for their next task."""
         events: list[Event] = []
         while self._happened and len(events) < BATCH:
-            events.append(self._happened.popleft())
+            event = self._happened.popleft()
+            if self._writer is not None and isinstance(event, Stored | NotStored):
+                self._writer.heard(event.number)
+            events.append(event)
         events += [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
         return events or [Woke()]
 
@@ -194,32 +229,37 @@ class Service:
                 log.exception("the scheduler failed on %.500r", event)
         return effects
 
-    def _carry_out(self, effects: list[Effect]) -> None:
-        """Stores first, because `accepted` promises it. Then the children, so that they work while the reports are sent."""
-        self._store(effects)
-        for effect in effects:
-            match effect:
-                case Execute(task):
-                    self._executor.execute(task)
-                case Abort(task_id):
-                    self._executor.abort(task_id)
-        for effect in effects:
-            match effect:
-                case Send(peer, report):
-                    self._send(osc.encode(report), peer)
-                case SendNumbers(peer, numbers):
-                    self._send(osc.encode_bundle(numbers), peer)
-                case JobEnded():
-                    log_ended(effect)
-                case Exit(reason):
-                    log.info("stopping: %s", reason)
-                    self._exited = True
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """The children first, so that they work while the reports are sent. What is stored at once sets more free."""
+        while effects:
+            for effect in effects:
+                match effect:
+                    case Execute(task):
+                        self._executor.execute(task)
+                    case Abort(task_id):
+                        self._executor.abort(task_id)
+            for effect in effects:
+                match effect:
+                    case Send(peer, report):
+                        self._send(osc.encode(report), peer)
+                    case SendNumbers(peer, numbers):
+                        self._send(osc.encode_bundle(numbers), peer)
+                    case JobEnded():
+                        log_ended(effect)
+                    case Exit(reason):
+                        log.info("stopping: %s", reason)
+                        self._exited = True
+            stored = self._store(effects)
+            effects = self._handle([stored]) if stored is not None else ()
 
-    def _store(self, effects: Sequence[Effect]) -> None:
-        """Has committed what is to be stored. The scheduler hears of it as of everything else that happens."""
+    def _store(self, effects: Sequence[Effect]) -> Stored | None:
+        """Has committed what is to be stored. If that takes time, the scheduler hears of it as of everything else that happens."""
         commits = [effect.number for effect in effects if isinstance(effect, Commit)]
-        if commits and self._writer is not None:
-            self._writer.write([effect for effect in effects if isinstance(effect, Store)], max(commits))
+        if not commits or self._writer is None:
+            return None
+        stored = self._writer.write([effect for effect in effects if isinstance(effect, Store)], max(commits))
+        self._thread = threading.get_ident()  # another one may have stood in meanwhile
+        return stored
 
     def _send(self, datagram: bytes, peer: Peer) -> None:
         host, port = peer

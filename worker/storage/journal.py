@@ -2,7 +2,8 @@
 
 One file per port in the state directory. `commit` writes everything that one round of the service wants in one transaction, so that a burst
 of jobs costs one. With durability "process" a commit survives the end of this process, however it comes (SQLite: WAL,
-synchronous=NORMAL, which does not wait for the disk); with "power" it waits for the disk, and survives that of the machine too.
+synchronous=NORMAL); with "power" it waits for the disk, and survives that of the machine too. In the first case only `tidy` waits for
+the disk: it brings the log into the database, and a commit only writes to the log.
 
 No decision hangs on the wall clock alone, because it jumps (a computer without a battery starts in 1970): order is by rising numbers, and
 age is the smaller one of what the wall clock says and of how long workers have run with this journal since.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
 import secrets
 import sqlite3
 import time
@@ -44,6 +44,7 @@ from worker.core.events import (
 from worker.errors import InternalError
 from worker.protocol.messages import Final
 from worker.storage import rows, schema
+from worker.storage.place import Place
 from worker.storage.rows import RowError
 from worker.storage.schema import JournalError as JournalError  # noqa: PLC0414 - part of this module's interface
 
@@ -62,6 +63,11 @@ INSERT INTO client (key, number_port, name, leased, acknowledges, gone, used) VA
 ON CONFLICT (key) DO UPDATE SET number_port = excluded.number_port, name = excluded.name, leased = excluded.leased,
     acknowledges = excluded.acknowledges, gone = excluded.gone, used = excluded.used
 """
+_FINAL: Constant = "UPDATE job SET seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?"
+_USED_SEQ: Constant = """
+INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used
+"""
 _PEER: Constant = "INSERT OR REPLACE INTO peer (host, port, client, used) VALUES (?, ?, ?, ?)"
 _KEPT_JOBS: Constant = """
 SELECT number, client, id, content, attempt, seq, final, told, crashes, accepted_at, accepted_up
@@ -74,7 +80,19 @@ _ENDS: Constant = "SELECT max(ended) FROM (SELECT ended FROM job UNION ALL SELEC
 _NEW_JOB: Constant = """
 INSERT OR REPLACE INTO job (client, id, content, accepted_at, accepted_up, attempt, running) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+_PRUNE_JOBS: Constant = """
+DELETE FROM job WHERE final NOT NULL AND number NOT IN
+    (SELECT number FROM job WHERE final NOT NULL ORDER BY ended DESC, number DESC LIMIT ?)
+"""
+_PRUNE_CLIENTS: Constant = """
+DELETE FROM client WHERE key NOT IN (SELECT client FROM job) AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)
+"""
 _PRUNE_EVERY: Constant = 1000
+#: When the log is brought into the database, in pages of 1 kB: if nobody needs the journal at the moment, and in any case.
+_TIDY_PAGES: Constant = 64
+_TIDY_PAGES_AT_ONCE: Constant = 8192
+#: About how many pages of the log a record takes beside its content. Their number only says when to tidy up.
+_PAGES_OF_RECORD: Constant = 3
 #: Of so many clients without a remembered job the newest number is kept.
 _CLIENTS: Constant = 4096
 #: Of so many senders it is kept which client they are.
@@ -134,6 +152,7 @@ class Journal:
         self._durability = durability
         self._limits = limits
         self._since_pruned = 0
+        self._pages = 0
         self._began = time.monotonic()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +166,7 @@ class Journal:
                 self._ends = self._one(_ENDS) or 0
                 self.boot = self._begin()
                 self._prune()
-            self._folder, self._files = _identity(path.parent), self._files_there()
+            self._place = Place(path)
         except (OSError, sqlite3.Error) as error:
             self._database.close()
             raise JournalError(_sentence(path, error)) from error
@@ -181,14 +200,43 @@ class Journal:
         """
         writes = tuple(_with_attempts(stores))
         try:
-            if len(writes) == 1 and self._since_pruned < _PRUNE_EVERY:
+            if len(writes) == 1:
                 self._write(writes[0])  # a statement alone is a transaction of its own, and two calls cheaper
-                return
-            with self._transaction():
-                for write in writes:
-                    self._write(write)
-                if self._since_pruned >= _PRUNE_EVERY:
+            else:
+                with self._transaction():
+                    for write in writes:
+                        self._write(write)
+        except sqlite3.Error as error:
+            raise JournalError(str(error)) from error
+        self._pages += _PAGES_OF_RECORD * len(writes)
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether each commit waits for the disk."""
+        return self._durability == "power"
+
+    def is_untidy(self, *, idle: bool) -> bool:
+        """Whether it is time for `tidy`.
+
+        Args:
+            idle: nobody needs the journal at the moment.
+        """
+        return self._pages > (_TIDY_PAGES if idle else _TIDY_PAGES_AT_ONCE) or self._since_pruned >= _PRUNE_EVERY
+
+    def tidy(self) -> None:
+        """Forgets what is too old, and brings the log into the database. Waits for the disk.
+
+        Raises:
+            JournalError: it could not be written.
+        """
+        try:
+            if self._since_pruned >= _PRUNE_EVERY:
+                with self._transaction():
                     self._prune()
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._pages = 0
+            # The first write to a log that begins again waits for the disk, too: that shall not be a job's.
+            self._database.execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
 
@@ -204,6 +252,10 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
 
+    def is_there(self) -> bool:
+        """Whether what is written still gets into the files that the next start will find. `check` says what is wrong."""
+        return self._place.is_same()
+
     def check(self) -> None:
         """Looks whether what is written still gets into the files that the next start will find.
 
@@ -213,19 +265,10 @@ class Journal:
         Raises:
             JournalError: the files or their folder were deleted, moved or replaced.
         """
-        folder = self.path.parent
         try:
-            if _identity(folder) != self._folder:
-                raise JournalError(f"the folder {folder} was replaced by another one")
-        except OSError as error:
-            raise JournalError(f"the folder {folder} has gone") from error
-        try:
-            if self._files_there() != self._files:
-                raise JournalError(f"the file {self.path} was replaced by another one")
+            self._place.check()
         except FileNotFoundError:
             self._write_anew()
-        except OSError as error:
-            raise JournalError(f"{self.path}: {error.strerror}") from error
 
     def close(self) -> None:
         """Notes that this run ended in order, and writes everything into the one file."""
@@ -233,16 +276,6 @@ class Journal:
             self._database.execute("UPDATE start SET up = ?, clean = 1 WHERE number = ?", (self._up(), self._start))
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
-
-    # --------------------------------------------------------------------------------------------------- its files
-
-    def _files_there(self) -> tuple[tuple[int, int], ...]:
-        """Device and number of the database and of its log, by their names.
-
-        Raises:
-            FileNotFoundError: one of them is not there.
-        """
-        return _identity(self.path), _identity(self.path.with_name(self.path.name + "-wal"))
 
     def _write_anew(self) -> None:
         """Makes files that were deleted again, from those that are still open.
@@ -260,7 +293,7 @@ class Journal:
             self._database = schema.opened(self.path, self._durability)
             self._database.text_factory = rows.text_or_bytes
             self._database.execute("UPDATE start SET up = ? WHERE number = ?", (self._up(), self._start))  # begins the log
-            self._files = self._files_there()
+            self._place = Place(self.path)
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"{self.path} was deleted, and could not be written anew: {error}") from error
         log.warning("The journal %s was deleted while the worker ran. It was written anew.", self.path)
@@ -286,6 +319,7 @@ class Journal:
             case _StartedJob(StoreJob(client, job_id, content), attempt, begun):
                 # An id that was forgotten in memory may still stand here.
                 job = (client, job_id, content, time.time(), self._up(), attempt, begun)
+                self._pages += len(content) // 1024
                 execute(_NEW_JOB, job)
             case StoreAttempt(client, job_id, attempt, begun):
                 execute("UPDATE job SET attempt = ?, running = ? WHERE client = ? AND id = ?", (attempt, begun, client, job_id))
@@ -293,20 +327,14 @@ class Journal:
                 execute("UPDATE job SET running = 1 WHERE client = ? AND id = ?", (client, job_id))
             case StoreFinal(client, job_id, final):
                 if not self._write_final(client, job_id, final, told=False):  # a job that could not be kept has used a number all the same
-                    execute(
-                        "INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?) "
-                        "ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used",
-                        (client, final.seq, self._next_end()),
-                    )
+                    execute(_USED_SEQ, (client, final.seq, self._next_end()))
                 self._since_pruned += 1
             case StoreTold(client, job_id):
                 execute("UPDATE job SET told = 1 WHERE client = ? AND id = ?", (client, job_id))
             case StoreClient():
                 execute(_CLIENT, (*dataclasses.astuple(store), self._next_end()))
             case StorePeer((host, port), client):
-                execute(
-                    "INSERT OR REPLACE INTO peer (host, port, client, used) VALUES (?, ?, ?, ?)", (host, port, client, self._next_end())
-                )
+                execute(_PEER, (host, port, client, self._next_end()))
             case StorePreset(preset, key, value):
                 execute("INSERT OR REPLACE INTO preset VALUES (?, ?, ?)", (preset, key, msgspec.json.encode(value).decode()))
             case StoreUnset(preset, key):
@@ -315,8 +343,7 @@ class Journal:
     def _write_final(self, client: str, job_id: str, final: Final, *, told: bool) -> bool:
         """Whether there was a job to write it to."""
         ended = (final.seq, rows.final_text(final), self._next_end(), time.time(), self._up(), told, client, job_id)
-        statement = "UPDATE job SET seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?"
-        return self._database.execute(statement, ended).rowcount > 0
+        return self._database.execute(_FINAL, ended).rowcount > 0
 
     def _next_end(self) -> int:
         self._ends += 1
@@ -334,16 +361,8 @@ class Journal:
         execute(_KEEP_NEWEST_SEQS, (self._ends,))
         age_s = self._limits.remembered_hours * 3600
         execute("DELETE FROM job WHERE final NOT NULL AND ended_at < ? AND ended_up < ?", (time.time() - age_s, self._up() - age_s))
-        execute(
-            "DELETE FROM job WHERE final NOT NULL AND number NOT IN "
-            "(SELECT number FROM job WHERE final NOT NULL ORDER BY ended DESC, number DESC LIMIT ?)",
-            (self._limits.remembered_jobs,),
-        )
-        execute(
-            "DELETE FROM client WHERE key NOT IN (SELECT client FROM job) "
-            "AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)",
-            (_CLIENTS,),
-        )
+        execute(_PRUNE_JOBS, (self._limits.remembered_jobs,))
+        execute(_PRUNE_CLIENTS, (_CLIENTS,))
         execute("DELETE FROM peer WHERE rowid NOT IN (SELECT rowid FROM peer ORDER BY used DESC LIMIT ?)", (_PEERS,))
 
     # ---------------------------------------------------------------------------------------------------- beginning
@@ -472,12 +491,6 @@ def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
             yield _StartedJob(store, started.attempt if started else 0, begun=bool(started and started.begun))
         elif not isinstance(store, StoreAttempt) or (store.client, store.job_id) in attempts:
             yield store
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Device and number of a file or folder, by its name."""
-    status = os.stat(path)  # noqa: PTH116 - looked at after every commit, and this is twice as fast
-    return status.st_dev, status.st_ino
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -158,6 +158,7 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two workers must not share one
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA wal_autocheckpoint = 0")  # `Journal.tidy` does it, where nobody waits
         make_room(database)
         database.execute("PRAGMA synchronous = FULL")
         _bring_up_to_date(path, database)

@@ -1,9 +1,15 @@
-"""Writes the journal in a thread of its own, because a disk may take seconds for a commit and the heartbeat must not wait for it.
+"""Writes the journal: in the loop's own thread while that takes microseconds, and in another one as soon as a disk makes it wait.
 
-    writer.write(records, number)       # returns at once
-    -> Stored(number) or NotStored(number, reason) is delivered
+    event = writer.write(records, number)      # Stored(number): it is done
+    -> None: Stored(number) or NotStored(number, reason) is delivered later
 
-Everything that waits when a commit begins goes into that one commit, so a slow disk makes larger commits and not a longer queue.
+To hand a commit to another thread and to hear of it costs several times what the commit does. So the loop commits itself, as long as the
+journal is free, nothing waits, and no commit was slow lately. Whatever waits for the disk is left to the other thread: each commit with
+durability "power", bringing the log into the database, looking after files that have gone, and trying again what has failed. What comes
+meanwhile goes into its next commit, so a slow disk makes larger commits and not a longer queue.
+
+A disk can also stop in the middle of a commit of the loop's. Then the other thread stands in: it leads the loop until the commit returns.
+So the heartbeat goes on, and questions are answered. The loop is never led by two threads: whoever does so holds `_lead`.
 """
 
 from __future__ import annotations
@@ -11,20 +17,31 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final as Constant
 
-from worker.core.events import Event, NotStored, Store, Stored, StoringChanged
+from worker.core.events import Event, NotStored, Store, Stored, StoringChanged, Woke
 from worker.storage.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)
 
-#: How often it is checked that the files are still there, if nobody stores anything.
+#: How often it is checked that the files are still there, and that no commit of the loop's is stuck.
 CHECK_EVERY_S: Constant = 0.5
 #: How long `close` waits for a disk that does not answer.
 CLOSE_WITHIN_S: Constant = 20.0
 #: Maximum number of commits that go into one, so that the answers to the first do not wait for all others.
 COMMITS_IN_ONE: Constant = 256
+#: A commit that took longer has waited for the disk; the next ones are left to the other thread.
+SLOW_S: Constant = 0.05
+#: For so long they are: twice as long each time, up to the maximum.
+QUIET_S: Constant = 1.0
+QUIET_MAX_S: Constant = 10.0
+#: After this time the other thread stands in for a loop that is still in its commit.
+STUCK_S: Constant = 0.1
+
+#: Leads the loop while it is called for: as long as the given function says so.
+StandIn = Callable[[Callable[[], bool]], None]
 
 
 class Writer:
@@ -33,23 +50,50 @@ class Writer:
     Args:
         journal: an open one; it is this writer's until `close`.
         deliver: takes the events; called by the writer's thread.
+        stand_in: leads the loop in place of the thread that waits; without it all commits are left to the writer's thread.
     """
 
-    def __init__(self, journal: Journal, deliver: Callable[[Event], None]) -> None:
+    def __init__(self, journal: Journal, deliver: Callable[[Event], None], stand_in: StandIn | None = None) -> None:
         self._journal = journal
         self._deliver = deliver
+        self._stand_in = stand_in
         self._waiting: queue.SimpleQueue[tuple[Sequence[Store], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._closing = False
         self._trouble = ""
+        self._using = threading.Lock()  # held by the thread that uses the journal
+        self._lead = threading.Lock()
+        self._lead.acquire()
+        self._asked = 0  # the newest commit that was left to the writer's thread, and the newest of which the loop knows how it ended
+        self._heard = 0
+        self._done = 0  # the newest that the loop has done itself
+        self._since = 0.0  # when it began the one that is under way, 0 for none
+        self._direct_from = 0.0  # when the loop may commit again
+        self._quiet_s = QUIET_S
 
     def start(self) -> None:
-        """Begins to write."""
+        """Begins to write. Belongs, as `write`, to the thread that leads the loop."""
         self._thread.start()
 
-    def write(self, records: Sequence[Store], number: int) -> None:
-        """Wants these records to be written, after all that were given before. Returns at once."""
+    def write(self, records: Sequence[Store], number: int) -> Stored | None:
+        """Writes these records after all that were given before, or has them written. Returns soon.
+
+        Returns:
+            What has happened, if it was done at once; otherwise it is delivered.
+        """
+        if self._may_commit() and self._using.acquire(blocking=False):
+            left = self._commit(records)
+            if left is None:
+                self._done = number
+                return Stored(number)
+            records = left
+        self._asked = number
         self._waiting.put((records, number))
+        return None
+
+    def heard(self, number: int) -> None:
+        """The loop has taken note of how a commit ended that was left to the writer's thread."""
+        self._heard = max(self._heard, number)
 
     def close(self) -> None:
         """Writes what waits, and closes the journal."""
@@ -61,23 +105,107 @@ class Writer:
         else:
             self._journal.close()
 
+    # ------------------------------------------------------------------------------------------ the loop's thread
+
+    def _may_commit(self) -> bool:
+        """Whether the loop may commit itself. It knows then of everything that the other thread has done."""
+        return (
+            self._heard >= self._asked
+            and not self._trouble
+            and self._stand_in is not None
+            and not self._journal.waits_for_disk
+            and time.monotonic() >= self._direct_from
+        )
+
+    def _commit(self, records: Sequence[Store]) -> Sequence[Store] | None:
+        """Commits at once.
+
+        Returns:
+            What the other thread has to do again: nothing but to find out what is wrong with the files, if it is (); None for nothing.
+        """
+        left: Sequence[Store] | None = records
+        self._since = began = time.monotonic()
+        self._lead.release()
+        try:
+            self._journal.commit(records)
+            left = None if self._journal.is_there() else ()
+        except Exception as error:  # noqa: BLE001 - the other thread tries it again, and says what is wrong
+            log.debug("a commit failed: %s", error)
+        finally:
+            self._since = 0.0
+            self._using.release()
+            if not self._lead.acquire(blocking=False):  # the other thread stands in
+                self._deliver(Woke())
+                self._lead.acquire()
+            self._note_time(began)
+        return left
+
+    def _note_time(self, began: float) -> None:
+        """After a commit that took long, the next ones are left to the other thread for a while."""
+        now = time.monotonic()
+        if now - began > SLOW_S:
+            lately = now - self._direct_from < QUIET_MAX_S
+            self._quiet_s = min(2 * self._quiet_s, QUIET_MAX_S) if lately else QUIET_S
+            self._direct_from = now + self._quiet_s
+
     # ------------------------------------------------------------------------------------------ the writer's thread
 
     def _run(self) -> None:
+        seen = -1
         while not self._closing:
             records, number = self._next_batch()
+            if not number and self._stand_in is not None and self._is_stuck():
+                self._lead_for_a_while(self._stand_in)
+                continue
+            idle, seen = not number and seen == self._done, self._done
+            if not self._using.acquire(blocking=bool(number)):
+                continue  # the loop commits: it finds out by itself whether that works
             try:
-                if number:
-                    self._journal.commit(records)
-                elif self._trouble:
-                    self._journal.commit_nothing()  # only a write shows whether writing works again
-                self._journal.check()  # after it: what is answered as stored is in files that are still there
-            except Exception as error:  # this thread must not end before the worker does
-                if not isinstance(error, JournalError):
-                    log.exception("The journal's writer failed")
-                self._failed(str(error), number)
-            else:
-                self._succeeded(number)
+                self._do(records, number, idle=idle)
+            finally:
+                self._using.release()
+
+    def _do(self, records: Sequence[Store], number: int, *, idle: bool) -> None:
+        began = time.monotonic()
+        try:
+            if number:
+                self._journal.commit(records)
+                self._note_time(began)
+            elif self._trouble:
+                self._journal.commit_nothing()  # only a write shows whether writing works again
+            self._journal.check()  # after it: what is answered as stored is in files that are still there
+        except Exception as error:  # this thread must not end before the worker does
+            if not isinstance(error, JournalError):
+                log.exception("The journal's writer failed")
+            self._failed(str(error), number)
+        else:
+            self._succeeded(number)
+            self._tidy(idle=idle)
+
+    def _tidy(self, *, idle: bool) -> None:
+        if not self._journal.is_untidy(idle=idle):
+            return
+        try:
+            self._journal.tidy()
+        except Exception as error:
+            if not isinstance(error, JournalError):
+                log.exception("The journal's writer failed")
+            self._failed(str(error), 0)
+
+    def _is_stuck(self) -> bool:
+        since = self._since
+        return since > 0 and time.monotonic() - since > STUCK_S
+
+    def _lead_for_a_while(self, stand_in: StandIn) -> None:
+        """Leads the loop, if its thread is still in its commit."""
+        if not self._lead.acquire(blocking=False):
+            return
+        try:
+            if self._since:
+                log.warning("The journal's disk does not answer. The worker goes on meanwhile.")
+                stand_in(lambda: self._since > 0)
+        finally:
+            self._lead.release()
 
     def _next_batch(self) -> tuple[list[Store], int]:
         """All records that wait, and the number of the last commit they belong to; 0 if nobody wants a commit."""

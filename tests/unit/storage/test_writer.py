@@ -1,4 +1,4 @@
-"""Commits happen in a thread of their own, in order, and each is answered once; what cannot be written is said, and tried again."""
+"""Commits happen in order, here or in another thread, and each is answered once; what cannot be written is said, and tried again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import queue
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from worker.config import Limits
-from worker.core.events import Event, NotStored, StoreAttempt, Stored, StoreFinal, StoreJob, StorePreset, StoringChanged
+from worker.core.events import Event, NotStored, StoreAttempt, Stored, StoreFinal, StoreJob, StorePreset, StoringChanged, Woke
 from worker.protocol.messages import Ready
 from worker.storage import writer as module
 from worker.storage.journal import Journal, JournalError
@@ -190,3 +191,136 @@ def test_a_file_of_another_in_its_place_is_left_alone(desk):
     with pytest.raises(JournalError, match="replaced by another"):
         desk.journal.check()
     assert desk.path.read_text() == "theirs"
+
+
+# ------------------------------------------------------------------------------------------------------ commits of the loop's own
+
+
+class Loop:
+    """The thread that leads the loop, and how often another one has stood in for it."""
+
+    def __init__(self, path: Path, durability: str = "process") -> None:
+        self.journal = Journal(path, durability, Limits())
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.writer = Writer(self.journal, self.events.put, self.stand_in)
+        self.stood_in = threading.Event()
+        self.committing: list[int] = []
+        commit = self.journal.commit
+
+        def noted(records: list[object]) -> None:
+            self.committing.append(threading.get_ident())
+            commit(records)
+
+        self.journal.commit = noted
+
+    def stand_in(self, is_wanted) -> None:
+        self.stood_in.set()
+        while is_wanted():
+            time.sleep(0.001)
+
+    def write(self, number: int) -> Stored | None:
+        return self.writer.write([StoreJob(TD, f"a{number}", CONTENT)], number)
+
+
+@pytest.fixture
+def loop(tmp_path):
+    made = Loop(tmp_path / "9460.sqlite3")
+    made.writer.start()
+    yield made
+    made.writer.close()
+
+
+def test_a_fast_commit_is_done_at_once(loop):
+    """While the disk is fast, no thread is asked: the answer is what `write` returns."""
+    assert [loop.write(number) for number in (1, 2, 3)] == [Stored(1), Stored(2), Stored(3)]
+    assert set(loop.committing) == {threading.get_ident()}
+    loop.writer.close()
+    assert loop.events.empty()
+
+
+def test_power_waits_for_the_disk_elsewhere(tmp_path):
+    """With durability "power" each commit waits for the disk, so none is the loop's own."""
+    loop = Loop(tmp_path / "9460.sqlite3", "power")
+    loop.writer.start()
+    assert loop.write(1) is None
+    assert loop.events.get(timeout=20) == Stored(1)
+    assert threading.get_ident() not in loop.committing
+    loop.writer.close()
+
+
+def test_a_slow_commit_leaves_the_next_ones_to_the_other_thread(loop, monkeypatch):
+    """After one that took long, the loop commits nothing itself until a quiet time has passed; in order all the same."""
+    monkeypatch.setattr(module, "SLOW_S", -1.0)  # each is slow
+    monkeypatch.setattr(module, "QUIET_S", 3600.0)
+    monkeypatch.setattr(module, "QUIET_MAX_S", 3600.0)
+    assert loop.write(1) == Stored(1)
+    assert [loop.write(2), loop.write(3)] == [None, None]
+    answers = [loop.events.get(timeout=20)]
+    while answers[-1] != Stored(3):
+        answers.append(loop.events.get(timeout=20))
+    loop.writer.heard(3)
+    assert loop.write(4) is None  # everything is answered, and the quiet time goes on
+    loop.writer._direct_from = 0.0
+    assert loop.events.get(timeout=20) == Stored(4)
+    assert loop.write(5) is None  # the loop has not heard of 4 yet
+    assert loop.events.get(timeout=20) == Stored(5)
+    loop.writer.heard(5)
+    loop.writer._direct_from = 0.0
+    assert loop.write(6) == Stored(6)
+
+
+def test_another_thread_stands_in_for_a_stuck_commit(tmp_path, monkeypatch):
+    """A disk that stops in the middle of a commit: the loop goes on in the other thread, and comes back when the commit returns."""
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    loop = Loop(tmp_path / "9460.sqlite3")
+    commit = loop.journal.commit
+
+    def stuck(records: list[object]) -> None:
+        assert loop.stood_in.wait(20)
+        commit(records)
+
+    loop.journal.commit = stuck
+    loop.writer.start()
+    assert loop.write(1) == Stored(1)
+    assert loop.events.get(timeout=20) == Woke()  # whoever stands in is woken
+    assert loop.writer._lead.locked()
+    loop.writer.close()
+
+
+def test_what_the_loop_could_not_write_is_tried_by_the_other_thread(loop, monkeypatch):
+    """A commit that fails here is done there, and answered as any other; so is one after which the files are not as they were."""
+    commit, failed = loop.journal.commit, []
+
+    def fails_here(records: list[object]) -> None:
+        if threading.current_thread() is threading.main_thread() and not failed:
+            failed.append(True)
+            raise JournalError("disk I/O error")
+        commit(records)
+
+    loop.journal.commit = fails_here
+    assert loop.write(1) is None
+    assert loop.events.get(timeout=20) == Stored(1)
+    loop.writer.heard(1)
+    shutil.rmtree(loop.journal.path.parent)
+    assert loop.write(2) is None
+    assert [type(loop.events.get(timeout=20)) for _ in range(2)] == [StoringChanged, NotStored]
+
+
+def test_the_log_is_brought_into_the_database_elsewhere(loop, monkeypatch):
+    """The loop's commits only write; the other thread empties the log as soon as nobody commits."""
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    tidied: queue.SimpleQueue[int] = queue.SimpleQueue()
+    tidy = loop.journal.tidy
+
+    def noted() -> None:
+        tidied.put(threading.get_ident())
+        tidy()
+
+    loop.journal.tidy = noted
+    for number in range(1, 101):
+        assert loop.write(number) in (Stored(number), None)
+        if loop.writer._asked == number:
+            loop.events.get(timeout=20)
+            loop.writer.heard(number)
+    assert tidied.get(timeout=20) != threading.get_ident()
+    assert loop.journal._database.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)

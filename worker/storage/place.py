@@ -1,0 +1,63 @@
+"""Whether the journal's files are still where the next start will look for them. What is deleted lives on while it is open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from worker.storage.schema import JournalError
+
+
+class Place:
+    """The names of an open database and its log, and what stands there now.
+
+    Args:
+        path: the database.
+
+    Raises:
+        OSError: one of the two is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._names = str(path), f"{path}-wal"
+        self._folder_name = str(path.parent)
+        self._folder = _identity(self._folder_name)
+        self._files = self._files_there()
+
+    def is_same(self) -> bool:
+        """Whether everything is as it was. `check` says what is not."""
+        try:
+            return _identity(self._folder_name) == self._folder and self._files_there() == self._files
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """Looks whether everything is as it was.
+
+        Raises:
+            FileNotFoundError: the files were deleted; their folder is the same.
+            JournalError: anything else is different.
+        """
+        try:
+            if _identity(self._folder_name) != self._folder:
+                raise JournalError(f"the folder {self._folder_name} was replaced by another one")
+        except OSError as error:
+            raise JournalError(f"the folder {self._folder_name} has gone") from error
+        try:
+            if self._files_there() != self._files:
+                raise JournalError(f"the file {self._names[0]} was replaced by another one")
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise JournalError(f"{self._names[0]}: {error.strerror}") from error
+
+    def _files_there(self) -> tuple[tuple[int, int], ...]:
+        """Device and number of the database and of its log, by their names."""
+        database, log_file = self._names
+        return _identity(database), _identity(log_file)
+
+
+def _identity(name: str) -> tuple[int, int]:
+    """Device and number of a file or folder, by its name."""
+    status = os.stat(name)  # noqa: PTH116 - looked at after every commit, and this is twice as fast
+    return status.st_dev, status.st_ino
