@@ -408,6 +408,8 @@ class ImageWorkerExt:
             self._tables.complain(f"{job.id}: skipped: {message}")
         elif word == "error":
             self._tables.complain(what)
+        elif word == "catalog":
+            self._tables.log(what)
         elif word in ("lost", "back"):
             self._worker_news(word)
         elif word == "status":

@@ -51,6 +51,7 @@ READY = "/worker/ready"
 FAILED = "/worker/failed"
 ERROR = "/worker/error"
 OPERATION = "/worker/operation"
+CATALOG = "/worker/catalog"
 
 # These have the values and the names that they have in worker/client/core.py; a test holds them equal.
 FIRST_RESEND_S = 0.1
@@ -122,6 +123,7 @@ class Operations:
         self.known = collections.OrderedDict()
         self.every_job = {}  # the parameters that every job may have, beside its operation's own
         self._names = None  # of all that there are
+        self._fresh = set()  # of those that have been described since `forget`
         self._parts = {}  # of descriptions that are not whole yet
 
     def add(self, name, text, part, parts):
@@ -134,17 +136,21 @@ class Operations:
         whole = json.loads("".join(come[part] for part in sorted(come)))
         if name == EVERY:
             self._names, self.every_job = list(whole["operations"]), dict(whole["every_job"])
+            for gone in [each for each in self.known if each not in self._names]:
+                del self.known[gone]
         else:
             self.known[name] = Operation(name, whole)
+            self._fresh.add(name)
         return True
 
     def forget(self):
-        """The worker was started anew, and may be another version."""
+        """The worker was started anew, and may be another version; or its operations have changed. What is known is used until then."""
         self._names = None
+        self._fresh.clear()
         self._parts.clear()
 
     def are_known(self):
-        return self._names is not None and all(name in self.known for name in self._names)
+        return self._names is not None and all(name in self._fresh for name in self._names)
 
     def names(self, job, count):
         """The names of the numbers in a row. Over several images each row has one more number, that of its image."""
@@ -566,6 +572,7 @@ class Pending:
         self.word_at = None  # when the worker said so
         self.running = self.queued = 0
         self.boot = None
+        self._catalog_changes = None  # how often the worker's operations had changed when it last said so
         self.silence = _Silence()
         self.outbox = Outbox(name, text_port, number_port, token)
         self._ledger = _Ledger()
@@ -708,9 +715,23 @@ class Pending:
                 self._send_job(job, now)
         if boot != self.boot:
             self.operations.forget()
+            self._catalog_changes = None
+        self._ask_what_there_is(now)
+        self.boot = boot
+
+    def _ask_what_there_is(self, now):
         if not self.operations.are_known():  # each is a report of its own and may be lost
             self.outbox.until_answered(("describe", ""), [(DESCRIBE, [])], now, left=DESCRIBE_TRIES, is_done=self.operations.are_known)
-        self.boot = boot
+
+    def _catalog_changed(self, args, now):
+        changes, message = int(args[0]), str(args[1])
+        if self._catalog_changes is not None and changes == self._catalog_changes:
+            return
+        if self._catalog_changes is not None or self.operations.are_known():  # otherwise they are being described just now
+            self.operations.forget()
+            self._ask_what_there_is(now)
+        self._catalog_changes = changes
+        self._tell("catalog", message)
 
     def _pong(self, args, now):
         self._notice_boot(int(args[1]), now)
@@ -942,6 +963,7 @@ HANDLERS = {
     FAILED: Pending._failed,
     ERROR: Pending._error,
     OPERATION: Pending._operation,
+    CATALOG: Pending._catalog_changed,
 }
 
 

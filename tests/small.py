@@ -97,3 +97,6 @@ OPERATIONS = {
     "sheet": Folder(sheet),
     "magic": Detector(find_changes, mark_changes, unavailable=cannot),
 }
+
+#: As a file of an artist's own would have it.
+OWN = {OperationInfo("threshold", Threshold, "Splits bright from dark.", "shares", (Column("share", 2),)): Filter(threshold)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NewType
 
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.protocol import addresses
@@ -22,6 +22,9 @@ PROCESS = "Process"
 LOG = "Log"
 
 _MAX_PORT = 2**16 - 1
+
+#: A path that ends in .py, or the name of an entry point.
+OwnPlace = NewType("OwnPlace", str)
 
 
 def default_state() -> Path:
@@ -123,6 +126,7 @@ class Config:
         workers: how many tasks run at a time.
         state: directory of the journal; None runs without one.
         durability: what an accepted job survives: a crash of this process, or of the machine.
+        operations: files with operations of the artist's own, as absolute paths; and names of entry points of installed packages.
         sandbox: whether the kernel closes in the child processes, if it can.
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
@@ -220,6 +224,15 @@ class Config:
         Literal["on", "off"],
         Setting(PROCESS, "Let the kernel refuse child processes everything but the files below the folders (Linux)."),
     ] = "on"
+    operations: Annotated[
+        tuple[OwnPlace, ...],
+        Setting(
+            PROCESS,
+            "Operations of your own: a Python file, or the name that an installed package gives its operations; repeatable.",
+            unit="FILE",
+            shown=NONE,
+        ),
+    ] = ()
     parent_pid: Annotated[
         int, Setting(PROCESS, "End together with this process, such as TouchDesigner.", unit="PID", minimum=0, shown=NONE)
     ] = 0

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from tests.td.conftest import load
+from worker.catalog.catalog import Catalog
 from worker.catalog.fields import fields_of
 from worker.catalog.table import CATALOG
 from worker.core import reports
@@ -92,6 +93,24 @@ def test_another_start_of_the_worker_is_asked_again_and_the_same_is_not():
     assert asked(component) == []
     component.received("/worker/welcome", ["2", 1, 6, 15000, 0], 4)
     assert asked(component) == [[]]
+
+
+def test_operations_that_changed_are_asked_for_again():
+    """The report may come more than once; what has gone is no longer known, and until the answer is there the old is used."""
+    component = welcomed()
+    describe(component)
+    component.take_packets()
+    component.received("/worker/catalog", [1, "my_ops.py has glow."], 1)
+    component.received("/worker/catalog", [1, "my_ops.py has glow."], 1)
+    assert asked(component) == [[]]
+    assert [what for word, what in component.take_news() if word == "catalog"] == ["my_ops.py has glow."]
+    assert "convert" in component.operations.known
+    without = Catalog(row for row in CATALOG.values() if row.name != "convert")
+    for report in reports.descriptions(without):
+        component.received("/worker/operation", list(report.arguments()), 2)
+    component.look(3)
+    assert asked(component) == []
+    assert list(component.operations.known) == list(without)
 
 
 def test_a_description_is_put_together_from_its_parts_in_any_order():

@@ -27,6 +27,8 @@ class Field:
     unit: str = ""
     role: str = ""
     holds: str = ""
+    min_length: int | None = None
+    max_length: int | None = None
 
     @property
     def expected(self) -> str:
@@ -72,11 +74,14 @@ def fields_of(params: type[Params]) -> tuple[Field, ...]:
 def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
     base, metas = _unwrapped(hint)
     description, minimum, maximum = "", None, None
+    min_length, max_length = None, None
     extra: dict[str, Any] = {}
     for meta in metas:  # inner first, so that an outer Meta overrides
         description = meta.description or description
         minimum = meta.ge if meta.ge is not None else minimum
         maximum = meta.le if meta.le is not None else maximum
+        min_length = meta.min_length if meta.min_length is not None else min_length
+        max_length = meta.max_length if meta.max_length is not None else max_length
         extra = {**extra, **(meta.extra or {})}
     choices = get_args(base) if get_origin(base) is Literal else ()
     return Field(
@@ -91,6 +96,8 @@ def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
         unit=extra.get("unit", ""),
         role=extra.get("role", ""),
         holds=extra.get("holds", ""),
+        min_length=min_length,
+        max_length=max_length,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from worker.catalog.fields import Field, fields_of
@@ -45,6 +45,31 @@ OBJECT = Column("object")
 
 
 @dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file with operations of an artist's own, or the entry point of an installed package, in one version.
+
+    Attributes:
+        where: its absolute path, or the name of the entry point.
+        digest: differs from that of any other version.
+        text: what is in the file; empty for an entry point.
+    """
+
+    where: str
+    digest: str
+    text: bytes = field(default=b"", repr=False)
+
+    @property
+    def name(self) -> str:
+        """For sentences: without its folder."""
+        return self.where.replace("\\", "/").rpartition("/")[2]
+
+    @property
+    def is_package(self) -> bool:
+        """It is an entry point."""
+        return not self.where.endswith(".py")
+
+
+@dataclass(frozen=True, slots=True)
 class OperationInfo:
     """One row of the catalogue.
 
@@ -64,6 +89,7 @@ class OperationInfo:
         needs: what it has to have beyond files below the roots, because the sandbox of the children leaves it open then: "network" for
             sockets (streams), "devices" for what is below /dev (cameras).
         probe: this operation does nothing; the worker and its clients use it to see whether a child works.
+        own: the file that it stands in, if it is not one of the worker's.
     """
 
     name: str
@@ -76,6 +102,7 @@ class OperationInfo:
     few: int = 2
     needs: tuple[Literal["network", "devices"], ...] = ()
     probe: bool = False
+    own: OwnFile | None = None
 
     def __post_init__(self) -> None:
         """Finds mistakes in a table when it is imported, not when the operation is first used."""
@@ -113,5 +140,6 @@ class OperationInfo:
             "fields": self.fields,
             **({"texts": self.texts} if self.texts else {}),
             "item": self.item,
+            **({"own": self.own.name} if self.own else {}),
             "parameters": {field.name: field.as_object() for field in self.parameters},
         }

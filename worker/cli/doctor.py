@@ -12,7 +12,7 @@ import click
 
 from worker.cli import show
 from worker.cli.examination.steps import Mark, Question, Step
-from worker.cli.settings import FILE, PROBLEM, SettingsCommand, config_of, setting_options
+from worker.cli.settings import FILE, PROBLEM, SettingsCommand, check_presets, config_of, setting_options
 
 _SETTINGS = {
     "host": "Where the worker is.",
@@ -20,7 +20,7 @@ _SETTINGS = {
     "token": "If the worker wants one.",  # nosec B105 - a sentence
     "text_port": "Where text reports are awaited; 0 = not.",
     "number_port": "Where number reports are awaited; 0 = not.",
-    **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox"), ""),
+    **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox", "operations"), ""),
 }
 
 
@@ -45,6 +45,10 @@ def doctor(*, docker: bool, **values: Any) -> None:
     config = config_of(values)
     config = replace(config, roots=config.roots or (Path.cwd(),), state=None if config.no_journal else config.state)
     found = click.get_current_context().meta
+    try:
+        check_presets(found, config)
+    except click.UsageError as error:
+        found[PROBLEM] = error.message
     question = Question(config, found.get(FILE), found.get(PROBLEM, ""), docker, inside=docker and container.is_inside())
     steps = list(examine(question))
     show.table("", ("step", "", "what was seen"), [(step.name, step.mark, step.seen) for step in steps])
@@ -58,7 +62,7 @@ def doctor(*, docker: bool, **values: Any) -> None:
 
 def examine(question: Question) -> Iterator[Step]:
     """All steps, one after the other; those that cannot work after a broken one are left out."""
-    from worker.cli.examination import container, here, wire
+    from worker.cli.examination import container, here, own, wire
 
     if question.docker and not question.inside:
         yield from container.outside(question.config.port)
@@ -79,5 +83,7 @@ def examine(question: Question) -> Iterator[Step]:
         yield from here.targets(question)
         yield here.receive_buffer()
         yield here.walls(question)
+        if question.config.operations and imports.mark is Mark.OK:
+            yield from own.steps(question)
         if not boot and imports.mark is Mark.OK:
             yield here.child(question)

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli import show
+from worker.cli.own import all_operations
+from worker.cli.settings import setting_options
 
 if TYPE_CHECKING:
     from worker.catalog.fields import Field
     from worker.catalog.rows import OperationInfo
+    from worker.operations.shapes import Operation
+
+    #: By name; None for those of the worker.
+    Functions = Mapping[str, Operation] | None
 
 
 @click.command(
@@ -21,22 +27,25 @@ if TYPE_CHECKING:
 Examples:
   td-image-worker ops
   td-image-worker ops find_circles
+  td-image-worker ops --operations my_ops.py
   td-image-worker ops --json
 """
 )
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def ops(*, name: str | None, as_json: bool) -> None:
+@setting_options("operations")
+def ops(*, name: str | None, as_json: bool, operations: tuple[str, ...]) -> None:
     """List the operations and their parameters."""
     from worker.catalog.table import CATALOG
     from worker.errors import UnknownOperation
 
     try:
-        rows = [CATALOG.find(name)] if name else list(CATALOG.values())
+        catalog, functions = all_operations(operations) if operations else (CATALOG, None)
+        rows = [catalog.find(name)] if name else list(catalog.values())
     except UnknownOperation as error:
         show.complain(error.message)
         sys.exit(show.BAD_ARGUMENTS)
-    missing = _missing()
+    missing = _missing(functions)
     if as_json:
         show.print_json(_as_json(rows, missing))
     elif name:
@@ -92,15 +101,15 @@ def _show_missing(rows: list[OperationInfo], missing: Mapping[str, str]) -> None
         show.table("Not in this build", ("what", "why"), concerned)
 
 
-def _missing() -> dict[str, str]:
+def _missing(functions: Functions) -> dict[str, str]:
     """What this build of OpenCV lacks, or why OpenCV itself cannot be loaded."""
     from worker.catalog.table import CATALOG
 
     try:
-        from worker.operations.table import unavailable
+        from worker.operations.table import OPERATIONS, unavailable
     except ImportError as error:
         return dict.fromkeys(CATALOG, f"OpenCV cannot be loaded: {error}.")  # a child imports it before it does anything
-    return unavailable()
+    return unavailable(OPERATIONS if functions is None else functions)
 
 
 def _default(field: Field) -> str:

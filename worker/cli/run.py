@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,19 @@ import msgspec
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
+from worker.cli.own import all_operations
+from worker.cli.settings import setting_options
 
 if TYPE_CHECKING:
+    from worker.catalog.catalog import Catalog
     from worker.catalog.params import Params
+    from worker.catalog.rows import OperationInfo
     from worker.core.jobs import Failure, Outcome, Result, Task
     from worker.files.whole import WrittenFile
+    from worker.operations.shapes import Operation
 
+    #: All operations, if some are of files.
+    Own = tuple[Catalog, Mapping[str, Operation]]
     #: Does one task.
     Run = Callable[[Task], Outcome]
 
@@ -30,6 +37,7 @@ Examples:
   td-image-worker run find_circles image=smarties.png overlay=found.png
   td-image-worker run find_features "image=shots/*.png" method=sift --json
   td-image-worker run draw_circles "output=out/{{n}}.png" count=10
+  td-image-worker run --operations my_ops.py glow image=night.jpg output=glow.jpg
 
 Paths start at the current folder and may lead anywhere. {HELP}
 
@@ -39,7 +47,8 @@ Paths start at the current folder and may lead anywhere. {HELP}
 @click.argument("operation")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help='Print {"operation", "items": [...], "files": [...]} as one line.')
-def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
+@setting_options("operations")
+def run(*, operation: str, pairs: tuple[str, ...], as_json: bool, operations: tuple[str, ...]) -> None:
     """Run an operation right here, without a worker. For trying parameters out."""
     from worker.catalog.params import JobOptions
     from worker.catalog.table import CATALOG
@@ -47,26 +56,31 @@ def run(*, operation: str, pairs: tuple[str, ...], as_json: bool) -> None:
     from worker.errors import WorkerError
 
     try:
-        params, options = CATALOG.parse_job(operation, parse_pairs(pairs).items())
+        own = all_operations(operations) if operations else None
+    except ImportError as error:
+        show.complain(f"OpenCV cannot be loaded: {error}.")
+        sys.exit(show.exit_code(500))
+    try:
+        params, options = (own[0] if own else CATALOG).parse_job(operation, parse_pairs(pairs).items())
         if msgspec.structs.replace(options, on_error="skip") != JobOptions():
             show.note("There is no queue here, so the job's own keys (priority, timeout_ms, ...) are ignored, on_error apart.")
         with show.bars(quiet=as_json) as bars:
-            outcome = run_here(operation, params, bars, skips=options.on_error == "skip")
+            outcome = run_here(operation, params, bars, skips=options.on_error == "skip", own=own)
     except WorkerError as error:
         outcome = Failure.of(error)
     except KeyboardInterrupt:
         show.note("Interrupted.")
         sys.exit(show.INTERRUPTED)
-    sys.exit(_report(operation, outcome, as_json))
+    sys.exit(_report(operation, outcome, as_json, (own[0] if own else CATALOG).get(operation)))
 
 
-def run_here(operation: str, params: Params, bars: show.Bars, *, skips: bool = True) -> Result | Failure:
+def run_here(operation: str, params: Params, bars: show.Bars, *, skips: bool = True, own: Own | None = None) -> Result | Failure:
     """Runs a job in this process, part after part."""
     from worker.core.jobs import Failure
     from worker.errors import InternalError
 
     try:
-        run_task = _task_runner()
+        run_task = _task_runner(own)
     except ImportError as error:
         return Failure.of(InternalError(f"OpenCV cannot be loaded: {error}."))
     bars.add(operation)
@@ -75,12 +89,12 @@ def run_here(operation: str, params: Params, bars: show.Bars, *, skips: bool = T
     return outcome
 
 
-def _task_runner() -> Callable[[Task, Callable[[int], None]], Outcome]:
+def _task_runner(own: Own | None) -> Callable[[Task, Callable[[int], None]], Outcome]:
     from worker.files.paths import FileRules
     from worker.tasks.run import run_task
 
     rules = FileRules(roots=(Path.cwd(),), unrestricted=True)
-    return lambda task, progress: run_task(task, rules, progress)
+    return lambda task, progress: run_task(task, rules, progress, *(own or ()))
 
 
 def run_job(
@@ -95,8 +109,9 @@ def run_job(
     from worker.core.jobs import Failure, Phase, Plan, Result, Task, nothing_read
 
     outcome = run_task(Task(1, operation, params, skips=skips), lambda _: None)
-    if not isinstance(outcome, Plan):
+    if isinstance(outcome, Result | Failure):
         return outcome
+    assert isinstance(outcome, Plan)  # noqa: S101 - it was not asked for a description
     result, done = outcome.base, 0
     for part in outcome.parts:
         before = done
@@ -119,8 +134,7 @@ def run_job(
     return result
 
 
-def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
-    from worker.catalog.table import CATALOG
+def _report(operation: str, outcome: Result | Failure, as_json: bool, row: OperationInfo | None) -> int:
     from worker.core.jobs import Failure
 
     if isinstance(outcome, Failure):
@@ -130,7 +144,7 @@ def _report(operation: str, outcome: Result | Failure, as_json: bool) -> int:
         else:
             show.complain(outcome.message, outcome.hint)
         return show.exit_code(outcome.code)
-    texts = CATALOG.find(operation).texts
+    texts = row.texts if row else ()
     items, files = _items(outcome, texts), [_file_object(file) for file in outcome.files]
     if as_json:
         left_out = {"left_out": outcome.left_out} if outcome.left_out else {}

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from worker.cli.logs import begin_logging
-from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, config_of, setting_options
+from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
 from worker.config import Config
 from worker.core.gate import Gate, check_token
 
@@ -43,6 +43,7 @@ the command line counts first, then the environment, then the file.
 def serve(**values: Any) -> None:
     """Start a worker. It runs until Ctrl-C, SIGTERM or /worker/quit."""
     config = config_of(values)
+    check_presets(click.get_current_context().meta, config)
     if not (is_this_computer(config.host) or config.allow or config.token):
         raise click.UsageError(
             f"--host {config.host} lets other computers send jobs, so say which: --allow with their network, or --token with a password."

@@ -16,8 +16,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from worker.config import PROGRAM, Config
-from worker.errors import WorkerError
+from worker.config import PROGRAM, Config, OwnPlace
+from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
 from worker.words import did_you_mean, nearest
@@ -31,7 +31,7 @@ _OPERATION = "operation"
 _OTHERS = "Other options"
 _META = "worker.cli.settings."
 #: Where the presets of the file stand in click's context, and what was wrong with the file if a command wants to say it itself.
-PRESETS, PROBLEM = _META + "presets", _META + "problem"
+PRESETS, PROBLEM, UNKNOWN = _META + "presets", _META + "problem", _META + "unknown"
 #: Where the path of the file stands, if there is one.
 FILE = _META + "file"
 
@@ -107,7 +107,26 @@ class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{value!r} is neither an address nor a network such as 192.168.0.0/24, nor the word gateway ({error}).", param, ctx)
 
 
+class OwnType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A Python file that exists, as an absolute path; or the name of an entry point."""
+
+    name = "file"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip()
+        path = Path(text).expanduser()
+        if text.endswith(".py"):
+            if not path.is_file():
+                self.fail(f"there is no file {text!r}.", param, ctx)
+            return str(path.resolve())
+        if path.exists() or not re.fullmatch(r"[\w.-]+", text):
+            self.fail(f"{text!r} is neither a file that ends in .py nor the name of an installed package's operations.", param, ctx)
+        return text
+
+
 _TYPES: Mapping[Any, Any] = {
+    OwnPlace: OwnType(),
     str: click.STRING,
     bool: click.BOOL,
     Peer: PeerType(),
@@ -253,7 +272,7 @@ def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | N
         settings = load(path)
         presets = settings.pop("presets", {})
         if _is_for_all(ctx):
-            ctx.meta[PRESETS] = _presets(path, presets)
+            ctx.meta[PRESETS], ctx.meta[UNKNOWN] = _presets(path, presets)
         ctx.default_map = {**(ctx.default_map or {}), **_checked(ctx, path, settings)}
     except click.UsageError as error:
         error.ctx = ctx
@@ -319,13 +338,25 @@ def _about_back_slash(text: str, error: str) -> str:
 _BACK_SLASH = "In TOML a back-slash between double quotes begins an escape such as \\n: write \"C:/show\", or 'C:\\show' in single quotes."
 
 
-def _presets(path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
-    """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent."""
+def check_presets(found: Mapping[str, Any], config: Config) -> None:
+    """Presets may name operations that are not the worker's, if there are some. Whether they fit is seen when they are triggered.
+
+    Raises:
+        click.UsageError: there are none.
+    """
+    if found.get(UNKNOWN) and not config.operations:
+        raise click.UsageError(found[UNKNOWN])
+
+
+def _presets(path: Path, tables: Any) -> tuple[tuple[tuple[str, str, Any], ...], str]:
+    """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent; and a sentence about the first
+    operation that is not the worker's, whose preset is not checked.
+    """
     from worker.catalog.table import CATALOG
     from worker.core.presets import Presets
 
     presets = Presets(CATALOG)
-    name = ""
+    name = unknown = ""
     try:
         for name, table in tables.items():
             if _OPERATION not in table:
@@ -335,12 +366,16 @@ def _presets(path: Path, tables: Any) -> tuple[tuple[str, str, Any], ...]:
             # The operation first, so that the others are checked against it.
             for key in sorted(table, key=lambda key: key != _OPERATION):
                 _check_text(path, f"[presets.{name}] {key}", table[key])
-                presets.set(name, key, table[key])
+                try:
+                    presets.set(name, key, table[key])
+                except UnknownOperation as error:
+                    unknown = unknown or f"{path}: [presets.{name}]: {error.message}"
+                    presets.restore(name, key, table[key])
     except WorkerError as error:
         raise click.UsageError(f"{path}: [presets.{name}]: {error.message}") from None
     except (AttributeError, TypeError):
         raise click.UsageError(f'{path}: presets are tables such as [presets.logo] with operation = "{CATALOG.probe.name}".') from None
-    return tuple((name, key, value) for name, pairs in presets.as_dict().items() for key, value in pairs.items())
+    return tuple((name, key, value) for name, pairs in presets.as_dict().items() for key, value in pairs.items()), unknown
 
 
 def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Admission:
     """
 
     def __init__(self, shared: Shared, ending: Ending) -> None:
-        self._catalog = shared.catalog
+        self._known = shared.known
         self._limits = shared.config.limits
         self._boot = shared.boot
         self._timers = shared.timers
@@ -126,7 +126,8 @@ class Admission:
         Raises:
             WorkerError: it is rejected.
         """
-        params, options = self._catalog.parse_job(command.operation, command.pairs)
+        self._known.find(command.operation)
+        params, options = self._known.catalog.parse_job(command.operation, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
         known = self._ledger.find((client.key, command.id)) if command.id else None
         if known is not None:
@@ -203,7 +204,7 @@ class Admission:
         operation, params, options = msgspec.json.decode(kept.content)
         failure: WorkerError | None = None
         try:
-            parsed = self._catalog.parse_job(operation, [*params.items(), *options.items()])
+            parsed = self._known.catalog.parse_job(operation, [*params.items(), *options.items()])
         except WorkerError as error:  # written by a version that knew more
             failure, parsed = error, (Params(), JobOptions())
         job = Job(kept.client, kept.job_id, operation, *parsed, kept.content, now - kept.age_s, attempt=kept.attempt)

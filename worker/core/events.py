@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from worker.catalog.catalog import Catalog
 from worker.core.jobs import Outcome, Task
 from worker.errors import DecodeError
 from worker.protocol.addresses import Peer as Peer  # noqa: PLC0414 - used everywhere together with the events
@@ -82,6 +83,20 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
     missing: Mapping[str, str] = {}
 
 
+class CatalogChanged(msgspec.Struct, frozen=True):
+    """The operations of an artist's own have come, changed or gone, or a file with some cannot be used.
+
+    Attributes:
+        catalog: all operations from now on.
+        message: what has happened, in a sentence.
+        usable: whether it can be used; if not, the sentence says why.
+    """
+
+    catalog: Catalog
+    message: str
+    usable: bool = True
+
+
 class StoringChanged(msgspec.Struct, frozen=True):
     """Nothing can be stored from now on, for this reason; or it can again, with "".
 
@@ -91,7 +106,9 @@ class StoringChanged(msgspec.Struct, frozen=True):
     reason: str
 
 
-Event = Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged | StoringChanged
+Event = (
+    Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged | StoringChanged | CatalogChanged
+)
 
 # ----------------------------------------------------------------------------------------------------------- effects
 

@@ -11,7 +11,9 @@ from worker.errors import WorkerError
 from worker.files.whole import WrittenFile
 
 if TYPE_CHECKING:
+    from worker.catalog.own import OwnOperation
     from worker.catalog.params import Params
+    from worker.catalog.rows import OwnFile
 
 
 class Phase(Enum):
@@ -19,11 +21,13 @@ class Phase(Enum):
 
     Every job starts with PLAN. A small job is done in that one step. A batch answers with a `Plan`; its parts then run
     side by side as PART tasks, and FINISH runs once over the joined result if the plan asks for it.
+    DESCRIBE belongs to no job: it asks which operations are in an `OwnFile`.
     """
 
     PLAN = "plan"
     PART = "part"
     FINISH = "finish"
+    DESCRIBE = "describe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Task:
         part: which part, in phase PART.
         joined: the result so far, in phase FINISH.
         skips: whether images of a folder or pattern that cannot be read are left out; otherwise the first one ends the job.
+        own: the file that holds the operation, if it is not one of the worker's.
     """
 
     id: int
@@ -111,6 +116,7 @@ class Task:
     part: Part | None = None
     joined: Result = field(default_factory=Result)
     skips: bool = False
+    own: OwnFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +160,12 @@ def nothing_read(plan: Plan, result: Result) -> Failure | None:
     return dataclasses.replace(first, message=f"None of the {plan.steps} images can be read. The first: {first.message}")
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is in an `OwnFile`."""
+
+    operations: tuple[OwnOperation, ...]
+
+
 #: How a task ended.
-Outcome = Result | Plan | Failure
+Outcome = Result | Plan | Failure | Description

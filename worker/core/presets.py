@@ -36,11 +36,11 @@ class Presets:
     """All presets by name, and the level of every trigger.
 
     Args:
-        catalog: the operations that a preset can name.
+        catalog: the operations that a preset can name. It may be replaced.
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._presets: dict[str, dict[str, Value]] = {}
         self._bytes = 0
         self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
@@ -73,9 +73,9 @@ class Presets:
             raise LimitExceeded(f"The preset {name!r} has {MAX_KEYS} keys already, which is the limit.")
         self._check_size(name, key, value, preset)
         if key == OPERATION:
-            self._catalog.find(str(value))
+            self.catalog.find(str(value))
         elif OPERATION in preset:
-            self._catalog.check_pair(str(preset[OPERATION]), key, value)
+            self.catalog.check_pair(str(preset[OPERATION]), key, value)
         self._put(name, key, value)
 
     def _check_size(self, name: str, key: str, value: Value, preset: dict[str, Value]) -> None:

@@ -37,6 +37,10 @@ class Quarantine:
             self._deaths.popitem(last=False)
         return self.deaths(content)
 
+    def lift(self) -> None:
+        """Forgets all deaths."""
+        self._deaths.clear()
+
     def check(self, content: bytes) -> None:
         """Does nothing if this work may run.
 

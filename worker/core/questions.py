@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from worker.catalog.catalog import Catalog
 from worker.core import reports
 from worker.core.admission import Admission
 from worker.core.answers import MAX_OPEN
 from worker.core.delivery import Client
 from worker.core.ending import Ending
+from worker.core.events import CatalogChanged
 from worker.core.ledger import EndedJob, State
 from worker.core.presets import Presets
 from worker.core.shared import Shared
@@ -37,7 +37,9 @@ class Questions:
     """
 
     def __init__(self, shared: Shared, admission: Admission, ending: Ending, presets: Presets) -> None:
-        self._catalog: Catalog = shared.catalog
+        self._known = shared.known
+        self._board = shared.board
+        self._quarantine = shared.quarantine
         self._ledger = shared.ledger
         self._barrier = shared.barrier
         self._delivery = shared.delivery
@@ -99,11 +101,26 @@ class Questions:
         """Sends the description of one operation, or of all."""
         try:
             if name not in ("", reports.EVERY):
-                self._catalog.find(name)
+                self._known.find(name)
         except WorkerError as error:
             self._admission.complain(client, wire.Describe.address, error, now)
         else:
-            self._begin(client, wire.Describe.address, name, reports.descriptions(self._catalog, name, self.missing), now)
+            self._begin(client, wire.Describe.address, name, reports.descriptions(self._known.catalog, name, self.missing), now)
+
+    def tell_catalog(self, client: Client) -> None:
+        """Tells a client that there are operations of the artist's own, if there are some."""
+        if self._known.changes:
+            self._delivery.answer(client.key, self._about_catalog())
+
+    def catalog_changed(self, event: CatalogChanged, now: float) -> None:
+        """Uses another catalogue from now on. What has killed children may have been mended with it, so it may be tried again."""
+        self._known.change(event.catalog, event.message, usable=event.usable)
+        self._presets.catalog = event.catalog
+        self._quarantine.lift()
+        self._board.announce(self._about_catalog(), now)
+
+    def _about_catalog(self) -> wire.CatalogChanged:
+        return wire.CatalogChanged(self._known.changes, reports.shortened(self._known.message, reports.LONGEST_MESSAGE))
 
     def presets(self, client: Client, now: float) -> None:
         """Sends all values of all presets."""

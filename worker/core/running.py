@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from worker.catalog.params import Params
+from worker.catalog.rows import OwnFile
 from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
@@ -15,7 +16,7 @@ from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task, 
 from worker.core.ledger import Job, State
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
 from worker.core.shared import Shared
-from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded
+from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded, UnknownOperation
 from worker.files import results
 from worker.protocol import messages as wire
 
@@ -35,6 +36,7 @@ class Running:
 
     def __init__(self, shared: Shared, ending: Ending) -> None:
         self._config = shared.config
+        self._known = shared.known
         self._timers = shared.timers
         self._ledger = shared.ledger
         self._backlog = shared.backlog
@@ -56,13 +58,14 @@ class Running:
             try:
                 if job.state is State.QUEUED:  # a twin of it may have killed children since this one was accepted
                     self._quarantine.check(job.content)
-            except ChildDied as error:
+                own = self._known.find(job.operation).own
+            except (ChildDied, UnknownOperation) as error:
                 self._ending.end(job, error, now)
                 self._ending.release_waiting(now)
             else:
-                self._execute(job, now)
+                self._execute(job, own, now)
 
-    def _execute(self, job: Job, now: float) -> None:
+    def _execute(self, job: Job, own: OwnFile | None, now: float) -> None:
         if job.state is State.QUEUED:
             self._start(job, now)
         phase, part = job.todo.popleft()
@@ -70,7 +73,7 @@ class Running:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
         workers, skips = self._config.workers, job.options.on_error == "skip"
-        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, workers, part, joined, skips), now)
+        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, workers, part, joined, skips, own), now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1

@@ -25,6 +25,7 @@ from worker.core.admission import Admission
 from worker.core.delivery import Client
 from worker.core.ending import Ending
 from worker.core.events import (
+    CatalogChanged,
     ChildrenChanged,
     Effect,
     Event,
@@ -89,7 +90,6 @@ class Scheduler:
         checked: bool = False,
     ) -> None:
         self._config = config
-        self._catalog = catalog
         self._boot = boot
         self._started_at = now
         self._version = version
@@ -140,6 +140,8 @@ class Scheduler:
                 if working:
                     self._questions.missing = missing
                 self._running.children_changed(working=working)
+            case CatalogChanged():
+                self._questions.catalog_changed(event, now)
             case Woke():
                 pass
         self._timers.run_due(now)
@@ -250,6 +252,7 @@ class Scheduler:
             client.key, wire.Welcome(self._version, PROTOCOL_VERSION, self._boot, self._config.limits.lease_ms, newest_seq)
         )
         self._board.answer(client)
+        self._questions.tell_catalog(client)
 
     def _may_report_to(self, peer: Peer, hello: wire.Hello) -> bool:
         """Only to the sender itself, or to somebody known to want it; otherwise anybody could be flooded in somebody else's name."""

@@ -12,6 +12,7 @@ from worker.core.backlog import Backlog
 from worker.core.barrier import Barrier
 from worker.core.delivery import Delivery
 from worker.core.events import Effect
+from worker.core.known import Known
 from worker.core.ledger import Ledger
 from worker.core.quarantine import Quarantine
 from worker.core.slots import Slots
@@ -25,7 +26,7 @@ class Shared:
     """See the module's docstring.
 
     Attributes:
-        catalog: the operations that jobs can ask for.
+        known: the operations that jobs can ask for now.
         boot: number of this start.
         emit: takes the effects.
         ledger: where each job is in its life.
@@ -40,7 +41,7 @@ class Shared:
     """
 
     config: Config
-    catalog: Catalog
+    known: Known
     boot: int
     emit: Callable[[Effect], None]
     timers: Timers
@@ -64,4 +65,4 @@ class Shared:
         slots = Slots(config.workers, catalog.probe, barrier, emit)
         answers = Answers(delivery, timers)
         backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
-        return cls(config, catalog, boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine)
+        return cls(config, Known(catalog), boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine)

@@ -13,7 +13,7 @@ from worker.core.delivery import Client, Delivery
 from worker.core.events import Effect, Send, SendNumbers
 from worker.core.ledger import Ledger
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Failed, Final, Health, Number, Status
+from worker.protocol.messages import Failed, Final, Health, Number, Report, Status
 from worker.timers import Timers, TokenBucket
 
 HEARTBEAT_S = 1.0
@@ -125,6 +125,11 @@ class StatusBoard:
         self.delivery.answer(client.key, self._status())
         if client.numbers:
             self.emit(SendNumbers(client.numbers, tuple(self._numbers(client.heard_at))))
+
+    def announce(self, report: Report, now: float) -> None:
+        """Tells everybody something else."""
+        for target in self._text_targets(now):
+            self.emit(Send(target, report))
 
     def health(self, now: float) -> Health:
         """How long ago a child last ended a task, the canary included. Cannot be told by a worker whose children hang."""

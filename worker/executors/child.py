@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
+from worker.catalog.rows import OwnFile
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
 from worker.executors import frames, memory
@@ -58,12 +59,16 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Paren
         parent.say(frames.frame(frames.CannotStart(_clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
     parent.say(warm)
+    taught: dict[str, OwnFile] = {}
     for told in parent.tells():
         if isinstance(told, frames.Probe):
             parent.say(frames.frame(frames.Alive()))
             continue
+        if isinstance(told, frames.Taught):
+            taught[told.where] = OwnFile(told.where, told.digest, told.text)
+            continue
         parent.say(frames.frame(frames.Begun(told.id)))
-        task = frames.task_of(told)
+        task = frames.task_of(told, taught.values())
         outcome = _outcome(run_task, task, parent)
         try:
             frame = frames.ended(task.id, outcome)

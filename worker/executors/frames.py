@@ -12,14 +12,16 @@ from __future__ import annotations
 import functools
 import importlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from worker.catalog.params import Params
-from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnValues
+from worker.catalog.params import Params, Value
+from worker.catalog.rows import OwnFile
+from worker.core.jobs import Description, Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError
 
 #: A million rows of eight numbers have 72 MB, a hundred thousand files about 20.
@@ -108,8 +110,15 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=10):
     failure: Failure
 
 
-Ended = Done | Found | Planned | Failed
-Said = Warm | CannotStart | Logged | Alive | Begun | Stepped | Done | Found | Planned | Failed
+class Described(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """What is in a file with operations."""
+
+    task_id: TaskId
+    operations: Annotated[tuple[OwnOperation, ...], Meta(max_length=MAX_OPERATIONS)]
+
+
+Ended = Done | Found | Planned | Failed | Described
+Said = Warm | CannotStart | Logged | Alive | Begun | Stepped | Done | Found | Planned | Failed | Described
 
 # --------------------------------------------------------------------------------------------------- downwards, to a child
 
@@ -130,13 +139,23 @@ class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
     part: Part | None
     joined: Result | None
     skips: bool = False
+    own: str = ""
 
 
-Told = Probe | Given
+class Taught(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A file with operations, before the first task that needs it. The child runs nothing of it before that task has begun."""
+
+    where: str
+    digest: str
+    text: bytes
+
+
+Told = Probe | Given | Taught
 
 _encode = msgspec.msgpack.Encoder().encode
 _said = msgspec.msgpack.Decoder(Said).decode
 _told = msgspec.msgpack.Decoder(Told).decode
+_values = msgspec.msgpack.Decoder(dict[str, Value]).decode
 
 
 def frame(message: Said | Told) -> bytes:
@@ -160,6 +179,8 @@ def ended(task_id: int, outcome: Outcome) -> bytes:
         return frame(Planned(task_id, outcome))
     if isinstance(outcome, Failure):
         return frame(Failed(task_id, outcome))
+    if isinstance(outcome, Description):
+        return frame(Described(task_id, outcome.operations))
     raise TypeError(f"{type(outcome).__name__} is no outcome of a task")
 
 
@@ -169,20 +190,35 @@ def outcome_of(message: Ended) -> Outcome:
         return _EMPTY
     if isinstance(message, Found):
         return message.result
+    if isinstance(message, Described):
+        return Description(message.operations)
     return message.plan if isinstance(message, Planned) else message.failure
 
 
 def given(task: Task) -> bytes:
     """The frame of a task. Raises as `frame`."""
     joined = None if task.joined == _EMPTY else task.joined
-    params = msgspec.Raw(_encode(task.params))
-    return frame(Given(task.id, task.operation, _name(type(task.params)), params, task.phase, task.slots, task.part, joined, task.skips))
+    params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
+    kind, own = ("", task.own.digest) if task.own else (_name(type(task.params)), "")
+    return frame(Given(task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own))
 
 
-def task_of(message: Given) -> Task:
-    """The task, as it was."""
-    params: Params = _params(message.kind)(message.params)
-    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, message.joined or _EMPTY, message.skips)
+def taught(file: OwnFile) -> bytes:
+    """The frame of a file with operations. Raises as `frame`."""
+    return frame(Taught(file.where, file.digest, file.text))
+
+
+def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
+    """The task, as it was; the parameters of an operation that is not the worker's as `OwnValues`.
+
+    Args:
+        message: what the parent said.
+        taught: the files with operations that it has sent before.
+    """
+    params: Params = _params(message.kind)(message.params) if message.kind else OwnValues(values=_values(message.params))
+    own = next((file for file in taught if file.digest == message.own), None) if message.own else None
+    joined = message.joined or _EMPTY
+    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, joined, message.skips, own)
 
 
 def said(body: bytes | memoryview) -> Said:

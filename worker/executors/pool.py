@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
-from worker.core.jobs import Failure, Task
+from worker.core.jobs import Failure, Phase, Task
 from worker.errors import ChildDied, InternalError, LimitExceeded, NoChild, ResultLost
 from worker.executors import child, frames, memory
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
@@ -75,6 +75,7 @@ class _Child:
         asked: it was looked at and owes a sign of life.
         looks: how often it was looked at while it was not warm.
         lost: why its outcome is not to be trusted; then the task fails with this.
+        taught: the version of each file with operations that it has been sent.
     """
 
     process: BaseProcess
@@ -90,6 +91,7 @@ class _Child:
     asked: bool = False
     looks: int = 0
     lost: Failure | None = None
+    taught: dict[str, str] = field(default_factory=dict)
 
     @property
     def free(self) -> bool:
@@ -178,6 +180,9 @@ class PoolExecutor:
     def _give(self, one: _Child, task: Task) -> None:
         try:
             frame = frames.given(task)
+            if task.own is not None and one.taught.get(task.own.where) != task.own.digest:
+                frame = frames.taught(task.own) + frame
+                one.taught[task.own.where] = task.own.digest
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a child", task.operation)
             self._end(task, Failure.of(InternalError()))
@@ -248,10 +253,12 @@ class PoolExecutor:
                 one.reason = reason
             case frames.Alive():
                 pass
-            case frames.Done() | frames.Found() | frames.Planned() | frames.Failed():
+            case frames.Done() | frames.Found() | frames.Planned() | frames.Failed() | frames.Described():
                 self._check_task(one, said.task_id)
                 if not one.begun:
                     raise frames.BadFrame("A child process has ended a task that it has not begun.")
+                if isinstance(said, frames.Described) and (one.task is None or one.task.phase is not Phase.DESCRIBE):
+                    raise frames.BadFrame("A child process describes a file that nobody asked about.")
                 one.task = None
                 self._tries.pop(said.task_id, None)
                 self._assign()

@@ -56,6 +56,7 @@ ERROR: Final = "/worker/error"
 SYNCED: Final = "/worker/synced"
 PRESET: Final = "/worker/preset"
 OPERATION: Final = "/worker/operation"
+CATALOG: Final = "/worker/catalog"
 NUMBER: Final = "/worker/n"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -723,6 +723,19 @@ class OperationDescription(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogChanged(Message):
+    """An operation of your own has come, changed or gone, or its file cannot be used. `changes` counts since the start.
+
+    >>> wire(CatalogChanged(1, "my_ops.py has glow."))
+    '/worker/catalog ,is 1 my_ops.py has glow.'
+    """
+
+    address = addresses.CATALOG
+    changes: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Number(Message):
     """One level or counter for an OSC In CHOP.
 
@@ -773,6 +786,7 @@ Report = (
     | Synced
     | PresetValue
     | OperationDescription
+    | CatalogChanged
     | Number
 )
 #: Exactly one of these ends each accepted job.
@@ -804,7 +818,7 @@ REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
         Challenge, Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced,
-        PresetValue, OperationDescription, Number,
+        PresetValue, OperationDescription, CatalogChanged, Number,
     )
 }  # fmt: skip
 

@@ -24,11 +24,14 @@ from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.core.events import (
     Abort,
+    CatalogChanged,
+    ChildrenChanged,
     Commit,
     Effect,
     Event,
     Execute,
     Exit,
+    Finished,
     JobEnded,
     Kept,
     NotStored,
@@ -52,6 +55,7 @@ from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
+from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.storage.journal import Journal, JournalError
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
 
@@ -108,6 +112,7 @@ class Service:
         self._scheduler = Scheduler(
             config, boot, self._poller.now(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
         )
+        self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
         self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
         self._exited = False
         self._fault: BaseException | None = None
@@ -141,6 +146,8 @@ class Service:
         self._thread = threading.get_ident()
         try:
             self._executor.start(self._tell, self._poller)
+            if self._own is not None:
+                self._learn(self._own)
             if self._writer is not None:
                 self._writer.start()
                 self._carry_out(self._scheduler.restore(self._kept, self._poller.now()))
@@ -152,6 +159,8 @@ class Service:
             if self._fault is not None:
                 raise self._fault
         finally:
+            if self._own is not None:
+                self._own.close()
             self._executor.close()
             self._log_dropped()
             self._endpoint.close()
@@ -185,6 +194,16 @@ class Service:
             self._executor.close()
             os._exit(1)
 
+    def _learn(self, own: OwnOperations) -> None:
+        """Waits until the operations of the artist's own are known: jobs of an earlier run may need them. Packets wait meanwhile."""
+        own.start()
+        until = self._poller.now() + KNOWN_WITHIN_S
+        while not own.settled and self._poller.now() < until and not any(isinstance(event, StopAsked) for event in self._happened):
+            self._poller.wait(until)
+        for event in [event for event in self._happened if isinstance(event, CatalogChanged)]:
+            self._happened.remove(event)
+            self._carry_out(self._handle([event]))
+
     def _log_dropped(self) -> None:
         """Strangers get no answer, but they are counted."""
         strangers, dropped = self._gate.strangers, self._endpoint.dropped
@@ -193,6 +212,10 @@ class Service:
 
     def _tell(self, event: Event) -> None:
         """Something has happened; from any thread."""
+        if self._own is not None and isinstance(event, Finished) and self._own.finished(event):
+            return
+        if self._own is not None and isinstance(event, ChildrenChanged):
+            self._own.children_changed(event)
         self._happened.append(event)
         if threading.get_ident() != self._thread:
             self._poller.call(lambda: None)

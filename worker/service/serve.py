@@ -8,8 +8,10 @@ import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from worker.catalog.catalog import Catalog
+from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.executors import sandbox
@@ -37,18 +39,17 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     Returns:
         The exit code: 0 after a stop that was asked for, 1 if the port is taken or the journal cannot be used.
     """
+    files = own_files(config.operations)
     rules = FileRules(
         roots=tuple(root.resolve() for root in config.roots),
         read_roots=tuple(root.resolve() for root in config.read_roots),
         maps=config.maps,
         limits=config.files,
-        kept=config.kept,
+        kept=(*config.kept, *files),
     ).pinned()
-    executor = PoolExecutor(
-        config.workers,
-        functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on"),
-        find_missing=functools.partial(find_missing, operations),
-    )
+    folders = tuple(dict.fromkeys(path.parent for path in files))
+    make = functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on", own=folders)
+    executor = PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations))
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
@@ -73,6 +74,11 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     return 0
 
 
+def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
+    """Those operations of the artist's own that are files."""
+    return tuple(Path(where) for where in wheres if not OwnFile(where, "").is_package)
+
+
 def announcement(config: Config, service: Service) -> Iterator[str]:
     """What a person who has started a worker wants to know."""
     yield f"TD Image Worker {installed_version()}"
@@ -85,6 +91,11 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
         yield f"  reads           {root.resolve()}"
     for sender, here in config.maps:
         yield f"  maps            {sender} -> {here}"
+    for where in config.operations:
+        yield f"  operations      {where}"
+    for path in own_files(config.operations):
+        if any(path.is_relative_to(root.resolve()) for root in config.roots):
+            yield f"                  {path.name} lies in a folder that jobs write; another folder is safer"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
     yield f"  children        {config.workers}, and one in reserve"
     yield f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off: a child that was taken over can do what this user can'}"

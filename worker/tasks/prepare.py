@@ -37,7 +37,9 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 
-def make_run_task(rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS, *, confined: bool = True) -> RunTask:
+def make_run_task(
+    rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS, *, confined: bool = True, own: Sequence[Path] = ()
+) -> RunTask:
     """Called in each child: imports OpenCV there, and only there. What bounds it must stand before.
 
     Args:
@@ -45,6 +47,7 @@ def make_run_task(rules: FileRules, catalog: Catalog = CATALOG, operations: str 
         catalog: the operations, as the parent knows them, too.
         operations: their functions, as "module:name", because only a child may import them.
         confined: close this process in (`worker.executors.sandbox`) before it sees anything from outside.
+        own: the folders of the files with operations of the artist's own. Nothing of them is run here.
     """
     memory.cap(rules.limits.child_mb)
     memory.end_first()
@@ -56,14 +59,19 @@ def make_run_task(rules: FileRules, catalog: Catalog = CATALOG, operations: str 
         os.environ["OPENCV_TEMP_PATH"] = str(scratch)
     import cv2
 
+    from worker.tasks.own import OwnModules
     from worker.tasks.run import run_task
 
     functions = load(operations)
     cv2.setNumThreads(1)  # the children share the cores between them
     handles.hold(rules.places or ())
+    sys.path += [str(folder) for folder in own]  # behind everything else, so that nothing there hides a package
+    if own:
+        import importlib.metadata  # noqa: F401 - so that nothing of it has to be found in the sandbox
     if confined and not rules.unrestricted:
-        _confine(rules, catalog, operations, scratch)
-    return lambda task, progress: run_task(task, rules, progress, catalog, functions)
+        _confine(rules, catalog, operations, scratch, own)
+    modules = OwnModules()
+    return lambda task, progress: run_task(task, rules, progress, catalog, functions, own=modules)
 
 
 def find_missing(operations: str = OPERATIONS) -> Mapping[str, str]:
@@ -95,11 +103,11 @@ def _scratch() -> Path | None:
     return path
 
 
-def _confine(rules: FileRules, catalog: Catalog, operations: str, scratch: Path | None) -> None:
+def _confine(rules: FileRules, catalog: Catalog, operations: str, scratch: Path | None, own: Sequence[Path]) -> None:
     """Everything is imported by now, so that nothing of it has to be found, compiled or written in the sandbox."""
     needs = frozenset(need for row in catalog.values() for need in row.needs)
     packages = {sys.modules[name.partition(".")[0]] for name in (__name__, operations)}
-    programs = [Path(found).parent for package in packages if (found := package.__file__)]
+    programs = [*(Path(found).parent for package in packages if (found := package.__file__)), *own]
     with contextlib.ExitStack() as stack:
         write = _opened(stack, (*rules.resolved_roots, *([scratch] if scratch else [])))
         read = _opened(stack, rules.resolved_read_roots)

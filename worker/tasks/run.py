@@ -24,6 +24,7 @@ from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
 from worker.tasks.drawing import Drawing
 from worker.tasks.folder import Combining
+from worker.tasks.own import OwnModules, failed
 from worker.tasks.reading import Detecting, Filtering
 from worker.tasks.trials import Trying
 from worker.tasks.writing import Writing
@@ -40,6 +41,8 @@ def run_task(
     progress: Progress,
     catalog: Catalog = CATALOG,
     operations: Mapping[str, Operation] = OPERATIONS,
+    *,
+    own: OwnModules | None = None,
 ) -> Outcome:
     """Runs one task to its end.
 
@@ -49,27 +52,36 @@ def run_task(
         progress: is called with the number of items done within this task, after each of them.
         catalog: what there is to know of each operation.
         operations: their functions.
+        own: the files with operations of an artist's own that this process has loaded.
 
     Returns:
-        In phase PLAN a `Plan`, or the `Result` of a job that is small; otherwise a `Result`. A `Failure` if anything went wrong.
+        In phase PLAN a `Plan`, or the `Result` of a job that is small; in phase DESCRIBE a `Description`; otherwise a `Result`. A `Failure`
+        if anything went wrong.
     """
     try:
-        return _run(_batch(task, files, catalog, operations), task, progress)
+        own = own or OwnModules()
+        if task.own is not None and task.phase is Phase.DESCRIBE:
+            return own.description(task.own)
+        return _run(_batch(task, files, catalog, operations, own), task, progress)
     except WorkerError as error:
         return Failure.of(error)
     except Exception as error:
         if is_out_of_memory(error):
             return Failure.of(limits_of(files).out_of_memory(task.operation, wanted_memory(error)))
         log.exception("task %d, %s, phase %s", task.id, task.operation, task.phase.value)
+        if task.own is not None:
+            return Failure.of(failed(task, error))
         return Failure.of(InternalError(f"{task.operation} failed inside the worker; the log says more."))
 
 
-def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[str, Operation]) -> Batch:
-    operation = operations[task.operation]
+def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[str, Operation], own: OwnModules) -> Batch:
+    if task.own is not None:
+        task, info, operation = own.prepared(task, task.own)
+    else:
+        info, operation = catalog.find(task.operation), operations[task.operation]
     reason = operation.unavailable().get("") if task.phase is Phase.PLAN else None
     if reason:
         raise Unavailable(f"{task.operation} is not available here: {reason}", "`td-image-worker ops` lists what is missing.")
-    info = catalog.find(task.operation)
     others = (catalog, operations) if isinstance(operation, Trials) else ()
     return _BATCHES[type(operation)](task, files, info, operation, *others)
 

@@ -17,7 +17,7 @@ from worker.cli import doctor as doctor_module
 from worker.cli import health as health_module
 from worker.cli import serve as serve_module
 from worker.client.client import WorkerSilent
-from worker.config import Config
+from worker.config import Config, OwnPlace
 from worker.files.limits import FileLimits
 from worker.protocol.addresses import Network, Peer
 from worker.settings import Declared, declared
@@ -206,6 +206,25 @@ def test_an_unreadable_file(serve: Serve, tmp_path: Path) -> None:
     assert "The settings file folder.toml cannot be read" in result.stderr
 
 
+def test_presets_of_own_operations(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """What is not known yet is taken if there are operations of one's own, and refused if there are none."""
+    file = tmp_path / "w.toml"
+    (own := tmp_path / "my_ops.py").write_text("")
+    file.write_text('[presets.logo]\nradius = 3\noperation = "glow"\n')
+    assert "[presets.logo]: There is no operation 'glow'" in serve("--config", str(file)).output
+    serve("--config", str(file), "--operations", str(own))
+    assert set(configs[-1].presets) == {("logo", "operation", "glow"), ("logo", "radius", 3)}
+    assert configs[-1].operations == (str(own.resolve()),)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"), [("nothing.py", "there is no file 'nothing.py'"), (".", "'.' is neither a file that ends in .py")]
+)
+def test_own_operations_that_are_not_there(serve: Serve, value: str, sentence: str) -> None:
+    """Before anything is started."""
+    assert sentence in serve("--operations", value).output
+
+
 def test_presets_of_the_file(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
     """[presets.NAME] tables are there from the start; a bad one is named with its file."""
     file = tmp_path / "td-image-worker.toml"
@@ -255,7 +274,7 @@ def sample(one: Declared) -> Any:
         return 77
     if one.name == "token":
         return "sixteen-letters-at-least"
-    return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost"}[one.type]
+    return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}[one.type]
 
 
 def reached(config: Config, one: Declared) -> Any:

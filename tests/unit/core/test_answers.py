@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from tests.play import OTHER, Play, finished, found, job
+from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.core.answers import BURST_BYTES, BYTES_PER_S, MAX_BUDGETS, MAX_OPEN, REPORT_COST, SLICE, SLICE_EVERY_S, Answers, size_of
 from worker.core.delivery import Delivery
@@ -168,4 +169,4 @@ def test_presets_and_descriptions_are_answers_too():
     assert len(lines[2]) < 1200
     assert lines[2].endswith("word ...")
     lines = [*play(2.0, Describe(), Describe()), *play.until(3.0)]
-    assert len({line.split()[1] for line in lines}) == len(play.scheduler._catalog) + 1
+    assert len({line.split()[1] for line in lines}) == len(CATALOG) + 1
