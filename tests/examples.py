@@ -54,6 +54,11 @@ def cut(name: str, folder: Path, lefts: tuple[int, ...], width: int) -> None:
         cv2.imwrite(str(folder / f"piece{n}.png"), picture[:, left : left + width])
 
 
+def only_boxes(_folder: str, names: list[str]) -> list[str]:
+    """What is left out of a copy of the pictures."""
+    return [name for name in names if not name.startswith("box")]
+
+
 def lay_codes(folder: Path) -> None:
     """`codes.png`: a QR code, a barcode and three markers in a photograph."""
     picture = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
@@ -80,6 +85,11 @@ EXAMPLES: Mapping[str, Example] = {
     "write_text": Example({"output": "hello.txt", "text": "hello"}),
     "write_json": Example({"output": "shot.json", "value": '{"shot": 3, "takes": [1, 2]}'}),
     "write_csv": Example({"output": "takes.csv", "columns": "shot,take", "rows": "3\t1\n3\t2"}),
+    # copying
+    "copy": Example({"source": "graf*.jpg", "output": "archive/wall-{n}"}, 2),
+    "move": Example(
+        {"source": "incoming", "output": "done/"}, 2, prepare=lambda folder: shutil.copytree(folder, folder / "incoming", ignore=only_boxes)
+    ),
     # drawing
     "draw_circles": Example(
         {"output": "drawn{n}.png", "count": 3, "width": 320, "height": 240},

@@ -91,6 +91,11 @@ def _fork(root: Path, outside: Path) -> None:
     os.waitpid(pid, 0)
 
 
+def _times(path: Path) -> None:
+    with path.open("rb") as file:
+        os.utime(file.fileno(), (1e9, 1e9))
+
+
 ATTEMPTS: dict[str, Callable[[Path, Path], object]] = {
     "write outside": lambda _root, outside: (outside / "evil.txt").write_text("x"),
     "replace outside": lambda _root, outside: (outside / "old.txt").replace(outside / "new.txt"),
@@ -111,6 +116,7 @@ ATTEMPTS: dict[str, Callable[[Path, Path], object]] = {
     "make a program": lambda root, _outside: (root / "a.txt").chmod(0o755),
     "change rights outside": lambda _root, outside: (outside / "secret.txt").chmod(0o777),
     "change times outside": lambda _root, outside: os.utime(outside / "secret.txt"),
+    "change times below the root by name": lambda root, _outside: os.utime(root / "a.txt"),
     "open a UDP socket": lambda *_: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
     "open a TCP socket": lambda *_: socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close(),
     "open a local socket": lambda *_: socket.socket(socket.AF_UNIX).close(),
@@ -139,6 +145,7 @@ ALLOWED: dict[str, Callable[[Path, Path], object]] = {
     "a signal to its own thread": lambda *_: signal.raise_signal(signal.SIGINT),  # ignored in children
     "random numbers": lambda *_: os.close(os.open("/dev/urandom", os.O_RDONLY)),
     "nothing": lambda *_: Path(os.devnull).write_text("x"),
+    "the times of an open file": lambda root, _outside: _times(root / "a.txt"),
     "a lazy import": lambda *_: __import__("xml.dom.minidom"),
 }
 ATTEMPTS |= ALLOWED

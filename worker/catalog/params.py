@@ -24,6 +24,8 @@ READ = {"role": "read"}
 WRITE = {"role": "write"}
 # A file that is read whole and handed to the operation as bytes, such as a model. Other files that are read are pictures.
 READ_BYTES = {**READ, "holds": "bytes"}
+# Files that are not looked into, so they need not be pictures.
+READ_FILES = {**READ, "holds": "files"}
 # What a file holds tells the tasks how it is checked and written: a picture, or the table of all rows. Other files are the operation's own.
 WRITE_IMAGE = {**WRITE, "holds": "image"}
 WRITE_TABLE = {**WRITE, "holds": "table"}

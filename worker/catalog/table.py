@@ -11,6 +11,7 @@ from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.catalog.compositing import ContactSheet, Overlay
 from worker.catalog.convert import Convert
+from worker.catalog.copying import Copy, Move
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.ellipses import FindEllipses
 from worker.catalog.faces import FindFaces
@@ -62,6 +63,9 @@ CATALOG = Catalog(
         Row("write_text", WriteText, "Writes a text file.", item="file", few=10_000),
         Row("write_json", WriteJson, "Writes a JSON file, or adds a line to one of JSON lines.", item="file"),
         Row("write_csv", WriteCsv, "Writes a table as CSV, or adds rows to one.", item="file"),
+        # copying
+        Row("copy", Copy, "Copies files as they are.", item="file"),
+        Row("move", Move, "Moves files: each is removed once it is whole in the other place.", item="file"),
         # drawing
         Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
         # circles

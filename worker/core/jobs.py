@@ -151,13 +151,13 @@ class Failure:
 
 
 def nothing_read(plan: Plan, result: Result) -> Failure | None:
-    """Why a batch has failed of which every image was skipped; None if one was read."""
+    """Why a batch has failed of which every file was skipped; None if one was used."""
     if not result.skipped or len(result.skipped) < plan.steps:
         return None
     first = result.skipped[0].why
     if plan.steps == 1:
         return first
-    return dataclasses.replace(first, message=f"None of the {plan.steps} images can be read. The first: {first.message}")
+    return dataclasses.replace(first, message=f"Each of the {plan.steps} files was skipped. The first: {first.message}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ _REFUSED: dict[str, tuple[int, int]] = {
     "fchown": (93, 55), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
     "removexattrat": (466, 466), "file_setattr": (469, 469), "utime": (132, -1), "utimes": (235, -1), "futimesat": (261, -1),
-    "utimensat": (280, 88), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
     # what only administrators do, and what has often been a way into the kernel
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268), "unshare": (272, 97),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
@@ -109,9 +109,9 @@ _REFUSED_NETWORK: dict[str, tuple[int, int]] = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
     "accept4": (288, 242),
 }  # fmt: skip
-#: kill, tgkill, clone, clone3, prlimit64, ioctl, prctl: it depends on what they are asked for.
+#: It depends on what these are asked for.
 _ASKED = {"kill": (62, 129), "tgkill": (234, 131), "clone": (56, 220), "clone3": (435, 435), "prlimit64": (302, 261), "ioctl": (16, 29),
-          "prctl": (157, 167)}  # fmt: skip
+          "prctl": (157, 167), "utimensat": (280, 88)}  # fmt: skip
 #: The place of a machine in the tables above, and what the kernel calls it.
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -303,6 +303,13 @@ def _filter(index: int, architecture: int, pid: int, needs: frozenset[str]) -> t
         ),
         "ioctl": ((_LOAD, 0, 0, _argument(1)), (_EQUAL, 2, 0, _TIOCSTI), (_EQUAL, 1, 0, _TIOCLINUX), *answers),
         "prctl": ((_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _PR_SET_PDEATHSIG), *answers),
+        "utimensat": (  # without a path it sets the times of an open file, which `copy` keeps; Landlock says which files can be opened
+            (_LOAD, 0, 0, _argument(1)),
+            (_EQUAL, 0, 3, 0),
+            (_LOAD, 0, 0, _argument(1) + 4),
+            (_EQUAL, 0, 1, 0),
+            *answers,
+        ),
     }
     for name, block in asked.items():
         program += _case(_ASKED[name][index], *block)

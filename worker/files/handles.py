@@ -94,6 +94,21 @@ class Folder:
         """Renames in one step and replaces what is called `new`. A link of that name is replaced, not followed."""
         os.replace(self._at(old), self._at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle)
 
+    def link(self, old: str, new: str) -> None:
+        """A second name for a file. Raises FileExistsError if the name is taken, and other errors on a disk that has no second names."""
+        os.link(self._at(old), self._at(new), src_dir_fd=self._handle, dst_dir_fd=self._handle, follow_symlinks=False)
+
+    def flush(self) -> None:
+        """Has the disk write down which names are in the folder, if the system can be asked for that."""
+        if self._handle is None:
+            return
+        with contextlib.suppress(OSError):
+            readable = os.open(".", _FOLDER, dir_fd=self._handle)
+            try:
+                os.fsync(readable)
+            finally:
+                os.close(readable)
+
     def unlink(self, name: str) -> None:
         os.unlink(self._at(name), dir_fd=self._handle)
 

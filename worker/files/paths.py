@@ -39,6 +39,11 @@ IMAGE_ENDINGS = frozenset(
 TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
+#: What is copied and moved, but not made: sound, video, other pictures, models of three dimensions, tables of colours.
+MEDIA_ENDINGS = _VIDEO.union(
+    ".aif .aiff .flac .m4a .mid .mp3 .ogg .wav .arw .cin .cr2 .cr3 .dds .dng .dpx .exr .hdr .heic .heif .ico .jxl .nef .pam .pbm".split(),  # noqa: SIM905 - as above
+    ".pfm .tga .3dl .abc .cube .dae .fbx .glb .gltf .mtl .stl .usd .usda .usdc .usdz .bin .npy .pdf".split(),  # noqa: SIM905 - as above
+)
 #: Among the texts: those that other programs run, or take commands from.
 _RUN_BY_PROGRAMS = re.compile(
     r"((docker-)?compose.*\.ya?ml|package(-lock)?\.json|npm-shrinkwrap\.json|composer\.json|deno\.jsonc?|[jt]sconfig.*\.json"
@@ -49,8 +54,9 @@ _RUN_BY_PROGRAMS = re.compile(
 )
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
+_COPIED = _WRITTEN | MEDIA_ENDINGS
 #: The kind of a file to write, with its article.
-Kind = Literal["an image", "text", "a file"]
+Kind = Literal["an image", "text", "a file", "a copy"]
 
 #: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
@@ -144,7 +150,7 @@ class FileRules:
             raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
         if any(path == own or _inside(path, own) for own in self._kept):
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
-        if path.suffix.lower() not in _WRITTEN and not os.path.isdir(path):
+        if path.suffix.lower() not in (_COPIED if kind == "a copy" else _WRITTEN) and not os.path.isdir(path):
             if os.path.lexists(path):
                 raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
             raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _endings_hint(kind))
@@ -191,6 +197,49 @@ class FileRules:
             log.warning("of %s, %s", spelled, _left_out(search.left_out))
         images.sort(key=lambda path: natural(path.parts))
         return Inputs(tuple(self.to_read(self.spell(path)) for path in images), several=True)
+
+    def folder_of(self, text: str) -> Path | None:
+        """The folder that `text` names, or in which its pattern begins; None if it names a single file.
+
+        Raises:
+            ArgumentError, PathError, MissingFile: as `to_read_file`.
+        """
+        spelled = _plain(text)
+        match = _pattern_matches(self, spelled)
+        if match is not None:
+            return match[0]
+        path = self.to_read_file(spelled)
+        return path if os.path.isdir(path) else None
+
+    def to_copy_all(self, text: str) -> tuple[str, ...]:
+        """All files that `text` names, as the sender spells them, in natural order: one, those that match a pattern, or all in a folder.
+
+        Links to files are not resolved here, so that each file keeps its place below `folder_of`. Otherwise as `to_read_all`.
+
+        Raises:
+            ArgumentError, PathError, MissingFile, LimitExceeded: as `to_read_all`.
+        """
+        spelled = _plain(text)
+        folder, search = _pattern_matches(self, spelled) or (self.folder_of(spelled), _Search(self, spelled, ("**", "*")))
+        if folder is None:
+            return (text,)
+        paths = []
+        for path in search.found(folder):
+            if path.suffix.lower() != ".part":
+                paths.append(path)
+                self.limits.check_inputs(spelled, len(paths))
+        if not paths:
+            left = f" that may be read; {_left_out(search.left_out)}." if search.left_out else "."
+            raise MissingFile(f"No file matches {text}{left}", f"The folder is {self.spell(folder)}.")
+        if search.left_out:
+            log.warning("of %s, %s", spelled, _left_out(search.left_out))
+        paths.sort(key=lambda path: natural(path.parts))
+        return tuple(map(self.spell, paths))
+
+    def below(self, text: str, folder: Path) -> str:
+        """What follows the folder in one of the paths of `to_copy_all`."""
+        path = self._translated(_plain(text))
+        return path.relative_to(folder).as_posix() if _inside(path, folder) else path.name
 
     def spell(self, path: Path) -> str:
         """The path as the sender spells it, with forward slashes. `to_read` of it gives the path again."""
@@ -310,12 +359,13 @@ def _listed(endings: Iterable[str]) -> str:
 
 def _endings_hint(kind: Kind) -> str:
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
-    return {"an image": images, "text": texts, "a file": f"{images} {texts}"}[kind]
+    others = f"Others: {_listed(MEDIA_ENDINGS)}."
+    return {"an image": images, "text": texts, "a file": f"{images} {texts}", "a copy": f"{images} {texts} {others}"}[kind]
 
 
 def _check_kind(text: str, path: Path, kind: Kind) -> None:
     """Raises UnsupportedFormat if the ending promises another kind of file."""
-    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a file": frozenset[str]()}[kind]
+    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a file": frozenset[str](), "a copy": frozenset[str]()}[kind]
     if path.suffix.lower() in others:
         raise UnsupportedFormat(
             f"{text} cannot be written: this job writes {kind}, and {path.suffix} is not an ending of it.", _endings_hint(kind)

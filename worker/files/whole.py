@@ -89,7 +89,7 @@ def read_bytes(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> bytes:
         with handles.reading(path) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
             return _settled(file, path, limits)
     except OSError as error:
-        raise _refusal(error, path, "read") from error
+        raise refusal(error, path, "read") from error
 
 
 def _settled(file: IO[bytes], path: Path, limits: FileLimits) -> bytes:
@@ -133,13 +133,13 @@ def write_bytes_whole(path: Path, blocks: Iterable[bytes], limits: FileLimits = 
     """
     try:
         with handles.folder(path.parent, make=True) as folder:
-            _check_target(folder, path.name)
-            with _unfinished(folder, path.name) as (file, temporary):
+            check_target(folder, path.name)
+            with unfinished(folder, path.name) as (file, temporary):
                 size = _copied(blocks, file, folder, path.name, limits)
                 file.close()
-                _replace(folder, temporary, path.name)
+                put_in_place(folder, temporary, path.name)
     except OSError as error:
-        raise _refusal(error, path, "written") from error
+        raise refusal(error, path, "written") from error
     return WrittenFile(path.as_posix(), size)
 
 
@@ -171,7 +171,7 @@ def append_bytes(
                     folder.unlink(path.name)
                 raise
     except OSError as error:
-        raise _refusal(error, path, "written") from error
+        raise refusal(error, path, "written") from error
     return WrittenFile(path.as_posix(), size)
 
 
@@ -186,17 +186,17 @@ def _copied(blocks: Iterable[bytes], file: IO[bytes], folder: handles.Folder, na
     return size
 
 
-def _check_target(folder: handles.Folder, name: str) -> None:
+def check_target(folder: handles.Folder, name: str) -> None:
     """Only a file with bytes in it is replaced, or nothing. Between this and the renaming a name may change; no content is lost then."""
     with contextlib.suppress(FileNotFoundError):
         status = folder.status(name)
         handles.check_regular(status, name)
-        _check_writable(status, name)
+        check_writable(status, name)
         if not folder.may_write(name):
             raise _read_only(name)
 
 
-def _check_writable(status: os.stat_result, name: str) -> None:
+def check_writable(status: os.stat_result, name: str) -> None:
     """Renaming asks only for rights in the folder, and root has all; but somebody meant that a file stays as it is."""
     if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         raise _read_only(name)
@@ -226,7 +226,7 @@ def _to_append(folder: handles.Folder, path: Path) -> Iterator[tuple[int, bool]]
                 _lock(descriptor)
                 if not _is_still(folder, path.name, descriptor):
                     continue
-                _check_writable(os.fstat(descriptor), path.name)
+                check_writable(os.fstat(descriptor), path.name)
                 if os.fstat(descriptor).st_nlink > 1:
                     raise PathError(f"{path.name} has a second name somewhere else (a hard link), so the worker does not append to it.")
                 yield descriptor, made
@@ -270,7 +270,7 @@ else:
 
 
 @contextlib.contextmanager
-def _unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], str]]:
+def unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], str]]:
     """A new file beside `name` that only we know. It is removed unless it has been renamed.
 
     Containers that share a folder may share process ids, too, so a name that is taken is passed over. While the file is open it is
@@ -297,7 +297,7 @@ def _cut(name: str) -> str:
     return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
 
 
-def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
+def put_in_place(folder: handles.Folder, temporary: str, name: str) -> None:
     """Renames. On Windows a file that is being read cannot be replaced, so this tries again for a short time."""
     for pause_s in (0.01, 0.02, 0.04, 0.08, 0.16):
         try:
@@ -311,7 +311,7 @@ def _replace(folder: handles.Folder, temporary: str, name: str) -> None:
     folder.rename(temporary, name)
 
 
-def _refusal(error: OSError, path: Path, verb: str) -> WorkerError:
+def refusal(error: OSError, path: Path, verb: str) -> WorkerError:
     """The error for what the system said."""
     reason = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -333,7 +333,7 @@ def _refusal(error: OSError, path: Path, verb: str) -> WorkerError:
             f"There is no file {path.name} in {path.parent.as_posix()}." if missing else f"{path.name} cannot be read: {reason}."
         )
     if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EINVAL):
-        return ArgumentError(f"{path.name} cannot be written: {reason}.")
+        return ArgumentError(f"{path.name} cannot be {verb}: {reason}.")
     if error.errno is None:
-        return InternalError(f"{path.name} cannot be written: {reason}.")
-    return DiskFull(f"{path.name} cannot be written: {reason}.")
+        return InternalError(f"{path.name} cannot be {verb}: {reason}.")
+    return DiskFull(f"{path.name} cannot be {verb}: {reason}.")

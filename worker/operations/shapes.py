@@ -111,6 +111,24 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Brings files to another place as they are.
+
+    Attributes:
+        target: called with the params, a source's path below the folder or pattern that the job names, its number, and `folder`: whether
+            `output` is a folder. Returns the path to write.
+        names_folder: whether `output` is a folder by its spelling; called with it, and `several`: whether there are several sources.
+        removes: the sources are removed afterwards.
+    """
+
+    target: Callable[..., str]
+    names_folder: Callable[..., bool]
+    removes: bool = False
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Makes images from numbers.
 
@@ -225,4 +243,4 @@ class Trials:
     unavailable: Unavailable = all_available
 
 
-Operation = Nothing | Text | Source | Detector | Filter | Folder | Trials
+Operation = Nothing | Text | Transfer | Source | Detector | Filter | Folder | Trials

@@ -9,6 +9,7 @@ from worker.operations import (
     colors,
     compositing,
     convert,
+    copying,
     drawing,
     ellipses,
     faces,
@@ -24,6 +25,7 @@ from worker.operations import (
     tuning,
 )
 from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Trials
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer
 
 OPERATIONS: Mapping[str, Operation] = {
     # noop
@@ -32,6 +34,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "write_text": Text(text.check, text.steps, text.blocks, text.between),
     "write_json": Text(text.check_json, text.one_step, text.json_blocks, text.nothing_between),
     "write_csv": Text(text.check_csv, text.one_step, text.csv_blocks, text.nothing_between, text.csv_head),
+    # copying
+    "copy": Transfer(copying.target_of, copying.names_folder),
+    "move": Transfer(copying.target_of, copying.names_folder, removes=True),
     # drawing
     "draw_circles": Source(drawing.check, drawing.count, drawing.draw_circle),
     # circles

@@ -18,10 +18,11 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError, Unavailable, WorkerError
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Trials
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer, Trials
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
+from worker.tasks.copying import Copying
 from worker.tasks.drawing import Drawing
 from worker.tasks.folder import Combining
 from worker.tasks.own import OwnModules, failed
@@ -122,6 +123,7 @@ class Idle(BaseBatch):
 _BATCHES: dict[type, Callable[..., Batch]] = {
     Nothing: Idle,
     Text: Writing,
+    Transfer: Copying,
     Source: Drawing,
     Detector: Detecting,
     Filter: Filtering,

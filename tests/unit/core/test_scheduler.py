@@ -163,7 +163,7 @@ def test_nothing_but_skipped_images():
     play(0.5, finished(1, plan(1, 1, finish=True)))
     play(1.0, finished(2, Result("circles", ("x", "y"), skipped=broken("1.png"))))
     assert play(2.0, finished(3, Result("circles", ("x", "y"), skipped=broken("2.png"))))[-1] == (
-        "failed a seq=1 415 format None of the 2 images can be read. The first: 1.png is empty. Save it again."
+        "failed a seq=1 415 format Each of the 2 files was skipped. The first: 1.png is empty. Save it again."
     )
 
 

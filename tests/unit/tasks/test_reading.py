@@ -153,7 +153,7 @@ def test_nothing_but_broken_images(desk):
         put.touch()
     outcome = desk.job("find_circles", image="in/*.png", data="all.csv")
     assert isinstance(outcome, Failure)
-    assert (outcome.code, outcome.message) == (415, "None of the 2 images can be read. The first: a.png is empty.")
+    assert (outcome.code, outcome.message) == (415, "Each of the 2 files was skipped. The first: a.png is empty.")
     assert not (desk.root / "all.csv").exists()
 
 
