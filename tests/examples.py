@@ -78,6 +78,35 @@ def lay_sheet(folder: Path) -> None:
     cv2.imwrite(str(folder / "desk.png"), scenes.laid_into(ground, sheet, [(230, 150), (760, 230), (690, 640), (150, 500)]))
 
 
+def edit(folder: Path) -> None:
+    """`edited.png`: a photograph in which a chip lies elsewhere, and a word was added."""
+    picture = cv2.imread(str(DATA / "board.jpg"))
+    picture[330:410, 60:180] = picture[180:260, 250:370]
+    cv2.putText(picture, "TAKE 2", (380, 90), cv2.FONT_HERSHEY_DUPLEX, 1.6, (240, 240, 240), 3, cv2.LINE_AA)
+    cv2.imwrite(str(folder / "edited.png"), picture)
+
+
+def fill_album(folder: Path) -> None:
+    """`album/`: three pictures with copies of themselves, and one without."""
+    (folder / "album").mkdir(exist_ok=True)
+    for n, name in enumerate(("astronaut.jpg", "graf1.jpg", "board.jpg")):
+        picture = cv2.imread(str(DATA / name))
+        cv2.imwrite(str(folder / "album" / f"{n}-a.png"), picture)
+        cv2.imwrite(str(folder / "album" / f"{n}-b.jpg"), cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        if n < 1:
+            cv2.imwrite(
+                str(folder / "album" / f"{n}-c.jpg"), cv2.convertScaleAbs(picture, alpha=0.9, beta=20), [cv2.IMWRITE_JPEG_QUALITY, 30]
+            )
+    shutil.copy(DATA / "smarties.png", folder / "album")
+
+
+def blur_series(folder: Path) -> None:
+    """`series*.png`: a photograph four times, more or less in focus; the third is sharp."""
+    picture = cv2.imread(str(DATA / "board.jpg"))
+    for n, radius in enumerate((3.0, 1.0, 0.0, 1.8)):
+        cv2.imwrite(str(folder / f"series{n}.png"), cv2.GaussianBlur(picture, (0, 0), radius) if radius else picture)
+
+
 EXAMPLES: Mapping[str, Example] = {
     # noop
     "noop": Example(items=0),
@@ -159,6 +188,33 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=lay_codes,
         shown="markers.png",
         about="A QR code, a barcode, ArUco and AprilTag markers; a dot at each one's own top left.",
+    ),
+    # comparing
+    "compare": Example(
+        {"image": "edited.png", "reference": "board.jpg", "overlay": "changes.png", "difference": "difference.png"},
+        prepare=edit,
+        shown="changes.png",
+        about="What somebody has changed in a photograph: a part moved, and a word.",
+    ),
+    "find_doubles": Example(
+        {"image": "album/*", "overlay": "doubles.png", "data": "doubles.csv"},
+        7,
+        prepare=fill_album,
+        shown="doubles.png",
+        about="Copies of three pictures, smaller, brighter or packed harder: the best one is green.",
+    ),
+    # measuring
+    "measure": Example(
+        {"image": "astronaut.jpg", "overlay": "measured.png", "histogram": "histogram.json", "data": "measured.csv"},
+        shown="measured.png",
+        about="A histogram of red, green, blue and grey.",
+    ),
+    "pick_best": Example(
+        {"image": "series*.png", "output": "sharpest.png", "data": "ranked.csv"},
+        4,
+        prepare=blur_series,
+        shown="sharpest.png",
+        about="The sharpest of four takes.",
     ),
     # outlines
     "find_contours": Example(

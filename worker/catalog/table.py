@@ -9,6 +9,7 @@ from __future__ import annotations
 from worker.catalog.catalog import Catalog
 from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
+from worker.catalog.comparing import Compare, FindDoubles
 from worker.catalog.compositing import ContactSheet, Overlay
 from worker.catalog.convert import Convert
 from worker.catalog.copying import Copy, Move
@@ -20,6 +21,7 @@ from worker.catalog.filtering import FilterSteps
 from worker.catalog.geometry import Crop, Rotate, Warp
 from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
+from worker.catalog.measuring import Measure, PickBest
 from worker.catalog.noop import Noop
 from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRectangles
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
@@ -54,6 +56,18 @@ _FACE = (
     *(X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE),
     *(Column(f"{point}_{axis}", 2) for point in ("right_eye", "left_eye", "nose", "mouth") for axis in "xy"),
 )
+_COMPARED = (
+    *(Column("mse"), Column("psnr", 3), Column("ssim", 5), Column("phash", 0), Column("dhash", 0), Column("changed", 5)),
+    Column("scaled", 0),
+)
+_DOUBLE = (
+    *(Column(name, 0) for name in ("group", "best", "distance")),
+    *(Column("ssim", 4), Column("width", 0), Column("height", 0), Column("image", 0)),
+)
+_MEASURED = (
+    *(Column(name, 5) for name in ("brightness", "contrast", "low", "high", "dark", "bright", "noise")),
+    Column("sharpness"),
+)
 
 CATALOG = Catalog(
     (
@@ -85,6 +99,15 @@ CATALOG = Catalog(
         Row("match_palette", MatchPalette, "Makes pictures in the colours of a palette.", "palette", (SHARE, RED, GREEN, BLUE), ("hex",)),
         # markers
         Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
+        # comparing
+        Row("compare", Compare, "Says how alike two pictures are: PSNR, SSIM, perceptual hashes.", "comparison", _COMPARED),
+        Row("find_doubles", FindDoubles, "Finds pictures of a folder that show the same.", "doubles", _DOUBLE),
+        # measuring
+        Row("measure", Measure, "Measures brightness, contrast, clipping, noise and sharpness.", "measured", _MEASURED),
+        Row(
+            *("pick_best", PickBest, "Ranks the images of a folder, and picks the sharpest.", "ranked"),
+            (Column("best", 0), *_MEASURED, Column("image", 0)),
+        ),
         # outlines
         Row("find_contours", FindContours, "Finds contours of bright, dark or opaque things.", "contours", _CONTOUR),
         Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0))),

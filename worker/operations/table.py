@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from worker.operations import (
     circles,
     colors,
+    comparing,
     compositing,
     convert,
     copying,
@@ -18,14 +19,14 @@ from worker.operations import (
     geometry,
     markers,
     matching,
+    measuring,
     noop,
     outlines,
     rectangles,
     text,
     tuning,
 )
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Trials
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer
+from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer, Trials
 
 OPERATIONS: Mapping[str, Operation] = {
     # noop
@@ -56,6 +57,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "match_palette": Filter(colors.match_palette, colors.check_palette, references=("palette_image",)),
     # markers
     "find_markers": Detector(markers.find_markers, None),
+    # comparing
+    "compare": Detector(comparing.compare, None, references=("reference",)),
+    "find_doubles": Folder(comparing.find_doubles),
+    # measuring
+    "measure": Detector(measuring.measure, None, measuring.check),
+    "pick_best": Folder(measuring.pick_best, measuring.check),
     # outlines
     "find_contours": Detector(outlines.find_contours, None, outlines.check),
     "find_blobs": Detector(outlines.find_blobs, outlines.mark_blobs, outlines.check),
