@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.protocol import addresses
 from worker.protocol.addresses import Network, Peer
+from worker.protocol.greeting import HEAD
 from worker.timers import AtMostEvery, TokenBucket
 
 THIS_COMPUTER: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
@@ -45,7 +45,6 @@ BYTES_PER_PACKET = 4096
 SENDERS_PER_HOST = 2
 #: How long a number that was sent to a stranger is good: until the end of the next such span.
 CHALLENGE_S = 30.0
-_HELLO = addresses.HELLO.encode() + b"\0"
 _BUNDLE = b"#bundle\0"
 
 
@@ -106,7 +105,7 @@ class Gate:
 
     def hears(self, datagram: bytes, now: float) -> bool:
         """Whether a stranger's packet is looked into, because it may be a hello with the token. All others are counted and forgotten."""
-        may_greet = self._token and len(datagram) <= MAX_STRANGER_BYTES and datagram.startswith((_HELLO, _BUNDLE)) and _HELLO in datagram
+        may_greet = self._token and len(datagram) <= MAX_STRANGER_BYTES and datagram.startswith((HEAD, _BUNDLE)) and HEAD in datagram
         if may_greet and now >= self._closed_until and self._from_strangers.take(now):
             return True
         self.strangers += 1
@@ -144,9 +143,9 @@ class Gate:
             _bound(self._verdicts)
         return verdict
 
-    def trusts(self, token: str, now: float) -> bool:
+    def trusts(self, token: bytes, now: float) -> bool:
         """Whether a stranger's hello has the token. A wrong one costs all strangers some patience."""
-        if self.is_token(token):
+        if self._is_token(token):
             return True
         if not self._wrong.take(now):
             self._closed_until = now + WRONG_PAUSE_S
@@ -171,7 +170,10 @@ class Gate:
 
     def is_token(self, token: str) -> bool:
         """Whether this is the token. Takes as long for a wrong one as for the right one."""
-        return bool(self._token) and hmac.compare_digest(token.encode(), self._token)
+        return self._is_token(token.encode())
+
+    def _is_token(self, token: bytes) -> bool:
+        return bool(self._token) and hmac.compare_digest(token, self._token)
 
     @staticmethod
     def is_this_computer(host: str) -> bool:

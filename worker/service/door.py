@@ -16,6 +16,7 @@ from worker.core.gate import Gate
 from worker.network.gateways import Senders
 from worker.protocol import osc
 from worker.protocol.addresses import Peer
+from worker.protocol.greeting import token_in
 from worker.protocol.messages import Challenge, Hello
 from worker.timers import AtMostEvery
 
@@ -56,14 +57,17 @@ class Door:
     def _lets_in(self, datagram: bytes, sender: Peer, now: float) -> bool:
         """Whether a stranger's packet has a hello with the right token, anywhere in it, and the number that was sent to him.
 
-        If it has the token only, the number is sent. That is all that a stranger gets, and it is shorter than any hello.
+        It is decoded only if its bytes hold the token. If it has the token only, the number is sent. That is all that a stranger gets, and
+        it is shorter than any hello.
         """
         if not self._gate.hears(datagram, now):
             return False
-        greeting = next((command for command in osc.decode_commands(datagram) if isinstance(command, Hello)), None)
-        if greeting is None or not self._gate.trusts(greeting.token, now):
+        if not self._gate.trusts(token_in(datagram) or b"", now):
             if self._warning.is_due(now):
                 log.warning("a hello from %s has no token or a wrong one; it is not answered", sender[0])
+            return False
+        greeting = next((command for command in osc.decode_commands(datagram) if isinstance(command, Hello)), None)
+        if greeting is None or not self._gate.is_token(greeting.token):  # what looked like a hello is none
             return False
         peer = (sender[0], greeting.text_port or sender[1])
         if self._gate.introduces(peer, greeting.nonce, now):

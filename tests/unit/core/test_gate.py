@@ -60,7 +60,7 @@ def test_a_token_lets_a_computer_in():
     gate = Gate(token="geheim-ß", secret=b"s")
     assert gate.hears(HELLO, 0.0)
     assert not gate.hears(JOB, 0.0)
-    assert [gate.trusts(token, 0.0) for token in ("geheim", "", "geheim-ß")] == [False, False, True]
+    assert [gate.trusts(token, 0.0) for token in (b"geheim", b"", "geheim-ß".encode())] == [False, False, True]
     assert not gate.knows("10.0.0.1")
     assert gate.introduces(STRANGER, gate.challenge(STRANGER, 0.0), 0.0)
     assert gate.knows("10.0.0.1")
@@ -117,7 +117,7 @@ def test_wrong_tokens_slow_all_strangers():
         for _ in range(20):
             if gate.hears(HELLO, now):
                 compared += 1
-                gate.trusts("wrong", now)
+                gate.trusts(b"wrong", now)
     assert compared < 600 * (WRONG_PER_S + 1) + WRONG_BURST
     assert gate.knows(STRANGER[0])
     assert gate.hears(HELLO, 700.0)
@@ -126,7 +126,7 @@ def test_wrong_tokens_slow_all_strangers():
 def test_without_a_token_none_is_right():
     """An empty setting is no password."""
     assert not Gate().is_token("")
-    assert not Gate().trusts("", 0.0)
+    assert not Gate().trusts(b"", 0.0)
 
 
 def test_a_burst_is_let_through_and_a_flood_is_not():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 import pytest
 
+from tests.strategies import osc_bundle, osc_message, osc_text
 from worker.core.events import Throttled
 from worker.core.gate import MIN_TOKEN, STRANGERS_BURST, STRANGERS_PER_S, Gate
 from worker.network.gateways import Senders
 from worker.protocol import osc
-from worker.protocol.messages import Challenge, Hello
+from worker.protocol.messages import Challenge, Hello, Job
 from worker.service.door import Door
 
 TOKEN = "sixteen-letters-at-least"
@@ -42,15 +44,23 @@ def test_a_large_hello_is_not_decoded(monkeypatch):
     assert door.arrived(large + b"\0" * (-len(large) % 4), STRANGER) is None
 
 
-def test_only_a_few_hellos_of_strangers_are_decoded(monkeypatch):
-    """Of all strangers together, however fast they send; and none of them is kept or answered."""
-    sizes = []
-    decode = osc.decode_commands
-    monkeypatch.setattr(osc, "decode_commands", lambda datagram: (sizes.append(len(datagram)), decode(datagram))[1])
+def test_nothing_is_decoded_before_the_token_is_right(monkeypatch):
+    """However much strangers send; and none of it is kept or answered."""
+    monkeypatch.setattr(osc, "decode_commands", lambda _datagram: pytest.fail("it was decoded"))
     door = Entrance()
-    assert {door.arrived(WRONG, (f"10.0.{number % 200}.1", number)) for number in range(5000)} == {None}
-    assert 0 < len(sizes) <= STRANGERS_BURST
-    assert door.gate.strangers >= 5000 - STRANGERS_BURST
+    packets = [WRONG, RIGHT[:-8], osc_bundle(WRONG, RIGHT), osc_bundle(osc.encode(Job("a", "noop")), WRONG)]
+    for number in range(5000):
+        assert door.arrived(packets[number % len(packets)], (f"10.0.{number % 200}.1", number)) is None
+    assert door.gate.strangers >= 5000 - STRANGERS_BURST - STRANGERS_PER_S
+    assert door.sent == []
+
+
+def test_a_job_that_looks_like_a_hello_lets_nobody_in():
+    """The bytes of a hello may stand within something else: then what was decoded counts."""
+    door = Entrance()
+    assert (
+        door.arrived(osc_bundle(osc_message("/worker/job", "sb", osc_text("a"), struct.pack(">i", len(RIGHT)) + RIGHT)), STRANGER) is None
+    )
     assert door.sent == []
 
 
