@@ -193,7 +193,7 @@ class Admission:
         if kept.final is None:
             self._restore_open(kept, now)
         else:
-            self._ending.restore(EndedJob(kept.client, kept.job_id, digest(kept.content), kept.final), now, told=kept.told)
+            self._ending.restore(EndedJob(kept.client, kept.job_id, kept.content, kept.final), now, told=kept.told)
 
     def _restore_open(self, kept: KeptJob, now: float) -> None:
         """Takes over a job that has yet to end, with its age.

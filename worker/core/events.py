@@ -282,6 +282,7 @@ class KeptJob:
     """A job that was accepted by an earlier run.
 
     Attributes:
+        content: its operation, params and options as JSON; their digest if it has ended.
         attempt: how often it was started.
         final: how it ended; None if it has yet to end.
         told: the final was sent, and acknowledged if its client acknowledges.

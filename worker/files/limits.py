@@ -54,6 +54,20 @@ class FileLimits:
     min_free_mb: Annotated[
         int, Setting(GROUP, "How much must stay free on a disk that is written to.", option="--min-free-mb", unit="MB", minimum=0)
     ] = 64
+    results_mb: Annotated[
+        int,
+        Setting(
+            GROUP,
+            "How much the worker's own result files may take; the oldest go first.",
+            option="--max-results-mb",
+            unit="MB",
+            minimum=1,
+        ),
+    ] = 1024
+    results_hours: Annotated[
+        float,
+        Setting(GROUP, "How long they are kept.", option="--keep-results-hours", unit="H", minimum=0, above=True),
+    ] = 24.0
 
     def check_file(self, name: str, size_bytes: int) -> None:
         if size_bytes > self.file_mb * MB:

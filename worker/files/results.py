@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from worker.files.limits import MB, FileLimits
+
 log = logging.getLogger(__name__)
 
 FOLDER = "td-image-worker-results"
-MAX_BYTES = 1024 * 2**20
 #: A file stays at least so long, whatever its size: somebody has just been told its name.
 READ_WITHIN_S = 60.0
 TIDY_EVERY_S = 30.0
@@ -54,17 +55,17 @@ def private(path: Path) -> Iterator[None]:
         os.umask(before)
 
 
-def begin(root: Path, max_age_s: float) -> threading.Thread:
+def begin(root: Path, limits: FileLimits) -> threading.Thread:
     """Tidies the folder below this root from now on, in a thread of its own."""
-    thread = threading.Thread(target=_tidy_for_ever, args=(root / FOLDER, max_age_s), name="results", daemon=True)
+    thread = threading.Thread(target=_tidy_for_ever, args=(root / FOLDER, limits), name="results", daemon=True)
     thread.start()
     return thread
 
 
-def _tidy_for_ever(folder: Path, max_age_s: float) -> None:
+def _tidy_for_ever(folder: Path, limits: FileLimits) -> None:
     while True:
         try:
-            removed = tidy(folder, max_age_s, MAX_BYTES, time.time())
+            removed = tidy(folder, limits.results_hours * 3600, limits.results_mb * MB, time.time())
             if removed:
                 log.info("removed %d result files from %s", removed, folder)
         except OSError as error:

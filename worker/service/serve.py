@@ -68,7 +68,7 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     for line in announcement(config, service):
         announce(line)
     sweep.begin(rules.roots)
-    results.begin(rules.roots[0], config.limits.remembered_hours * 3600)
+    results.begin(rules.roots[0], config.files)
     service.run()
     announce("Stopped.")
     return 0

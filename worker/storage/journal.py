@@ -63,7 +63,10 @@ INSERT INTO client (key, number_port, name, leased, acknowledges, gone, used) VA
 ON CONFLICT (key) DO UPDATE SET number_port = excluded.number_port, name = excluded.name, leased = excluded.leased,
     acknowledges = excluded.acknowledges, gone = excluded.gone, used = excluded.used
 """
-_FINAL: Constant = "UPDATE job SET seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?"
+_FINAL: Constant = """
+UPDATE job SET content = CASE WHEN final IS NULL THEN digest(content) ELSE content END,
+    seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?
+"""
 _USED_SEQ: Constant = """
 INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used
@@ -438,7 +441,8 @@ class Journal:
             (content, time.time(), self._up(), client, job_id),
         )
         self._write_final(client, job_id, final, told=False)
-        return KeptJob(client, job_id, content, 0, final, told=False)
+        (kept,) = self._database.execute("SELECT content FROM job WHERE client = ? AND id = ?", (client, job_id)).fetchone()
+        return KeptJob(client, job_id, kept, 0, final, told=False)
 
     def _kept_clients(self) -> Iterator[StoreClient]:
         for key, number_port, name, *flags in self._database.execute(_KEPT_CLIENTS).fetchall():

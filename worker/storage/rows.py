@@ -76,7 +76,7 @@ def seconds(value: object, name: str) -> float:
 
 
 def content(value: object, *, to_run: bool) -> bytes:
-    """Operation, params and options as JSON. What is not to be run any more is only compared, so any bytes will do.
+    """Operation, params and options as JSON. Of a job that has ended it is their digest, any bytes.
 
     Raises:
         RowError: it is something else.

@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 from typing import Final as Constant
 
+from worker.core.ledger import digest
 from worker.storage.salvage import salvage
 
 log = logging.getLogger(__name__)
 
 #: "tdiw", which tells a foreign database from ours.
 APPLICATION_ID: Constant = 0x74646977
-VERSION: Constant = 2
+VERSION: Constant = 3
 
 _SCHEMA: Constant = (
     """
@@ -29,7 +30,7 @@ CREATE TABLE job (
     number INTEGER PRIMARY KEY,         -- order of acceptance
     client TEXT NOT NULL,
     id TEXT NOT NULL,
-    content BLOB NOT NULL,              -- operation, params, options as JSON
+    content BLOB NOT NULL,              -- operation, params, options as JSON; when it has ended, their digest
     accepted_at REAL NOT NULL,          -- in seconds since 1970
     accepted_up REAL NOT NULL,          -- in seconds that all workers of this journal have run
     attempt INTEGER NOT NULL DEFAULT 0, -- how often it was started
@@ -88,6 +89,8 @@ _MIGRATIONS: Constant[dict[int, tuple[str, ...]]] = {
         "DROP TABLE client_1",
         "DROP TABLE start_1",
     ),
+    # Of ended jobs only the digest of their content is kept; the function is ours.
+    2: ("UPDATE job SET content = digest(content) WHERE final NOT NULL",),
 }
 
 
@@ -159,6 +162,7 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA wal_autocheckpoint = 0")  # `Journal.tidy` does it, where nobody waits
+        database.create_function("digest", 1, _digest, deterministic=True)
         make_room(database)
         database.execute("PRAGMA synchronous = FULL")
         _bring_up_to_date(path, database)
@@ -167,6 +171,11 @@ def _connected(path: Path, durability: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _digest(content: bytes | str | float | None) -> bytes | str | float | None:
+    """What is kept of an ended job's content. A damaged column is left as it is: it is found when it is read."""
+    return digest(content) if isinstance(content, bytes) else content
 
 
 def make_room(database: sqlite3.Connection) -> None:
@@ -220,6 +229,8 @@ def _migrate(path: Path, database: sqlite3.Connection, version: int) -> None:
             f"The journal {path} has format {version} and could not be brought to format {VERSION}: {error}. It was left as it is. "
             "Make room on its disk, or choose another folder with --state."
         ) from error
+    with contextlib.suppress(sqlite3.Error):  # it needs as much room again; without it the file stays as large as it was
+        database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file's own header says its format
     log.warning("The journal %s was brought from format %d to format %d. A copy of the old one is %s.", path, version, VERSION, old.name)
 

@@ -10,6 +10,7 @@ from tests.play import OTHER, TD, Play, finished, job
 from worker.catalog.table import CATALOG
 from worker.core.barrier import STORE_LATER_S
 from worker.core.events import Kept, KeptJob, StoreClient, StorePeer, StoringChanged
+from worker.core.ledger import digest
 from worker.protocol.messages import Ack, Bye, Hello, Ping, Ready
 
 KEY = "10.0.0.1:9461"
@@ -76,7 +77,7 @@ def test_a_job_that_ends_the_worker_is_given_up():
 
 
 def ended(job_id: str, seq: int, *, told: bool) -> KeptJob:
-    return KeptJob(KEY, job_id, content(), 1, Ready(job_id, seq, 6, 0, 0, 0, "noop"), told=told)
+    return KeptJob(KEY, job_id, digest(content()), 1, Ready(job_id, seq, 6, 0, 0, 0, "noop"), told=told)
 
 
 def finals(lines: list[str]) -> list[str]:
@@ -112,7 +113,7 @@ def test_thousands_of_finals_come_a_few_at_a_time():
 def test_nothing_goes_to_a_client_that_has_left():
     """It said bye, or its lease ended, before the restart: its port may be another program's by now."""
     client = StoreClient("10.0.0.1:50100", 50_101, "send", leased=True, gone=True)
-    kept = KeptJob("10.0.0.1:50100", "a", content(), 1, Ready("a", 1, 6, 0, 0, 0, "noop"), told=False)
+    kept = KeptJob("10.0.0.1:50100", "a", digest(content()), 1, Ready("a", 1, 6, 0, 0, 0, "noop"), told=False)
     play, lines = restarted(kept, clients=[client], show=["status", "health", "numbers"])
     lines += play.until(30.0)
     assert [line for line in lines if "50100" in line or "50101" in line] == []
@@ -133,7 +134,7 @@ def test_one_that_has_not_left_hears_of_the_restart():
 def test_a_sender_is_known_before_its_next_hello():
     """A client that sends again after a restart, before it says hello, is the client that it was: its job does not run twice."""
     final = Ready("a", 1, 6, 0, 0, 1, "write_text")
-    kept = KeptJob("10.0.0.1:50100", "a", content("write_text", output="x", text="ONE", append=1), 1, final)
+    kept = KeptJob("10.0.0.1:50100", "a", digest(content("write_text", output="x", text="ONE", append=1)), 1, final)
     client = StoreClient("10.0.0.1:50100", leased=True)
     play, _ = restarted(kept, clients=[client], peers=[StorePeer(TD, "10.0.0.1:50100")])
     assert play(0.1, job("a", "write_text", output="x", text="ONE", append=1)) == [

@@ -26,7 +26,7 @@ from worker.core.events import (
 )
 from worker.core.jobs import Failure, Result, Skipped
 from worker.core.ledger import Job as LedgerJob
-from worker.core.ledger import State
+from worker.core.ledger import State, digest
 from worker.core.scheduler import InvariantError
 from worker.core.stories import MAX_ENTRIES, Stories
 from worker.errors import BadArguments, UnknownAddress
@@ -1095,7 +1095,7 @@ def kept(job_id, operation="noop", attempt=0, final=None, **params):
     play = Play()
     play(0.0, job(job_id, operation, **params))
     stored = next(effect for effect in play.effects if type(effect).__name__ == "StoreJob")
-    return KeptJob(stored.client, stored.job_id, stored.content, attempt, final)
+    return KeptJob(stored.client, stored.job_id, digest(stored.content) if final else stored.content, attempt, final)
 
 
 def test_restart():

@@ -28,6 +28,7 @@ from worker.core.events import (
     StoreTold,
     StoreUnset,
 )
+from worker.core.ledger import digest
 from worker.protocol.messages import Failed, Ready
 from worker.storage import journal as module
 from worker.storage import schema
@@ -95,7 +96,7 @@ def test_unfinished_and_ended_jobs_come_back(journal):
     journal.commit([StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreAttempt(TD, "a", 2)])
     journal.commit([StoreFinal(TD, "b", failed)])
     journal = reopened(journal)
-    assert jobs(journal) == [KeptJob(TD, "b", CONTENT, 0, failed, told=False), KeptJob(TD, "a", CONTENT, 2, None, told=False)]
+    assert jobs(journal) == [KeptJob(TD, "b", digest(CONTENT), 0, failed, told=False), KeptJob(TD, "a", CONTENT, 2, None, told=False)]
     journal.close()
 
 
@@ -368,7 +369,7 @@ def test_a_newer_format_is_refused_and_left_alone(journal):
         database.execute("PRAGMA user_version = 99")
     database.close()
     before = {path: path.read_bytes() for path in journal.path.parent.iterdir()}
-    with pytest.raises(JournalError, match=r"has format 99, and this version .* up to 2\. It was left as it is\. .* --state\."):
+    with pytest.raises(JournalError, match=r"has format 99, and this version .* up to 3\. It was left as it is\. .* --state\."):
         Journal(journal.path, "process", Limits())
     assert {path: path.read_bytes() for path in journal.path.parent.iterdir()} == before
 
@@ -389,6 +390,7 @@ def test_a_newer_format_that_stands_in_the_log_is_refused(journal):
 
 
 FORMAT_1 = Path(__file__).parents[2] / "data" / "journal-1.sqlite3"
+FORMAT_2 = FORMAT_1.with_name("journal-2.sqlite3")
 
 
 def old_journal(folder: Path) -> Path:
@@ -434,6 +436,62 @@ def test_a_journal_of_format_1_opens_with_everything(tmp_path, caplog):
     database.close()
 
 
+def test_a_journal_of_format_2_opens_with_everything(tmp_path, caplog):
+    """Of ended jobs the digest of their content is left, by which a job that is sent again is known; all else is as it was."""
+    path = tmp_path / "9460.sqlite3"
+    shutil.copy(FORMAT_2, path)
+    with sqlite3.connect(path) as database:
+        contents = dict(database.execute("SELECT id, content FROM job"))
+    database.close()
+    journal = Journal(path, "process", Limits())
+    kept = journal.kept()
+    assert [(job.job_id, job.attempt, job.told, job.crashes) for job in kept.jobs] == [
+        ("ended", 1, True, 0),
+        ("failed", 1, False, 0),
+        ("begun", 2, False, 1),
+        ("waits", 0, False, 0),
+    ]
+    assert [job.content for job in kept.jobs] == [
+        digest(contents["ended"]),
+        digest(contents["failed"]),
+        contents["begun"],
+        contents["waits"],
+    ]
+    assert [job.final.seq for job in kept.jobs if job.final] == [1, 2]
+    assert kept.clients == (StoreClient("192.168.0.20:50100", 50_101, "td", leased=True, acknowledges=True),)
+    assert kept.peers == (StorePeer(("192.168.0.20", 50_099), "192.168.0.20:50100"),)
+    assert kept.presets == (StorePreset("logo", "operation", "draw_circles"), StorePreset("logo", "count", 3))
+    assert journal.lost() == ()
+    journal.close()
+    assert "9460.sqlite3.format-2" in caplog.text
+    assert b"ONE" in (tmp_path / "9460.sqlite3.format-2").read_bytes()
+    assert b"ONE" not in path.read_bytes()
+
+
+def test_the_content_of_ended_jobs_is_not_kept(journal):
+    """A digest is enough to tell whether a job is sent again. So the file holds what waits, and not what was."""
+    large = b'["write_text",{"text":"' + b"x" * 50_000 + b'"},{}]'
+    for seq in range(1, 301):
+        journal.commit([StoreJob(TD, f"a{seq}", large)])
+        journal.commit([StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq))])
+    journal = reopened(journal)
+    assert {job.content for job in journal.kept().jobs} == {digest(large)}
+    journal.close()
+    assert journal.path.stat().st_size < 10 * len(large)
+
+
+def test_a_final_that_is_stored_again_keeps_the_digest(journal):
+    """As after a commit of which it was not known whether it went through."""
+    final = StoreFinal(TD, "a", ready("a", 1))
+    journal.commit([StoreJob(TD, "a", CONTENT), final])
+    journal.commit([final])
+    journal.commit([StoreJob(TD, "b", CONTENT)])
+    journal.commit([StoreJob(TD, "b", CONTENT), StoreFinal(TD, "b", ready("b", 2))])
+    journal = reopened(journal)
+    assert [job.content for job in journal.kept().jobs] == [digest(CONTENT)] * 2
+    journal.close()
+
+
 def test_a_migrated_journal_has_the_tables_of_a_new_one(tmp_path, journal):
     """It makes no difference later whether a journal was made new or migrated."""
     migrated = Journal(old_journal(tmp_path), "process", Limits())
@@ -453,7 +511,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     statements = schema._MIGRATIONS[1]
     with monkeypatch.context() as patched:
         patched.setitem(schema._MIGRATIONS, 1, (*statements[:-1], "SELECT * FROM there_is_none"))
-        with pytest.raises(JournalError, match=r"could not be brought to format 2: no such table.*left as it is"):
+        with pytest.raises(JournalError, match=r"could not be brought to format 3: no such table.*left as it is"):
             Journal(path, "process", Limits())
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with sqlite3.connect(path) as database:
