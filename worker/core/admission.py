@@ -49,6 +49,7 @@ class Admission:
         self._barrier = shared.barrier
         self._delivery = shared.delivery
         self._quarantine = shared.quarantine
+        self._suspects = shared.suspects
         self._ending = ending
         self._made_ids = itertools.count(1)
         self.stopping = ""  # why no new jobs are taken, "" if they are
@@ -198,8 +199,8 @@ class Admission:
     def _restore_open(self, kept: KeptJob, now: float) -> None:
         """Takes over a job that has yet to end, with its age.
 
-        One that had started is run again if it may be repeated and the worker has not ended too often while it ran, otherwise it ends
-        as 502. One that had not started simply waits again.
+        One that had started is run again, alone, if it may be repeated and the worker has not ended too often while it ran, otherwise it
+        ends as 502. One that had not started simply waits again.
         """
         operation, params, options = msgspec.json.decode(kept.content)
         failure: WorkerError | None = None
@@ -217,4 +218,6 @@ class Admission:
             self._ledger.move(job, State.QUEUED, now, "after a restart")
             self._ending.end(job, failure, now)
         else:
+            if kept.crashes:
+                self._suspects.add(job, kept.crashes)
             self._take(job, "after a restart", now)

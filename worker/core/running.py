@@ -44,6 +44,7 @@ class Running:
         self._barrier = shared.barrier
         self._board = shared.board
         self._quarantine = shared.quarantine
+        self._suspects = shared.suspects
         self._ending = ending
 
     # -------------------------------------------------------------------------------------------------- starts
@@ -51,7 +52,7 @@ class Running:
     def fill_slots(self, now: float) -> None:
         """Starts what may run."""
         while self._slots.is_free:
-            key = self._backlog.take_turn()
+            key = self._suspects.take_turn()
             if key is None:
                 return
             job = self._ledger.open[key]
@@ -252,6 +253,7 @@ class Running:
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
+        yield from self._suspects.violations()
         for key in self._backlog:
             if key not in self._ledger.open:
                 yield f"{key} is to have its turn, but is not open"

@@ -17,6 +17,7 @@ from worker.core.ledger import Ledger
 from worker.core.quarantine import Quarantine
 from worker.core.slots import Slots
 from worker.core.status import StatusBoard
+from worker.core.suspects import Suspects
 from worker.core.syncs import Syncs
 from worker.timers import Timers
 
@@ -38,6 +39,7 @@ class Shared:
         board: the status of the worker as a whole.
         syncs: who waits for all its jobs.
         quarantine: which work kills children.
+        suspects: which jobs may have ended an earlier run of the worker.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Shared:
     board: StatusBoard
     syncs: Syncs
     quarantine: Quarantine
+    suspects: Suspects
 
     @classmethod
     def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None]) -> Shared:
@@ -65,4 +68,7 @@ class Shared:
         slots = Slots(config.workers, catalog.probe, barrier, emit)
         answers = Answers(delivery, timers)
         backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
-        return cls(config, Known(catalog), boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine)
+        known, suspects = Known(catalog), Suspects(ledger, backlog)
+        return cls(
+            config, known, boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects
+        )

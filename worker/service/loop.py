@@ -150,6 +150,8 @@ class Service:
                 self._learn(self._own)
             if self._writer is not None:
                 self._writer.start()
+                if suspects := sum(job.final is None and job.crashes > 0 for job in self._kept.jobs):
+                    log.warning("the worker ended unexpectedly while %d jobs ran; each of them runs alone now, before all others", suspects)
                 self._carry_out(self._scheduler.restore(self._kept, self._poller.now()))
                 self._kept = Kept()
             self._endpoint.start(self._poller)
