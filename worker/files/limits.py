@@ -16,6 +16,7 @@ MB = 2**20
 _NONE = sys.maxsize
 #: What programs write. So a picture takes at most as long as a progressive one of the largest size.
 _SCANS_OF_THE_LARGEST = 10
+_MAY_BE_DENSE = 50_000_000
 GROUP = "Limits of files"
 
 
@@ -54,6 +55,17 @@ class FileLimits:
     min_free_mb: Annotated[
         int, Setting(GROUP, "How much must stay free on a disk that is written to.", option="--min-free-mb", unit="MB", minimum=0)
     ] = 64
+    # A plain picture of one colour has 300 (PNG), 600 (WebP), 25,000 (WebP without loss) or 60,000 (JPEG 2000) pixels for each byte.
+    pixels_per_byte: Annotated[
+        int,
+        Setting(
+            GROUP,
+            "How many pixels a picture of more than 50 megapixels may have for each byte of its file.",
+            option="--max-pixels-per-byte",
+            unit="N",
+            minimum=1,
+        ),
+    ] = 2000
     results_mb: Annotated[
         int,
         Setting(
@@ -84,6 +96,25 @@ class FileLimits:
             )
         if frames > self.frames:
             raise LimitExceeded(f"{name} has {frames} pictures; an animation may have {self.frames}.", _how("frames"))
+
+    def check_weight(self, name: str, width: int, height: int, weight: int) -> None:
+        """A picture whose decoder takes three times the memory may be a third as large."""
+        if width * height * weight > self.megapixels * 1_000_000:
+            raise LimitExceeded(
+                f"{name} has {width}x{height} pixels, {width * height / 1e6:,.0f} megapixels. "
+                f"Decoding this kind of picture takes {weight} times the memory of others, so the limit is {self.megapixels // weight}.",
+                _how("megapixels"),
+            )
+
+    def check_density(self, name: str, width: int, height: int, size_bytes: int) -> None:
+        """A few bytes may stand for a large picture of one colour. Small ones may be as dense as they like."""
+        pixels = width * height
+        if pixels > _MAY_BE_DENSE and pixels > self.pixels_per_byte * size_bytes:
+            raise LimitExceeded(
+                f"{name} has {size_bytes:,} bytes for {width}x{height} pixels. "
+                f"A picture of more than {_MAY_BE_DENSE / 1e6:g} megapixels may have {self.pixels_per_byte} pixels for each byte.",
+                _how("pixels_per_byte"),
+            )
 
     def check_scans(self, name: str, width: int, height: int, scans: int) -> None:
         """A JPEG of the largest size may have a tenth of the scans of a small one."""
@@ -127,7 +158,7 @@ class FileLimits:
 
 DEFAULT_LIMITS = FileLimits()
 #: For the local `run`: only the machine limits it.
-NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0)
+NO_LIMITS = FileLimits(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0, 0, _NONE)
 
 
 def _how(attribute: str) -> str:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import imagesize
 
 from worker.files.whole import PNG
+from worker.pictures import av1, heif
 
 _JPEG = b"\xff\xd8\xff"
 _SCAN = b"\xff\xda"
+_JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 _SUN = b"\x59\xa6\x6a\x95"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _NUMBERS = rb"\s(?:\s|#[^\n]*\n)*"
@@ -44,6 +46,7 @@ class Header:
         width, height: in pixels as they are stored, 0 if they are not known.
         frames: the number of pictures.
         scans: how often a decoder goes over the whole picture; more than once for a progressive JPEG.
+        weight: how much memory a decoder takes for a pixel, as a multiple of what it takes for one of a JPEG.
         endless: why the file is not even given to a decoder: a header without an end. "" if it may be.
     """
 
@@ -51,6 +54,7 @@ class Header:
     height: int = 0
     frames: int = 1
     scans: int = 1
+    weight: int = 1
     endless: str = ""
 
 
@@ -64,14 +68,31 @@ def read_header(data: bytes) -> Header:
     try:
         scans = _scans(data) if data.startswith(_JPEG) else 1
         width, height = _size(data)
-        return Header(width, height, _frames(data), scans)
+        frames = _frames(data)
+        return Header(width, height, frames, scans, _weight(data))
     except (struct.error, IndexError):  # it ends in the middle
         return Header(width, height)
-    except _Endless as error:
+    except (_Endless, av1.TooMany) as error:
         return Header(width, height, endless=str(error))
 
 
+def _weight(data: bytes) -> int:
+    """Measured with OpenCV 5.0, bytes for a pixel of three channels: JPEG, PNG, TIFF and WebP 6, animated WebP and PNG 11 and 12, GIF 12,
+    JPEG 2000 15, AVIF 17.
+    """
+    if heif.is_heif(data) or data.startswith(_JPEG_2000):
+        return 3
+    return 2 if data.startswith(b"GIF8") or _is_animated_webp(data) or (data.startswith(PNG) and _png_frames(data)) else 1
+
+
+def _is_animated_webp(data: bytes) -> bool:
+    """Whether it says so; one picture may follow, and is decoded as an animation."""
+    return data[8:16] == b"WEBPVP8X" and len(data) > 20 and bool(data[20] & 2)
+
+
 def _size(data: bytes) -> tuple[int, int]:
+    if heif.is_heif(data) and (sizes := av1.sizes(data)):
+        return max(sizes, key=lambda size: size[0] * size[1])
     head = data[:_HEAD]
     if head.startswith(_SUN) and len(head) >= 12:
         width, height = struct.unpack_from(">II", head, 4)
@@ -100,8 +121,9 @@ def _size(data: bytes) -> tuple[int, int]:
 
 def _frames(data: bytes) -> int:
     if data.startswith(PNG):
-        at = data.find(b"acTL", 8, _HEAD)
-        return max(1, struct.unpack_from(">I", data, at + 4)[0]) if at > 0 else 1
+        return max(1, _png_frames(data))
+    if heif.is_heif(data):
+        return max(1, av1.frames(data))
     if data.startswith(b"GIF8"):
         return max(1, _gif_frames(data))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -130,6 +152,19 @@ def _scans(data: bytes) -> int:
         if segments > _MOST_SEGMENTS:
             raise _Endless(f"It has more than {_MOST_SEGMENTS} segments before the picture")
     return 1
+
+
+def _png_frames(data: bytes) -> int:
+    """The number in the chunk `acTL`, which comes before the picture; 0 if there is none."""
+    at = len(PNG)
+    for _ in range(MOST_PARTS):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if name == b"acTL":
+            return int(struct.unpack_from(">I", data, at + 8)[0])
+        if name == b"IDAT":
+            return 0
+        at += 12 + size
+    raise _Endless(_TOO_MANY)
 
 
 def _gif_frames(data: bytes) -> int:

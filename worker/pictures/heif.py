@@ -18,6 +18,8 @@ _TURNED = {
     1: (2, 7, 4, 5),
 }
 _CLEAN_APERTURE = b"clap"
+#: In one row. A picture has about ten.
+_MOST_BOXES = 100_000
 
 
 def is_heif(data: bytes) -> bool:
@@ -47,20 +49,23 @@ def is_cropped(data: bytes) -> bool:
 def _properties(data: bytes) -> dict[bytes, bytes]:
     """The properties of the primary item, by name; none if they cannot be read."""
     try:
-        meta = next(body for name, body in _boxes(data) if name == b"meta")[4:]
-        inside = dict(_boxes(meta))
+        meta = next(body for name, body in boxes(data) if name == b"meta")[4:]
+        inside = dict(boxes(meta))
         primary = _primary(inside[b"pitm"])
-        parts = list(_boxes(inside[b"iprp"]))
-        every = list(_boxes(next(body for name, body in parts if name == b"ipco")))
+        parts = list(boxes(inside[b"iprp"]))
+        every = list(boxes(next(body for name, body in parts if name == b"ipco")))
         numbers = [number for name, body in parts if name == b"ipma" for number in _associated(body, primary)]
         return dict(every[number - 1] for number in numbers if 1 <= number <= len(every))
     except (struct.error, KeyError, StopIteration, IndexError):
         return {}
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and body of each box, one after the other; those of a long row are not read to its end."""
     at = 0
-    while at + 8 <= len(data):
+    for _ in range(_MOST_BOXES):
+        if at + 8 > len(data):
+            return
         size, name = struct.unpack_from(">I4s", data, at)
         head = 8
         if size == 1:

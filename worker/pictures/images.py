@@ -104,6 +104,8 @@ def read_image(
             f"{path.name} is not an image that this worker reads. {header.endless}.", "Save it anew with another program."
         )
     limits.check_picture(path.name, header.width, header.height, header.frames)
+    limits.check_weight(path.name, header.width, header.height, header.weight)
+    limits.check_density(path.name, header.width, header.height, len(data))
     limits.check_scans(path.name, header.width, header.height, header.scans)
     turned = orientation(data)
     size = (header.height, header.width) if turned >= LIES else (header.width, header.height)

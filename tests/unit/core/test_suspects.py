@@ -112,7 +112,7 @@ class Journal:
 
 
 def one_run(journal: Journal, culprits: set[str], workers: int) -> bool:
-    """A run of the worker with these jobs. A culprit that runs breaks it off, when all that may run has begun. True if it ended in order."""
+    """A run of the worker with these jobs. A culprit that runs breaks it off, when all that may run has begun. False if so."""
     play = Play(state=Path("state"), workers=workers)
     play.restore(Kept(jobs=journal.open()))
     seen = 0

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.security.bombs import chunk
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS
 from worker.pictures import exif, headers
@@ -104,3 +105,68 @@ def test_chunks_without_end(monkeypatch):
     assert exif.orientation(data) == 6
     monkeypatch.setattr(exif, "_MOST_CHUNKS", 10)
     assert exif.orientation(data) == 1
+
+
+def animated_webp(width, height, flags=2):
+    """One picture of nothing in an animation; enough for its header."""
+    body = bytes([flags, 0, 0, 0]) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<I", 10) + body + b"ANIM\6\0\0\0" + bytes(6) + b"ANMF\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        (".jpg", 1),
+        (".png", 1),
+        (".webp", 1),
+        (".tif", 1),
+        (".gif", 2),
+        (".jp2", 3),
+        (".avif", 3),
+        ("animated.webp", 2),
+        ("animated.png", 2),
+    ],
+)
+def test_a_heavy_kind_of_picture_may_be_smaller(tmp_path, name, weight):
+    """The memory that its decoder takes is what is bounded; the sentence says so."""
+    if name.startswith("."):
+        data = cv2.imencode(name, np.zeros((64, 80, 3), np.uint8))[1].tobytes()
+    elif name == "animated.webp":
+        data = animated_webp(80, 64)
+    else:
+        plain = cv2.imencode(".png", np.zeros((64, 80, 3), np.uint8))[1].tobytes()
+        data = plain[:33] + chunk(b"tEXt", bytes(5000)) + chunk(b"acTL", struct.pack(">II", 2, 0)) + plain[33:]
+    header = read_header(data)
+    assert (header.width, header.height, header.weight) == (80, 64, weight)
+    limits = dataclasses.replace(DEFAULT_LIMITS, megapixels=12)
+    fitting = 12_000_000 // weight
+    limits.check_weight(name, fitting, 1, weight)
+    if weight > 1:
+        said = rf"takes {weight} times the memory of others, so the limit is {12 // weight}\."
+        with pytest.raises(LimitExceeded, match=said) as refused:
+            limits.check_weight(name, fitting + 1, 1, weight)
+        assert "--max-megapixels" in refused.value.hint
+
+
+def test_a_few_bytes_for_a_large_picture(tmp_path):
+    """14 kB of WebP had a decoder take 1.6 GB. A picture of one colour is refused if it is large; what has something in it is read."""
+    path = tmp_path / "a.webp"
+    done, data = cv2.imencode(".webp", np.zeros((7200, 7200, 3), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 101])
+    assert done
+    path.write_bytes(data.tobytes())
+    said = r"a\.webp has [\d,]+ bytes for 7200x7200 pixels\. A picture of more than 50 megapixels may have 2000 pixels for each byte\."
+    with pytest.raises(LimitExceeded, match=said) as refused:
+        read_image(path)
+    assert "--max-pixels-per-byte" in refused.value.hint
+    limits = dataclasses.replace(DEFAULT_LIMITS, pixels_per_byte=10**6)
+    assert read_image(path, limits=limits).shape == (7200, 7200, 3)
+    DEFAULT_LIMITS.check_density("a.webp", 7000, 7000, 1)
+    DEFAULT_LIMITS.check_density("a.webp", 16_383, 16_383, 16_383 * 16_383 // 2000 + 1)
+
+
+def test_an_animated_picture_behind_a_long_text():
+    """How many pictures a PNG has stands anywhere before the first one."""
+    plain = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    data = plain[:33] + chunk(b"tEXt", bytes(100_000)) + chunk(b"acTL", struct.pack(">II", 77, 0)) + plain[33:]
+    assert read_header(data).frames == 77
+    assert read_header(plain).frames == 1
