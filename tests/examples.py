@@ -303,6 +303,11 @@ EXAMPLES: Mapping[str, Example] = {
         shown="sweep.png",
         about="What two parameters of another operation do, side by side.",
     ),
+    "tune": Example(
+        {"image": "smarties.png", "examples": "290 324 29; 131 325 26; 380 171 30", "overlay": "tuned.png", "preset": "sweets"},
+        shown="tuned.png",
+        about="Three circles drawn by hand (orange) give settings that find all of their kind (green); the worker keeps them as a preset.",
+    ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
 }

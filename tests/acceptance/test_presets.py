@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -38,3 +39,33 @@ def test_presets(tmp_path):
     assert (tmp_path / "hello.txt").read_text() == "hi"
     silent = presets(port)
     assert (silent.returncode, f"127.0.0.1:{port}" in silent.stderr) == (3, True)
+
+
+def test_tune_makes_a_preset(tmp_path):
+    """Circles drawn on one picture become a preset that a trigger starts, also after a restart."""
+    shutil.copy(running.REPOSITORY / "tests" / "data" / "smarties.png", tmp_path / "many.png")
+    port = running.free_port()
+    state = ("--state", str(tmp_path / "state"))
+    examples = "290 324 29; 131 325 26; 380 171 30"
+    command = [
+        sys.executable,
+        "-m",
+        "worker",
+        "send",
+        "--port",
+        str(port),
+        "tune",
+        "image=many.png",
+        f"examples={examples}",
+        "preset=sweets",
+    ]
+    with running.worker(tmp_path, *state, port=port):
+        done = subprocess.run(command, cwd=running.REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        presets(port, "set", "sweets", "data=found.json")
+    with running.worker(tmp_path, *state, port=port):
+        kept = json.loads(presets(port, "--json").stdout)["sweets"]
+        assert (kept["operation"], kept["image"]) == ("find_circles", "many.png")
+        assert 10 < float(kept["min_radius"]) < 27 < float(kept["max_radius"]) < 60
+        assert "its job was started" in presets(port, "trigger", "sweets").stdout
+    assert len(json.loads((tmp_path / "found.json").read_text())["items"]) > 10

@@ -88,6 +88,8 @@ class OperationInfo:
         few: a job of fewer steps is done at once, without being cut into parts.
         needs: what it has to have beyond files below the roots, because the sandbox of the children leaves it open then: "network" for
             sockets (streams), "devices" for what is below /dev (cameras).
+        presets: the operation for which its one row holds settings, as columns with the names of that operation's parameters. Then its
+            parameter `preset` names a preset in which the worker keeps them when the job is ready.
         probe: this operation does nothing; the worker and its clients use it to see whether a child works.
         own: the file that it stands in, if it is not one of the worker's.
     """
@@ -101,6 +103,7 @@ class OperationInfo:
     item: Literal["row", "file"] = "row"
     few: int = 2
     needs: tuple[Literal["network", "devices"], ...] = ()
+    presets: str = ""
     probe: bool = False
     own: OwnFile | None = None
 

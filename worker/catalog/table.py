@@ -27,7 +27,7 @@ from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRect
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
-from worker.catalog.tuning import Sweep
+from worker.catalog.tuning import Sweep, Tune
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
 _ELLIPSE = (X, Y, Column("width", 3), Column("height", 3), ANGLE, U, V, SCORE)
@@ -52,6 +52,10 @@ _LINE = (
 _RECTANGLE = (X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE, *_QUAD)
 _CELL = tuple(Column(name, 0) for name in ("column", "row", "items", "left_out", "failed"))
 _CELL_TEXTS = ("value", "second_value", "message")
+_TUNED = (
+    *(Column("min_radius", 2), Column("max_radius", 2), Column("min_distance", 2), Column("nested", 0), Column("sensitivity", 2)),
+    *(Column("strictest", 2), Column("loosest", 2), Column("found", 0), Column("others", 0)),
+)
 _FACE = (
     *(X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE),
     *(Column(f"{point}_{axis}", 2) for point in ("right_eye", "left_eye", "nose", "mouth") for axis in "xy"),
@@ -125,6 +129,7 @@ CATALOG = Catalog(
         Row("overlay", Overlay, "Lays a picture or a text on images.", item="file"),
         Row("contact_sheet", ContactSheet, "Puts many images on one sheet, with their names.", item="file"),
         # tuning
+        Row("tune", Tune, "Finds settings for find_circles by examples.", "tuned", _TUNED, ("settings",), presets="find_circles"),
         Row("sweep", Sweep, "Tries an operation with several values of its parameters, on one sheet.", "sweep", _CELL, _CELL_TEXTS),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),

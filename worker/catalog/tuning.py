@@ -6,10 +6,20 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from worker.catalog.params import READ, WRITE_IMAGE, DataOut, Params
+from worker.catalog.params import READ, WRITE_IMAGE, DataOut, ImageOut, Params
 
 _OneImage = Annotated[str, Meta(min_length=1, extra=READ, description="one image file")]
 _Values = "values to try, such as 0.3 0.5 0.7; if they have spaces, with | between them"
+
+
+class Tune(Params, frozen=True, kw_only=True):
+    image: _OneImage
+    examples: Annotated[
+        str, Meta(min_length=1, max_length=4000, description="circles to find, such as 120 80 30; 200 90 31: x y radius in pixels of each")
+    ]
+    preset: Annotated[str, Meta(max_length=50, description="preset in which the worker keeps the settings; empty = none")] = ""
+    overlay: ImageOut = ""
+    data: DataOut = ""
 
 
 class Sweep(Params, frozen=True, kw_only=True):

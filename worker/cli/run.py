@@ -71,7 +71,13 @@ def run(*, operation: str, pairs: tuple[str, ...], as_json: bool, operations: tu
     except KeyboardInterrupt:
         show.note("Interrupted.")
         sys.exit(show.INTERRUPTED)
-    sys.exit(_report(operation, outcome, as_json, (own[0] if own else CATALOG).get(operation)))
+    info = (own[0] if own else CATALOG).get(operation)
+    code = _report(operation, outcome, as_json, info)
+    if code == show.READY and not as_json and info is not None and info.presets and getattr(params, "preset", ""):
+        show.note(
+            "There is no worker here to keep a preset; `td-image-worker send` asks one, or `td-image-worker presets set` takes the values."
+        )
+    sys.exit(code)
 
 
 def run_here(operation: str, params: Params, bars: show.Bars, *, skips: bool = True, own: Own | None = None) -> Result | Failure:

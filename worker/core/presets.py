@@ -7,10 +7,11 @@ again, and each sender (host and source port) has a level of its own: two client
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.params import Value
-from worker.errors import ArgumentError, ClientError, LimitExceeded
+from worker.errors import ArgumentError, ClientError, LimitExceeded, WorkerError
 from worker.protocol.addresses import Peer
 from worker.words import did_you_mean
 
@@ -77,6 +78,30 @@ class Presets:
         elif OPERATION in preset:
             self.catalog.check_pair(str(preset[OPERATION]), key, value)
         self._put(name, key, value)
+
+    def fill(self, name: str, operation: str, pairs: Iterable[tuple[str, Value]]) -> bool:
+        """Sets the operation and several values. What the preset had for this operation before stays; for another one, it begins anew.
+
+        Returns:
+            whether it began anew.
+
+        Raises:
+            WorkerError: as `set` does. The preset stays as it was.
+        """
+        before = dict(self._presets.get(name, {}))
+        anew = bool(before) and before.get(OPERATION) != operation
+        if anew:
+            self.unset(name)
+        try:
+            for key, value in ((OPERATION, operation), *pairs):
+                self.set(name, key, value)
+        except WorkerError:
+            if name in self._presets:
+                self.unset(name)
+            for key, value in before.items():
+                self._put(name, key, value)
+            raise
+        return anew
 
     def _check_size(self, name: str, key: str, value: Value, preset: dict[str, Value]) -> None:
         for what, text, limit in (("name", name, MAX_NAME_BYTES), ("key", key, MAX_NAME_BYTES), ("value", str(value), MAX_VALUE_BYTES)):

@@ -11,12 +11,13 @@ from worker.catalog.rows import OwnFile
 from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
-from worker.core.events import StoreAttempt, StoreBegun
+from worker.core.events import StoreAttempt, StoreBegun, StorePreset, StoreUnset
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
 from worker.core.ledger import Job, State
+from worker.core.presets import OPERATION, Presets
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
 from worker.core.shared import Shared
-from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded, UnknownOperation
+from worker.errors import ChildDied, DeadlineExceeded, LimitExceeded, UnknownOperation, WorkerError
 from worker.files import results
 from worker.protocol import messages as wire
 
@@ -32,9 +33,10 @@ class Running:
     Args:
         shared: the scheduler's parts.
         ending: ends jobs.
+        presets: some jobs find settings, which become a preset.
     """
 
-    def __init__(self, shared: Shared, ending: Ending) -> None:
+    def __init__(self, shared: Shared, ending: Ending, presets: Presets) -> None:
         self._config = shared.config
         self._known = shared.known
         self._timers = shared.timers
@@ -46,6 +48,7 @@ class Running:
         self._quarantine = shared.quarantine
         self._suspects = shared.suspects
         self._ending = ending
+        self._presets = presets
 
     # -------------------------------------------------------------------------------------------------- starts
 
@@ -230,9 +233,31 @@ class Running:
             job.todo.append((Phase.FINISH, None))
             self._backlog.add_first(job.key, job.options.priority)
             return
+        try:
+            self._keep_preset(job)
+        except WorkerError as error:
+            self._ending.end(job, error, now)
+            return
         for report in reports.rows(job.id, job.result):
             self._ending.send(job, report, now)
         self._ending.end(job, None, now)
+
+    def _keep_preset(self, job: Job) -> None:
+        """Keeps the settings that a job found under the name that it gives. They are stored with its final or before."""
+        row = self._known.catalog.get(job.operation)
+        target = row.presets if row is not None else ""
+        name = getattr(job.params, "preset", "") if target else ""
+        if not name or len(job.result.rows) != 1:
+            return
+        keys = {field.name for field in self._known.find(target).parameters}
+        found = [(key, _whole(value)) for key, value in zip(job.result.fields, job.result.rows[0], strict=True) if key in keys]
+        has_image = self._presets.get(name, OPERATION) == target and self._presets.get(name, "image")
+        image = [] if has_image else [("image", getattr(job.params, "image", ""))]
+        pairs = [*image, *found]
+        if self._presets.fill(name, target, pairs):
+            self._barrier.store(StoreUnset(name))
+        for key, value in ((OPERATION, target), *pairs):
+            self._barrier.store(StorePreset(name, key, value))
 
     # ------------------------------------------------------------------------------------------------ failures
 
@@ -274,6 +299,10 @@ class Running:
 def _needs_table(job: Job) -> bool:
     """More rows than are sent in datagrams, and no table of the job's own that holds them."""
     return reports.chunks(job.id, job.result) > reports.MAX_CHUNKS and getattr(job.params, "data", None) == ""
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
 def _table_params(job: Job) -> Params:

@@ -109,7 +109,7 @@ class Scheduler:
         self._board = shared.board
         self._ending = Ending(shared)
         self._admission = Admission(shared, self._ending)
-        self._running = Running(shared, self._ending)
+        self._running = Running(shared, self._ending, self._presets)
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
         self._board.children = children
         self._board.start(now)

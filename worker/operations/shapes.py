@@ -153,6 +153,7 @@ class Detector:
             if `find` makes an image `overlay` itself.
         references: the parameters that name one further picture each, which is the same for all images of a batch. If such a parameter
             is empty, None stands in the picture's place. A file of another kind (`READ_BYTES` in the catalogue) comes as its bytes.
+        single: `image` must name one file; what the params say belongs to that picture.
     """
 
     find: Callable[..., Rows | Found]
@@ -160,6 +161,7 @@ class Detector:
     check: Callable[[Any], None] = anything_goes
     references: tuple[str, ...] = ()
     unavailable: Unavailable = all_available
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

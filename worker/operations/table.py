@@ -80,6 +80,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "overlay": Filter(compositing.overlay, compositing.check_overlay, references=("picture",)),
     "contact_sheet": Folder(compositing.contact_sheet),
     # tuning
+    "tune": Detector(tuning.tune, None, tuning.check_tune, single=True),
     "sweep": Trials(tuning.trials, tuning.sheet, tuning.check_sweep),
     # convert
     "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),

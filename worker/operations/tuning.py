@@ -1,4 +1,4 @@
-"""Settings for other operations: tried out side by side."""
+"""Settings for other operations: tried out side by side, or found from examples."""
 
 from __future__ import annotations
 
@@ -6,16 +6,29 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from worker.catalog.tuning import Sweep
+from worker.catalog.circles import FindCircles
+from worker.catalog.tuning import Sweep, Tune
 from worker.errors import ArgumentError
+from worker.operations import circles
 from worker.operations.compositing import tile_of
+from worker.operations.keywords import takes_keywords
 from worker.operations.lettering import drawable, fitted, wrapped, write_on
-from worker.operations.marks import MARK
+from worker.operations.marks import HALO, MARK, draw_outline, line_width
+from worker.operations.regions import numbers_of
 from worker.operations.shapes import Found, Trial, Tried
 from worker.pictures.pixels import Image, size_of
+
+if TYPE_CHECKING:
+    from worker.operations.shapes import Rows
+
+Floats = NDArray[np.float64]
 
 MOST_TRIALS = 64
 _LONGEST_SIDE, _MOST_MEGAPIXELS = 16384, 100
@@ -181,3 +194,259 @@ def _said(one: Tried, item: str) -> str:
 def _write_lines(canvas: Image, lines: Sequence[str], place: tuple[int, int], size: int, hue: tuple[int, int, int]) -> None:
     for n, line in enumerate(lines):
         write_on(canvas, line, (place[0], place[1] + round(1.5 * size) * n), size, hue)
+
+
+# ---------------------------------------------------------------------------------------------------------- by example
+
+MOST_EXAMPLES = 50
+_SMALLEST = 2.0  # pixels; the smallest radius of an example
+_SENSITIVITIES = tuple(round(0.1 * step, 1) for step in range(11))
+#: From the smallest and to the largest example, as factors: how far radii are looked at.
+_BELOW, _ABOVE = 0.6, 1.6
+#: An example drawn by hand counts as found if it and a circle have so much of their area in common.
+_LEAST_IOU = 0.5
+#: Radii that differ from the examples' by less than this share are of the same size.
+_SAME = 0.1
+#: How far the radii may go if nothing of another size is near, as factors.
+_FREE_BELOW, _FREE_ABOVE = 0.75, 1.33
+_EXAMPLE = (0, 170, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found at one sensitivity.
+
+    Attributes:
+        sensitivity: as in the params.
+        rows: `(N, 6)`, as `find_circles` returns them.
+        matches: `(E,)`: for each example the row that is it, or -1.
+    """
+
+    sensitivity: float
+    rows: Rows
+    matches: NDArray[np.int64]
+
+    @property
+    def works(self) -> bool:
+        """Whether all examples are found."""
+        return bool((self.matches >= 0).all())
+
+
+def examples_of(text: str) -> Floats:
+    """The circles in a text, `(E, 3)`: x, y, radius in pixels.
+
+    Raises:
+        ArgumentError: these are no circles.
+    """
+    numbers = numbers_of(text, "examples")
+    if not numbers or len(numbers) % 3:
+        raise ArgumentError(
+            f"tune: examples must be x y radius of each circle, such as 120 80 30; 200 90 31; got {len(numbers)} numbers.",
+            "Coordinates are pixels from the top left; y goes down.",
+        )
+    found = np.array(numbers, np.float64).reshape(-1, 3)
+    if len(found) > MOST_EXAMPLES:
+        raise ArgumentError(f"tune: {len(found)} examples are given; the limit is {MOST_EXAMPLES}.")
+    if found[:, 2].min() < _SMALLEST:
+        raise ArgumentError(f"tune: the radius of an example must be {_SMALLEST:g} pixels or more; got {found[:, 2].min():g}.")
+    return found
+
+
+def check_tune(params: Tune) -> None:
+    """Raises ArgumentError if the examples are no circles, or the name of the preset cannot stand in an address."""
+    examples_of(params.examples)
+    if re.search(r"[\s#*,/?\[\]{}]", params.preset):
+        raise ArgumentError(
+            f"tune: preset must be a name without spaces and without # * , / ? [ ] {{ }}; got {params.preset!r}.",
+            "It becomes a part of an OSC address.",
+        )
+
+
+@takes_keywords(Tune, check_tune)
+def tune(image: Image, params: Tune) -> Found:
+    """Finds settings that find the examples, few others of another size, and that lie in the middle of what works.
+
+    1. The picture is searched at sensitivities from 0 to 1, over radii from somewhat below to somewhat above those of the examples.
+    2. Of the sensitivities that find all examples, the longest stretch at which as many circles of their size are found is the most
+       stable one (as for the regions of Matas et al., Robust wide baseline stereo from maximally stable extremal regions, 2002). Its
+       middle is taken.
+    3. The limits of the radius lie half way to the next circle of another size, and if there is none, a quarter to a third away.
+    4. If circles of that size stand inside of an example, `min_distance` or `nested` keeps them out.
+
+    Each step is checked by searching again; one that loses an example is undone.
+
+    Returns:
+        One row: min_radius, max_radius, min_distance, nested, sensitivity; the least and the largest sensitivity at which all examples
+        are found; how many circles are found with these settings, and how many of them are no examples. Its text is the settings. And
+        the picture `overlay` with the circles found, and the examples in orange.
+
+    Raises:
+        ArgumentError: an example lies outside of the picture, or is found at no sensitivity.
+    """
+    examples = examples_of(params.examples)
+    width, height = size_of(image)
+    outside = (examples[:, 0] < 0) | (examples[:, 0] > width - 1) | (examples[:, 1] < 0) | (examples[:, 1] > height - 1)
+    if outside.any():
+        raise ArgumentError(f"tune: the example {_named(examples[outside][0])} has its centre outside of the picture, {width}x{height}.")
+    wide = FindCircles(
+        image="-",
+        min_radius=max(1.0, _BELOW * float(examples[:, 2].min())),
+        max_radius=min(16384.0, _ABOVE * float(examples[:, 2].max())),
+        max_items=10_000,
+    )
+    looks = [_look(image, examples, wide, sensitivity) for sensitivity in _SENSITIVITIES]
+    working = [look for look in looks if look.works]
+    if not working:
+        raise _not_found(looks, examples)
+    settings, chosen = _settled(image, examples, wide, working)
+    rows = chosen.rows
+    others = len(rows) - len(examples)
+    values = (settings.min_radius, settings.max_radius, settings.min_distance, settings.nested, settings.sensitivity)
+    row = np.array([[*values, working[0].sensitivity, working[-1].sensitivity, len(rows), others]], np.float64)
+    images = {"overlay": _marked(image, rows, examples)} if params.overlay else {}
+    names = ("min_radius", "max_radius", "min_distance", "nested", "sensitivity")
+    text = " ".join(f"{name}={float(value):g}" for name, value in zip(names, values, strict=True))
+    return Found(row, images, texts=((text,),))
+
+
+def _look(image: Image, examples: Floats, settings: FindCircles, sensitivity: float | None = None) -> _Look:
+    if sensitivity is not None:
+        settings = replace(settings, sensitivity=sensitivity)
+    rows = circles.search(image, settings).rows
+    return _Look(settings.sensitivity, rows, _matched(examples, rows))
+
+
+def _matched(examples: Floats, rows: Rows) -> NDArray[np.int64]:
+    """For each example the circle that has most of its area in common with it, or -1; no circle is taken twice."""
+    matches = np.full(len(examples), -1, np.int64)
+    if not len(rows):
+        return matches
+    shares = common_share(examples[:, None, :3], rows[None, :, :3])
+    while shares.size and (best := shares.max()) >= _LEAST_IOU:
+        example, row = np.argwhere(shares == best)[0]
+        matches[example] = row
+        shares[example, :] = 0
+        shares[:, row] = 0
+    return matches
+
+
+def common_share(first: Floats, second: Floats) -> Floats:
+    """The area that two discs have in common, as a share of what they cover together.
+
+    Args:
+        first: `(..., 3)`: x, y and radius.
+        second: the same, and of a shape that goes with it.
+
+    >>> common_share(np.array([0.0, 0, 2]), np.array([0.0, 0, 1])).item()
+    0.25
+    """
+    a, b = np.broadcast_arrays(first[..., 2], second[..., 2])
+    apart = np.hypot(first[..., 0] - second[..., 0], first[..., 1] - second[..., 1])
+    small = np.minimum(a, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.arccos(np.clip((apart**2 + a**2 - b**2) / (2 * apart * a), -1, 1))
+        other = np.arccos(np.clip((apart**2 + b**2 - a**2) / (2 * apart * b), -1, 1))
+        kite = np.sqrt(np.maximum((a + b - apart) * (apart + a - b) * (apart - a + b) * (a + b + apart), 0)) / 2
+        lens = a**2 * angle + b**2 * other - kite
+    inside = np.where(apart <= np.abs(a - b), np.pi * small**2, np.where(apart >= a + b, 0.0, lens))
+    return np.asarray(inside / (np.pi * (a**2 + b**2) - inside))
+
+
+def _settled(image: Image, examples: Floats, wide: FindCircles, working: list[_Look]) -> tuple[FindCircles, _Look]:
+    """The settings, and what is found with them."""
+    smallest, largest = _sizes(working)
+    stretch = _steadiest(working, smallest, largest)
+    settings = replace(wide, sensitivity=round((stretch[0].sensitivity + stretch[-1].sensitivity) / 2, 2))
+    middle = _look(image, examples, settings)
+    if not middle.works:  # between two that work
+        middle = stretch[len(stretch) // 2]
+        settings = replace(wide, sensitivity=middle.sensitivity)
+    low, high = _limits(middle.rows[:, 2], smallest, largest)
+    chosen = settings, middle
+    for limits in ({"min_radius": low, "max_radius": high}, {"max_radius": high}, {"min_radius": low}):
+        narrower = replace(settings, **limits)
+        look = _look(image, examples, narrower)
+        if look.works:
+            chosen = narrower, look
+            break
+    return _without_rivals(image, examples, *chosen)
+
+
+def _sizes(working: list[_Look]) -> tuple[float, float]:
+    """The smallest and the largest radius of the examples, as they are found: more precise than those drawn by hand."""
+    radii = np.median([look.rows[look.matches, 2] for look in working], axis=0)
+    return float(radii.min()), float(radii.max())
+
+
+def _of_size(radii: Floats, smallest: float, largest: float) -> NDArray[np.bool_]:
+    return np.asarray((radii > (1 - _SAME) * smallest - 0.5) & (radii < (1 + _SAME) * largest + 0.5))
+
+
+def _steadiest(working: list[_Look], smallest: float, largest: float) -> list[_Look]:
+    """The longest stretch of sensitivities with the same number of circles of the examples' size; of equals that with the fewest."""
+    stretches: list[list[_Look]] = []
+    counts = [int(_of_size(look.rows[:, 2], smallest, largest).sum()) for look in working]
+    for n, look in enumerate(working):
+        follows = n and _SENSITIVITIES.index(look.sensitivity) == _SENSITIVITIES.index(working[n - 1].sensitivity) + 1
+        if follows and counts[n] == counts[n - 1]:
+            stretches[-1].append(look)
+        else:
+            stretches.append([look])
+    return min(stretches, key=lambda stretch: (-len(stretch), len(stretch[0].rows)))
+
+
+def _limits(radii: Floats, smallest: float, largest: float) -> tuple[float, float]:
+    """The limits of the radius: half way, as a factor, from the circles of the examples' size to the next ones of another."""
+    alike = radii[_of_size(radii, smallest, largest)]
+    bottom, top = float(alike.min()), float(alike.max())
+    below, above = radii[radii < bottom], radii[radii > top]
+    low = max(_FREE_BELOW * bottom, math.sqrt(bottom * float(below.max())) if len(below) else 0.0)
+    high = min(_FREE_ABOVE * top, math.sqrt(top * float(above.min())) if len(above) else math.inf)
+    return round(low, 2), round(min(high, 16384.0), 2)
+
+
+def _without_rivals(image: Image, examples: Floats, settings: FindCircles, look: _Look) -> tuple[FindCircles, _Look]:
+    """Keeps out what stands inside of the examples, if that costs none of them."""
+    known = look.rows[look.matches, :3]
+    other = np.setdiff1d(np.arange(len(look.rows)), look.matches)
+    between = np.hypot(*(look.rows[other, None, :2] - known[:, :2]).transpose(2, 0, 1))
+    near = between < 0.8 * known[:, 2]
+    if not near.any():
+        return settings, look
+    apart = np.hypot(*(known[:, None, :2] - known[:, :2]).transpose(2, 0, 1))[~np.eye(len(known), dtype=np.bool_)]
+    furthest, closest = float(between[near].max()), float(min(apart.min(initial=math.inf), known[:, 2].min() * 2))
+    tries = [replace(settings, min_distance=round((furthest + closest) / 2, 2))] if furthest < closest else []
+    for stricter in (*tries, replace(settings, nested=False)):
+        again = _look(image, examples, stricter)
+        if again.works and len(again.rows) < len(look.rows):
+            return stricter, again
+    return settings, look
+
+
+def _not_found(looks: list[_Look], examples: Floats) -> ArgumentError:
+    """Says which example is found at no sensitivity; or that there is none at which all are found."""
+    ever = np.any([look.matches >= 0 for look in looks], axis=0)
+    hint = "The picture `explain` shows why a circle is not found."
+    if ever.all():
+        most = max(looks, key=lambda look: int((look.matches >= 0).sum()))
+        lost = examples[most.matches < 0][0]
+        return ArgumentError(f"tune: no sensitivity finds all examples; {most.sensitivity:g} finds all but {_named(lost)}.", hint)
+    lost = examples[~ever]
+    names = "; ".join(_named(example) for example in lost[:3])
+    return ArgumentError(
+        f"tune: {len(lost)} of {len(examples)} examples are found at no sensitivity: {names}. They are x y radius in pixels, y down.", hint
+    )
+
+
+def _named(example: Floats) -> str:
+    return " ".join(f"{value:g}" for value in example)
+
+
+def _marked(image: Image, rows: Rows, examples: Floats) -> Image:
+    """The circles found as they are always marked, and the examples in orange on top."""
+    canvas = circles.mark_circles(image, rows)
+    line = line_width(canvas)
+    for x, y, radius in examples:
+        for width, hue in ((line + 2, HALO), (line, _EXAMPLE)):
+            draw_outline(canvas, (x, y), radius, hue, width)
+    return canvas

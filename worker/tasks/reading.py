@@ -37,13 +37,20 @@ class Reading(BaseBatch):
 
     def plan(self) -> Plan:
         self.operation.check(self.params)
-        inputs = self.files.to_read_all(self.params.image, readable_endings())
+        inputs = self.inputs(single=getattr(self.operation, "single", False))
         self._check_outputs(inputs)
         sources = tuple(self.files.spell(path) for path in inputs.paths)
         fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources)
         return Plan(parts, finish=bool(self.data), base=base)
+
+    def inputs(self, *, single: bool) -> Inputs:
+        """The images that the job names. Raises ArgumentError if `single` and it names a folder or a pattern."""
+        inputs = self.files.to_read_all(self.params.image, readable_endings())
+        if single and inputs.several:
+            raise ArgumentError(f"{self.info.name} takes one image file; image names {len(inputs.paths)} of them.")
+        return inputs
 
     def is_small(self, plan: Plan) -> bool:
         return not plan.base.sources

@@ -16,7 +16,7 @@ from worker.core.jobs import Part, Plan, Result
 from worker.errors import ArgumentError, WorkerError
 from worker.files.paths import Inputs
 from worker.operations.shapes import Detector, Filter, Found, Operation, Trial, Tried
-from worker.pictures.images import is_out_of_memory, readable_endings, wanted_memory
+from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.pictures.pixels import Image
 from worker.tasks.base import Progress
 from worker.tasks.folder import Combining
@@ -56,9 +56,7 @@ class Trying(Combining):
     def plan(self) -> Plan:
         self.operation.check(self.params)
         trials = self._trials()
-        inputs = self.files.to_read_all(self.params.image, readable_endings())
-        if inputs.several:
-            raise ArgumentError(f"{self.info.name} takes one image file; image names {len(inputs.paths)} of them.")
+        inputs = self.inputs(single=True)
         self._check_places(inputs)
         part = Part(0, 0, len(trials), (self.files.spell(inputs.paths[0]),))
         return Plan((part,), finish=bool(self.data), base=Result(self.info.kind, self.info.fields))

@@ -181,6 +181,15 @@ def test_run_says_what_max_items_leaves_out(here: Path) -> None:
     assert "left_out" not in json.loads(call("run", "find_circles", "image=a.png", "--json").stdout)
 
 
+def test_run_keeps_no_preset(here: Path) -> None:
+    """Without a worker there is nobody who could keep a preset, and that is said."""
+    picture = np.full((200, 200), 40, np.uint8)
+    cv2.circle(picture, (90, 100), 40, 220, -1, cv2.LINE_AA)
+    cv2.imwrite(str(here / "a.png"), picture)
+    assert "no worker here to keep a preset" in call("run", "tune", "image=a.png", "examples=90 100 40", "preset=coins").stderr
+    assert "preset" not in call("run", "tune", "image=a.png", "examples=90 100 40").stderr
+
+
 def test_run_in_plain_lines(here: Path) -> None:
     """The result on standard output, the progress on standard error."""
     result = call("run", "write_text", "output=a.txt", "line=entry {n}", "count=20000")

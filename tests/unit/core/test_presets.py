@@ -89,3 +89,22 @@ def test_what_was_made_can_be_deleted():
     assert presets.as_dict() == {}
     presets.set("stay", "operation", "noop")
     assert presets.job("stay") == ("noop", ())
+
+
+def test_several_values_at_once():
+    """What a preset has for the same operation stays; for another operation it begins anew; a bad value changes nothing."""
+    presets = Presets(CATALOG)
+    assert not presets.fill("coins", "find_circles", [("min_radius", 9), ("nested", 0)])
+    presets.set("coins", "image", "a.png")
+    assert not presets.fill("coins", "find_circles", [("min_radius", 12)])
+    wanted = {"operation": "find_circles", "min_radius": 12, "nested": 0, "image": "a.png"}
+    assert presets.as_dict() == {"coins": wanted}
+    with pytest.raises(ArgumentError, match="sensitivity must be a number from 0 to 1"):
+        presets.fill("coins", "find_circles", [("min_radius", 13), ("sensitivity", 7)])
+    with pytest.raises(ArgumentError, match="draw_circles has no parameter 'min_radius'"):
+        presets.fill("coins", "draw_circles", [("count", 13), ("min_radius", 7)])
+    with pytest.raises(UnknownOperation):
+        presets.fill("new", "find_circle", [("min_radius", 7)])
+    assert presets.as_dict() == {"coins": wanted}
+    assert presets.fill("coins", "draw_circles", [("count", 3)])
+    assert presets.as_dict() == {"coins": {"operation": "draw_circles", "count": 3}}

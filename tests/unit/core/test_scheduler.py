@@ -9,6 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
+from worker.catalog.circles import FindCircles
 from worker.catalog.params import JobOptions, Params
 from worker.catalog.table import CATALOG
 from worker.core.events import (
@@ -1290,6 +1291,61 @@ def test_received_nothing():
     """An empty bundle is nothing."""
     play = Play()
     assert play(0.0, Received(("10.0.0.1", 5), ())) == []
+
+
+TUNED = ("min_radius", "max_radius", "min_distance", "nested", "sensitivity", "strictest", "loosest", "found", "others")
+
+
+def tune(job_id, preset, row=(9.5, 21.0, 0.0, 1.0, 0.45, 0.3, 0.6, 12.0, 9.0), play=None):
+    play = play or Play()
+    play(0.0, job(job_id, "tune", image="a.png", examples="9 9 9", **({"preset": preset} if preset else {})))
+    return play, play(1.0, finished(1, Result("tuned", TUNED, (row,), texts=(("min_radius=9.5",),))))
+
+
+def test_settings_that_were_found_become_a_preset():
+    """One command is enough: they are stored before the final leaves, and a trigger uses them."""
+    play, lines = tune("a", "coins", play=Play(show=("store",)))
+    assert [line for line in lines if not line.startswith("store final")] == [
+        "store preset coins operation find_circles",
+        "store preset coins image a.png",
+        "store preset coins min_radius 9.5",
+        "store preset coins max_radius 21",
+        "store preset coins min_distance 0",
+        "store preset coins nested 1",
+        "store preset coins sensitivity 0.45",
+        "result/tuned a 0 1 0 1 9 9.5 21.0 0.0 1.0 0.45 0.3 0.6 12.0 9.0",
+        "ready a seq=1 run=1000 items=1 tune",
+    ]
+    play(2.0, Trigger("coins", 1.0))
+    assert play.tasks[-1].params == FindCircles(image="a.png", min_radius=9.5, max_radius=21, sensitivity=0.45)
+
+
+def test_settings_go_nowhere_without_a_name():
+    """Who names no preset gets the row alone."""
+    _, lines = tune("a", "")
+    assert [line.split()[0] for line in lines] == ["result/tuned", "ready"]
+
+
+def test_a_preset_keeps_its_own_image():
+    """Tuning again changes the settings only; a preset of another operation begins anew."""
+    play = Play()
+    play(0.0, Set("coins", "operation", "find_circles"), Set("coins", "image", "live.png"), Set("coins", "max_items", 5))
+    tune("a", "coins", play=play)
+    play(2.0, Trigger("coins", 1.0))
+    assert play.tasks[-1].params == FindCircles(image="live.png", max_items=5, min_radius=9.5, max_radius=21, sensitivity=0.45)
+    play = Play()
+    play(0.0, Set("coins", "operation", "draw_circles"), Set("coins", "output", "live.png"))
+    _, lines = tune("b", "coins", play=play)
+    assert lines[0] == "unset preset coins"
+    play(2.0, Trigger("coins", 1.0))
+    assert play.tasks[-1].params == FindCircles(image="a.png", min_radius=9.5, max_radius=21, sensitivity=0.45)
+
+
+def test_a_preset_that_cannot_be_kept():
+    """The job fails with the sentence about the limit, and the presets stay as they were."""
+    play = Play(presets=tuple((f"p{n}", "operation", "noop") for n in range(1000)))
+    _, lines = tune("a", "coins", play=play)
+    assert lines == ["failed a seq=1 413 limit There are 1000 presets already, which is the limit. "]
 
 
 def test_presets_are_deleted():

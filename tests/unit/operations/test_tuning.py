@@ -1,4 +1,6 @@
-"""Settings tried side by side."""
+"""Settings tried side by side, and settings found from examples."""
+
+import re
 
 import cv2
 import numpy as np
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pictures import any_picture
-from worker.catalog.tuning import Sweep
+from worker.catalog.circles import FindCircles
+from worker.catalog.tuning import Sweep, Tune
 from worker.errors import ArgumentError
-from worker.operations import tuning
+from worker.operations import circles, tuning
 from worker.operations.shapes import Tried
 
 GREEN, RED = (60, 255, 60), (120, 130, 255)
@@ -97,3 +100,143 @@ def test_any_picture(pictures, width, height, message):
     found = tuning.sheet(tried, "things", params)
     assert found.images["output"].shape[1::-1] == tuning._size(params)
     assert found.rows[:, 4].tolist() == [picture is None for picture in pictures]
+
+
+# ---------------------------------------------------------------------------------------------------------- by example
+
+SIZE = (480, 640)
+
+
+def scene(discs, noise=0.0, seed=0):
+    """Grey discs x, y, radius on a darker ground."""
+    picture = np.full(SIZE, 60.0)
+    for x, y, radius in discs:
+        drawn = np.zeros(SIZE, np.uint8)
+        cv2.circle(drawn, (round(x * 16), round(y * 16)), round(radius * 16), 255, -1, cv2.LINE_AA, 4)
+        picture += drawn / 255 * 120
+    picture += np.random.default_rng(seed).normal(0, noise, SIZE)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def text_of(discs):
+    return "; ".join(" ".join(f"{value:g}" for value in disc) for disc in discs)
+
+
+def tuned(picture, examples, **more):
+    return tuning.tune(picture, Tune(image="a.png", examples=text_of(examples), **more))
+
+
+def settings_from(row, **changed):
+    names = ("min_radius", "max_radius", "min_distance", "nested", "sensitivity")
+    values = {**dict(zip(names, row[:5].tolist(), strict=True)), **changed}
+    return FindCircles(image="a.png", **{**values, "nested": bool(values["nested"])})
+
+
+MEDIUM = [(80 + 120 * column, 90 + 130 * row, 30 + (row + column) % 3 - 1) for row in range(3) for column in range(5)]
+OTHERS = [(140, 150, 9), (260, 30, 8), (380, 280, 9), (500, 410, 62), (140, 415, 60)]
+DISCS = [*(disc for disc in MEDIUM if all(np.hypot(disc[0] - x, disc[1] - y) > disc[2] + r + 4 for x, y, r in OTHERS)), *OTHERS]
+WANTED = [disc for disc in DISCS if 25 < disc[2] < 35]
+#: Drawn by hand: some pixels off.
+DRAWN = [(x + dx, y + dy, r + dr) for (x, y, r), (dx, dy, dr) in zip(WANTED, ((3, -2, 2), (-2, 3, -3), (1, 3, 3)), strict=False)]
+
+
+@pytest.mark.parametrize("noise", [0, 6])
+def test_tune_finds_what_is_like_the_examples(noise):
+    """Three circles drawn by hand are enough to find all of their size, and nothing of another."""
+    picture = scene(DISCS, noise)
+    found = tuned(picture, DRAWN, overlay="o.png")
+    (row,) = found.rows
+    rows = circles.search(picture, settings_from(row)).rows
+    assert len(rows) == row[7] == len(WANTED)
+    assert row[8] == len(WANTED) - 3
+    for x, y, radius in WANTED:
+        assert (np.abs(rows[:, :3] - (x, y, radius)).max(axis=1) < 1).sum() == 1
+    assert found.texts[0][0] == (
+        f"min_radius={row[0]:g} max_radius={row[1]:g} min_distance={row[2]:g} nested={row[3]:g} sensitivity={row[4]:g}"
+    )
+    assert has(found.images["overlay"], (0, 170, 255))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"min_radius": 1.25}, {"min_radius": 0.75}, {"max_radius": 1.25}, {"max_radius": 0.8}, {"sensitivity": 1.3}, {"sensitivity": 0.7}],
+)
+def test_tune_stays_away_from_the_limits(changed):
+    """Each setting lies in the middle of what works: it may be a fifth to a third off, and the same circles are found."""
+    picture = scene(DISCS, 3)
+    (row,) = tuned(picture, DRAWN).rows
+    names = {"min_radius": 0, "max_radius": 1, "sensitivity": 4}
+    other = {name: min(1.0, row[4] * factor) if name == "sensitivity" else row[names[name]] * factor for name, factor in changed.items()}
+    rows = circles.search(picture, settings_from(row, **other)).rows
+    assert len([r for r in rows if 25 < r[2] < 35]) == len(WANTED)
+    if "sensitivity" in changed:
+        assert len(rows) == len(WANTED)
+
+
+def test_tune_keeps_rings_out():
+    """Rings inside of the examples that have nearly their size are left out."""
+    picture = scene([])
+    for x in (120, 320, 520):
+        for radius, grey in ((60, 200), (50, 60), (36, 200)):
+            cv2.circle(picture, (x, 240), radius, grey, -1, cv2.LINE_AA)
+    (row,) = tuned(picture, [(120, 240, 60), (320, 240, 60), (520, 240, 60)]).rows
+    rows = circles.search(picture, settings_from(row)).rows
+    assert sorted(rows[:, 0].round().tolist()) == [120, 320, 520]
+    assert rows[:, 2] == pytest.approx([60] * 3, abs=1)
+    (row,) = tuned(picture, [(120, 240, 36), (320, 240, 36), (520, 240, 36)]).rows
+    assert circles.search(picture, settings_from(row)).rows[:, 2] == pytest.approx([36] * 3, abs=1)
+
+
+def test_tune_one_example():
+    """One is enough if there is nothing to confuse it with."""
+    (row,) = tuned(scene([(200, 200, 40)]), [(203, 198, 37)]).rows
+    assert row[0] == pytest.approx(30, abs=1)
+    assert row[1] == pytest.approx(53.3, abs=1.5)
+    assert (row[7], row[8]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("examples", "words"),
+    [
+        ("120 80", "examples must be x y radius of each circle, such as 120 80 30; 200 90 31; got 2 numbers"),
+        (" ; ", "got 0 numbers"),
+        ("120 80 x", "examples must hold numbers; got 'x'"),
+        ("120 80 1", "the radius of an example must be 2 pixels or more; got 1"),
+        (" ".join(["9 9 9"] * 51), "51 examples are given; the limit is 50"),
+        ("120 800 30", "the example 120 800 30 has its centre outside of the picture, 640x480"),
+        ("80 90 30; 300 40 30", "1 of 2 examples are found at no sensitivity: 300 40 30. They are x y radius in pixels, y down."),
+    ],
+)
+def test_tune_refusals(examples, words):
+    """What cannot be read, lies outside, or is no circle is named."""
+    with pytest.raises(ArgumentError, match=re.escape(words)):
+        tuning.tune(scene(DISCS), examples=examples)
+
+
+@pytest.mark.parametrize("name", ["my circles", "a/b", "a*", "x#1"])
+def test_names_that_no_address_can_hold(name):
+    """The preset's name becomes a part of `/worker/trigger/<preset>`."""
+    with pytest.raises(ArgumentError, match="preset must be a name without spaces"):
+        tuning.check_tune(Tune(image="a.png", examples="9 9 9", preset=name))
+    tuning.check_tune(Tune(image="a.png", examples="9 9 9", preset="coins-2_Größe"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(any_picture(), st.lists(st.tuples(st.floats(-5, 70), st.floats(-5, 70), st.floats(0, 70)), min_size=1, max_size=4))
+def test_tune_any_picture(picture, examples):
+    """Any small picture and any circles: settings that find them all, or a sentence."""
+    try:
+        (row,) = tuned(picture, examples).rows
+    except ArgumentError:
+        return
+    assert row[7] >= len(examples)
+    assert 0 <= row[5] <= row[4] <= row[6] <= 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(*[st.floats(0, 20)] * 2, st.floats(1, 9)), st.tuples(*[st.floats(0, 20)] * 2, st.floats(1, 9)))
+def test_common_share(first, second):
+    """The area in common is what counting pixels of two drawn discs gives."""
+    y, x = np.mgrid[-10:30:0.1, -10:30:0.1]
+    a, b = ((x - disc[0]) ** 2 + (y - disc[1]) ** 2 < disc[2] ** 2 for disc in (first, second))
+    assert tuning.common_share(np.array(first), np.array(second)) == pytest.approx((a & b).sum() / (a | b).sum(), abs=0.02)
