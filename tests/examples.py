@@ -107,6 +107,20 @@ def blur_series(folder: Path) -> None:
         cv2.imwrite(str(folder / f"series{n}.png"), cv2.GaussianBlur(picture, (0, 0), radius) if radius else picture)
 
 
+#: Of the camera that takes the examples' pictures: its matrix, and k1 k2 p1 p2 k3.
+LENS = ([[700.0, 0, 331], [0, 704, 229], [0, 0, 1]], [-0.25, 0.08, 0.0008, -0.0006, 0.0])
+
+
+def photograph_boards(folder: Path) -> None:
+    """`boards/`: a chessboard seen from five sides through a lens that bends lines."""
+    (folder / "boards").mkdir(exist_ok=True)
+    views = ((5, 0, (0, 0)), (32, 0, (1.5, 1)), (32, 90, (-1.5, 1)), (32, 200, (1, -0.5)), (30, 315, (-1.5, -1)))
+    for n, (tilt, towards, aside) in enumerate(views):
+        pose = scenes.facing(17, aside, tilt, towards, 10 * n)
+        picture = scenes.photographed(scenes.chessboard(), 60, LENS, pose, (640, 480), seed=n)
+        cv2.imwrite(str(folder / "boards" / f"board{n}.png"), picture)
+
+
 EXAMPLES: Mapping[str, Example] = {
     # noop
     "noop": Example(items=0),
@@ -237,6 +251,14 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=lay_sheet,
         shown="rectangles.png",
         about="A picture lies on a busy ground; `warped` writes it as seen from straight above.",
+    ),
+    # calibration
+    "calibrate": Example(
+        {"image": "boards", "output": "camera.json", "board": "chessboard", "columns": 10, "rows": 7, "overlay": "calibrated.png"},
+        5,
+        prepare=photograph_boards,
+        shown="calibrated.png",
+        about="The corners of a chessboard; red lines show how far each is off, many times as long.",
     ),
     # faces
     "find_faces": Example(

@@ -67,3 +67,83 @@ def barcode(digits, scale=3):
     bars = "101" + left + "01010" + "".join(right[int(digit)] for digit in digits[7:]) + "101"
     row = np.array([0 if bar == "1" else 255 for bar in bars], np.uint8).repeat(scale)
     return cv2.copyMakeBorder(row[None].repeat(50 * scale // 2, axis=0), 15, 15, 10 * scale, 10 * scale, cv2.BORDER_CONSTANT, value=255)
+
+
+def chessboard(columns=10, rows=7, square=60):
+    """A printed chessboard of so many squares, the top left one black, with a white margin of one square."""
+    squares = (np.add.outer(np.arange(rows), np.arange(columns)) % 2 * 255).astype(np.uint8)
+    drawn = squares.repeat(square, axis=0).repeat(square, axis=1)
+    return cv2.copyMakeBorder(drawn, *[square] * 4, cv2.BORDER_CONSTANT, value=255)
+
+
+def charuco(columns=10, rows=7, square=60, dictionary=cv2.aruco.DICT_5X5_250, *, legacy=False):
+    """A printed ChArUco board with a white margin of one square; its markers are three quarters as wide as its squares."""
+    board = cv2.aruco.CharucoBoard((columns, rows), 1.0, 0.75, cv2.aruco.getPredefinedDictionary(dictionary))
+    board.setLegacyPattern(legacy)
+    drawn = board.generateImage((columns * square, rows * square))
+    return cv2.copyMakeBorder(drawn, *[square] * 4, cv2.BORDER_CONSTANT, value=255)
+
+
+def circle_grid(columns=9, rows=6, distance=60, *, asymmetric=False):
+    """A printed grid of black circles, with a white margin around their middles of one and a half distances."""
+    wide = 2 * columns if asymmetric else columns
+    drawn = np.full(((rows + 2) * distance, (wide + 2) * distance), 255, np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            along = 2 * column + row % 2 if asymmetric else column
+            middle = (np.array([along + 1.5, row + 1.5]) * distance - 0.5) * 16
+            cv2.circle(drawn, [round(float(place)) for place in middle], round(0.3 * distance * 16), 0, -1, cv2.LINE_AA, 4)
+    return drawn
+
+
+def photographed(printed, scale, camera, pose, size, *, noise=1.5, seed=0, ground=70):
+    """A printed thing as a camera sees it.
+
+    Its middle is the origin of its own axes: x right, y up, z out of the print towards who looks at it.
+
+    Args:
+        printed: grey, 8 bits.
+        scale: pixels of the print in one unit of length.
+        camera: `(3, 3)` matrix, and the coefficients of its distortion (k1, k2, p1, p2, k3).
+        pose: rotation vector and translation from these axes to those of the camera (x right, y down, z forward).
+        size: width and height of the picture.
+        noise: standard deviation, in grey levels.
+        seed: of the noise.
+        ground: grey level around the print.
+    """
+    matrix, distortion = (np.asarray(part, float) for part in camera)
+    turn, move = cv2.Rodrigues(np.asarray(pose[0], float))[0], np.asarray(pose[1], float)
+    corners = np.stack(np.meshgrid(*(np.arange(-1, side + 9, 8.0) for side in size)), axis=-1)  # a lens bends little within 8 pixels
+    bent = cv2.undistortPoints(corners.reshape(-1, 1, 2), matrix, distortion, R=np.eye(3), P=np.eye(3)).reshape(corners.shape)
+    across, down = (
+        np.maximum(0, 1 - np.abs(((np.arange(side * _FINER) + 0.5) / _FINER + 0.5)[:, None] / 8 - np.arange(count)))
+        for side, count in zip(size, corners.shape[1::-1], strict=True)
+    )
+    rays = np.dstack([down @ bent[..., axis] @ across.T for axis in (0, 1)]).reshape(-1, 2)
+    plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], move]))  # takes a ray to the place on the print that it meets
+    places = np.column_stack([rays, np.ones(len(rays))]) @ plane.T
+    ahead = places[:, 2] > 1e-6
+    x, y = (np.where(ahead, places[:, axis] / np.where(ahead, places[:, 2], 1), 1e6) for axis in (0, 1))
+    height, width = printed.shape
+    shape = size[1] * _FINER, size[0] * _FINER
+    across = (x * scale + (width - 1) / 2).astype(np.float32).reshape(shape)
+    down = (-y * scale + (height - 1) / 2).astype(np.float32).reshape(shape)
+    seen = cv2.remap(printed, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
+    small = cv2.GaussianBlur(cv2.resize(seen, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), 0.6)
+    return np.clip(small + np.random.default_rng(seed).normal(0, noise, small.shape), 0, 255).astype(np.uint8)
+
+
+def facing(away, aside=(0.0, 0.0), tilt=0.0, towards=0.0, roll=0.0):
+    """The pose of a print in front of a camera, for `photographed`.
+
+    Args:
+        away: distance along the camera's axis.
+        aside: how far to the right of and above this axis.
+        tilt: angle in degrees between the print and a plane that faces the camera.
+        towards: the direction in which it is tilted, in degrees.
+        roll: how far it is turned in its own plane, in degrees, counterclockwise.
+    """
+    axis = np.radians(tilt) * np.array([np.cos(np.radians(towards)), np.sin(np.radians(towards)), 0])
+    in_plane = cv2.Rodrigues(np.array([0, 0, np.radians(roll)]))[0]
+    turn = np.diag([1.0, -1, -1]) @ cv2.Rodrigues(axis)[0] @ in_plane
+    return cv2.Rodrigues(turn)[0].ravel(), np.array([aside[0], -aside[1], away], float)

@@ -6,6 +6,7 @@ Rows stand together by family: a family is a file here and a file of the same na
 
 from __future__ import annotations
 
+from worker.catalog.calibration import Calibrate
 from worker.catalog.catalog import Catalog
 from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
@@ -72,6 +73,12 @@ _MEASURED = (
     *(Column(name, 5) for name in ("brightness", "contrast", "low", "high", "dark", "bright", "noise")),
     Column("sharpness"),
 )
+_CALIBRATION = (
+    *(Column("error", 4), Column("points", 0), Column("tilt", 2), Column("distance"), Column("rms", 4)),
+    *(Column(name, 3) for name in ("fx", "fy", "cx", "cy")),
+    *(Column(name, 6) for name in ("k1", "k2", "p1", "p2", "k3")),
+    *(Column("fov_x", 3), Column("fov_y", 3), Column("image")),
+)
 
 CATALOG = Catalog(
     (
@@ -117,6 +124,8 @@ CATALOG = Catalog(
         Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0))),
         Row("find_lines", FindLines, "Finds straight lines.", "lines", _LINE),
         Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
+        # calibration
+        Row("calibrate", Calibrate, "Measures a camera from pictures of a printed board.", "calibration", _CALIBRATION),
         # faces
         Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE),
         # filtering

@@ -92,7 +92,7 @@ def _square_markers(plain: Image, params: FindMarkers) -> Iterator[_Marker]:
         corners, ids, _ = _square_detector(name, inverted=params.inverted, strict=auto).detectMarkers(plain)
         for quad, number in zip(corners, () if ids is None else ids.ravel(), strict=False):
             marker = _Marker(kind, name, int(number), str(number), np.asarray(quad, np.float64).reshape(4, 2))
-            if not auto or marker.size >= _LEAST_MODULE * (_dictionary(name).markerSize + 2):
+            if not auto or marker.size >= _LEAST_MODULE * (dictionary_of(name).markerSize + 2):
                 yield marker
 
 
@@ -103,10 +103,11 @@ def _square_detector(name: str, *, inverted: bool, strict: bool) -> cv2.aruco.Ar
     if strict:
         settings.errorCorrectionRate = 0.0 if name.startswith("4x4") else 0.3
         settings.maxErroneousBitsInBorderRate = 0.1
-    return cv2.aruco.ArucoDetector(_dictionary(name), settings)
+    return cv2.aruco.ArucoDetector(dictionary_of(name), settings)
 
 
-def _dictionary(name: str) -> Any:
+def dictionary_of(name: str) -> Any:
+    """OpenCV's own set of markers of this name, as in `worker.catalog.markers.Dictionary`."""
     prefix = "DICT_ARUCO_" if name in ("original", "mip_36h12") else "DICT_"
     return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, prefix + name.upper()))
 
@@ -205,7 +206,7 @@ def _trust(marker: _Marker) -> int:
     """How little chance gives such a code: by its number of bits. What has a checksum comes first."""
     if marker.kind in ("qr", "barcode"):
         return 1000
-    return int(_dictionary(marker.type).markerSize) ** 2
+    return int(dictionary_of(marker.type).markerSize) ** 2
 
 
 def _row(marker: _Marker, image: Image) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.errors import WorkerError
 from worker.pictures.pixels import Image
 
 #: One row per item found, the columns as in the catalogue.
@@ -59,6 +60,8 @@ class Found:
         files: other data to write, in the same way.
         total: how many items there were, if `rows` holds only the best of them.
         texts: for each row the texts that belong to it, as `texts` in the catalogue; empty if the operation has none.
+        skipped: which images of a folder do not count, by their number, and why. They are reported as those that cannot be read; with
+            `on_error=stop` the first one ends the job.
     """
 
     rows: Rows = field(default_factory=no_rows)
@@ -66,6 +69,7 @@ class Found:
     files: Mapping[str, bytes] = field(default_factory=dict)
     total: int | None = None
     texts: tuple[tuple[str, ...], ...] = ()
+    skipped: Mapping[int, WorkerError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

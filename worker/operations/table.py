@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from worker.operations import (
+    calibration,
     circles,
     colors,
     comparing,
@@ -68,6 +69,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_blobs": Detector(outlines.find_blobs, outlines.mark_blobs, outlines.check),
     "find_lines": Detector(outlines.find_lines, outlines.mark_lines, outlines.check),
     "find_rectangles": Detector(rectangles.find_rectangles, rectangles.mark_rectangles),
+    # calibration
+    "calibrate": Folder(calibration.calibrate, calibration.check),
     # faces
     "find_faces": Detector(faces.find_faces, None, faces.check, ("model",)),
     # filtering

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker.core.jobs import Part, Plan, Result, Skipped
+from worker.core.jobs import Failure, Part, Plan, Result, Skipped
 from worker.files.paths import Inputs
 from worker.operations.shapes import Found, Picture
 from worker.pictures.images import readable_endings
@@ -31,7 +31,8 @@ class Combining(Reading):
 
     def run(self, part: Part, progress: Progress) -> Result:
         skipped: list[Skipped] = []
-        return self.result(self.operation.combine(self._pictures(part, progress, skipped), self.params), skipped)
+        found = self.operation.combine(self._pictures(part, progress, skipped), self.params)
+        return self.result(found, self._with_those_of(found, skipped, part))
 
     def result(self, found: Found, skipped: Sequence[Skipped] = ()) -> Result:
         """Writes what was made."""
@@ -54,6 +55,13 @@ class Combining(Reading):
             else:
                 yield Picture(n, Path(source).stem, image)
             progress(n + 1)
+
+    def _with_those_of(self, found: Found, skipped: list[Skipped], part: Part) -> list[Skipped]:
+        """All images that were left out, in their order. Raises the first reason of the operation's own if the job stops at errors."""
+        if found.skipped and not self.task.skips:
+            raise found.skipped[min(found.skipped)]
+        own = [Skipped(part.sources[n], Failure.of(error)) for n, error in found.skipped.items()]
+        return sorted(skipped + own, key=lambda one: part.sources.index(one.path))
 
     def _check_outputs(self, inputs: Inputs) -> None:
         targets: dict[str, str] = {}
