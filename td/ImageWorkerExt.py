@@ -4,8 +4,9 @@
     op('ImageWorker').OnReady(job, lambda job: print(job.rows))
 
 `pending` decides about lost packets, `launcher` starts and ends the process, `tables` shows what happened. Everything here runs on
-TouchDesigner's main thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT. Only while something is pending, `tick`
-runs every 100 ms.
+TouchDesigner's main thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT. They are only noted there; `flush` does
+the rest once, at the end of the frame, and leaves rows of tables that are too many for one frame to the next ones. Only while something is
+pending, `tick` runs every 100 ms.
 """
 
 import os
@@ -28,6 +29,7 @@ LAST_BEAT_S = 1.5  # a worker that was ending and is silent for this time has en
 QUIT_AGAIN_S = 1.5  # a worker that reports after this time that it works on has not got our request
 QUIT_TRIES = 4
 START_S = 20.0
+ASK_AGAIN_S = 1.0
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0", "::1")
 AT_WORK = ("Starting", "Ready", "Processing")
@@ -225,6 +227,8 @@ class ImageWorkerExt:
         self._tables = tables.Tables(ownerComp)
         self._control = Control(ownerComp, self._pending, self._tables)
         self._on_ready = {}
+        self._calls = []  # of the artist's functions: (function or name, job or nothing)
+        self._asked_at = {}  # when `flush` and `catch_up` were asked for
         run("args[0].ext.ImageWorkerExt.resume()", ownerComp, delayFrames=1, fromOP=ownerComp)  # when the extension stands
 
     # ------------------------------------------------------------------------------------------- for the artist
@@ -241,19 +245,19 @@ class ImageWorkerExt:
         job_id = self._pending.submit(operation, params, self._moment())
         job = self._pending.jobs[job_id]
         self._tables.show_job(job, self._word(job))
-        self._carry_out()
+        self._go_on()
         return job_id
 
     def Cancel(self, job_id):
         """Ends a job; its word becomes `Cancelled`, unless it had ended before."""
         self._pending.cancel(job_id, self._moment())
-        self._carry_out()
+        self._go_on()
 
     def CancelAll(self):
         """Ends all jobs of this component."""
         for job in list(self._pending.jobs.values()):
             self._pending.cancel(job.id, self._moment())
-        self._carry_out()
+        self._go_on()
 
     def OnReady(self, job_id, callback):
         """Calls `callback(job)` when the job is ready; at once if it is ready already. A job that fails calls `onFailed` only."""
@@ -283,34 +287,36 @@ class ImageWorkerExt:
     def Preset(self, name, operation, **params):
         """Gives the worker a named job, which `Trigger` or a CHOP channel `worker/trigger/<name>` starts."""
         self._pending.preset(name, operation, params, self._moment())
-        self._carry_out()
+        self._go_on()
 
     def Trigger(self, name):
         """Starts the job of a preset, once."""
         self._pending.trigger(name, self._moment())
-        self._carry_out()
+        self._go_on()
 
     def Replay(self):
         """Asks how all jobs ended that the worker remembers. Those that are not in the table are added."""
         self._pending.outbox.replay(self._moment())
-        self._carry_out()
+        self._go_on()
 
     def Start(self):
         """Starts the worker on this computer, unless one answers on the port."""
         self._control.start(self._moment())
-        self._carry_out()
+        self._go_on()
 
     def Stop(self):
         """Asks the worker to finish its jobs and to end. Pressed again: to end now. Pressed a third time: its process is ended."""
         self._control.stop(self._moment())
-        self._carry_out()
+        self._go_on()
 
     # ------------------------------------------------------------------------------------ for the component's DATs
 
     def received(self, address, args):
         """An OSC message has arrived."""
-        self._pending.received(address, args, self._now())
-        self._carry_out()
+        now = self._now()
+        self._pending.received(address, args, now)
+        if self._pending.has_output():
+            self._ask("flush", now, endFrame=True)
 
     def tick(self, ticket):
         """Runs every 100 ms while something is pending. A ticket of an earlier instance of this class does not count."""
@@ -322,7 +328,29 @@ class ImageWorkerExt:
         self._pending.silence.lost_after_s = self.ownerComp.par.Losttimeout.eval()
         self._pending.look(now)
         self._tables.set(Workerage=int(self._pending.outbox.age(now)))
-        self._carry_out()
+        self.flush()
+
+    def flush(self):
+        """At the end of a frame in which something happened: shows it, calls the artist's functions, and sees to what comes next."""
+        self._asked_at.pop("flush", None)
+        self._tables.show = bool(self.ownerComp.par.Showmode.eval())
+        news = self._pending.take_news()
+        for word, what in news:
+            self._happened(word, what)
+        if any(word == "operation" for word, _ in news):
+            self._tables.show_operations(self._pending.operations)
+        self._tables.set(Status=self._status_word(), Queued=self._pending.queued, Running=self._pending.running)
+        self._tables.write()
+        self._send_packets()  # acknowledgements first: the artist's functions may take long
+        calls, self._calls = self._calls, []
+        for function, arguments in calls:
+            (self._call_named if isinstance(function, str) else self._call)(function, *arguments)
+        self._send_packets()
+        self._catch_up_later()
+        if self._ticket is None and (self._pending.busy() or self._control.waits()):
+            self._tickets += 1
+            self._ticket = f"{self._pending.session}-{self._tickets}"
+            run("args[0].ext.ImageWorkerExt.tick(args[1])", self.ownerComp, self._ticket, delayFrames=TICK_FRAMES, fromOP=self.ownerComp)
 
     def opened(self):
         """The project was opened, or the component was made, copied or loaded."""
@@ -336,7 +364,13 @@ class ImageWorkerExt:
             if jobs[row, "word"].val not in pending.ENDED:
                 self._pending.watch(jobs[row, "id"].val, jobs[row, "operation"].val, self._moment())
         self._pending.greet(self._moment())
-        self._carry_out()
+        self._go_on()
+
+    def catch_up(self):
+        """The next frame, if there were too many rows for one."""
+        self._asked_at.pop("catch_up", None)
+        self._tables.write()
+        self._catch_up_later()
 
     def exit(self):
         """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
@@ -360,7 +394,7 @@ class ImageWorkerExt:
         """A parameter has a new value."""
         if name in ("Host", "Port", "Textport", "Numberport", "Token"):
             self._pending.greet(self._moment())
-            self._carry_out()
+            self._go_on()
 
     # ------------------------------------------------------------------------------------------------------ inside
 
@@ -374,20 +408,21 @@ class ImageWorkerExt:
         self._pending.outbox.reports_to(par.Textport.eval(), par.Numberport.eval(), par.Token.eval())
         return self._now()
 
-    def _carry_out(self):
-        """Sends what is to be sent, shows what has happened, and sees to the next tick."""
+    def _go_on(self):
+        """Sends what is to be sent, now. Everything else can wait for the end of the frame."""
         self._send_packets()
-        news = self._pending.take_news()
-        for word, what in news:
-            self._happened(word, what)
-        if any(word == "operation" for word, _ in news):
-            self._tables.show_operations(self._pending.operations)
-        self._send_packets()  # acknowledgements, and what the artist's callbacks have asked for
-        self._tables.set(Status=self._status_word(), Queued=self._pending.queued, Running=self._pending.running)
-        if self._ticket is None and (self._pending.busy() or self._control.waits()):
-            self._tickets += 1
-            self._ticket = f"{self._pending.session}-{self._tickets}"
-            run("args[0].ext.ImageWorkerExt.tick(args[1])", self.ownerComp, self._ticket, delayFrames=TICK_FRAMES, fromOP=self.ownerComp)
+        self._ask("flush", self._now(), endFrame=True)
+
+    def _catch_up_later(self):
+        if self._tables.unwritten():
+            self._ask("catch_up", self._now(), delayFrames=1)
+
+    def _ask(self, name, now, **when):
+        """Has one of our methods called, once. If that does not happen within a second, it is asked for again."""
+        asked_at = self._asked_at.get(name)
+        if asked_at is None or now - asked_at >= ASK_AGAIN_S:
+            self._asked_at[name] = now
+            run(f"args[0].ext.ImageWorkerExt.{name}()", self.ownerComp, fromOP=self.ownerComp, **when)
 
     def _send_packets(self):
         packets = self._pending.take_packets()
@@ -417,10 +452,8 @@ class ImageWorkerExt:
             self._control.status_came(self._now())
 
     def _job_news(self, word, job):
-        self._tables.show_job(job, self._word(job))
-        if word == "progress":
-            self._tables.set(Progress=job.progress)
-        elif word == "ready":
+        (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))
+        if word == "ready":
             self._tables.set(Progress=1.0)
             self._tables.show_rows(job)
             self._tables.all_is_well()
@@ -429,10 +462,10 @@ class ImageWorkerExt:
         elif word == "failed":
             self._has_failed(job)
         if word in CALLBACKS:
-            self._call_named(CALLBACKS[word], job)
-        callback = self._on_ready.pop(job.id, None) if job.ended else None
+            self._calls.append((CALLBACKS[word], (self.ownerComp, job)))
+        callback = self._on_ready.pop(job.id, None) if word in ("ready", "failed", "old") else None
         if callback is not None and word == "ready":
-            self._call(callback, job)
+            self._calls.append((callback, (job,)))
 
     def _has_failed(self, job):
         job.hint = tables.hint(job.error, job.message, job.hint, self._control.is_local())
@@ -455,7 +488,7 @@ class ImageWorkerExt:
             text = "The worker is not heard. Is it running (Start), and are Host and Command Port right?"
             was_wanted = self._pending.outbox.heard_at is not None or any(not job.ended for job in self._pending.jobs.values())
             (self._tables.complain if was_wanted else self._tables.log)(text)
-        self._call_named("onWorkerLost" if word == "lost" else "onWorkerBack")
+        self._calls.append(("onWorkerLost" if word == "lost" else "onWorkerBack", (self.ownerComp,)))
 
     def _call_named(self, name, *args):
         """Calls a function of the artist's DAT `callbacks`, if it has it."""
@@ -465,7 +498,7 @@ class ImageWorkerExt:
             self._tables.complain(traceback.format_exc(limit=-1))
             return
         if function is not None:
-            self._call(function, self.ownerComp, *args)
+            self._call(function, *args)
 
     def _call(self, function, *args):
         """An error in the artist's code is shown and does not stop the delivery of the other jobs."""

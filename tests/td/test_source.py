@@ -18,6 +18,7 @@ ALLOWED = {
     "collections",
     "contextlib",
     "ctypes",
+    "itertools",
     "json",
     "os",
     "re",

@@ -1,6 +1,7 @@
 """Parameters: by known names only, with values, expressions and modes."""
 
 import fnmatch
+import functools
 
 
 class tdError(Exception):
@@ -104,7 +105,7 @@ class ParCollection:
         return iter(self._pars.values())
 
     def matching(self, pattern):
-        return {name for name in self._pars if any(fnmatch.fnmatchcase(name, part) for part in pattern.split())}
+        return _matching(tuple(self._pars), pattern)
 
     def add(self, par):
         self._pars[par.name] = par
@@ -131,3 +132,8 @@ class Page:
         if not (name[0].isupper() and name[1:].isalnum() and name[1:] == name[1:].lower()):
             raise tdError(f"{name} is no name for a custom parameter")
         return [self.owner.par.add(Par(self.owner, name, style, label=label or name, page=self))]
+
+
+@functools.lru_cache(maxsize=64)  # the real one does not do this in Python, and its scripts' time must not be charged with it
+def _matching(names, pattern):
+    return frozenset(name for name in names if any(fnmatch.fnmatchcase(name, part) for part in pattern.split()))

@@ -72,7 +72,7 @@ class TouchDesigner:
         self.check_thread()
         if delayMilliSeconds:
             raise tdError("the fake counts frames only")
-        self._runs.append((self.absTime.frame + max(delayFrames, 0), script, args, fromOP or self.root))
+        self._runs.append((self.absTime.frame + max(delayFrames, 0), endFrame, script, args, fromOP or self.root))
 
     def check_thread(self):
         if threading.get_ident() != self._thread:
@@ -88,13 +88,17 @@ class TouchDesigner:
         events, self._events = self._events, []
         for event in events:
             event()
-        due = [entry for entry in self._runs if entry[0] <= self.absTime.frame]
-        self._runs = [entry for entry in self._runs if entry[0] > self.absTime.frame]
-        for _, script, args, where in due:
-            self._run(script, args, where)
+        self._run_due(at_end=False)
         for operator in self.all_operators():
             operator.cook_frame()
+        self._run_due(at_end=True)
         self.spent.append(self._counted)
+
+    def _run_due(self, *, at_end):
+        due = [entry for entry in self._runs if entry[0] <= self.absTime.frame and entry[1] == at_end]
+        self._runs = [entry for entry in self._runs if entry not in due]
+        for _, _, script, args, where in due:
+            self._run(script, args, where)
 
     @contextlib.contextmanager
     def counting(self):
@@ -136,7 +140,7 @@ class TouchDesigner:
             self.failed(where, error)
 
     def later(self, frames, function):
-        self._runs.append((self.absTime.frame + frames, function, (), self.root))
+        self._runs.append((self.absTime.frame + frames, False, function, (), self.root))
 
     def failed(self, operator, error):
         """What the Textport would show."""
