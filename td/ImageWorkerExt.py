@@ -162,6 +162,7 @@ class Control:
                 root=(par.Root.eval() or folder).replace("\\", "/"),
                 parent_pid=os.getpid(),
                 log_file=self.launcher.log_file,
+                show=bool(par.Showmode.eval()),
                 options=shlex.split(par.Options.eval().replace("\\", "/")),
             )
             started = self.launcher.start(arguments, folder)

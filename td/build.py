@@ -181,7 +181,7 @@ PARAMETERS = (
         "Show Mode",
         False,
         False,
-        "Leave out what can wait: steps of jobs and lines that report nothing wrong. Fewer rows are written in a frame.",
+        "Leave out what can wait: steps in the tables, and in a worker that is started with it the log of jobs and housekeeping.",
     ),
     ("Process", "Pulse", "Start", "Start", None, False, "Starts the worker, unless one answers on the port."),
     ("Process", "Pulse", "Stop", "Stop", None, False, "Asks the worker to finish its jobs and to end. Press again to end it now."),

@@ -128,6 +128,8 @@ class Config:
         durability: what an accepted job survives: a crash of this process, or of the machine.
         operations: files with operations of the artist's own, as absolute paths; and names of entry points of installed packages.
         sandbox: whether the kernel closes in the child processes, if it can.
+        nice: how much lower the priority of the child processes is; 0 leaves it.
+        show: nothing is started, logged or pruned that can wait.
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
         files: what the files of one job may amount to, and its memory.
@@ -233,6 +235,24 @@ class Config:
             shown=NONE,
         ),
     ] = ()
+    nice: Annotated[
+        int,
+        Setting(
+            PROCESS,
+            "How much child processes give way to other programs, 0 to 19. On Windows every number above 0 is one step, below normal.",
+            unit="N",
+            minimum=0,
+            maximum=19,
+        ),
+    ] = 10
+    show: Annotated[
+        bool,
+        Setting(
+            PROCESS,
+            "Show mode: what can wait does. No line in the log for each job, no reserve child is started while one works, no search for "
+            "left-over files, and the journal is pruned fifty times more rarely.",
+        ),
+    ] = False
     parent_pid: Annotated[
         int, Setting(PROCESS, "End together with this process, such as TouchDesigner.", unit="PID", minimum=0, shown=NONE)
     ] = 0

@@ -62,6 +62,13 @@ def works_slowly(argument: str, progress: Progress) -> Result:
     return works(argument, progress)
 
 
+def works_until(marker: str, _progress: Progress) -> Result:
+    Path(f"{marker}.begun").write_text(str(os.getpid()))
+    while not Path(marker).exists():
+        time.sleep(0.01)
+    return Result()
+
+
 def gives_much(argument: str, _progress: Progress) -> Result:
     """More than any pipe holds."""
     return Result("circles", ("n",), tuple((float(n),) for n in range(int(argument))))
@@ -190,6 +197,7 @@ BEASTS: dict[str, Callable[[str, Progress], Any]] = {
     for function in (
         works,
         works_slowly,
+        works_until,
         gives_much,
         segfaults,
         is_killed,

@@ -400,6 +400,32 @@ def test_first_child_alone(monkeypatch):
     bench.executor.close()
 
 
+@POSIX
+def test_patient(tmp_path):
+    """In a show a spare that died is replaced when no task runs; a child that serves is replaced at once."""
+    bench = Bench(PoolExecutor(1, bestiary.make_run_task, patient=True))
+    wait_for(lambda: len(bench.executor.pids) == 2)
+    slow, marker = tmp_path / "slow", tmp_path / "native"
+    (first,) = bench.execute(f"works_until:{slow}")
+    wait_for(lambda: Path(f"{slow}.begun").exists())
+    busy = int(Path(f"{slow}.begun").read_text())
+    (spare,) = set(bench.executor.pids) - {busy}
+    psutil.Process(spare).kill()
+    wait_for(lambda: not psutil.pid_exists(spare))
+    time.sleep(0.5)
+    assert bench.executor.pids == (busy,)
+    slow.touch()
+    assert isinstance(bench.outcomes_of([first])[0], Result)
+    wait_for(lambda: len(bench.executor.pids) == 2)
+    (second,) = bench.execute(f"sleeps_in_native_code:{marker}")
+    wait_for(marker.exists)
+    for pid in bench.executor.pids:
+        psutil.Process(pid).kill()
+    assert bench.outcomes_of([second])[0].code == 502
+    assert isinstance(bench.outcomes_of(bench.execute("works:a"))[0], Result)
+    bench.executor.close()
+
+
 def test_whole_again(pool):
     """After a row of deaths all children are there again, spare included."""
     pool.outcomes_of(pool.execute(*["exits:1"] * 6))

@@ -43,6 +43,8 @@ def start(port: int, root: Path, *options: str, log: Path | None = None) -> subp
                 "1",
                 "--number-port",
                 "1",
+                "--nice",
+                "0",  # what runs beside a test must not slow it down more than the test itself
                 *options,
             ],
             cwd=REPOSITORY,

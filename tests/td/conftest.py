@@ -46,7 +46,7 @@ class Worker:
         self._process = None
 
     def options(self):
-        return ["--state", str(self.state), "--workers", "2"]
+        return ["--state", str(self.state), "--workers", "2", "--nice", "0"]
 
     def start(self):
         ports = ["--port", str(self.port), "--text-port", str(self.text_port), "--number-port", str(self.number_port)]

@@ -159,6 +159,8 @@ def test_any_other_program_is_called_as_it_is(tmp_path, name):
     )
     assert command[:2] == [path, "serve"]
     assert command[-4:] == ["--log-file", "l", "--workers", "2"]
+    show = launcher.command(program=[path], host="h", port=1, text_port=2, number_port=3, root="r", parent_pid=4, log_file="l", show=True)
+    assert show[-3:] == ["--log-file", "l", "--show"]
 
 
 @pytest.mark.parametrize(
@@ -456,6 +458,7 @@ def test_a_worker_on_another_machine_is_not_started_here(local):
     project = local()
     project.component.par.Host = "10.0.0.7"
     project.component.Start()
+    project.td.frame()
     assert "another computer" in project.table("log").text
     assert project.component.Status() == "Unknown"
 

@@ -50,7 +50,7 @@ def serve(**values: Any) -> None:
         )
     if sentence := check_token(config.token):
         raise click.UsageError(f"{sentence} Give --token another one, such as {secrets.token_urlsafe(18)}.")
-    begin_logging(config.log.level, config.log.format, config.log.file)
+    begin_logging("warning" if config.show and config.log.level == "info" else config.log.level, config.log.format, config.log.file)
     if not config.roots:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
     sys.exit(start(completed(config, click.get_current_context().meta.get(PRESETS, ()))))

@@ -106,10 +106,15 @@ class PoolExecutor:
         make_run_task: called once in each child; gives the function that carries out its tasks. Importable by name.
         spares: how many warm children more are kept.
         find_missing: called in each child after that, and importable likewise.
+        patient: a spare is started only while no task runs, because starting one takes half a second of a core.
     """
 
-    def __init__(self, workers: int, make_run_task: MakeRunTask, spares: int = 1, find_missing: FindMissing = dict) -> None:
+    def __init__(
+        self, workers: int, make_run_task: MakeRunTask, spares: int = 1, find_missing: FindMissing = dict, *, patient: bool = False
+    ) -> None:
         self._size = workers + spares
+        self._workers = workers
+        self._patient = patient
         self._keeper = _Keeper(make_run_task, find_missing)
         self._deliver: Deliver = lambda _: None
         self._poller: Poller | None = None
@@ -262,6 +267,8 @@ class PoolExecutor:
                 one.task = None
                 self._tries.pop(said.task_id, None)
                 self._assign()
+                if self._patient:
+                    self._fill()
                 self._deliver(Finished(said.task_id, frames.outcome_of(said)))
 
     @staticmethod
@@ -331,11 +338,17 @@ class PoolExecutor:
 
     def _fill(self) -> None:
         """Starts children if some are missing. While none works, one at a time: several would share the cores, and be ready later."""
-        while len(self._children) + self._starting < self._size and self._now >= self._start_at and not self._closing:
+        while len(self._children) + self._starting < self._wanted and self._now >= self._start_at and not self._closing:
             if not self._has_warm and (self._children or self._starting):
                 return
             self._starting += 1
             self._keeper.begin(self._started, self._not_started)
+
+    @property
+    def _wanted(self) -> int:
+        """How many children there should be."""
+        waits = self._patient and any(one.task is not None for one in self._children)
+        return self._workers if waits else self._size
 
     def _started(self, process: BaseProcess, link: socket.socket) -> None:
         self._starting -= 1

@@ -56,7 +56,7 @@ from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
-from worker.storage.journal import Journal, JournalError
+from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ BATCH = 256
 PACKETS_BETWEEN_READS = 32
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
+#: In a show the journal is pruned so many times more rarely.
+RARER_IN_A_SHOW = 50
 
 #: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.
 VALIDATE_VARIABLE = "TD_IMAGE_WORKER_VALIDATE"
@@ -296,7 +298,10 @@ class Service:
 
 def _open_journal(config: Config, port: int) -> Journal | None:
     """A worker that was asked to keep jobs does not start without keeping them."""
-    return Journal(config.state / f"{port}.sqlite3", config.durability, config.limits) if config.state else None
+    if config.state is None:
+        return None
+    prune_every = PRUNE_EVERY * (RARER_IN_A_SHOW if config.show else 1)
+    return Journal(config.state / f"{port}.sqlite3", config.durability, config.limits, prune_every)
 
 
 def _random_boot() -> int:

@@ -48,8 +48,9 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         kept=(*config.kept, *files),
     ).pinned()
     folders = tuple(dict.fromkeys(path.parent for path in files))
-    make = functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on", own=folders)
-    executor = PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations))
+    confined = config.sandbox == "on"
+    make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, nice=config.nice)
+    executor = PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations), patient=config.show)
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
@@ -67,7 +68,8 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
     for line in announcement(config, service):
         announce(line)
-    sweep.begin(rules.roots)
+    if not config.show:
+        sweep.begin(rules.roots)
     results.begin(rules.roots[0], config.files)
     service.run()
     announce("Stopped.")

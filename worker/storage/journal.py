@@ -90,7 +90,7 @@ DELETE FROM job WHERE final NOT NULL AND number NOT IN
 _PRUNE_CLIENTS: Constant = """
 DELETE FROM client WHERE key NOT IN (SELECT client FROM job) AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)
 """
-_PRUNE_EVERY: Constant = 1000
+PRUNE_EVERY: Constant = 1000
 #: When the log is brought into the database, in pages of 1 kB: if nobody needs the journal at the moment, and in any case.
 _TIDY_PAGES: Constant = 64
 _TIDY_PAGES_AT_ONCE: Constant = 8192
@@ -141,6 +141,7 @@ class Journal:
         path: the database file; it and its directory are made if they are missing, for this user's eyes only.
         durability: "process" or "power", see the module's docstring.
         limits: how many ended jobs are kept, and for how long.
+        prune_every: after so many more ended jobs, those that are too many are forgotten.
 
     Attributes:
         boot: the number of this start, which no earlier start that the journal knows has had.
@@ -150,10 +151,11 @@ class Journal:
             ours is no reason: it is set aside under another name.
     """
 
-    def __init__(self, path: Path, durability: str, limits: Limits) -> None:
+    def __init__(self, path: Path, durability: str, limits: Limits, prune_every: int = PRUNE_EVERY) -> None:
         self.path = path
         self._durability = durability
         self._limits = limits
+        self._prune_every = prune_every
         self._since_pruned = 0
         self._pages = 0
         self._began = time.monotonic()
@@ -224,7 +226,7 @@ class Journal:
         Args:
             idle: nobody needs the journal at the moment.
         """
-        return self._pages > (_TIDY_PAGES if idle else _TIDY_PAGES_AT_ONCE) or self._since_pruned >= _PRUNE_EVERY
+        return self._pages > (_TIDY_PAGES if idle else _TIDY_PAGES_AT_ONCE) or self._since_pruned >= self._prune_every
 
     def tidy(self) -> None:
         """Forgets what is too old, and brings the log into the database. Waits for the disk.
@@ -233,7 +235,7 @@ class Journal:
             JournalError: it could not be written.
         """
         try:
-            if self._since_pruned >= _PRUNE_EVERY:
+            if self._since_pruned >= self._prune_every:
                 with self._transaction():
                     self._prune()
             self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
-from worker.executors import memory, sandbox
+from worker.executors import memory, priority, sandbox
 from worker.executors.base import RunTask
 from worker.files import handles
 from worker.files.paths import FileRules
@@ -38,7 +38,13 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 def make_run_task(
-    rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS, *, confined: bool = True, own: Sequence[Path] = ()
+    rules: FileRules,
+    catalog: Catalog = CATALOG,
+    operations: str = OPERATIONS,
+    *,
+    confined: bool = True,
+    own: Sequence[Path] = (),
+    nice: int = 0,
 ) -> RunTask:
     """Called in each child: imports OpenCV there, and only there. What bounds it must stand before.
 
@@ -46,9 +52,11 @@ def make_run_task(
         rules: what may be read and written.
         catalog: the operations, as the parent knows them, too.
         operations: their functions, as "module:name", because only a child may import them.
+        nice: how much lower the priority of this process becomes; see `worker.executors.priority`.
         confined: close this process in (`worker.executors.sandbox`) before it sees anything from outside.
         own: the folders of the files with operations of the artist's own. Nothing of them is run here.
     """
+    priority.lower(nice)
     memory.cap(rules.limits.child_mb)
     memory.end_first()
     memory.keep_pages()

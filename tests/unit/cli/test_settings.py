@@ -271,7 +271,7 @@ def sample(one: Declared) -> Any:
     if one.type is Path:
         return "here" if one.setting.unit == "DIR" else "here/file"
     if one.type in (int, float):
-        return 77
+        return 77 if one.setting.maximum is None else min(77, int(one.setting.maximum))
     if one.name == "token":
         return "sixteen-letters-at-least"
     return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}[one.type]

@@ -120,6 +120,17 @@ def test_newest_seq_outlives_the_jobs_it_belonged_to(tmp_path):
     journal.close()
 
 
+@pytest.mark.parametrize(("prune_every", "left"), [(2, 2), (100, 6)])
+def test_it_is_pruned_as_often_as_it_is_wanted(tmp_path, prune_every, left):
+    """In a show more rarely."""
+    journal = Journal(tmp_path / "j.sqlite3", "process", Limits(remembered_jobs=2), prune_every)
+    for seq in range(1, 7):
+        journal.commit([StoreJob(TD, f"a{seq}", CONTENT), StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq))])
+    journal.tidy()
+    assert len(journal.kept().jobs) == left
+    journal.close()
+
+
 def test_a_job_that_could_not_be_kept_has_used_its_number(journal):
     """Its final was sent, so that number is not given again after a restart."""
     journal.commit([StoreJob(TD, "a", CONTENT), StoreFinal(TD, "a", ready("a", 1))])
