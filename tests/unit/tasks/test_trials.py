@@ -126,12 +126,15 @@ NEEDED = {
     "find_object": "reference=b.png",
     "match_features": "reference=b.png",
     "align": "reference=b.png",
+    "compare": "reference=b.png",
     "find_color_regions": "color=#ffffff",
     "filter": "steps=gray",
     "match_palette": "palette=#ff0000 #000000",
     "warp": "corners=5 5 90 5 90 90 5 90",
     "overlay": "text=hello",
 }
+#: What is varied of an operation that takes no numbers.
+VARIED = {"measure": ("region", "0;0;50;50 0;0;90;90"), "tune": ("examples", "60;50;20 61;50;20")}
 
 
 @pytest.mark.parametrize("name", TRIED)
@@ -142,7 +145,7 @@ def test_every_operation(sweep, name):
     ]
     field = fields[0] if fields else None
     varied = (
-        ("quality", "50 90")
+        VARIED.get(name, ("quality", "50 90"))
         if field is None
         else (field.name, f"{field.default} {field.maximum:g}" if field.default != field.maximum else f"{field.default}")
     )
