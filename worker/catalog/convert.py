@@ -18,3 +18,7 @@ class Convert(Params, frozen=True, kw_only=True):
     height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new height; 0 = keep, or follow the width")] = 0
     quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: below 50 small, from 50 on fast")] = 90
     depth: Annotated[Literal[0, 8, 16], Meta(extra={"unit": "bits"}, description="bits per channel to write; 0 = as read")] = 0
+    profile: Annotated[
+        Literal["keep", "srgb"],
+        Meta(description="colour profile: keep = goes along (into PNG, JPEG, TIFF, WebP); srgb = the colours are brought to sRGB"),
+    ] = "keep"

@@ -5,19 +5,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 import numpy as np
 
 from worker.catalog.convert import Convert
+from worker.errors import Unavailable
 from worker.operations.keywords import takes_keywords
+from worker.operations.shapes import Found
+from worker.pictures import icc
 from worker.pictures.pixels import Image, size_of, with_depth
 
 if TYPE_CHECKING:
     from worker.operations.shapes import Size
 
 
+def unavailable() -> dict[str, str]:
+    """What needs a package that is not installed, with the reason."""
+    return {} if icc.can_convert() else {"profile=srgb": icc.MISSING}
+
+
+def check(params: Convert) -> None:
+    """Raises Unavailable if colours are to be converted, and the package for it is missing."""
+    if params.profile == "srgb" and not icc.can_convert():
+        raise Unavailable(f"convert: {icc.MISSING}", "profile=keep needs no package.")
+
+
+def convert_file(image: Image, profile: bytes, params: Convert) -> Found:
+    """The image as `convert` makes it, and the profile that its file shall have.
+
+    Raises:
+        UnsupportedFormat: its colours cannot be brought to sRGB.
+    """
+    if params.profile == "keep":
+        return Found(images={"output": convert(image, params)}, profile=profile)
+    # In the depth of the file, so that the steps stay fine; and after the resizing, because that leaves less to do.
+    made = icc.to_srgb(convert(image, msgspec.structs.replace(params, depth=0)), profile)
+    return Found(images={"output": with_depth(made, params.depth) if params.depth else made})
+
+
 @takes_keywords(Convert)
 def convert(image: Image, params: Convert) -> Image:
-    """The image in the size and depth that are asked for; alpha stays.
+    """The image in the size and depth that are asked for; alpha stays. What its numbers mean as colours is left alone.
 
     Returns:
         An image of `target_size`, with `params.depth` bits, or as many as before.

@@ -62,6 +62,7 @@ class Found:
         texts: for each row the texts that belong to it, as `texts` in the catalogue; empty if the operation has none.
         skipped: which images of a folder do not count, by their number, and why. They are reported as those that cannot be read; with
             `on_error=stop` the first one ends the job.
+        profile: the ICC profile of the images, which is written into their files if these can hold one.
     """
 
     rows: Rows = field(default_factory=no_rows)
@@ -70,6 +71,7 @@ class Found:
     total: int | None = None
     texts: tuple[tuple[str, ...], ...] = ()
     skipped: Mapping[int, WorkerError] = field(default_factory=dict)
+    profile: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class Filter:
         size: width and height of `output` for an image of this width and height, so that one too large is refused before it is made.
         references: as for a `Detector`.
         shrinks: `apply` begins by bringing the image to `size` by averages over areas, so it may be read smaller.
+        profiles: `apply` is also given the image's ICC profile, behind the image; empty if it has none.
     """
 
     apply: Callable[..., Image | Found]
@@ -186,6 +189,7 @@ class Filter:
     references: tuple[str, ...] = ()
     unavailable: Unavailable = all_available
     shrinks: bool = False
+    profiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "tune": Detector(tuning.tune, None, tuning.check_tune, single=True),
     "sweep": Trials(tuning.trials, tuning.sheet, tuning.check_sweep),
     # convert
-    "convert": Filter(convert.convert, size=convert.target_size, shrinks=True),
+    "convert": Filter(
+        convert.convert_file, convert.check, size=convert.target_size, unavailable=convert.unavailable, shrinks=True, profiles=True
+    ),
 }
 
 

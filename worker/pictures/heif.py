@@ -41,6 +41,12 @@ def orientation(data: bytes) -> int:
     return _TURNED[mirror[0] & 1 if mirror else None][turn[0] & 3 if turn else 0]
 
 
+def profile(data: bytes) -> bytes:
+    """The ICC profile of the primary item; empty if there is none."""
+    kind, body = (found := _properties(data).get(b"colr", b""))[:4], found[4:]
+    return body if kind in (b"prof", b"rICC") else b""
+
+
 def is_cropped(data: bytes) -> bool:
     """Whether the file says that only a part of its pixels is the picture."""
     return _CLEAN_APERTURE in _properties(data)
@@ -55,7 +61,9 @@ def _properties(data: bytes) -> dict[bytes, bytes]:
         parts = list(boxes(inside[b"iprp"]))
         every = list(boxes(next(body for name, body in parts if name == b"ipco")))
         numbers = [number for name, body in parts if name == b"ipma" for number in _associated(body, primary)]
-        return dict(every[number - 1] for number in numbers if 1 <= number <= len(every))
+        chosen = [every[number - 1] for number in numbers if 1 <= number <= len(every)]
+        # A picture may name its colours twice; a profile says more than numbers do.
+        return dict(sorted(chosen, key=lambda found: found[0] == b"colr" and found[1][:4] != b"nclx"))
     except (struct.error, KeyError, StopIteration, IndexError):
         return {}
 

@@ -18,7 +18,7 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import heif, jpeg, png, tiff
+from worker.pictures import heif, icc, jpeg, png, tiff
 from worker.pictures.exif import orientation
 from worker.pictures.headers import Header, read_header
 from worker.pictures.jpeg import Size
@@ -77,9 +77,22 @@ def readable_endings() -> frozenset[str]:
     return frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | {".pbm"}
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image, and the ICC profile that its file holds; empty if there is none."""
+
+    image: Image
+    profile: bytes = b""
+
+
 def read_image(
     path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS, shrunk: Callable[[Size], Size] | None = None
 ) -> Image:
+    """The image of `load`, whose arguments and errors it has."""
+    return load(path, alpha=alpha, limits=limits, shrunk=shrunk).image
+
+
+def load(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS, shrunk: Callable[[Size], Size] | None = None) -> Loaded:
     """Reads one image, upright as its EXIF orientation says, with 8 or 16 bits as in the file.
 
     Floating point files (TIFF, HDR, PFM) come as 16 bits, 0 black and 1 white. With `alpha` False a transparent image is laid on
@@ -118,7 +131,7 @@ def read_image(
     image = upright(png.with_transparency(_known(image), data), turned)
     if flag != cv2.IMREAD_UNCHANGED:
         image = np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA))
-    return image if alpha else over_black(image)
+    return Loaded(image if alpha else over_black(image), icc.profile_of(data))
 
 
 def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: int) -> Image | None:
@@ -190,7 +203,7 @@ def check_ending(path: Path) -> None:
         raise UnsupportedFormat(f"{said}; the ending names the format.", f"It writes {known}.")
 
 
-def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits = DEFAULT_LIMITS) -> WrittenFile:
+def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits = DEFAULT_LIMITS, *, profile: bytes = b"") -> WrittenFile:
     """Writes one image in the format that the path's ending names.
 
     What the format cannot hold is converted: 16 bits to 8, alpha laid on black, colour to grey and grey to colour.
@@ -200,6 +213,7 @@ def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits 
         image: 8 or 16 bits; grey, BGR or BGRA.
         quality: 1 to 100 for JPEG, WebP and AVIF. A PNG keeps every pixel; below 50 it is smaller, and takes many times as long.
         limits: of the picture and the file.
+        profile: the ICC profile of its colours; written if the format can hold one here (PNG, JPEG, TIFF, WebP).
 
     Raises:
         UnsupportedFormat: no such format here, or the image does not fit into it.
@@ -209,6 +223,8 @@ def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits 
     width, height = size_of(image)
     limits.check_picture(path.name, width, height)
     data = encoded(path, image, quality)
+    if profile and icc.is_of(profile, _fitting(image, path.suffix.lower())):
+        data = icc.with_profile(data, profile)
     return WrittenFile(path.as_posix(), write_bytes_whole(path, (data,), limits).size_bytes, width, height)
 
 

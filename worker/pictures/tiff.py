@@ -236,14 +236,28 @@ def _as_grey(directory: Directory) -> dict[int, tuple[int, ...]]:
 
 def _with_directory(data: bytes, directory: Directory, changes: dict[int, tuple[int, ...]]) -> Image:
     """The file with another first directory behind its end. Tags that are changed to no values are left out."""
-    order, (head, field, inline, pointer) = directory.order, ("Q", "HHQ", 8, "Q") if directory.big else ("H", "HHI", 4, "I")
-    wide = 16 if directory.big else 4
+    order, wide = directory.order, 16 if directory.big else 4
     entries = {tag: (entry.kind, entry.count, entry.data) for tag, entry in directory.entries.items()}
     for tag, values in changes.items():
         entries[tag] = (wide, len(values), struct.pack(f"{order}{len(values)}{_TYPES[wide]}", *values))
         # Short numbers stay short: libtiff is strict about some of them.
         if values and max(values) < 2**16 and tag not in (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES):
             entries[tag] = (3, len(values), struct.pack(f"{order}{len(values)}H", *values))
+    return np.frombuffer(_with_entries(data, directory, entries), np.uint8)
+
+
+def with_tag(data: bytes, tag: int, kind: int, value: bytes) -> bytes:
+    """The file with one more tag of single bytes in its first directory, now the last one. The same bytes if it cannot be read."""
+    directory = read_directory(data)
+    if directory is None:
+        return data
+    entries = {known: (entry.kind, entry.count, entry.data) for known, entry in directory.entries.items()}
+    return bytes(_with_entries(data, directory, {**entries, tag: (kind, len(value), value)}))
+
+
+def _with_entries(data: bytes, directory: Directory, entries: dict[int, tuple[int, int, bytes]]) -> bytearray:
+    """The file with a directory of these tags, each with its type, count and bytes, behind its end."""
+    order, (head, field, inline, pointer) = directory.order, ("Q", "HHQ", 8, "Q") if directory.big else ("H", "HHI", 4, "I")
     kept = sorted((tag, *entry) for tag, entry in entries.items() if entry[1])
     buffer = bytearray(data)
     buffer += bytes(-len(buffer) % 8)
@@ -256,7 +270,7 @@ def _with_directory(data: bytes, directory: Directory, changes: dict[int, tuple[
         rows.append(struct.pack(order + field, tag, kind, count) + place)
     struct.pack_into(order + pointer, buffer, 8 if directory.big else 4, len(buffer))
     buffer += struct.pack(order + head, len(rows)) + b"".join(rows) + struct.pack(order + pointer, 0)
-    return np.frombuffer(buffer, np.uint8)
+    return buffer
 
 
 def _black_is_zero(image: Image, directory: Directory) -> Image:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
-from worker.pictures.images import check_ending, read_image, readable_endings, write_image
+from worker.pictures.images import Loaded, check_ending, load, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
 from worker.tasks.names import check_pattern, claim, filled, identity, image_names
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.files.limits import FileLimits
     from worker.files.paths import Inputs
 
+T = TypeVar("T")
 #: One picture, or the bytes of a file, for each parameter that may name one.
 References = tuple[Image | bytes | None, ...]
 #: What is wrong with one file, and need not be with the next.
@@ -81,7 +82,7 @@ class Reading(BaseBatch):
             return read_bytes(self.files.to_read_file(source), self.limits)
         return self.read(source)
 
-    def read_or_skip(self, source: str, read: Callable[[str], Image]) -> Image | Skipped:
+    def read_or_skip(self, source: str, read: Callable[[str], T]) -> T | Skipped:
         """The image, or why it is left out, if the job leaves out what cannot be read."""
         try:
             return read(source)
@@ -90,7 +91,7 @@ class Reading(BaseBatch):
                 raise
             return Skipped(source, Failure.of(error))
 
-    def run_one(self, image: Image, source: str, n: int, several: bool, references: References) -> Result:
+    def run_one(self, image: Any, source: str, n: int, several: bool, references: References) -> Result:
         found = self.made(image, references, source, n)
         rows, fields = rounded(found.rows, self.info.digits), self.info.fields
         if several and fields:
@@ -98,10 +99,11 @@ class Reading(BaseBatch):
         written = tuple(self.write(found, name, self._target(name, source, n)) for name in self.wanted(found))
         return Result(self.info.kind, fields, tuple(rows), written, left_out=left_out(found), texts=found.texts)
 
-    def read_input(self, source: str) -> Image:
+    def read_input(self, source: str) -> Any:
+        """What `made` needs of an image."""
         return self.read(source)
 
-    def made(self, image: Image, references: References, source: str, n: int) -> Found:
+    def made(self, image: Any, references: References, source: str, n: int) -> Found:
         """What the operation makes of one image."""
         raise NotImplementedError
 
@@ -124,7 +126,8 @@ class Reading(BaseBatch):
     def write(self, found: Found, name: str, path: Path) -> WrittenFile:
         if name in found.files:
             return self.written(path, (found.files[name],))
-        return self.spelled(write_image(path, found.images[name], getattr(self.params, "quality", QUALITY), self.limits))
+        quality = getattr(self.params, "quality", QUALITY)
+        return self.spelled(write_image(path, found.images[name], quality, self.limits, profile=found.profile))
 
     def _target(self, name: str, source: str, n: int) -> Path:
         return self.files.to_write(filled(getattr(self.params, name), n, Path(source).stem))
@@ -176,14 +179,14 @@ class Detecting(Reading):
 class Filtering(Reading):
     """Images made from other images."""
 
-    def read_input(self, source: str) -> Image:
-        if not self.operation.shrinks:
-            return self.read(source)
+    def read_input(self, source: str) -> Loaded:
         path = self.files.to_read_file(source)
-        return read_image(path, limits=self.limits, shrunk=lambda size: self.operation.size(size, self.params))
+        shrunk = (lambda size: self.operation.size(size, self.params)) if self.operation.shrinks else None
+        return load(path, limits=self.limits, shrunk=shrunk)
 
-    def made(self, image: Image, references: References, source: str, n: int) -> Found:
-        return filtered(self.operation, image, references, self.params, limits=self.limits, name=self._target("output", source, n).name)
+    def made(self, image: Loaded, references: References, source: str, n: int) -> Found:
+        name = self._target("output", source, n).name
+        return filtered(self.operation, image.image, references, self.params, limits=self.limits, name=name, profile=image.profile)
 
 
 def detected(operation: Detector, image: Image, references: References, params: Any) -> Found:
@@ -196,11 +199,14 @@ def detected(operation: Detector, image: Image, references: References, params: 
     return dataclasses.replace(found, images={**found.images, "overlay": overlay})
 
 
-def filtered(operation: Filter, image: Image, references: References, params: Any, *, limits: FileLimits, name: str) -> Found:
+def filtered(
+    operation: Filter, image: Image, references: References, params: Any, *, limits: FileLimits, name: str, profile: bytes = b""
+) -> Found:
     """What a filter makes. Raises LimitExceeded, with this name, if the picture would be too large."""
     width, height = operation.size(size_of(image), params)
     limits.check_picture(name, width, height)
-    made = operation.apply(image, *references, params)
+    pictures = (image, profile) if operation.profiles else (image,)
+    made = operation.apply(*pictures, *references, params)
     return made if isinstance(made, Found) else Found(images={"output": made})
 
 

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,3 +68,35 @@ def test_depth():
     assert deep.dtype == np.uint16
     assert deep.max() == 65535
     np.testing.assert_array_equal(converted(deep, depth=8), image)
+
+
+def test_profile_is_kept_or_converted(tmp_path):
+    """A job that reduces a picture keeps its profile, or brings its colours to sRGB and writes none; both look the same to Pillow."""
+    image_cms = pytest.importorskip("PIL.ImageCms", reason="install the extra [test]")
+    pillow = pytest.importorskip("PIL.Image", reason="install the extra [test]")
+    codecs = pytest.importorskip("imagecodecs", reason="install the extra [test]")
+    from tests.unit.tasks.desk import Desk
+
+    y, x = np.mgrid[:60, :80]
+    picture = pillow.fromarray(np.dstack([x * 3, y * 4, 200 - x]).astype(np.uint8))
+    picture.save(tmp_path / "a.png", icc_profile=codecs.cms_profile("adobergb"))
+    desk = Desk(tmp_path.resolve())
+    assert desk.job("convert", image="a.png", output="keep.png", width=40).files
+    assert desk.job("convert", image="*.png", output="{name}-srgb.png", width=40, profile="srgb").files
+    with pillow.open(tmp_path / "keep.png") as kept, pillow.open(tmp_path / "a-srgb.png") as converted:
+        assert "icc_profile" not in converted.info
+        profile = image_cms.ImageCmsProfile(io.BytesIO(kept.info["icc_profile"]))
+        wanted = image_cms.profileToProfile(kept, profile, image_cms.createProfile("sRGB"))
+        assert np.abs(np.asarray(converted).astype(int) - np.asarray(wanted)).max() <= 2
+        assert np.abs(np.asarray(converted).astype(int) - np.asarray(kept)).max() > 20
+
+
+def test_srgb_without_the_package(tmp_path, monkeypatch):
+    from tests.unit.tasks.desk import Desk
+    from worker.pictures import icc
+    from worker.pictures.images import write_image
+
+    monkeypatch.setattr(icc, "can_convert", lambda: False)
+    write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    failure = Desk(tmp_path.resolve()).job("convert", image="a.png", output="b.png", profile="srgb")
+    assert (failure.code, "pip install" in failure.message) == (501, True)
