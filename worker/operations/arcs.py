@@ -111,7 +111,7 @@ def _pairs(  # noqa: PLR0917
 
 def _step(lag: NDArray[np.int32]) -> NDArray[np.int32]:
     """How many steps lie between the starts of pairs."""
-    return np.maximum(lag // 8, 1)
+    return np.maximum(lag // 8, 2)
 
 
 def _grouped(x: Floats, y: Floats, radius: Floats, weight: Floats) -> Floats:

@@ -11,7 +11,7 @@ circles, noise and blur are seen best on small levels, and the fit is repeated o
 (`_judged`): how round it is (`worker.operations.roundness`), whether chance would explain it, and whether its edges belong to a better one.
 
 Images of more than 3 megapixel are searched at a half or a quarter of their size. What is too small to be seen there is
-searched at full size in strips, in the one mixture of the channels that shows most.
+searched at full size in strips, in the one channel in which edges are clearest.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ _LARGER = 8.0  # pixels of its level; the smallest radius looked for on the smal
 _SMALL = 24.0  # pixels of its level; the largest radius looked for in strips
 _FAR = 56.0  # pixels of its level; the largest radius looked for on all but the smallest level
 _STEP = 4  # how many times wider a level of the pyramid is than the next one
-_ENOUGH = 96.0  # pixels; no smaller level is made once the largest radius is no larger than this
+_ENOUGH = 112.0  # pixels; no smaller level is made once the largest radius is no larger than this
 _MOST_PIXELS = 3_000_000  # a larger image is searched as a whole at half its size
-_STRIP = 256  # rows; the part of a large image that is searched at full size at a time
+_STRIP = 512  # rows; the part of a large image that is searched at full size at a time
+_MARGIN = 64  # rows that are seen above and below that part
 _ROUGH, _FINER, _CLOSE_BY = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7),)
 _FOLLOWED = ((0.03, 1.5), (0.025, 0.8))  # from one level to the next larger one
 _SIDE = ((0.05, 6.2),)  # from the middle of a line to one of its sides
@@ -210,17 +211,16 @@ def _whole(image: Image, low: float, high: float, least: float, sensitivity: flo
 def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
     """The image, and quarters of it, until the largest radius comes within reach; the first is small enough to be searched as a whole."""
     scale = 1
-    level = None
     while image.shape[0] * image.shape[1] > _MOST_PIXELS * scale * scale:
-        level = _halved_in_strips(image) if level is None else _reduced(level, 2)
         scale *= 2
-    level = _working(image) if level is None else level
+    level = _working(image) if scale == 1 else _reduced_in_strips(image, scale)
     while True:
         yield scale, level
         if high / scale <= _ENOUGH or min(level.shape[:2]) < 12 * _STEP:
             return
-        level = _reduced(level, _STEP)
-        scale *= _STEP
+        step = _STEP if high / scale > 2 * _ENOUGH else 2
+        level = _reduced(level, step)
+        scale *= step
 
 
 def searched_levels(image: Image) -> Iterator[tuple[int, Image]]:
@@ -234,11 +234,13 @@ def _reduced(image: Image, by: int) -> Image:
     return np.asarray(cv2.resize(image[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _halved_in_strips(image: Image) -> Image:
-    """The working image at half size, without one at full size."""
+def _reduced_in_strips(image: Image, by: int) -> Image:
+    """The working image at a part of its size, without one at full size."""
+    height = image.shape[0] // by * by
+    if image.dtype == np.uint8 and image.shape[2:] != (4,):
+        return _working(_reduced(image, by))
     brightest = _brightest(image)
-    tops = range(0, image.shape[0] - 1, _STRIP)
-    return np.concatenate([_reduced(_working(image[top : min(top + _STRIP, image.shape[0] // 2 * 2)], brightest), 2) for top in tops])
+    return np.concatenate([_reduced(_working(image[top : min(top + _STRIP, height)], brightest), by) for top in range(0, height, _STRIP)])
 
 
 def _brightest(image: Image) -> float:
@@ -322,12 +324,12 @@ def _small(image: Image, low: float, high: float, least: float, sensitivity: flo
 def _small_on(  # noqa: PLR0917
     image: Image, scale: int, low: float, high: float, least: float, sensitivity: float
 ) -> Iterator[_Judged]:
-    """Small circles in strips of the image, halved until `scale` fits."""
-    mixture, brightest = _mixture(image), _brightest(image)
-    margin = 32 * scale
+    """Small circles in strips of the image, reduced by `scale`."""
+    channel, brightest = _clearest(image), _brightest(image)
+    margin = _MARGIN * scale
     for top in range(0, image.shape[0], _STRIP * scale):
         first, last = max(0, top - margin), min(image.shape[0], top + _STRIP * scale + margin)
-        strip = np.asarray(cv2.transform(_working(image[first:last], brightest), mixture))
+        strip = _plane(image[first:last], channel, brightest)
         strip = _reduced(strip, scale) if scale > 1 else strip
         edges = find_edges(strip)
         new = _searched(edges, 0.9 * max(low / scale, _AUTOMATIC), 1.1 * high / scale, least, NO_CIRCLES)
@@ -339,14 +341,23 @@ def _small_on(  # noqa: PLR0917
         yield _Judged(judged.circles[inside], judged.worth[inside], judged.flaw[inside], judged.reasons[inside])
 
 
-def _mixture(image: Image) -> Floats:
-    """The weights of the channels, `(1, channels)`, with which most of the image's edges show: its first principal component."""
-    step = max(1, round((image.shape[0] * image.shape[1] / 60_000) ** 0.5))
-    sample = _working(image[::step, ::step]).astype(np.float64)
-    sample = sample.reshape(*sample.shape[:2], -1)
-    change = np.diff(sample, axis=1).reshape(-1, sample.shape[2])
-    weights = np.linalg.eigh(change.T @ change)[1][:, -1]
-    return np.asarray((weights * np.sign(weights.sum() or 1) / np.abs(weights).sum())[None], np.float64)
+def _clearest(image: Image) -> int:
+    """The channel in which the image's edges stand out most from its noise. Green, of which cameras record most, is taken if in doubt."""
+    if image.ndim == 2:
+        return 0
+    step = max(1, round((image.shape[0] * image.shape[1] / 30_000) ** 0.5))
+    change = np.abs(np.diff(_working(image[::step, ::step]), axis=1)).reshape(-1, image.shape[2]).astype(np.float32)
+    noise = np.partition(change, len(change) // 2, axis=0)[len(change) // 2]
+    clear = (np.maximum(change - 3 * noise - GAIN, 0) ** 2).sum(axis=0)
+    return int(np.argmax(clear * np.where(np.arange(len(clear)) == 1, 1.2, 1)))
+
+
+def _plane(image: Image, channel: int, brightest: float) -> Image:
+    """One channel of the working image, or of an image of 8 bits as it is."""
+    if image.shape[2:] == (4,):  # the colours depend on the alpha
+        return np.ascontiguousarray(_working(image, brightest)[..., channel])
+    plane = image if image.ndim == 2 else np.asarray(cv2.extractChannel(image, channel))
+    return plane if plane.dtype == np.uint8 else _working(plane, brightest)
 
 
 def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float) -> _Judged:
@@ -387,7 +398,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
         reasons[doubtful[_arcs(edges, round_one[doubtful]) < _BY_BOTH]] = _TEXTURE
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[~_beyond_chance(edges, round_one[good], width[good])]] = _BY_CHANCE
-    _without_rivals(edges, circles, width, worth, flaw, reasons)
+    _without_rivals(edges, circles, width, sign, worth, flaw, reasons)
     reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
     good = np.flatnonzero(reasons == _FOUND)
     reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
@@ -418,11 +429,11 @@ def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> tu
     rising, falling = sides[:count], sides[count:]
     up = rising[:, 3] >= falling[:, 3]
     single = np.where(up[:, None], rising, falling)
-    clean = (single[:, 3] >= np.maximum(both[:, 3] - 0.1, least)) & (np.abs(single - both)[:, 2] <= 3 + 0.05 * both[:, 2])
-    clean &= np.hypot(*(single - both)[:, :2].T) <= 1 + 0.03 * both[:, 2]  # not over to the bright part of a ball
+    clean = (single[:, 3] >= np.maximum(both[:, 3] - 0.1, least)) & (np.abs(single - both)[:, :3].max(axis=1) <= 3 + 0.05 * both[:, 2])
+    clean &= ~_touches_inside(single, both)  # the bright part of a ball
     middle = (rising + falling) / 2
     middle[:, 3] = np.maximum(np.maximum(rising[:, 3], falling[:, 3]), both[:, 3])
-    line = _is_line(image, rising, falling) & (middle[:, 3] >= least)
+    line = _is_line(image, rising, falling, least) & (middle[:, 3] >= least)
     sided = clean | line
     measured = np.where(sided[:, None], single, both)
     middle[:, 3] -= 0.02 * np.hypot(*(rising - falling)[:, :2].T)  # of equals, the line of which the sides agree
@@ -443,12 +454,12 @@ def _pushed(circles: Circles, others: Circles) -> Floats:
     return np.asarray(np.where(rim, np.sign(apart) * push, 0))
 
 
-def _is_line(image: Image, first: Circles, second: Circles) -> Booleans:
+def _is_line(image: Image, first: Circles, second: Circles, least: float) -> Booleans:
     """Whether two circles are the two sides of a line: concentric, close together, both held up, and the same colour on either side."""
     inner, outer = np.minimum(first[:, 2], second[:, 2]), np.maximum(first[:, 2], second[:, 2])
     concentric = np.hypot(*(first - second)[:, :2].T) <= 0.75 + 0.02 * inner
     near = (outer - inner <= np.maximum(_LINE[0], _LINE[1] * outer)) & (outer - inner > 0.5)
-    held = np.minimum(first[:, 3], second[:, 3]) >= 0.5
+    held = np.minimum(first[:, 3], second[:, 3]) >= min(0.5, least)
     line: Booleans = np.asarray(concentric & near & held)
     at = np.flatnonzero(line)
     if not len(at):
@@ -461,11 +472,11 @@ def _is_line(image: Image, first: Circles, second: Circles) -> Booleans:
 
 
 def _tone(image: Image, center: Floats, radius: Floats) -> Floats:
-    """The median colour along circles, `(circles, channels)`."""
+    """The mean colour along circles, `(circles, channels)`."""
     places = center[:, None, :] + np.maximum(radius, 0)[:, None, None] * directions(64)
     column = np.clip(np.rint(places[..., 0]).astype(np.intp), 0, image.shape[1] - 1)
     row = np.clip(np.rint(places[..., 1]).astype(np.intp), 0, image.shape[0] - 1)
-    return np.asarray(np.median(image[row, column].reshape(len(center), 64, -1), axis=1))
+    return np.asarray(image[row, column].reshape(len(center), 64, -1).mean(axis=1))
 
 
 def _arcs(edges: Edges, circles: Circles) -> Floats:
@@ -497,11 +508,17 @@ def _beyond_chance(edges: Edges, circles: Circles, width: Floats) -> Booleans:
 
 
 def _without_rivals(  # noqa: PLR0917
-    edges: Edges, circles: Circles, width: Floats, worth: Floats, flaw: Floats, reasons: NDArray[np.int64]
+    edges: Edges,
+    circles: Circles,
+    width: Floats,
+    sign: NDArray[np.int64],
+    worth: Floats,
+    flaw: Floats,
+    reasons: NDArray[np.int64],
 ) -> None:
     """Sets the reasons of those circles that a better one explains."""
     kept = np.flatnonzero(reasons == _FOUND)
-    rank = _after_what_holds_it(circles[kept], (worth + np.where(width > 0, 0.08, 0))[kept])  # a line before its sides
+    rank = _after_the_ball(circles[kept], (worth + np.where(width > 0, 0.08, 0))[kept], sign[kept])  # a line before its sides
     kept = kept[np.argsort(-rank, kind="stable")]
     double = doubles(circles[kept]) | _sides(circles[kept], width[kept])
     reasons[kept[double]] = _SAME
@@ -512,13 +529,22 @@ def _without_rivals(  # noqa: PLR0917
     reasons[kept[_parts(circles[kept], worth[kept], flaw[kept])]] = _PART
 
 
-def _after_what_holds_it(circles: Circles, worth: Floats) -> Floats:
-    """The worths, but of two circles that touch from inside the smaller one comes after the larger: the bright part of a ball is no circle."""
-    x, y, radius = circles[:, :3].T
-    between, apart = np.hypot(x[:, None] - x, y[:, None] - y), radius - radius[:, None]
-    inside = (apart > 0) & (np.abs(apart - between) < 0.8 + 0.03 * radius) & (between > 0.06 * radius) & (apart < 0.35 * radius)
-    better = np.where(inside & (worth > worth[:, None] - _BRIGHT), worth - 0.001, np.inf).min(axis=1, initial=np.inf)
-    return np.asarray(np.minimum(worth, better))
+def _after_the_ball(circles: Circles, worth: Floats, sign: NDArray[np.int64]) -> Floats:
+    """The worths; but the bright part of a ball comes after the ball.
+
+    It touches the ball from inside and is brighter all the way round, while the ball's edges are of both signs: bright on the side of the
+    light, dark on the other.
+    """
+    part = _touches_inside(circles[:, None], circles) & (sign[:, None] != 0) & (sign == 0) & (worth > worth[:, None] - _BRIGHT)
+    return np.asarray(np.minimum(worth, np.where(part, worth - 0.001, np.inf).min(axis=1, initial=np.inf)))
+
+
+def _touches_inside(small: Circles, large: Circles) -> Booleans:
+    """Whether circles touch others, a little larger, from inside; the columns are last."""
+    radius = large[..., 2]
+    between, apart = np.hypot(small[..., 0] - large[..., 0], small[..., 1] - large[..., 1]), radius - small[..., 2]
+    touches = np.abs(apart - between) < 0.8 + 0.03 * radius
+    return np.asarray(touches & (apart > 0) & (apart < 0.35 * radius) & (between > 0.1 * radius))
 
 
 def _parts(circles: Circles, worth: Floats, flaw: Floats) -> Booleans:
