@@ -17,6 +17,7 @@ from worker.config import Limits
 from worker.core.events import StopAsked
 from worker.core.jobs import Result
 from worker.protocol import osc
+from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import (
     Accepted,
     Cancel,
@@ -66,6 +67,25 @@ def test_hello_with_port_zero(peer, executor):
         peer.send(Hello("test", 0, 0), Ping(3))
         assert peer.until(Welcome, "sending").protocol == 1
         assert peer.until(Pong, "sending").nonce == 3
+
+
+@pytest.mark.parametrize("bundles", [0, 1])
+def test_reports_share_a_datagram_only_if_asked(peer, executor, bundles):
+    """With `bundles` the reports of one moment come in few datagrams, in order; without it each has its own, for TouchDesigner's sake."""
+    with running(executor, peer):
+        peer.send(Hello("test", peer.text_port, 0, bundles=bundles))
+        peer.until(Welcome)
+        jobs = [Job(f"job-{number}-{'x' * 150}", "noop", (("priority", 0),)) for number in range(20)]
+        peer.send_bytes(osc.encode_bundle(jobs))
+        sizes, found = [], []
+        while len([report for report in found if isinstance(report, Accepted)]) < len(jobs):
+            datagram = peer.datagram()
+            sizes.append(len(datagram))
+            found += osc.decode_reports(datagram)
+            assert datagram.startswith(b"#bundle") <= bool(bundles)
+        assert max(sizes) <= MAX_DATAGRAM_OUT
+        assert (len(sizes) < len(found) / 3) if bundles else (len(sizes) == len(found))
+        assert [report.id for report in found if isinstance(report, Accepted)] == [job.id for job in jobs]
 
 
 def test_hello_to_other_ports(executor):

@@ -33,6 +33,7 @@ from worker.errors import DecodeError
 from worker.network.endpoint import Endpoint
 from worker.protocol import addresses
 from worker.protocol.messages import (
+    Ack,
     Bye,
     Command,
     Describe,
@@ -60,7 +61,7 @@ from worker.protocol.messages import (
 )
 from worker.protocol.messages import File as FileReport
 from worker.protocol.messages import Job as JobCommand
-from worker.protocol.osc import decode_reports, encode, encode_bundle
+from worker.protocol.osc import bundles, decode_reports, encode, encode_bundle
 
 log = logging.getLogger(__name__)
 
@@ -282,13 +283,14 @@ class Client:
         self._connect_s = connect_s
         self._on_report = on_report
         self._catalog = catalog
-        self._core = ClientCore(Hello(name, 0, 0, "", token, 1), silence_s, catalog)
+        self._core = ClientCore(Hello(name, 0, 0, "", token, acknowledges=1, bundles=1), silence_s, catalog)
         self._id_stem = uuid.uuid4().hex[:12]
         self._ids = 0
         self._jobs: dict[str, Job] = {}
         self._questions: dict[int, asyncio.Future[Report | None]] = {}
         self._inbox: deque[bytes] = deque()
         self._inbox_noticed = False
+        self._acks: list[Command] = []
         self._preset_values: dict[int, PresetValue] = {}
         self._refusal: Error | None = None
         self._described: dict[str, dict[int, OperationDescription]] = {}
@@ -494,10 +496,13 @@ class Client:
                     log.debug("not a report: %s", report)
                 else:
                     self._perform(self._core.handle(report, self._loop.time()))
+        self._send_acks()
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
+                case Transmit((Ack() as ack,)):
+                    self._acks.append(ack)  # with the others of what has just been read
                 case Transmit(commands):
                     self._send(commands)
                 case Deliver(job_id, report):
@@ -510,6 +515,11 @@ class Client:
                 case Answered(number, answer):
                     self._answered(number, answer)
         self._set_timer()
+
+    def _send_acks(self) -> None:
+        acks, self._acks = self._acks, []
+        for datagram in bundles([encode(ack) for ack in acks], addresses.MAX_DATAGRAM_OUT):
+            self._endpoint.send(datagram, self._peer)
 
     def _send(self, commands: tuple[Command, ...]) -> None:
         datagrams = [encode_bundle(commands)] if len(commands) > 1 else [encode(commands[0])]

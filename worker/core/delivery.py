@@ -47,6 +47,7 @@ class Client:
         ended_at: when its last job ended.
         errors: how many `/worker/error` it may still get.
         resends: how many finals may be repeated to it.
+        bundles: it takes several reports in one datagram.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Client:
     leased: bool = False
     acknowledges: bool = False
     gone: bool = False
+    bundles: bool = False
     heard_at: float = 0.0
     ended_at: float = float("-inf")
     resends: TokenBucket = field(default_factory=lambda: TokenBucket(RESENDS_PER_SECOND, RESENDS_BURST))
@@ -130,6 +132,7 @@ class Delivery:
         client.name = hello.name[:MAX_NAME_LENGTH]
         client.leased = True
         client.acknowledges = bool(hello.acknowledges)
+        client.bundles = bool(hello.bundles)
         client.gone = False
         client.heard_at = now
         if self._keys.get(peer) != client.key:
@@ -246,7 +249,7 @@ class Delivery:
         own = client.text if client else _peer(key)
         gone = client is not None and client.gone
         if not gone:
-            self._emit(Send(own, report))
+            self._emit(Send(own, report, client is not None and client.bundles))
         for target in self._config.report:
             if gone or target != own:
                 self._emit(Send(target, report))
@@ -254,7 +257,7 @@ class Delivery:
     def answer(self, key: str, report: Report) -> None:
         """Sends to this client alone."""
         client = self._clients.get(key)
-        self._emit(Send(client.text if client else _peer(key), report))
+        self._emit(Send(client.text, report, client.bundles) if client else Send(_peer(key), report))
 
     def answer_late(self, key: str, report: Report) -> None:
         """As `answer`, long after the question: nothing is sent to a client that has said bye meanwhile."""

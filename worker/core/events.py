@@ -113,11 +113,16 @@ Event = (
 # ----------------------------------------------------------------------------------------------------------- effects
 
 
-class Send(msgspec.Struct, frozen=True):
-    """Send one report."""
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Send one report.
+
+    Attributes:
+        bundled: it may share a datagram with other reports to this peer, which has asked for that.
+    """
 
     peer: Peer
     report: Report
+    bundled: bool = False
 
 
 class SendNumbers(msgspec.Struct, frozen=True):

@@ -147,21 +147,23 @@ class StatusBoard:
         self.delivery.keep_absent(now)
         self._tell_everybody(now)
         health = self.health(now)
-        for target in self._text_targets(now):
-            self.emit(Send(target, health))
+        for target, bundled in self._text_targets(now).items():
+            self.emit(Send(target, health, bundled))
         self.timers.at(now + HEARTBEAT_S, self._beat)
 
     def _tell_everybody(self, now: float, *, only_numbers: bool = False) -> None:
         self._sent, self._sent_at, self._numbers_changed = self._status(), now, False
         self._waits_since = None
-        for target in () if only_numbers else self._text_targets(now):
-            self.emit(Send(target, self._sent))
+        for target, bundled in {} if only_numbers else self._text_targets(now).items():
+            self.emit(Send(target, self._sent, bundled))
         numbers = tuple(self._numbers(now))
         for target in self._number_targets(now):
             self.emit(SendNumbers(target, numbers))
 
-    def _text_targets(self, now: float) -> Iterable[Peer]:
-        return dict.fromkeys([*self.config.report, *(client.text for client in self.delivery.present(now))])
+    def _text_targets(self, now: float) -> dict[Peer, bool]:
+        """Where the status goes, and whether bundles may go there."""
+        clients = {client.text: client.bundles for client in self.delivery.present(now)}
+        return {**dict.fromkeys(self.config.report, False), **clients}
 
     def _number_targets(self, now: float) -> Iterable[Peer]:
         clients = (client.numbers for client in self.delivery.present(now) if client.numbers)

@@ -152,7 +152,7 @@ def _within_datagram(cls: type[Message], job_id: str) -> None:
 class Hello(Message):
     """Says where this client wants its reports. Port 0 means: the port this packet came from (text), or none (numbers).
 
-    The last argument is there only if it answers a `Challenge`.
+    `nonce` is there only if it answers a `Challenge`, or if `bundles` follows: 1 asks for the reports of a moment in one datagram.
 
     >>> wire(Hello("td", 9461, 9462))
     '/worker/hello ,siissi td 9461 9462   0'
@@ -166,10 +166,11 @@ class Hello(Message):
     token: str = ""
     acknowledges: int = 0
     nonce: int = 0
+    bundles: int = 0
 
     def arguments(self) -> tuple[Plain, ...]:
         told = super(Hello, self).arguments()  # zero-argument super() does not work in a class with slots
-        return told if self.nonce else told[:-1]
+        return told if self.bundles else told[:-1] if self.nonce else told[:-2]
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:

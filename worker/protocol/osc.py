@@ -19,6 +19,7 @@ from worker.protocol.messages import Argument, Command, Message, Plain, Report, 
 T = TypeVar("T")
 
 _BUNDLE = b"#bundle\x00"
+_BUNDLE_HEAD = 16  # with the time tag
 #: Of one datagram. A small bundle could ask for a great deal of work otherwise.
 MAX_MESSAGES = 1000
 _MAX_DEPTH = 8  # of bundles within bundles, and of arrays within arrays
@@ -331,6 +332,28 @@ def bundle(elements: Sequence[bytes]) -> bytes:
     for element in elements:
         parts += (_pack_int(len(element)), element)
     return b"".join(parts)
+
+
+def bundles(elements: Sequence[bytes], size_bytes: int) -> Iterator[bytes]:
+    """Encoded messages as few datagrams, in order. One that shares its datagram with no other is no bundle.
+
+    Args:
+        elements: the messages.
+        size_bytes: maximum size of a bundle.
+
+    >>> from worker.protocol.messages import Ping
+    >>> ping = encode(Ping(1))
+    >>> [len(datagram) for datagram in bundles([ping] * 3, 70)], len(ping)
+    ([64, 20], 20)
+    """
+    first, size = 0, _BUNDLE_HEAD
+    for place, element in enumerate(elements):
+        size += len(element) + 4
+        if size > size_bytes and place > first:
+            yield elements[first] if place == first + 1 else bundle(elements[first:place])
+            first, size = place, _BUNDLE_HEAD + len(element) + 4
+    if elements:
+        yield elements[first] if len(elements) == first + 1 else bundle(elements[first:])
 
 
 def encode_bundle(messages: Sequence[Message]) -> bytes:

@@ -265,10 +265,14 @@ class Service:
                         self._executor.execute(task)
                     case Abort(task_id):
                         self._executor.abort(task_id)
+            together: dict[Peer, list[bytes]] = {}
             for effect in effects:
                 match effect:
-                    case Send(peer, report):
-                        self._send(osc.encode(report), peer)
+                    case Send(peer, report, bundled):
+                        if bundled:
+                            together.setdefault(peer, []).append(osc.encode(report))
+                        else:
+                            self._send(osc.encode(report), peer)
                     case SendNumbers(peer, numbers):
                         self._send(osc.encode_bundle(numbers), peer)
                     case JobEnded():
@@ -276,6 +280,9 @@ class Service:
                     case Exit(reason):
                         log.info("stopping: %s", reason)
                         self._exited = True
+            for peer, reports in together.items():
+                for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
+                    self._send(datagram, peer)
             stored = self._store(effects)
             effects = self._handle([stored]) if stored is not None else ()
 

@@ -14,6 +14,7 @@ from worker.client.client import Client, CommandRefused, JobFailed, ResultIncomp
 from worker.errors import DecodeError
 from worker.protocol.messages import (
     Accepted,
+    Ack,
     Bye,
     Command,
     Describe,
@@ -49,6 +50,7 @@ class ScriptedWorker:
         self.answers = answers
         self.heard: list[Command] = []
         self.closed = False
+        self.datagrams = 0
 
     def __call__(self, address: tuple[str, int], deliver: Callable[[bytes, tuple[str, int]], None]) -> ScriptedWorker:
         self.address, self.deliver = address, deliver
@@ -58,6 +60,7 @@ class ScriptedWorker:
         pass
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
+        self.datagrams += 1
         for command in decode_commands(datagram):
             assert not isinstance(command, DecodeError)
             self.heard.append(command)
@@ -123,7 +126,7 @@ def test_hello_and_bye(worker: ScriptedWorker) -> None:
         assert client.welcome == Welcome("1", 1, 7, 15_000, 0)
 
     run(talk, name="test", token="secret")
-    assert worker.heard == [Hello("test", 0, 0, "", "secret", 1), Bye()]
+    assert worker.heard == [Hello("test", 0, 0, "", "secret", acknowledges=1, bundles=1), Bye()]
     assert worker.address == ("127.0.0.1", 0)
     assert worker.closed
 
@@ -314,3 +317,18 @@ def test_bytes_that_are_no_report(worker: ScriptedWorker) -> None:
 def test_values_that_osc_can_carry(value: Any, carried: Any) -> None:
     """Whole numbers beyond 32 bits and everything unknown travel as text."""
     assert client_module._wire_value(value) == carried
+
+
+def test_acknowledgements_share_a_datagram(worker):
+    """The finals that come together are acknowledged together."""
+
+    async def talk(client: Client) -> int:
+        before = worker.datagrams
+        jobs = [client.submit_soon("noop") for _ in range(20)]
+        for job in jobs:
+            await job.final()
+        await client.ping()
+        return worker.datagrams - before
+
+    assert run(talk) < 20 + 20
+    assert [command.seq for command in worker.heard if isinstance(command, Ack)] == [1] * 20

@@ -55,6 +55,16 @@ def test_hello_with_port_zero():
     assert (client.text, client.numbers) == (TD, None)
 
 
+def test_bundles():
+    """Only what goes to a client that asked for bundles may share a datagram; a fixed target of the same report never has to."""
+    desk = Desk()
+    client = desk.delivery.hello(TD, Hello("td", 7001, 0, bundles=1), 0.0)
+    desk.delivery.send(client.key, READY)
+    desk.delivery.hello(TD, Hello("td", 7001, 0), 1.0)
+    desk.delivery.answer(client.key, READY)
+    assert desk.sent == [Send(("10.0.0.1", 7001), READY, bundled=True), Send(("10.0.0.1", 7001), READY)]
+
+
 def test_hello_for_another_host():
     """Reports may go to another machine than the one that asks."""
     client = Desk().delivery.hello(TD, Hello("td", 7001, 7002, "10.0.0.9"), 0.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 
@@ -13,7 +14,7 @@ from tests.strategies import COMMANDS, DATAGRAMS, FLOAT32, INT32, REPORTS, TEXT,
 from worker.errors import DecodeError
 from worker.protocol.addresses import MAX_DATAGRAM_IN
 from worker.protocol.messages import Bye, Cancel, Clear, Job, Number, Ping, Progress, Ready, Sync, Trigger
-from worker.protocol.osc import MAX_MESSAGES, decode_commands, decode_reports, encode, encode_bundle, read_message
+from worker.protocol.osc import MAX_MESSAGES, bundles, decode_commands, decode_reports, encode, encode_bundle, read_message
 
 
 @given(DATAGRAMS)
@@ -57,6 +58,18 @@ def test_reports_there_and_back(report):
 def test_bundles_there_and_back(reports):
     """A bundle is decoded as its messages, in order."""
     assert decode_reports(encode_bundle(reports)) == tuple(reports)
+
+
+@given(st.lists(REPORTS, max_size=12), st.integers(40, 2000))
+def test_bundles_of_a_size(reports, size):
+    """Messages share datagrams in order; none is larger than asked, but for a message that is so alone, and none could be left out."""
+    datagrams = [*bundles([encode(report) for report in reports], size)]
+    assert [report for datagram in datagrams for report in decode_reports(datagram)] == reports
+    for datagram in datagrams:
+        assert len(datagram) <= size or not datagram.startswith(b"#bundle")
+    for one, other in itertools.pairwise(datagrams):
+        first = decode_reports(other)[0]
+        assert len(encode_bundle([*decode_reports(one), first])) > size
 
 
 @given(REPORTS)
