@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,8 +33,8 @@ _BY_FIELD: dict[tuple[type[messages.Message], str], st.SearchStrategy[Any]] = {
 def messages_of(cls: type[messages.Message]) -> st.SearchStrategy[messages.Message]:
     """Any message of one class, as it can be sent."""
     chosen = {}
-    for place, field in enumerate(fields(cls)):
-        by_place = NAMES if place < cls.tail else _BY_TYPE.get(str(field.type), TEXT)
+    for place, field in enumerate(messages.fields(cls)):
+        by_place = NAMES if place < cls.tail else _BY_TYPE.get(field.type, TEXT)
         chosen[field.name] = _BY_FIELD.get((cls, field.name), by_place)
     return st.builds(cls, **chosen)
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import struct
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +22,7 @@ from worker.core.events import SendNumbers
 from worker.core.reports import descriptions
 from worker.errors import DecodeError
 from worker.protocol import addresses
-from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, wire
+from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, fields, wire
 from worker.protocol.osc import decode_commands, decode_reports, encode
 from worker.settings import declared
 
@@ -174,7 +174,7 @@ def test_arguments(title, messages):
         shown = []
         for field in fields(message)[message.tail :]:
             text = f"{tags[str(field.type)]} {field.name}"
-            shown.append(text if field.default is MISSING else f"[{text}]")
+            shown.append(text if field.required else f"[{text}]")
         assert rows[form(message)] == ", ".join(shown)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import socket
 import struct
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.inline import InlineExecutor
@@ -192,7 +192,7 @@ def test_the_largest_datagram(peer, executor):
     size = 65_507 - len(osc.encode(job))
     text = ("1 2 " * size)[: size - size % 4]
     with running(executor, peer):
-        peer.send(replace(job, pairs=(*job.pairs[:2], ("centers", text))))
+        peer.send(msgspec.structs.replace(job, pairs=(*job.pairs[:2], ("centers", text))))
         assert executor.next_task().params.centers == text
 
 

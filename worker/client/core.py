@@ -18,7 +18,9 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OperationInfo
@@ -509,7 +511,7 @@ class ClientCore:
             self._transmit(self._hello)
 
     def _challenged(self, nonce: int, now: float) -> None:
-        self._hello = replace(self._hello, nonce=nonce)
+        self._hello = msgspec.structs.replace(self._hello, nonce=nonce)
         if now - self._challenged_at >= FIRST_RESEND_S:  # several hellos may have been on their way
             self._challenged_at = now
             self._transmit(self._hello)

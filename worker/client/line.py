@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Self
+
+import msgspec
 
 from worker.protocol import osc
 from worker.protocol.addresses import Peer, reachable
@@ -115,4 +116,4 @@ class Line:
 
 
 def _with(nonce: int, command: Command) -> Command:
-    return replace(command, nonce=nonce) if isinstance(command, Hello) else command
+    return msgspec.structs.replace(command, nonce=nonce) if isinstance(command, Hello) else command

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.config import Config
 from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
@@ -278,7 +280,7 @@ class Delivery:
         self._numbered.move_to_end(key)
         while len(self._numbered) > MAX_NUMBERED:  # that client's numbers begin again, as after a lost journal
             self._newest_seqs.pop(self._numbered.popitem(last=False)[0], None)
-        return replace(final, seq=self._numbered[key])
+        return msgspec.structs.replace(final, seq=self._numbered[key])
 
     def newest_number(self, key: str) -> int:
         """The newest number that a final of this client was given, whether or not it was sent. 0 before the first."""

@@ -7,6 +7,7 @@ size in a bundle for ever, and drops the argument of a type tag that it does not
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,8 @@ def decode_reports(datagram: bytes) -> tuple[Report | DecodeError, ...]:
 
 
 def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T | DecodeError, ...]:
+    if datagram[:1] == b"/" and (alone := _alone(datagram, parse)) is not None:
+        return alone
     decoded: list[T | DecodeError] = []
     try:
         for element in _elements(datagram):
@@ -60,6 +63,15 @@ def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> t
     except DecodeError as error:
         decoded.append(error)
     return tuple(decoded)
+
+
+def _alone(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T] | None:
+    """What most datagrams are: one message that can be read. None for any other."""
+    try:
+        address, arguments, position = _read(datagram, 0)
+        return (parse(address, arguments),) if position == len(datagram) else None
+    except DecodeError:
+        return None
 
 
 def _messages(packet: bytes) -> Iterator[tuple[str, list[Argument]]]:
@@ -275,9 +287,11 @@ _PAD = (b"\0\0\0\0", b"\0\0\0", b"\0\0", b"\0")
 _TAGS: dict[type, str] = {int: "i", float: "f", str: "s"}
 _pack_int = struct.Struct(">i").pack
 _pack_float = struct.Struct(">f").pack
-#: Address and type tags, as bytes: few of them differ.
-_HEADS: dict[tuple[str, str], bytes] = {}
-_MANY_HEADS = 4096
+#: How arguments of these types are sent: address and type tags as bytes, then runs of them. A text is a run of its own, for which there is
+#: None; whole numbers, and numbers, are packed together, so many at once.
+_Layout = tuple[bytes, tuple[tuple[Callable[..., bytes] | None, int, bool], ...]]
+_LAYOUTS: dict[tuple[str, tuple[type, ...]], _Layout] = {}
+_MANY_LAYOUTS = 4096
 
 
 def encode(message: Message) -> bytes:
@@ -287,33 +301,40 @@ def encode(message: Message) -> bytes:
     is never lost over one odd value.
     """
     arguments = message.arguments()
+    types = tuple(map(type, arguments))
+    address = message.full_address if message.tail else message.address
     try:
-        tags = "".join([_TAGS[type(value)] for value in arguments])
-        parts = [_head(message.full_address, tags)]
-        for tag, value in zip(tags, arguments, strict=True):
-            if tag == "s":
-                data = value.encode()  # type: ignore[union-attr] # the tag says what it is
+        head, runs = _LAYOUTS.get((address, types)) or _layout(address, types)
+        parts, place = [head], 0
+        for pack, count, is_float in runs:
+            if pack is None:
+                data = arguments[place].encode()  # type: ignore[union-attr] # the types say that it is a text
                 if 0 in data:
                     return _encode_odd(message)
                 parts += (data, _PAD[len(data) & 3])
-            elif tag == "i":
-                parts.append(_pack_int(value))
-            elif -_FLOAT_MAX <= value <= _FLOAT_MAX:  # type: ignore[operator] # false for NaN, too
-                parts.append(_pack_float(value))
-            else:
+                place += 1
+                continue
+            values = arguments[place : place + count]
+            place += count
+            if is_float and not all(-_FLOAT_MAX <= value <= _FLOAT_MAX for value in values):  # type: ignore[operator] # false for NaN, too
                 return _encode_odd(message)
+            parts.append(pack(*values))
         return b"".join(parts)
     except (KeyError, struct.error, UnicodeEncodeError):
         return _encode_odd(message)
 
 
-def _head(address: str, tags: str) -> bytes:
-    head = _HEADS.get((address, tags))
-    if head is None:
-        head = _text(address) + _text("," + tags)
-        if len(_HEADS) < _MANY_HEADS:
-            _HEADS[address, tags] = head
-    return head
+def _layout(address: str, types: tuple[type, ...]) -> _Layout:
+    """Raises KeyError for a type that does not travel as it is."""
+    tags = "".join([_TAGS[one] for one in types])
+    runs: list[tuple[Callable[..., bytes] | None, int, bool]] = []
+    for tag, group in itertools.groupby(tags):
+        count = len([*group])
+        runs += [(None, 1, False)] * count if tag == "s" else [(struct.Struct(f">{count}{tag}").pack, count, tag == "f")]
+    layout = _text(address) + _text("," + tags), tuple(runs)
+    if len(_LAYOUTS) < _MANY_LAYOUTS:
+        _LAYOUTS[address, types] = layout
+    return layout
 
 
 def _encode_odd(message: Message) -> bytes:
@@ -343,8 +364,8 @@ def bundles(elements: Sequence[bytes], size_bytes: int) -> Iterator[bytes]:
 
     >>> from worker.protocol.messages import Ping
     >>> ping = encode(Ping(1))
-    >>> [len(datagram) for datagram in bundles([ping] * 3, 70)], len(ping)
-    ([64, 20], 20)
+    >>> [len(datagram) for datagram in bundles([ping] * 3, 80)], len(ping)
+    ([72, 24], 24)
     """
     first, size = 0, _BUNDLE_HEAD
     for place, element in enumerate(elements):

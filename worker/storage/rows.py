@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 from typing import Final as Constant
@@ -123,7 +122,7 @@ def final(value: object) -> Final:
 
 
 def _checked(kind: type[Final], arguments: Sequence[Any]) -> Final:
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = kind.__struct_fields__
     if len(arguments) > len(names):
         raise ValueError(f"{len(arguments)} arguments")
     return msgspec.convert(dict(zip(names, arguments, strict=False)), kind)  # the last ones may be left out

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.strategies import osc_bundle, osc_message, osc_text
 from worker.core.events import Throttled
