@@ -6,14 +6,12 @@ before the token are texts and plain numbers.
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from worker.protocol import addresses
 from worker.protocol.messages import Hello
 
 #: How a hello begins, in a packet or in an element of a bundle. Everything in a packet begins at a multiple of 4 bytes.
 HEAD = addresses.HELLO.encode() + b"\0" * (4 - len(addresses.HELLO) % 4)
-_TOKEN = [field.name for field in fields(Hello)].index("token")
+_TOKEN = Hello.__struct_fields__.index("token")
 _TEXT, _FOUR_BYTES, _NOTHING = b"sS", b"if", b"TFN"
 
 
