@@ -19,6 +19,7 @@ FILES = "Files"
 JOBS = "Jobs"
 JOURNAL = "Journal"
 PROCESS = "Process"
+CLUSTER = "Cluster"
 LOG = "Log"
 
 _MAX_PORT = 2**16 - 1
@@ -107,6 +108,33 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The Dask cluster that does the work, if there is one, and the certificates for it."""
+
+    address: Annotated[
+        str,
+        Setting(
+            CLUSTER,
+            "Let the machines of this Dask cluster do the work, such as tcp://10.0.0.5:8786; see docs/cluster.md.",
+            option="--cluster",
+            unit="ADDRESS",
+            shown=NONE,
+        ),
+    ] = ""
+    or_local: Annotated[
+        bool, Setting(CLUSTER, "Work with child processes of this machine while the cluster has no node.", option="--cluster-or-local")
+    ] = False
+    ca: Annotated[
+        Path | None,
+        Setting(CLUSTER, "TLS: the authority that has signed the certificates (PEM).", option="--cluster-ca", unit="FILE", shown=NONE),
+    ] = None
+    cert: Annotated[
+        Path | None, Setting(CLUSTER, "TLS: this machine's certificate (PEM).", option="--cluster-cert", unit="FILE", shown=NONE)
+    ] = None
+    key: Annotated[Path | None, Setting(CLUSTER, "TLS: the key to it (PEM).", option="--cluster-key", unit="FILE", shown=NONE)] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Where the worker listens, reports, reads and writes.
 
@@ -133,6 +161,7 @@ class Config:
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
         files: what the files of one job may amount to, and its memory.
+        cluster: who does the work, if not child processes of this machine.
     """
 
     host: Annotated[str, Setting(NETWORK, "Where to listen; 0.0.0.0 can be reached from other computers (see --allow).", unit="HOST")] = (
@@ -257,6 +286,7 @@ class Config:
         int, Setting(PROCESS, "End together with this process, such as TouchDesigner.", unit="PID", minimum=0, shown=NONE)
     ] = 0
     replace: Annotated[bool, Setting(PROCESS, "If a worker already listens on the port, ask it to leave first.")] = False
+    cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
 
 

@@ -174,6 +174,21 @@ class NoChild(ServerError):
     transient = True
 
 
+class NodeLost(ServerError):
+    """The node of the cluster that ran the job was lost, and the job may have done some of its work."""
+
+    code = 502
+    word = "node"
+
+
+class NoNode(ServerError):
+    """The cluster has no node that could run the job."""
+
+    code = 503
+    word = "no-node"
+    transient = True
+
+
 class ResultLost(ServerError):
     """The child process could not send the result back."""
 

@@ -27,7 +27,7 @@ DOCUMENTS = [REPOSITORY / name for name in ("README.md", "docker/README.md", "td
 DOCUMENTS += sorted((REPOSITORY / "docs").glob("*.md"))
 PLACEHOLDER = re.compile(r"\.\.\.|\b[A-Z]{3,}\b|<|\$|%h")
 #: Names of commands in a sentence, which need an argument.
-MENTIONS = (["send"], ["run"], ["component"])
+MENTIONS = (["send"], ["run"], ["component"], ["node"])
 SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 END_S = 100
 
@@ -56,7 +56,8 @@ def shown() -> list[str]:
 
 SHOWN = shown()
 SERVING = [line for line in SHOWN if line.split()[1] == "serve" and "--help" not in line]
-ASKING = [line for line in SHOWN if line not in SERVING and not line.startswith("td-image-worker demo")]
+CLUSTERS = [line for line in SHOWN if line.split()[1] == "cluster"]
+ASKING = [line for line in SHOWN if line.split()[1] not in ("serve", "demo", "cluster") or "--help" in line]
 
 
 class Desk:
@@ -85,6 +86,7 @@ class Desk:
         line = re.sub(r"(?<![\w/=])[CD]:[/\\](show|cache)\b", rf"{self.folder}/\1", line)
         line = re.sub(r"(?<=[ =])/data\b", f"{self.folder}/data", line)
         line = re.sub(r"--host 192\.168\.\d+\.\d+", "--host 127.0.0.1", line)
+        line = re.sub(r"(?<=[ =])/mnt/show\b", f"{self.folder}/show", line)
         return re.sub(r"--port \d+", f"--port {self.port}", line)
 
     def start(self, line: str) -> subprocess.Popen[str]:
@@ -148,6 +150,23 @@ def test_a_worker_starts_as_shown(desk: Desk, line: str) -> None:
     assert process.returncode == 0, "".join(said) + rest
     assert "Traceback" not in rest
     assert "Invalid argument" not in rest
+
+
+@pytest.mark.parametrize("line", CLUSTERS)
+def test_a_cluster_starts_as_shown(desk: Desk, line: str) -> None:
+    """It says what to do next, and ends with its nodes when it is asked to."""
+    process = desk.start(f"{line} --scheduler-port 0")
+    said = []
+    assert process.stdout is not None
+    for text in process.stdout:
+        said.append(text)
+        if text.startswith("Working"):
+            break
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=END_S)
+    assert process.returncode == 0, "".join(said) + rest
+    assert "td-image-worker serve --cluster tcp://127.0.0.1:" in "".join(said)
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -74,6 +74,16 @@ def gives_much(argument: str, _progress: Progress) -> Result:
     return Result("circles", ("n",), tuple((float(n),) for n in range(int(argument))))
 
 
+def leaves_a_line(argument: str, progress: Progress) -> Result:
+    """As an append does: it leaves a trace each time it runs. Then it waits until another file says that it may go on."""
+    path = Path(argument)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    while not path.with_suffix(".go").exists():
+        time.sleep(0.02)
+    return works(argument, progress)
+
+
 def segfaults(_argument: str, _progress: Progress) -> Result:
     ctypes.CDLL(None).raise_(signal.SIGSEGV) if hasattr(ctypes.CDLL(None), "raise_") else ctypes.string_at(0)
     return Result()
@@ -199,6 +209,7 @@ BEASTS: dict[str, Callable[[str, Progress], Any]] = {
         works_slowly,
         works_until,
         gives_much,
+        leaves_a_line,
         segfaults,
         is_killed,
         exits,

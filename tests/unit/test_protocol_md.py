@@ -18,7 +18,7 @@ from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.core import presets
-from worker.core.events import SendNumbers
+from worker.core.events import ChildrenChanged, SendNumbers
 from worker.core.reports import descriptions
 from worker.errors import DecodeError
 from worker.protocol import addresses
@@ -206,8 +206,8 @@ def test_keys_of_every_job():
 def test_numbers():
     """Each number that is sent is documented, and each documented one is sent."""
     play = Play(show=["numbers"])
-    play(0.0, Job("a", "noop"))
-    sent = next(effect for effect in play.effects if isinstance(effect, SendNumbers))
+    play(0.0, ChildrenChanged(working=True, nodes=2), Job("a", "noop"))
+    sent = [effect for effect in play.effects if isinstance(effect, SendNumbers)][-1]
     assert [row[0].strip("`") for row in table("Numbers")] == [number.name for number in sent.numbers]
 
 

@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, str] = {
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
     "component": "worker.cli.component",
+    "node": "worker.cli.node",
+    "cluster": "worker.cli.cluster",
 }
 
 

@@ -77,10 +77,14 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
     Attributes:
         working: whether there is one.
         missing: what it cannot do, by operation or "operation key=value", each with the reason.
+        slots: how many tasks run at a time from now on; 0 leaves that as it is.
+        nodes: how many machines of a cluster there are; None without a cluster.
     """
 
     working: bool
     missing: Mapping[str, str] = {}
+    slots: int = 0
+    nodes: int | None = None
 
 
 class CatalogChanged(msgspec.Struct, frozen=True):

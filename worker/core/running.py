@@ -76,8 +76,8 @@ class Running:
         if not job.todo:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
-        workers, skips = self._config.workers, job.options.on_error == "skip"
-        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, workers, part, joined, skips, own), now)
+        slots, skips = self._slots.count, job.options.on_error == "skip"
+        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, slots, part, joined, skips, own), now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1

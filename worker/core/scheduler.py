@@ -136,9 +136,12 @@ class Scheduler:
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
                 self._throttled(peer, dropped, now)
-            case ChildrenChanged(working, missing):
+            case ChildrenChanged(working, missing, slots, nodes):
                 if working:
                     self._questions.missing = missing
+                if slots:
+                    self._slots.resize(slots)
+                self._board.nodes = nodes
                 self._running.children_changed(working=working)
             case CatalogChanged():
                 self._questions.catalog_changed(event, now)

@@ -23,10 +23,14 @@ class Slots:
         probe: the operation of the canary.
         barrier: a task is executed once the start of its job is stored.
         emit: takes the effects.
+
+    Attributes:
+        count: how many tasks run at a time, by now.
     """
 
     def __init__(self, count: int, probe: OperationInfo, barrier: Barrier, emit: Callable[[Effect], None]) -> None:
-        self._count = count
+        self.count = count
+        self._largest = count
         self._probe = probe
         self._barrier = barrier
         self._emit = emit
@@ -39,7 +43,12 @@ class Slots:
     @property
     def is_free(self) -> bool:
         """Whether another task may run."""
-        return len(self._jobs) < self._count
+        return len(self._jobs) < self.count
+
+    def resize(self, count: int) -> None:
+        """So many tasks run at a time from now on. Those that run already go on."""
+        self.count = count
+        self._largest = max(self._largest, count)
 
     def job(self, task_id: int) -> Job | None:
         """The job of a task that runs; None for the canary, and for tasks that were aborted or not executed yet."""
@@ -94,8 +103,8 @@ class Slots:
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
-        if len(self._jobs) > self._count:
-            yield f"{len(self._jobs)} tasks run in {self._count} slots"
+        if len(self._jobs) > self._largest:
+            yield f"{len(self._jobs)} tasks run in {self._largest} slots"
         for task_id, job in self._jobs.items():
             if job.state is not State.RUNNING or task_id not in job.running:
                 yield f"task {task_id} runs for {job.key}, which is {job.state} and runs {sorted(job.running)}"

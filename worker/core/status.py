@@ -33,6 +33,7 @@ class StatusBoard:
         storing: jobs can be stored; otherwise new ones are refused.
         exited: it is about to end.
         children: there is a child process that can run a job.
+        nodes: how many machines of a cluster there are; None without a cluster.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
 
@@ -46,6 +47,7 @@ class StatusBoard:
     storing: bool = True
     exited: bool = False
     children: bool = True
+    nodes: int | None = None
     alive_at: float | None = None
     started_at: float = 0.0
     done: int = 0
@@ -187,4 +189,6 @@ class StatusBoard:
             "boot": self.boot,
             "canary_s": self.health(now).canary_s,
         }
+        if self.nodes is not None:
+            levels["nodes"] = self.nodes
         return (Number(name, float(value)) for name, value in levels.items())

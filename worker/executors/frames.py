@@ -32,6 +32,8 @@ LONGEST_REASON = 1000
 MOST_MISSING = 1000
 
 _SIZE = struct.Struct("<I")
+#: Bytes of a frame before its body.
+HEAD = _SIZE.size
 _EMPTY = Result()
 
 TaskId = Annotated[int, Meta(ge=1)]

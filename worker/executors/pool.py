@@ -113,7 +113,7 @@ class PoolExecutor:
         self, workers: int, make_run_task: MakeRunTask, spares: int = 1, find_missing: FindMissing = dict, *, patient: bool = False
     ) -> None:
         self._size = workers + spares
-        self._workers = workers
+        self.workers = workers
         self._patient = patient
         self._keeper = _Keeper(make_run_task, find_missing)
         self._deliver: Deliver = lambda _: None
@@ -348,7 +348,7 @@ class PoolExecutor:
     def _wanted(self) -> int:
         """How many children there should be."""
         waits = self._patient and any(one.task is not None for one in self._children)
-        return self._workers if waits else self._size
+        return self.workers if waits else self._size
 
     def _started(self, process: BaseProcess, link: socket.socket) -> None:
         self._starting -= 1

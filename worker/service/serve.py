@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from worker.catalog.catalog import Catalog
-from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
+from worker.errors import Unavailable
 from worker.executors import sandbox
-from worker.executors.pool import PoolExecutor
+from worker.executors.base import Executor
 from worker.files import results, sweep
 from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
+from worker.service.children import certificates_of, own_files, pool_of, rules_of
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
-from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
+from worker.tasks.prepare import OPERATIONS
 
 ENOUGH_PACKETS = 5_000
 
@@ -39,18 +38,12 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     Returns:
         The exit code: 0 after a stop that was asked for, 1 if the port is taken or the journal cannot be used.
     """
-    files = own_files(config.operations)
-    rules = FileRules(
-        roots=tuple(root.resolve() for root in config.roots),
-        read_roots=tuple(root.resolve() for root in config.read_roots),
-        maps=config.maps,
-        limits=config.files,
-        kept=(*config.kept, *files),
-    ).pinned()
-    folders = tuple(dict.fromkeys(path.parent for path in files))
-    confined = config.sandbox == "on"
-    make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, nice=config.nice)
-    executor = PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations), patient=config.show)
+    rules = rules_of(config)
+    try:
+        executor = executor_of(config, rules, catalog, operations)
+    except Unavailable as error:
+        announce(f"{error.message} {error.hint}")
+        return 1
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
@@ -76,9 +69,18 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     return 0
 
 
-def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
-    """Those operations of the artist's own that are files."""
-    return tuple(Path(where) for where in wheres if not OwnFile(where, "").is_package)
+def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> Executor:
+    """Who does the work: the child processes of this machine, or a cluster.
+
+    Raises:
+        Unavailable: the cluster's library is not installed.
+    """
+    if not config.cluster.address:
+        return pool_of(config, rules, catalog, operations)
+    from worker.executors.cluster import ClusterExecutor
+
+    local = pool_of(config, rules, catalog, operations) if config.cluster.or_local else None
+    return ClusterExecutor(config.cluster.address, certificates_of(config), installed_version(), local)
 
 
 def announcement(config: Config, service: Service) -> Iterator[str]:
@@ -99,8 +101,14 @@ def announcement(config: Config, service: Service) -> Iterator[str]:
         if any(path.is_relative_to(root.resolve()) for root in config.roots):
             yield f"                  {path.name} lies in a folder that jobs write; another folder is safer"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
-    yield f"  children        {config.workers}, and one in reserve"
-    yield f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off: a child that was taken over can do what this user can'}"
+    if config.cluster.address:
+        open_door = "" if certificates_of(config) else ", without TLS: whoever reaches it can run code"
+        yield f"  cluster         {config.cluster.address}{open_door}"
+    if not config.cluster.address or config.cluster.or_local:
+        when = ", while the cluster has no node" if config.cluster.address else ""
+        yield f"  children        {config.workers}, and one in reserve{when}"
+        off = "off: a child that was taken over can do what this user can"
+        yield f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else off}"
     if service.burst < ENOUGH_PACKETS:
         remedy = "Linux: sysctl -w net.core.rmem_max=4194304"
         yield f"  at once         about {service.burst} packets; more may be lost and sent again ({remedy})"

@@ -1412,3 +1412,15 @@ def test_no_synced_after_bye():
     assert [line for line in play(0.5, finished(1)) if not line.startswith("canary")] == []
     play(0.6, Ping(1))
     assert play(0.7, Sync(1)) == ["synced 1 1 0"]
+
+
+def test_slots_follow_the_cluster():
+    """More tasks run when nodes come, fewer start when they go; a batch is cut for all slots of now."""
+    play = Play(workers=1)
+    play(0.0, ChildrenChanged(working=True, slots=3, nodes=1))
+    lines = play(0.1, *[job(name) for name in "abcd"])
+    assert [line for line in lines if line.startswith("run")] == ["run 1 noop plan", "run 2 noop plan", "run 3 noop plan"]
+    play(0.2, ChildrenChanged(working=True, slots=1, nodes=1))
+    assert not any(line.startswith("run") for line in play(0.3, finished(1)))
+    assert not any(line.startswith("run") for line in play(0.4, finished(2)))
+    assert "run 4 noop plan" in play(0.5, finished(3))

@@ -1,0 +1,118 @@
+"""A cluster on this machine: a scheduler and nodes, each a process of its own, whose children are the bestiary's.
+
+python -m tests.contract.cluster scheduler PORT [ALLOWED_FAILURES]
+python -m tests.contract.cluster node ADDRESS SLOTS VERSION
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.contract import bestiary
+
+ROOT = Path(__file__).parents[2]
+VERSION = "0.1.0"
+SLOTS = 2
+GONE_WITHIN_S = 20.0
+
+
+class Cluster:
+    """The processes. All of them end with `close`."""
+
+    def __init__(self, log: Path, *, nodes: int = 2) -> None:
+        self._log = log
+        self._port = free_port()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self.start_scheduler()
+        self.nodes = [self.start_node() for _ in range(nodes)]
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self._port}"
+
+    def start_scheduler(self) -> subprocess.Popen[bytes]:
+        return self._start("scheduler", str(self._port))
+
+    def start_node(self, version: str = VERSION) -> subprocess.Popen[bytes]:
+        return self._start("node", self.address, str(SLOTS), version)
+
+    def restart_scheduler(self) -> None:
+        end(self.scheduler)
+        self.scheduler = self.start_scheduler()
+
+    def own(self) -> set[int]:
+        """The process ids of everything that belongs to it."""
+        found = set()
+        for process in self.processes:
+            try:
+                found |= {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def close(self) -> None:
+        for process in self.processes:
+            end(process)
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.contract.cluster", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """As a power cut does: it and its children are gone at once."""
+    if process.poll() is None:
+        process.kill()
+        process.wait(GONE_WITHIN_S)
+
+
+def free_port() -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        port: int = tcp.getsockname()[1]
+        return port
+
+
+async def _scheduler(port: int) -> None:
+    from distributed import Scheduler
+
+    async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
+        await scheduler.finished()
+
+
+def _node(address: str, slots: int, version: str) -> None:
+    from worker.executors.node import Node, run
+    from worker.executors.pool import PoolExecutor
+
+    node = Node(PoolExecutor(slots, bestiary.make_run_task))
+    node.start()
+    node.working.wait()
+    asyncio.run(run(address, node, slots, version=version))
+
+
+def main(what: str, *arguments: Any) -> None:
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    if what == "scheduler":
+        asyncio.run(_scheduler(int(arguments[0])))
+    else:
+        _node(arguments[0], int(arguments[1]), arguments[2])
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    main(*sys.argv[1:])

@@ -1,0 +1,44 @@
+"""What follows from the settings for those who do the work: what they may read and write, and which of them there are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.catalog.catalog import Catalog
+from worker.catalog.rows import OwnFile
+from worker.catalog.table import CATALOG
+from worker.config import Config
+from worker.executors.cluster import Certificates
+from worker.executors.pool import PoolExecutor
+from worker.files.paths import FileRules
+from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
+
+
+def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
+    """Those operations of the artist's own that are files."""
+    return tuple(Path(where) for where in wheres if not OwnFile(where, "").is_package)
+
+
+def rules_of(config: Config) -> FileRules:
+    """What jobs may read and write on this machine."""
+    return FileRules(
+        roots=tuple(root.resolve() for root in config.roots),
+        read_roots=tuple(root.resolve() for root in config.read_roots),
+        maps=config.maps,
+        limits=config.files,
+        kept=(*config.kept, *own_files(config.operations)),
+    ).pinned()
+
+
+def pool_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> PoolExecutor:
+    """The child processes of this machine."""
+    folders = tuple(dict.fromkeys(path.parent for path in own_files(config.operations)))
+    make = functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on", own=folders)
+    return PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations))
+
+
+def certificates_of(config: Config) -> Certificates:
+    """The three files of the settings."""
+    return Certificates(config.cluster.ca, config.cluster.cert, config.cluster.key)

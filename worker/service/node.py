@@ -1,0 +1,125 @@
+"""A node of a cluster from its settings to its end, and a whole cluster on one machine. See `worker.executors.node`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from worker.config import Config, installed_version
+from worker.executors import sandbox
+from worker.executors.cluster import library
+from worker.service.children import certificates_of, pool_of, rules_of
+
+#: How long a node's first child may take.
+WARM_WITHIN_S = 60.0
+GONE_WITHIN_S = 10.0
+
+
+def work(config: Config, announce: Callable[[str], None] = print) -> int:
+    """Works for the cluster until Ctrl-C or SIGTERM.
+
+    Args:
+        config: settings; `config.cluster` says for which cluster.
+        announce: is called with each line for the person who has started the node.
+
+    Returns:
+        The exit code: 0 after a stop that was asked for, 1 if no child process can be started.
+
+    Raises:
+        Unavailable: Dask is not installed.
+    """
+    library()
+    from worker.executors.node import Node, run
+
+    version = installed_version()
+    node = Node(pool_of(config, rules_of(config)))
+    node.start()
+    try:
+        if not node.working.wait(WARM_WITHIN_S):
+            announce(f"No child process has become ready within {WARM_WITHIN_S:g} s; the log says why.")
+            return 1
+        announce(f"TD Image Worker {version}, a node")
+        announce(f"  scheduler       {config.cluster.address}{'' if certificates_of(config) else ', without TLS'}")
+        for root in config.roots:
+            announce(f"  reads, writes   {root.resolve()}")
+        for root in config.read_roots:
+            announce(f"  reads           {root.resolve()}")
+        for sender, here in config.maps:
+            announce(f"  maps            {sender} -> {here}")
+        announce(f"  children        {config.workers}, and one in reserve")
+        announce(f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off'}")
+        announce("Working. Ctrl-C stops it; its tasks go to other nodes.")
+        _until_asked(lambda: run(config.cluster.address, node, config.workers, version=version, certificates=certificates_of(config)))
+    finally:
+        node.close()
+    announce("Stopped.")
+    return 0
+
+
+def try_out(config: Config, nodes: int, host: str, port: int, announce: Callable[[str], None] = print) -> int:
+    """A scheduler in this process, and nodes in processes of their own, until Ctrl-C or SIGTERM.
+
+    Raises:
+        Unavailable: Dask is not installed.
+    """
+    from worker.executors.cluster import security
+
+    distributed, how = library(), security(certificates_of(config))
+
+    async def schedule() -> None:
+        protocol = "tls" if how else "tcp"
+        try:
+            scheduler = distributed.Scheduler(
+                host=host, port=port, protocol=protocol, dashboard=False, **({"security": how} if how else {})
+            )
+            await scheduler
+        except (OSError, RuntimeError) as error:
+            announce(f"The scheduler cannot listen on {host}:{port}: {error.__cause__ or error}. Choose another --scheduler-port.")
+            return
+        started = [_start_node(scheduler.address, config) for _ in range(nodes)]
+        announce(f"Scheduler at {scheduler.address}, {nodes} nodes. Now, in another window:")
+        announce(f"  td-image-worker serve --cluster {scheduler.address}")
+        announce("Ctrl-C stops it.")
+        try:
+            await scheduler.finished()
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GONE_WITHIN_S)
+            await scheduler.close()
+
+    _until_asked(schedule)
+    return 0
+
+
+def _start_node(address: str, config: Config) -> subprocess.Popen[bytes]:
+    command = [sys.executable, *(() if getattr(sys, "frozen", False) else ("-P", "-m", "worker")), "node", "--cluster", address]
+    for option, values in (("--root", config.roots or (Path.cwd(),)), ("--read-root", config.read_roots)):
+        command += [word for value in values for word in (option, str(value))]
+    command += [word for sender, here in config.maps for word in ("--map", f"{sender}={here}")]
+    files = (("--cluster-ca", config.cluster.ca), ("--cluster-cert", config.cluster.cert), ("--cluster-key", config.cluster.key))
+    command += [word for option, file in files if file for word in (option, str(file))]
+    command += ["--workers", str(config.workers), "--log-level", config.log.level]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 # nosec B603 - this program, with our own settings
+
+
+def _until_asked(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a coroutine until it ends, or Ctrl-C or SIGTERM."""
+
+    async def both() -> None:
+        task = asyncio.ensure_future(main())
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(both())
