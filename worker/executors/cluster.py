@@ -453,7 +453,7 @@ class _Link:
         from distributed import KilledWorker
 
         try:
-            frame = frames.given(task)
+            frame = frames.packed(task)
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a node", task.operation)
             return Failure.of(InternalError())

@@ -223,6 +223,27 @@ def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
     return Task(message.id, message.operation, params, message.phase, message.slots, message.part, joined, message.skips, own)
 
 
+def packed(task: Task) -> bytes:
+    """A task and all that a child must know before it, for one who passes it on. Raises as `frame`."""
+    return (taught(task.own) if task.own else b"") + given(task)
+
+
+def unpacked(data: bytes) -> Task:
+    """The task of `packed`.
+
+    Raises:
+        BadFrame: it is none.
+    """
+    known: list[OwnFile] = []
+    for body in Frames().received(data):
+        message = told(body)
+        if isinstance(message, Taught):
+            known.append(OwnFile(message.where, message.digest, message.text))
+        elif isinstance(message, Given):
+            return task_of(message, known)
+    raise BadFrame("This is no task.")
+
+
 def said(body: bytes | memoryview) -> Said:
     """Reads what a child said.
 

@@ -120,16 +120,14 @@ class Node(WorkerPlugin):  # type: ignore[misc]
         Returns:
             The frame that ended it, without its size.
         """
-        told = frames.told(frame[frames.HEAD :])
-        if not isinstance(told, frames.Given):
-            raise TypeError("This is no task.")
+        given = frames.unpacked(frame)
         self._numbers += 1
-        task = dataclasses.replace(frames.task_of(told), id=self._numbers)  # another worker's may have the same number
-        self._keys[key], self._topics[task.id] = task.id, (topic, told.id)
+        task = dataclasses.replace(given, id=self._numbers)  # another worker's may have the same number
+        self._keys[key], self._topics[task.id] = task.id, (topic, given.id)
         ended = self._waiting[task.id] = asyncio.get_running_loop().create_future()
         self._poller.call(functools.partial(self._executor.execute, task))
         try:
-            return frames.ended(told.id, await ended)[frames.HEAD :]
+            return frames.ended(given.id, await ended)[frames.HEAD :]
         finally:
             del self._keys[key], self._topics[task.id], self._waiting[task.id]
             self._told.pop(task.id, None)

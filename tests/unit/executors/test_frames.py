@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.own import FADE, own_file
 from worker.catalog.drawing import DrawCircles
+from worker.catalog.own import OwnValues
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Task
 from worker.executors import frames
 from worker.files.whole import WrittenFile
@@ -107,3 +109,13 @@ def test_class_of_parameters():
     """A child imports a class of parameters and nothing else, even for its parent."""
     with pytest.raises(frames.InternalError, match="no class of parameters"):
         frames._params("worker.core.jobs:Task")
+
+
+def test_packed():
+    """What is passed on in one piece is the task as it was, with the file of an operation that is not the worker's."""
+    task = Task(7, "draw_circles", DrawCircles(output="a.png", count=3), Phase.PART, 2, Part(0, 0, 3))
+    assert frames.unpacked(frames.packed(task)) == task
+    own = Task(8, "fade", OwnValues(values={"image": "a.png", "output": "b.png"}), own=own_file(FADE))
+    assert frames.unpacked(frames.packed(own)) == own
+    with pytest.raises(frames.BadFrame):
+        frames.unpacked(frames.taught(own_file(FADE)))

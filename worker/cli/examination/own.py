@@ -14,7 +14,7 @@ from worker.executors import pool
 from worker.files.paths import FileRules
 from worker.poller import Poller
 from worker.service import own
-from worker.service.serve import own_files
+from worker.service.children import own_files
 from worker.tasks.prepare import make_run_task
 
 _LOOK_EVERY_S = 0.1
