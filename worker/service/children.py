@@ -35,8 +35,9 @@ def rules_of(config: Config) -> FileRules:
 def pool_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> PoolExecutor:
     """The child processes of this machine."""
     folders = tuple(dict.fromkeys(path.parent for path in own_files(config.operations)))
-    make = functools.partial(make_run_task, rules, catalog, operations, confined=config.sandbox == "on", own=folders)
-    return PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations))
+    confined = config.sandbox == "on"
+    make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, nice=config.nice)
+    return PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations), patient=config.show)
 
 
 def certificates_of(config: Config) -> Certificates:
