@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Writes docker/requirements.txt (what the worker runs with) and docker/requirements-build.txt (what builds its wheel): the version of each
+# package, and the hashes of all its files, so of those for x86-64 and for arm64, and for each Python. Needs uv (`pip install uv`).
+#
+#   docker/lock.sh              after a change in pyproject.toml
+#   docker/lock.sh --upgrade    to the newest versions that pyproject.toml allows
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+lock() { # what is needed, as requirements; the file; uv's options
+  local file=$2
+  printf '%s\n' "$1" | uv pip compile - --quiet --output-file "$file" --generate-hashes --python-version 3.11 --python-platform linux \
+    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command docker/lock.sh "${@:3}"
+}
+listed() { python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))$1, sep='\n')"; }
+
+lock "$(listed "['project']['dependencies']")" docker/requirements.txt "$@"
+lock "$(listed "['build-system']['requires']")" docker/requirements-build.txt "$@"
