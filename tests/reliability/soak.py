@@ -2,6 +2,8 @@
 
 The load is a mix that never pauses: texts, drawn circles, circles and features found in pictures, jobs that are refused, cancelled, or
 run out of time. Memory, handles, threads and children of the worker are sampled; after the warm-up they must stay flat.
+
+With --hostile a well client and hostile neighbours take the place of that mix, see `hostile.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.reliability import running
+from tests.reliability import hostile, running
 from worker.client.client import Client, JobFailed
 from worker.protocol.messages import Failed
 
@@ -175,7 +177,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--picture", type=Path, help="where to draw the samples (needs the extra [bench])")
     parser.add_argument("--samples", type=Path, help="where to write them as JSON")
+    parser.add_argument("--hostile", action="store_true", help="a well client beside hostile neighbours, in place of full load")
     options = parser.parse_args()
+    if options.hostile:
+        with tempfile.TemporaryDirectory() as directory:
+            return hostile.main(options.minutes, options.seed, Path(directory))
     with tempfile.TemporaryDirectory() as directory:
         samples, counts = asyncio.run(run(options.minutes, options.seed, Path(directory)))
     print(f"{counts.total()} jobs in {options.minutes:g} minutes: {dict(counts.most_common())}")

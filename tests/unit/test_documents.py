@@ -55,6 +55,23 @@ def test_commands_and_options_exist(path):
         assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= known, line
 
 
+def test_each_attack_has_a_counterpart_that_exists():
+    """The table of attacks names tests that are there and commands that can be run."""
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[cp]\d\w*`.*?) \| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) >= 25
+    for attack, cell in rows:
+        named = re.findall(r"`([^`]*)`", cell)
+        assert named, attack
+        for one in named:
+            if one.startswith("python -m "):
+                module = one.split()[2].replace(".", "/")
+                assert (ROOT / f"{module}.py").exists(), one
+                continue
+            path, _, name = one.partition("::")
+            assert re.search(rf"^def {name}\b" if name else "^def test", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), one
+
+
 @each_document
 def test_blocks_hold_code_only(path):
     """A block can be copied as a whole: no prompt, no words beside a command."""
