@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
 from worker.errors import ArgumentError
@@ -17,8 +21,6 @@ if TYPE_CHECKING:
 LINES_PER_BLOCK = 5_000
 #: Lines that are alike but for what is before the last three digits of their numbers.
 _ALIKE = 1_000
-#: Stands for what stands before them. No text has this byte in UTF-8.
-_MARK = b"\xff"
 
 
 def check(params: WriteText) -> None:
@@ -64,10 +66,9 @@ def blocks(params: WriteText) -> Iterator[tuple[int, bytes]]:
         yield 0, params.header.encode()
         newline = b"\n"
     pieces = params.line.encode().split(b"{n}")
-    thousand = b"\n".join([(_MARK + b"%03d" % n).join(pieces) for n in range(_ALIKE)]) if params.count >= 2 * _ALIKE else b""
     for first in range(0, params.count, LINES_PER_BLOCK):
         stop = min(params.count, first + LINES_PER_BLOCK)
-        yield stop, newline + b"\n".join(_lines(pieces, thousand, first, stop))
+        yield stop, newline + b"\n".join(_lines(pieces, first, stop))
         newline = b"\n"
     if params.footer:
         yield steps(params), newline + params.footer.encode()
@@ -77,14 +78,38 @@ def _is_built(params: WriteText) -> bool:
     return bool(params.header or params.line or params.footer or params.count)
 
 
-def _lines(pieces: list[bytes], thousand: bytes, first: int, stop: int) -> Iterator[bytes]:
-    """The lines `first` to `stop` - 1, many at once where that can be: 100,000 lines take 3.5 ms so, and 16 ms one by one."""
-    for start in range(first, stop, _ALIKE):  # a block begins at a whole thousand
-        end = min(stop, start + _ALIKE)
-        if start and end - start == _ALIKE:
-            yield thousand.replace(_MARK, b"%d" % (start // _ALIKE))
+def _lines(pieces: list[bytes], first: int, stop: int) -> Iterator[bytes]:
+    """The lines `first` to `stop` - 1, many at once where that can be: 100,000 lines take 1 ms so, and 16 ms one by one."""
+    while first < stop:
+        digits = len(str(first))
+        end = min(stop, 10**digits)  # up to here all numbers have so many digits
+        whole = (end - first) // _ALIKE
+        if digits > 3 and first % _ALIKE == 0 and whole:
+            yield _thousands(pieces, digits, first // _ALIKE, whole)
+            first += whole * _ALIKE
         else:
-            yield b"\n".join([(b"%d" % n).join(pieces) for n in range(start, end)])
+            yield b"\n".join([(b"%d" % n).join(pieces) for n in range(first, end)])
+            first = end
+
+
+def _thousands(pieces: list[bytes], digits: int, first: int, count: int) -> bytes:
+    """So many times a thousand lines, whose numbers all have so many digits, from the thousand `first` on."""
+    thousand = _thousand(tuple(pieces), digits)
+    lines = np.repeat(thousand[np.newaxis], count, axis=0)
+    heads = np.frombuffer(b"".join([b"%d" % number for number in range(first, first + count)]), np.uint8).reshape(count, 1, digits - 3)
+    at = 0
+    for piece in pieces[:-1]:
+        at += len(piece)
+        lines[:, :, at : at + digits - 3] = heads
+        at += digits
+    return lines.tobytes()[:-1]  # the last newline is written before the next line
+
+
+@functools.lru_cache(maxsize=4)
+def _thousand(pieces: tuple[bytes, ...], digits: int) -> NDArray[np.uint8]:
+    """A thousand lines, each with its newline, `(1000, length)`. Only the last three digits of the numbers are right."""
+    text = b"".join([(b"%0*d" % (digits, n)).join(pieces) + b"\n" for n in range(_ALIKE)])
+    return np.frombuffer(text, np.uint8).reshape(_ALIKE, -1)
 
 
 # ------------------------------------------------------------------------------------------------------------- JSON and CSV

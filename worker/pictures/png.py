@@ -1,15 +1,19 @@
 """PNG files of 8 bits, written fast: one filter, and runs only. OpenCV writes all others; and what it drops when it reads one.
 
-For a picture of 512x512 with one disc on a plain ground this takes 1.3 ms, and OpenCV 5.0 1.7 ms with the same settings: libpng filters and
-packs row by row. With a compression level as its only setting OpenCV takes 6.3 ms, because that also makes it try all filters.
+Rows that repeat the one above, as plain ground does, become zeros under the filter Up. What zeros pack into does not depend on the picture,
+so it is packed once and used again. A picture of 512x512 with one disc takes a quarter of the time so.
 
-The format is W3C's Portable Network Graphics (Third Edition); the names of its parts are used here.
+The format is W3C's Portable Network Graphics (Third Edition); the names of its parts are used here. That packed pieces can stand one behind
+the other is RFC 1951 (a full flush ends at a whole byte and refers to nothing before); that checks can be combined is zlib's
+`adler32_combine`.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -22,10 +26,17 @@ MAX_BYTES = 2**30
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY = 0  # colour type
 _SUB = 1  # filter type: each byte is the difference to the one of the pixel on its left
+_UP = 2  # filter type: each byte is the difference to the one above
 #: By the number of channels: the colour type, and how OpenCV brings our order to PNG's.
 _COLORS = {1: (0, None), 3: (2, cv2.COLOR_BGR2RGB), 4: (6, cv2.COLOR_BGRA2RGBA)}
 #: Bytes filtered and packed at a time; more would not stay in the processor's cache.
 _BAND_BYTES = 2**19
+#: A shorter run of rows is packed as it is.
+_SHORTEST_RUN = 16
+#: So many pairs of rows are looked at first: in a photograph no row repeats another, and comparing them all would be in vain.
+_LOOKS = 16
+_ADLER_BASE = 65521
+_ZLIB_HEADER = b"\x78\x01"
 
 
 def encode(image: Image, level: int = 1) -> bytes:
@@ -38,13 +49,19 @@ def encode(image: Image, level: int = 1) -> bytes:
     height, width = image.shape[:2]
     channels = 1 if image.ndim == 2 else image.shape[2]
     color, order = _COLORS[channels]
-    packer = zlib.compressobj(level, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
-    rows = max(1, _BAND_BYTES // (width * channels))
-    packed = [packer.compress(_filtered(image[first : first + rows], channels, order).data) for first in range(0, height, rows)]
+    packed, check = [_ZLIB_HEADER], 1
+    for first, stop, repeats in _runs(image):
+        if repeats:
+            for rows in _powers(stop - first):
+                piece, its_check, size = _zeros(rows, width * channels, level)
+                packed.append(piece)
+                check = _combined(check, its_check, size)
+        else:
+            pieces, check = _packed(image[first:stop], channels, order, level, check)
+            packed += pieces
+    packed += [_raw_packer(level).flush(), struct.pack(">I", check)]
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    return b"".join(
-        [_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", b"".join([*packed, packer.flush()])), *_chunk(b"IEND", b"")],
-    )
+    return b"".join([_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", b"".join(packed)), *_chunk(b"IEND", b"")])
 
 
 def with_transparency(image: Image, data: bytes) -> Image:
@@ -76,6 +93,67 @@ def _transparent_grey(data: bytes) -> int | None:
             return None
         at += 12 + size
     return None
+
+
+def _runs(image: Image) -> Iterator[tuple[int, int, bool]]:
+    """Cuts the rows into pieces: the first one, the one behind the last, and whether each of them repeats the row above."""
+    height = len(image)
+    looked = range(1, height, max(1, (height - 1) // _LOOKS)) if height > _SHORTEST_RUN else ()
+    if not any((image[at] == image[at - 1]).all() for at in looked):
+        yield 0, height, False
+        return
+    rows = np.ascontiguousarray(image).reshape(height, -1)
+    rows = rows.view(np.uint64) if rows.shape[1] % 8 == 0 else rows
+    repeats = np.concatenate(([False], (rows[1:] == rows[:-1]).all(axis=1), [False]))
+    first = 0
+    edges = np.flatnonzero(repeats[1:] != repeats[:-1]) + 1
+    for begin, end in edges.reshape(-1, 2).tolist():
+        if end - begin >= _SHORTEST_RUN:
+            if begin > first:
+                yield first, begin, False
+            yield begin, end, True
+            first = end
+    if first < height:
+        yield first, height, False
+
+
+def _powers(count: int) -> Iterator[int]:
+    """The powers of two that a number is the sum of, so that few lengths of runs need to be remembered."""
+    while count:
+        yield 1 << (count.bit_length() - 1)
+        count -= 1 << (count.bit_length() - 1)
+
+
+def _raw_packer(level: int) -> zlib._Compress:
+    """Packs without a header and a check."""
+    return zlib.compressobj(level, zlib.DEFLATED, -15, 8, zlib.Z_RLE)
+
+
+@functools.lru_cache(maxsize=64)
+def _zeros(rows: int, row_bytes: int, level: int) -> tuple[bytes, int, int]:
+    """So many rows that repeat the one above: packed, their check, and their size."""
+    data = (bytes([_UP]) + bytes(row_bytes)) * rows
+    packer = _raw_packer(level)
+    return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH), zlib.adler32(data), len(data)
+
+
+def _combined(check: int, more: int, size: int) -> int:
+    """The check of one piece and another of `size` bytes behind it, as zlib's `adler32_combine` has it."""
+    low = ((check & 0xFFFF) + (more & 0xFFFF) - 1) % _ADLER_BASE
+    high = ((check >> 16) + (more >> 16) + size * ((check & 0xFFFF) - 1)) % _ADLER_BASE
+    return high << 16 | low
+
+
+def _packed(image: Image, channels: int, order: int | None, level: int, check: int) -> tuple[list[bytes], int]:
+    """Rows as they are, and the check with them."""
+    packer = _raw_packer(level)
+    pieces = []
+    rows = max(1, _BAND_BYTES // (image.shape[1] * channels))
+    for first in range(0, len(image), rows):
+        band = _filtered(image[first : first + rows], channels, order).data
+        pieces.append(packer.compress(band))
+        check = zlib.adler32(band, check)
+    return [*pieces, packer.flush(zlib.Z_FULL_FLUSH)], check
 
 
 def _filtered(band: Image, channels: int, order: int | None) -> Image:

@@ -1,8 +1,12 @@
+import io
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from worker.pictures import png
 
@@ -32,3 +36,41 @@ def test_flat_pictures_are_small():
     image = np.zeros((512, 512, 3), np.uint8)
     cv2.circle(image, (256, 256), 63, (0, 0, 255), -1)
     assert len(png.encode(image)) < 2_600
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 70), st.booleans()), min_size=1, max_size=12),
+    st.integers(1, 40),
+    st.sampled_from([(), (3,), (4,)]),
+    st.integers(0, 2**32 - 1),
+)
+def test_rows_that_repeat(runs, width, channels, seed):
+    """Long and short runs of equal rows, between rows that differ, come back as they were; Pillow checks what OpenCV lets pass."""
+    dice = np.random.default_rng(seed)
+    rows = [
+        np.repeat(dice.integers(0, 256, (1, width, *channels), np.uint8), count, axis=0)
+        if alike
+        else dice.integers(0, 256, (count, width, *channels), np.uint8)
+        for count, alike in runs
+    ]
+    image = np.concatenate(rows)
+    data = png.encode(image)
+    np.testing.assert_array_equal(read(data), image)
+    with Image.open(io.BytesIO(data)) as picture:
+        shown = np.asarray(picture)
+    order = {(): ..., (3,): (..., [2, 1, 0]), (4,): (..., [2, 1, 0, 3])}[channels]
+    np.testing.assert_array_equal(shown[order], image)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=70_000))
+def test_checks_can_be_combined(first, second):
+    assert png._combined(zlib.adler32(first), zlib.adler32(second), len(second)) == zlib.adler32(first + second)
+
+
+def test_most_of_a_plain_picture_is_not_packed_again():
+    """Only the rows of the disc are; the ground above and below has been packed for another picture."""
+    image = np.zeros((512, 512, 3), np.uint8)
+    cv2.circle(image, (256, 200), 63, (0, 0, 255), -1)
+    packed = sum(stop - first for first, stop, repeats in png._runs(image) if not repeats)
+    assert packed <= 2 * 63 + 4
+    assert list(png._runs(np.random.default_rng(1).integers(0, 256, (512, 512, 3), np.uint8))) == [(0, 512, False)]
