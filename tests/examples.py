@@ -59,6 +59,12 @@ def only_boxes(_folder: str, names: list[str]) -> list[str]:
     return [name for name in names if not name.startswith("box")]
 
 
+def turn(name: str, folder: Path) -> None:
+    """`upright.png`: a picture turned by a right angle, and twice as large."""
+    picture = cv2.rotate(cv2.imread(str(DATA / name)), cv2.ROTATE_90_CLOCKWISE)
+    cv2.imwrite(str(folder / "upright.png"), cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
+
+
 def lay_codes(folder: Path) -> None:
     """`codes.png`: a QR code, a barcode and three markers in a photograph."""
     picture = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
@@ -202,6 +208,15 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=lay_codes,
         shown="markers.png",
         about="A QR code, a barcode, ArUco and AprilTag markers; a dot at each one's own top left.",
+    ),
+    # reading
+    "find_text": Example(
+        {"image": "upright.png", "overlay": "text.png", "data": "text.csv"},
+        5,
+        needs="rapidocr_onnxruntime",
+        prepare=lambda folder: turn("box.png", folder),
+        shown="text.png",
+        about="What stands on a box, and how sure the models are is in the rows.",
     ),
     # comparing
     "compare": Example(

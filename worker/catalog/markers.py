@@ -23,7 +23,8 @@ Dictionary = Literal[
 class FindMarkers(Params, frozen=True, kw_only=True):
     image: ImageIn
     kind: Annotated[
-        Literal["all", "aruco", "apriltag", "qr", "barcode"], Meta(description="what to look for; one kind is faster than all")
+        Literal["all", "aruco", "apriltag", "qr", "barcode", "matrix"],
+        Meta(description="what to look for; one kind is faster than all. matrix = Data Matrix, Aztec and others, by the package zxing-cpp"),
     ] = "all"
     dictionary: Annotated[
         Dictionary,

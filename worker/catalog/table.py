@@ -25,6 +25,7 @@ from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.measuring import Measure, PickBest
 from worker.catalog.noop import Noop
 from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRectangles
+from worker.catalog.reading import FindText
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
@@ -40,6 +41,7 @@ _COLOR = (SHARE, RED, GREEN, BLUE, Column("lab_l", 2), Column("lab_a", 2), Colum
 _COLOR_REGION = (X, Y, U, V, AREA, *BOX, RED, GREEN, BLUE)
 _QUAD = tuple(Column(f"{axis}{corner}", 2) for corner in (1, 2, 3, 4) for axis in "xy")
 _MARKER = (Column("kind", 0), Column("id", 0), X, Y, U, V, SIZE, ANGLE, *_QUAD)
+_TEXT = (X, Y, U, V, Column("width", 2), Column("height", 2), ANGLE, SCORE, *_QUAD)
 _CONTOUR = (
     *(X, Y, U, V, AREA, Column("perimeter", 2), *BOX),
     *(Column("long", 2), Column("short", 2), ANGLE, Column("solidity", 4), Column("parent", 0)),
@@ -110,6 +112,8 @@ CATALOG = Catalog(
         Row("match_palette", MatchPalette, "Makes pictures in the colours of a palette.", "palette", (SHARE, RED, GREEN, BLUE), ("hex",)),
         # markers
         Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
+        # reading
+        Row("find_text", FindText, "Finds lines of printed text, and reads them.", "text", _TEXT, ("text",)),
         # comparing
         Row("compare", Compare, "Says how alike two pictures are: PSNR, SSIM, perceptual hashes.", "comparison", _COMPARED),
         Row("find_doubles", FindDoubles, "Finds pictures of a folder that show the same.", "doubles", _DOUBLE),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.markers import FindMarkers
+from worker.errors import Unavailable
+from worker.files.packaged import is_installed
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, draw_dot, draw_label, draw_polygon
 from worker.operations.shapes import Found
@@ -19,8 +22,19 @@ from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
 Corners = NDArray[np.float64]
 
+_MODULE, _INSTALL = "zxingcpp", "pip install 'td-image-worker[barcodes]'"
 #: The numbers in the column `kind`.
-KINDS = {"aruco": 0, "apriltag": 1, "qr": 2, "barcode": 3}
+KINDS = {"aruco": 0, "apriltag": 1, "qr": 2, "barcode": 3, "matrix": 4}
+#: What ZXing reads: its name for a kind of code, and ours.
+_ZXING = {
+    **dict.fromkeys(("Code128", "Code93", "Code39", "Codabar", "ITF", "DataBar", "PDF417"), "barcode"),
+    **dict.fromkeys(("DataMatrix", "Aztec", "MaxiCode", "MicroQRCode", "RMQRCode"), "matrix"),
+}
+#: What OpenCV reads, too, and where its corners are nearer: ZXing comes second.
+_ZXING_TOO = {**dict.fromkeys(("EAN13", "EAN8", "UPCA", "UPCE"), "barcode"), "QRCode": "qr"}
+#: Without a check digit: a short one may be the edges of anything.
+_UNCHECKED = ("CODE_39", "CODABAR", "ITF")
+_LEAST_UNCHECKED = 4  # characters
 #: What `dictionary=auto` looks for. Sets of 4x4 and 16h5 take noise for markers if bits may be wrong, and 16h5 even if not.
 _COMMON = ("4x4_250", "5x5_250", "6x6_250", "7x7_250", "mip_36h12", "apriltag_25h9", "apriltag_36h11")
 _SMALLEST_SIDE = 48  # pixels; on smaller pictures the detectors fail, and no code can be read
@@ -49,9 +63,23 @@ class _Marker:
         return float(np.linalg.norm(np.roll(self.corners, -1, axis=0) - self.corners, axis=1).mean())
 
 
-@takes_keywords(FindMarkers)
+def unavailable() -> dict[str, str]:
+    """What needs a package that is not installed, with the reason."""
+    return {} if is_installed(_MODULE) else {"kind=matrix": f"the package zxing-cpp is not installed: {_INSTALL}."}
+
+
+def check(params: FindMarkers) -> None:
+    """Raises Unavailable if codes are wanted that only ZXing reads, and it is not installed."""
+    if params.kind == "matrix" and not is_installed(_MODULE):
+        raise Unavailable("find_markers: kind=matrix needs the package zxing-cpp.", f"{_INSTALL} brings it in 2 MB.")
+
+
+@takes_keywords(FindMarkers, check)
 def find_markers(image: Image, params: FindMarkers) -> Found:
     """Finds ArUco and AprilTag markers, QR codes and barcodes (EAN-8, EAN-13, UPC-A, UPC-E).
+
+    With the package zxing-cpp it finds further barcodes (Code 128, 93 and 39, Codabar, ITF, DataBar, PDF417) and matrix codes (Data Matrix,
+    Aztec, MaxiCode, Micro QR, rMQR), and QR codes that OpenCV does not read.
 
     The corners of ArUco, AprilTag and QR codes are those of the outermost dark modules, mostly to a fraction of a pixel; those of a
     barcode lie around its bars, with some of the white beside them.
@@ -61,10 +89,13 @@ def find_markers(image: Image, params: FindMarkers) -> Found:
         params: what is looked for.
 
     Returns:
-        One row per code, the largest first: kind (0 ArUco, 1 AprilTag, 2 QR, 3 barcode); id, -1 if it has none; x, y of its middle in
-        pixels; u, v; size, the mean length of a side in pixels; angle of its upper side in degrees clockwise from the right; x1 y1 to
-        x4 y4, the corners in pixels, clockwise from its own top left. The texts of a row are its type, such as 6x6_250 or EAN_13, and
-        what it says.
+        One row per code, the largest first: kind (0 ArUco, 1 AprilTag, 2 QR, 3 barcode, 4 matrix code); id, -1 if it has none; x, y of
+        its middle in pixels; u, v; size, the mean length of a side in pixels; angle of its upper side in degrees clockwise from the
+        right; x1 y1 to x4 y4, the corners in pixels, clockwise from its own top left. The texts of a row are its type, such as 6x6_250
+        or EAN_13, and what it says.
+
+    Raises:
+        Unavailable: the package for these codes is not installed.
     """
     plain = grey(with_depth(image, 8))
     found = _without_doubles(_markers(plain, params)) if min(plain.shape) >= _SMALLEST_SIDE else []
@@ -77,10 +108,13 @@ def find_markers(image: Image, params: FindMarkers) -> Found:
 def _markers(plain: Image, params: FindMarkers) -> Iterator[_Marker]:
     if params.kind in ("all", "aruco", "apriltag"):
         yield from _square_markers(plain, params)
+    # OpenCV takes some bars of other codes for those of EAN and UPC, so ZXing comes first with them.
+    yield from _by_zxing(plain, params.kind, _ZXING)
     if params.kind in ("all", "qr"):
         yield from _qr_codes(plain)
     if params.kind in ("all", "barcode"):
         yield from _barcodes(plain)
+    yield from _by_zxing(plain, params.kind, _ZXING_TOO)
 
 
 def _square_markers(plain: Image, params: FindMarkers) -> Iterator[_Marker]:
@@ -192,6 +226,26 @@ def _barcodes(plain: Image) -> Iterator[_Marker]:
                 yield _Marker("barcode", type_, -1, text, (np.roll(quad, -1, axis=0) + 0.5) / scale - 0.5)
 
 
+def _by_zxing(plain: Image, wanted: str, kinds: Mapping[str, str]) -> Iterator[_Marker]:
+    """What ZXing reads, if it is installed. Its corners are edges of pixels; those of bars lie along the line that it has read."""
+    names = [name for name, kind in kinds.items() if wanted in ("all", kind)]
+    if not names or not is_installed(_MODULE):
+        return
+    import zxingcpp
+
+    formats: Any = [getattr(zxingcpp.BarcodeFormat, name) for name in names]
+    for code in zxingcpp.read_barcodes(np.ascontiguousarray(plain), formats=formats):
+        said = re.sub(r"[ -]", "", str(code.format)).casefold()
+        name = next((name for name in names if name.casefold() == said), None)
+        type_ = re.sub(r"[ -]", "_", str(code.format)).upper()
+        place = code.position
+        corners = [(corner.x, corner.y) for corner in (place.top_left, place.top_right, place.bottom_right, place.bottom_left)]
+        quad = np.array(corners, np.float64) - 0.5
+        if name is None or not code.text or not _is_shape(quad) or (type_ in _UNCHECKED and len(code.text) < _LEAST_UNCHECKED):
+            continue
+        yield _Marker(kinds[name], "qr" if name == "QRCode" else type_, -1, code.text, quad)
+
+
 def _without_doubles(markers: Iterator[_Marker]) -> list[_Marker]:
     """The largest first. Of those in the same place the one counts that was found first, and ArUco's 7x7 more than 4x4."""
     kept: list[_Marker] = []
@@ -204,7 +258,7 @@ def _without_doubles(markers: Iterator[_Marker]) -> list[_Marker]:
 
 def _trust(marker: _Marker) -> int:
     """How little chance gives such a code: by its number of bits. What has a checksum comes first."""
-    if marker.kind in ("qr", "barcode"):
+    if marker.kind in ("qr", "barcode", "matrix"):
         return 1000
     return int(dictionary_of(marker.type).markerSize) ** 2
 

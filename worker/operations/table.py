@@ -23,6 +23,7 @@ from worker.operations import (
     measuring,
     noop,
     outlines,
+    reading,
     rectangles,
     text,
     tuning,
@@ -57,7 +58,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_color_regions": Detector(colors.find_color_regions, None, colors.check_regions),
     "match_palette": Filter(colors.match_palette, colors.check_palette, references=("palette_image",)),
     # markers
-    "find_markers": Detector(markers.find_markers, None),
+    "find_markers": Detector(markers.find_markers, None, markers.check, unavailable=markers.unavailable),
+    # reading
+    "find_text": Detector(reading.find_text, None, reading.check, unavailable=reading.unavailable),
     # comparing
     "compare": Detector(comparing.compare, None, references=("reference",)),
     "find_doubles": Folder(comparing.find_doubles),

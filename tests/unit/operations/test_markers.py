@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from tests import scenes
 from tests.pictures import any_picture
 from worker.catalog.markers import FindMarkers
+from worker.errors import Unavailable
 from worker.operations import markers
 
 DATA = Path(__file__).parents[2] / "data"
@@ -89,6 +90,53 @@ def test_inverted():
 def test_nothing(name):
     """Photographs without a code have none, whatever set may be meant."""
     assert found_in(cv2.imread(str(DATA / name), cv2.IMREAD_UNCHANGED)).rows.shape == (0, 16)
+
+
+ZXING = {
+    "Code128": ("TAKE-12", "CODE_128", "barcode"),
+    "Code39": ("TAKE-12", "CODE_39", "barcode"),
+    "Code93": ("TAKE-12", "CODE_93", "barcode"),
+    "ITF": ("12345678", "ITF", "barcode"),
+    "PDF417": ("scene 4, take 12", "PDF417", "barcode"),
+    "DataMatrix": ("TAKE-12", "DATA_MATRIX", "matrix"),
+    "Aztec": ("TAKE-12", "AZTEC", "matrix"),
+    "MicroQRCode": ("TAKE-12", "MICRO_QR_CODE", "matrix"),
+}
+
+
+@pytest.mark.parametrize("name", ZXING)
+@pytest.mark.parametrize("seed", range(3))
+def test_codes_of_zxing(name, seed):
+    """A code in a photograph, turned and in perspective, is read, and its corners lie near its own, in its order."""
+    zxing = pytest.importorskip("zxingcpp", reason="install the extra [barcodes]")
+    text, type_, kind = ZXING[name]
+    code = np.array(zxing.write_barcode_to_image(zxing.create_barcode(text, getattr(zxing.BarcodeFormat, name)), scale=4))
+    wide = 300 if kind == "matrix" else 420
+    high = wide * code.shape[0] / code.shape[1]
+    turn = np.radians(((0, 8, -12) if kind == "matrix" else (0, 4, -6))[seed])
+    frame = np.array([(-wide, -high), (wide, -high), (wide, high), (-wide, high)]) / 2
+    corners = frame @ np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]) + (320, 240)
+    corners[2] += (6, 4)
+    picture = scenes.laid_into(BOARD, code, corners, noise=2)
+    for wanted in ("all", kind):
+        found = found_in(picture, kind=wanted)
+        assert found.texts == ((type_, text),)
+        assert found.rows[0, 0] == markers.KINDS[kind]
+        quad = found.rows[0, 8:].reshape(4, 2)
+        np.testing.assert_allclose(quad.mean(axis=0), corners.mean(axis=0), atol=0.06 * wide)
+        along = corners[1] - corners[0]
+        assert np.cos(np.radians(found.rows[0, 7]) - np.arctan2(along[1], along[0])) > 0.97
+
+
+def test_without_zxing(monkeypatch):
+    """Codes that only ZXing reads are refused with what to install; the others are found as before."""
+    monkeypatch.setattr(markers, "is_installed", lambda _module: False)
+    assert list(markers.unavailable()) == ["kind=matrix"]
+    with pytest.raises(Unavailable, match="needs the package zxing-cpp") as caught:
+        markers.find_markers(BOARD, kind="matrix")
+    assert "td-image-worker[barcodes]" in caught.value.hint
+    picture = scenes.laid_into(BOARD, scenes.barcode("4006381333931"), [(40, 100), (440, 110), (436, 310), (36, 300)])
+    assert found_in(picture).texts == (("EAN_13", "4006381333931"),)
 
 
 @pytest.mark.parametrize(
