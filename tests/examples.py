@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from tests import scenes
 
@@ -125,6 +126,15 @@ def photograph_boards(folder: Path) -> None:
         pose = scenes.facing(17, aside, tilt, towards, 10 * n)
         picture = scenes.photographed(scenes.chessboard(), 60, LENS, pose, (640, 480), seed=n)
         cv2.imwrite(str(folder / "boards" / f"board{n}.png"), picture)
+
+
+def film_board(folder: Path) -> None:
+    """`pan.avi`: 48 frames of a look along a circuit board, from left to right."""
+    picture = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
+    film = cv2.VideoWriter(str(folder / "pan.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 24, (480, 360))
+    for n in range(48):
+        film.write(np.ascontiguousarray(picture[180:540, 10 * n : 10 * n + 480]))
+    film.release()
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -344,6 +354,19 @@ EXAMPLES: Mapping[str, Example] = {
         {"image": "smarties.png", "examples": "290 324 29; 131 325 26; 380 171 30", "overlay": "tuned.png", "preset": "sweets"},
         shown="tuned.png",
         about="Three circles drawn by hand (orange) give settings that find all of their kind (green); the worker keeps them as a preset.",
+    ),
+    # video
+    "read_video": Example(
+        {"video": "pan.avi", "output": "frame{n}.png", "every": 6, "width": 320, "data": "frames.csv"},
+        8,
+        prepare=film_board,
+        shown="frame*.png",
+        about="Every sixth frame; the rows and the table say when each is shown.",
+    ),
+    "make_video": Example(
+        {"image": "*.jpg", "output": "film.mp4", "fps": 2, "width": 320, "height": 240},
+        shown="film.mp4",
+        about="The photographs one after the other; those of other proportions have bars. Its frames:",
     ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),

@@ -14,11 +14,16 @@ from pathlib import Path
 import cv2
 
 from tests.examples import EXAMPLES, copy_data
+from worker.catalog.compositing import ContactSheet
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Phase, Plan, Task
-from worker.files.paths import FileRules
+from worker.files.paths import VIDEO_ENDINGS, FileRules
+from worker.files.spelling import natural
+from worker.operations.compositing import contact_sheet
+from worker.operations.shapes import Picture
 from worker.operations.table import OPERATIONS
-from worker.pictures.pixels import color, with_depth
+from worker.pictures import video
+from worker.pictures.pixels import Image, color, with_depth
 from worker.tasks.run import run_task
 
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
@@ -48,12 +53,30 @@ def made(name: str, folder: Path) -> None:
         sys.exit(f"{name}: {outcome.message}")
 
 
-def show(source: Path, target: Path) -> None:
-    """A JPEG of the picture for the page, no wider than it needs to be."""
-    picture = color(with_depth(cv2.imread(str(source), cv2.IMREAD_UNCHANGED), 8))
+def pictures(folder: Path, shown: str) -> list[Picture]:
+    """The picture to show; several if it is a pattern, or the frames of a video."""
+    path = folder / shown
+    if path.suffix in VIDEO_ENDINGS:
+        with video.opened(path) as found:
+            return [Picture(n, f"{seconds:g} s", decoded()) for n, seconds, decoded in found.frames()]
+    paths = sorted(folder.glob(shown), key=lambda path: natural(path.parts))
+    return [Picture(n, path.stem, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) for n, path in enumerate(paths)]
+
+
+def show(folder: Path, shown: str, target: Path) -> None:
+    """A JPEG of the picture for the page, no wider than it needs to be; of several a sheet."""
+    found = pictures(folder, shown)
+    image = found[0].image if len(found) == 1 else sheet_of(found)
+    picture = color(with_depth(image, 8))
     scale = min(1.0, WIDEST / picture.shape[1])
     smaller = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
     cv2.imwrite(str(target), smaller, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+
+
+def sheet_of(found: list[Picture]) -> Image:
+    """Many pictures on one, with their names."""
+    params = ContactSheet(image="-", output="-", columns=4, tile_width=150, tile_height=120)
+    return contact_sheet(iter(found), params).images["output"]
 
 
 def command(name: str) -> str:
@@ -93,7 +116,7 @@ def main(names: list[str]) -> None:
                 print(f"{name} is left as it was: {reason}")
                 continue
             made(name, folder)
-            show(folder / example.shown, GALLERY / f"{name}.jpg")
+            show(folder, example.shown, GALLERY / f"{name}.jpg")
             print(name)
     (GALLERY / "README.md").write_text(page(), encoding="utf-8", newline="\n")
 

@@ -15,8 +15,7 @@ def test_examples_are_accepted():
     """Each is a job as a client would send it; what it shows is one of its own outputs, and has a caption."""
     for name, example in EXAMPLES.items():
         params, _ = CATALOG.parse_job(name, example.pairs.items())
-        written = {
-            getattr(params, parameter.name).replace("{n}", "0") for parameter in CATALOG[name].parameters if parameter.role == "write"
-        }
+        patterns = [getattr(params, parameter.name) for parameter in CATALOG[name].parameters if parameter.role == "write"]
+        written = {pattern.replace("{n}", n) for pattern in patterns for n in ("0", "*")}
         assert example.shown in written | {""}, name
         assert bool(example.shown) == bool(example.about), name

@@ -28,6 +28,7 @@ READ_BYTES = {**READ, "holds": "bytes"}
 READ_FILES = {**READ, "holds": "files"}
 # What a file holds tells the tasks how it is checked and written: a picture, or the table of all rows. Other files are the operation's own.
 WRITE_IMAGE = {**WRITE, "holds": "image"}
+WRITE_VIDEO = {**WRITE, "holds": "video"}
 WRITE_TABLE = {**WRITE, "holds": "table"}
 
 Pixels = Annotated[int, Meta(ge=1, le=16384, extra={"unit": "px"})]

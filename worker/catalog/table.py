@@ -30,6 +30,7 @@ from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, R
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
 from worker.catalog.tuning import Sweep, Tune
+from worker.catalog.video import MakeVideo, ReadVideo
 
 _CIRCLE = (X, Y, RADIUS, U, V, SCORE)
 _ELLIPSE = (X, Y, Column("width", 3), Column("height", 3), ANGLE, U, V, SCORE)
@@ -81,6 +82,7 @@ _CALIBRATION = (
     *(Column(name, 6) for name in ("k1", "k2", "p1", "p2", "k3")),
     *(Column("fov_x", 3), Column("fov_y", 3), Column("image")),
 )
+_FRAME = (Column("frame", 0), Column("seconds", 6))
 
 CATALOG = Catalog(
     (
@@ -144,6 +146,9 @@ CATALOG = Catalog(
         # tuning
         Row("tune", Tune, "Finds settings for find_circles by examples.", "tuned", _TUNED, ("settings",), presets="find_circles"),
         Row("sweep", Sweep, "Tries an operation with several values of its parameters, on one sheet.", "sweep", _CELL, _CELL_TEXTS),
+        # video
+        Row("read_video", ReadVideo, "Takes frames out of a video, as images.", "frames", _FRAME, item="file"),
+        Row("make_video", MakeVideo, "Makes a video of images.", item="file"),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

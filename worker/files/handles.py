@@ -80,6 +80,11 @@ class Folder:
         """Its descriptor; None on a system without."""
         return self._handle
 
+    def name_of(self, name: str) -> str:
+        """The name of a file in this folder, for a library that opens it itself: through the handle where the system has such names."""
+        held = None if self._handle is None else name_of(self._handle)
+        return f"{held}/{name}" if held else str(self._path / name)
+
     def status(self, name: str) -> os.stat_result:
         """About the name itself, also if it is a link."""
         return os.stat(self._at(name), dir_fd=self._handle, follow_symlinks=False)
@@ -118,6 +123,11 @@ class Folder:
 
     def _at(self, name: str) -> str | Path:
         return name if self._handle is not None else self._path / name
+
+
+def name_of(descriptor: int) -> str | None:
+    """A name for what is open, which leads there whatever happens to its path; None on a system without such names."""
+    return f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else None
 
 
 def place_of(path: Path) -> Place | None:

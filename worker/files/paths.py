@@ -55,8 +55,9 @@ _RUN_BY_PROGRAMS = re.compile(
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
 _COPIED = _WRITTEN | MEDIA_ENDINGS
+VIDEO_ENDINGS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
 #: The kind of a file to write, with its article.
-Kind = Literal["an image", "text", "a file", "a copy"]
+Kind = Literal["an image", "text", "a video", "a file", "a copy"]
 
 #: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
@@ -150,7 +151,7 @@ class FileRules:
             raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
         if any(path == own or _inside(path, own) for own in self._kept):
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
-        if path.suffix.lower() not in (_COPIED if kind == "a copy" else _WRITTEN) and not os.path.isdir(path):
+        if path.suffix.lower() not in {"a copy": _COPIED, "a video": VIDEO_ENDINGS}.get(kind, _WRITTEN) and not os.path.isdir(path):
             if os.path.lexists(path):
                 raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
             raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _endings_hint(kind))
@@ -173,7 +174,7 @@ class FileRules:
         """
         spelled = _plain(text)
         if Path(spelled).suffix.lower() in _VIDEO:
-            raise UnsupportedFormat(f"{text} is a video; this version reads single images only.", "Write its frames to a folder first.")
+            raise UnsupportedFormat(f"{text} is a video, and this operation reads images.", "Write its frames to a folder first.")
         match = _pattern_matches(self, spelled)
         if match is None:
             folder = self.to_read_file(spelled)
@@ -360,12 +361,15 @@ def _listed(endings: Iterable[str]) -> str:
 def _endings_hint(kind: Kind) -> str:
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
     others = f"Others: {_listed(MEDIA_ENDINGS)}."
-    return {"an image": images, "text": texts, "a file": f"{images} {texts}", "a copy": f"{images} {texts} {others}"}[kind]
+    videos = f"Videos: {_listed(VIDEO_ENDINGS)}."
+    return {"an image": images, "text": texts, "a video": videos, "a file": f"{images} {texts}", "a copy": f"{images} {texts} {others}"}[
+        kind
+    ]
 
 
 def _check_kind(text: str, path: Path, kind: Kind) -> None:
     """Raises UnsupportedFormat if the ending promises another kind of file."""
-    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a file": frozenset[str](), "a copy": frozenset[str]()}[kind]
+    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a video": _WRITTEN}.get(kind, frozenset[str]())
     if path.suffix.lower() in others:
         raise UnsupportedFormat(
             f"{text} cannot be written: this job writes {kind}, and {path.suffix} is not an ending of it.", _endings_hint(kind)

@@ -1,7 +1,8 @@
 """Removes the temporary files that dead processes left behind.
 
-A file is written as `.name.<process>-<number>.part` beside its target, and locked while it is open (`files.whole`). So a file is left
-over if nobody locks it and its process is gone. Process ids alone are not enough: containers that share a folder have their own.
+A file is written as `.name.<process>-<number>.part` beside its target (of a video its ending follows), and locked while it is open
+(`files.whole`). So a file is left over if nobody locks it and its process is gone. Process ids alone are not enough: containers that share
+a folder have their own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from worker.files import handles
 
 log = logging.getLogger(__name__)
 
-_LEFT = re.compile(r"\.(?P<name>.*)\.(?P<pid>\d{1,10})-\d+\.part", re.DOTALL)
+_LEFT = re.compile(r"\.(?P<name>.*)\.(?P<pid>\d{1,10})-\d+\.part(\.\w{2,4})?", re.DOTALL)
 #: If the process id of a file is in use again, the file is left alone until it has not changed for this time.
 QUIET_S = 10.0
 MAX_ENTRIES = 1_000_000

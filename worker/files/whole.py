@@ -270,14 +270,14 @@ else:
 
 
 @contextlib.contextmanager
-def unfinished(folder: handles.Folder, name: str) -> Iterator[tuple[IO[bytes], str]]:
-    """A new file beside `name` that only we know. It is removed unless it has been renamed.
+def unfinished(folder: handles.Folder, name: str, ending: str = "") -> Iterator[tuple[IO[bytes], str]]:
+    """A new file beside `name` that only we know. It is removed unless it has been renamed. Its name ends in .part and then `ending`.
 
     Containers that share a folder may share process ids, too, so a name that is taken is passed over. While the file is open it is
     locked, so that `worker.files.sweep` leaves it alone.
     """
     while True:
-        temporary = f".{_cut(name)}.{os.getpid()}-{next(_counter)}.part"
+        temporary = f".{_cut(name)}.{os.getpid()}-{next(_counter)}.part{ending}"
         try:
             descriptor = folder.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import WorkerError
+from worker.pictures.clips import Clip
 from worker.pictures.pixels import Image
 
 #: One row per item found, the columns as in the catalogue.
@@ -253,4 +254,42 @@ class Trials:
     unavailable: Unavailable = all_available
 
 
-Operation = Nothing | Text | Transfer | Source | Detector | Filter | Folder | Trials
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Makes images of the frames of a video.
+
+    Attributes:
+        expected: about how many frames of a `Clip` will be taken.
+        takes: called with a frame's number from 0, when it is shown, in seconds from 0, and the params: whether it is one of the range.
+        is_past: called likewise: whether it and all frames after it lie behind the range.
+        make: the image to write of a frame.
+        size: width and height of that image for a video of this width and height.
+    """
+
+    expected: Callable[[Clip, Any], int]
+    takes: Callable[[int, float, Any], bool]
+    is_past: Callable[[int, float, Any], bool]
+    make: Callable[[Image, Any], Image]
+    size: Callable[[Size, Any], Size] = same_size
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Makes a video of all images of a folder or a pattern.
+
+    Attributes:
+        size: width and height of the video if the first image has this width and height.
+        codec: the name of the codec that the params mean.
+        frame: called with an image, the size of the video, and the params. Returns 8 bits BGR of that size.
+    """
+
+    size: Callable[[Size, Any], Size]
+    codec: Callable[[Any], str]
+    frame: Callable[[Image, Size, Any], Image]
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+Operation = Nothing | Text | Transfer | Source | Detector | Filter | Folder | Trials | Frames | Film

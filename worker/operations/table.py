@@ -27,8 +27,9 @@ from worker.operations import (
     rectangles,
     text,
     tuning,
+    video,
 )
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer, Trials
+from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
 
 OPERATIONS: Mapping[str, Operation] = {
     # noop
@@ -88,6 +89,9 @@ OPERATIONS: Mapping[str, Operation] = {
     # tuning
     "tune": Detector(tuning.tune, None, tuning.check_tune, single=True),
     "sweep": Trials(tuning.trials, tuning.sheet, tuning.check_sweep),
+    # video
+    "read_video": Frames(video.expected, video.takes, video.is_past, video.scaled, video.frame_size, video.check_range, video.unavailable),
+    "make_video": Film(video.film_size, video.codec, video.as_frame, video.check_film, video.unavailable),
     # convert
     "convert": Filter(
         convert.convert_file, convert.check, size=convert.target_size, unavailable=convert.unavailable, shrinks=True, profiles=True

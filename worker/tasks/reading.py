@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.catalog.params import Params
     from worker.catalog.rows import OperationInfo
     from worker.files.limits import FileLimits
-    from worker.files.paths import Inputs
+    from worker.files.paths import Inputs, Kind
 
 T = TypeVar("T")
 #: One picture, or the bytes of a file, for each parameter that may name one.
@@ -35,6 +35,9 @@ QUALITY = 90
 
 class Reading(BaseBatch):
     """What batches over input images have in common. A single image is never cut: only PLAN sees it, and no part of a plan does."""
+
+    #: What its outputs are; a table apart.
+    kind: ClassVar[Kind] = "a file"
 
     def plan(self) -> Plan:
         self.operation.check(self.params)
@@ -163,7 +166,7 @@ class Reading(BaseBatch):
         references = [self.files.to_read(source) for source in self.further_inputs() if source]
         known = {identity(path) for path in (*inputs.paths, *references)} - {None}
         for target in targets:
-            if identity(self.files.to_write(target)) in known:
+            if identity(self.files.to_write(target, self.kind)) in known:
                 raise ArgumentError(
                     f"{self.info.name} would write over {target}, which is one of its own inputs.", "Choose another name or folder."
                 )

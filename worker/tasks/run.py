@@ -18,7 +18,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError, Unavailable, WorkerError
-from worker.operations.shapes import Detector, Filter, Folder, Nothing, Operation, Source, Text, Transfer, Trials
+from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
@@ -28,6 +28,7 @@ from worker.tasks.folder import Combining
 from worker.tasks.own import OwnModules, failed
 from worker.tasks.reading import Detecting, Filtering
 from worker.tasks.trials import Trying
+from worker.tasks.video import Filming, Unreeling
 from worker.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -129,4 +130,6 @@ _BATCHES: dict[type, Callable[..., Batch]] = {
     Filter: Filtering,
     Folder: Combining,
     Trials: Trying,
+    Frames: Unreeling,
+    Film: Filming,
 }
