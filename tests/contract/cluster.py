@@ -1,7 +1,7 @@
 """A cluster on this machine: a scheduler and nodes, each a process of its own, whose children are the bestiary's.
 
-python -m tests.contract.cluster scheduler PORT [ALLOWED_FAILURES]
-python -m tests.contract.cluster node ADDRESS SLOTS VERSION
+python -m tests.contract.cluster scheduler PORT [CA CERT KEY]
+python -m tests.contract.cluster node ADDRESS SLOTS VERSION [CA CERT KEY]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from tests.contract import bestiary
+from worker.executors.cluster import Certificates, security
 
 ROOT = Path(__file__).parents[2]
 VERSION = "0.1.0"
@@ -28,8 +29,9 @@ GONE_WITHIN_S = 20.0
 class Cluster:
     """The processes. All of them end with `close`."""
 
-    def __init__(self, log: Path, *, nodes: int = 2) -> None:
+    def __init__(self, log: Path, *, nodes: int = 2, files: tuple[Path, ...] = ()) -> None:
         self._log = log
+        self._files = tuple(map(str, files))
         self._port = free_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self.start_scheduler()
@@ -37,13 +39,13 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self._port}"
+        return f"{'tls' if self._files else 'tcp'}://127.0.0.1:{self._port}"
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
-        return self._start("scheduler", str(self._port))
+        return self._start("scheduler", str(self._port), *self._files)
 
     def start_node(self, version: str = VERSION) -> subprocess.Popen[bytes]:
-        return self._start("node", self.address, str(SLOTS), version)
+        return self._start("node", self.address, str(SLOTS), version, *self._files)
 
     def restart_scheduler(self) -> None:
         end(self.scheduler)
@@ -87,30 +89,31 @@ def free_port() -> int:
         return port
 
 
-async def _scheduler(port: int) -> None:
+async def _scheduler(port: int, certificates: Certificates) -> None:
     from distributed import Scheduler
 
-    async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
+    how = security(certificates)
+    async with Scheduler(host="127.0.0.1", port=port, protocol="tls" if how else "tcp", security=how, dashboard=False) as scheduler:
         await scheduler.finished()
 
 
-def _node(address: str, slots: int, version: str) -> None:
+def _node(address: str, slots: int, version: str, certificates: Certificates) -> None:
     from worker.executors.node import Node, run
     from worker.executors.pool import PoolExecutor
 
     node = Node(PoolExecutor(slots, bestiary.make_run_task))
     node.start()
     node.working.wait()
-    asyncio.run(run(address, node, slots, version=version))
+    asyncio.run(run(address, node, slots, version=version, certificates=certificates))
 
 
 def main(what: str, *arguments: Any) -> None:
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("distributed").setLevel(logging.WARNING)
     if what == "scheduler":
-        asyncio.run(_scheduler(int(arguments[0])))
+        asyncio.run(_scheduler(int(arguments[0]), Certificates(*map(Path, arguments[1:]))))
     else:
-        _node(arguments[0], int(arguments[1]), arguments[2])
+        _node(arguments[0], int(arguments[1]), arguments[2], Certificates(*map(Path, arguments[3:])))
 
 
 if __name__ == "__main__":

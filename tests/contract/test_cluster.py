@@ -13,6 +13,7 @@ import time
 
 import psutil
 import pytest
+import trustme
 
 pytest.importorskip("distributed", reason="not in this environment: Dask distributed")
 
@@ -23,7 +24,7 @@ from worker.catalog.noop import Noop
 from worker.catalog.text import WriteText
 from worker.core.jobs import Failure, Result, Task
 from worker.executors import cluster as executor_module
-from worker.executors.cluster import OPEN_PER_SLOT, ClusterExecutor
+from worker.executors.cluster import NO_CERTIFICATES, OPEN_PER_SLOT, Certificates, ClusterExecutor
 
 pytestmark = [POSIX, pytest.mark.timeout(240)]
 
@@ -186,3 +187,32 @@ def test_a_worker_of_dask_gets_no_task(cluster, bench):
     finally:
         os.kill(process.pid, signal.SIGTERM)
         process.wait(20)
+
+
+def test_tls(tmp_path):
+    """With certificates the tasks come through; without them, or with another authority's, the sentence says what to look at."""
+    authority, stranger = trustme.CA(), trustme.CA()
+    ours, other = (files(tmp_path / name, ca) for name, ca in (("ours", authority), ("other", stranger)))
+    cluster = Cluster(tmp_path / "cluster.log", nodes=1, files=ours)
+    try:
+        bench = Bench(ClusterExecutor(cluster.address, Certificates(*ours), VERSION))
+        assert isinstance(bench.outcomes_of(bench.execute("works:a"))[0], Result)
+        bench.executor.close()
+        for wrong, address in ((NO_CERTIFICATES, cluster.address.replace("tls:", "tcp:")), (Certificates(*other), cluster.address)):
+            executor = ClusterExecutor(address, wrong, VERSION)
+            bench = Bench(executor)
+            wait_for(lambda: "cannot be reached" in executor.reason)  # noqa: B023
+            assert "--cluster-ca" in executor.reason
+            bench.executor.close()
+    finally:
+        cluster.close()
+
+
+def files(folder, authority):
+    """An authority, a certificate for this machine and its key, as PEM files."""
+    folder.mkdir()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return folder / "ca.pem", folder / "cert.pem", folder / "key.pem"

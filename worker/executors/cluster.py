@@ -210,6 +210,11 @@ class ClusterExecutor:
         for task_id in list(self._open):
             self._ended(task_id, _ABORTED)
 
+    @property
+    def reason(self) -> str:
+        """Why there is no node, in a sentence; "" if there is one."""
+        return self._nodes.reason
+
     # ------------------------------------------------------------------- what the cluster's thread says, in the poller's
 
     def hear(self, what: Progressed | Finished | Nodes) -> None:
