@@ -29,9 +29,10 @@ GONE_WITHIN_S = 20.0
 class Cluster:
     """The processes. All of them end with `close`."""
 
-    def __init__(self, log: Path, *, nodes: int = 2, files: tuple[Path, ...] = ()) -> None:
+    def __init__(self, log: Path, *, nodes: int = 2, slots: int = SLOTS, files: tuple[Path, ...] = ()) -> None:
         self._log = log
         self._files = tuple(map(str, files))
+        self._slots = slots
         self._port = free_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self.start_scheduler()
@@ -45,7 +46,7 @@ class Cluster:
         return self._start("scheduler", str(self._port), *self._files)
 
     def start_node(self, version: str = VERSION) -> subprocess.Popen[bytes]:
-        return self._start("node", self.address, str(SLOTS), version, *self._files)
+        return self._start("node", self.address, str(self._slots), version, *self._files)
 
     def restart_scheduler(self) -> None:
         end(self.scheduler)

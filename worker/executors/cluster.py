@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
@@ -45,8 +47,11 @@ TOPIC = "td-image-worker"
 INFORMATION = "td_image_worker"
 #: More tasks than this wait here, not in the scheduler's memory.
 MAX_OPEN = 2000
-#: For each slot of the nodes so many tasks are under way, so that a node never waits for the next: 11 ms pass until it comes.
-OPEN_PER_SLOT = 4
+#: Tasks are on their way to a node, or back, for about so long. Meanwhile it should have others.
+ON_THE_WAY_S = 0.05
+#: For each slot of the nodes at most so many tasks are under way, and so many until it is known how long a task takes.
+MAX_OPEN_PER_SLOT = 64
+OPEN_PER_SLOT = 2
 #: So often the nodes are counted.
 COUNT_EVERY_S = 1.0
 CONNECT_WITHIN_S = 5.0
@@ -127,6 +132,26 @@ def library() -> Any:
     return distributed
 
 
+def open_per_slot(task_s: float) -> int:
+    """How many tasks are under way for each slot, if one takes so long in its child.
+
+    Those that wait at a node count as running, so of long ones there are few.
+
+    >>> open_per_slot(0.0001), open_per_slot(0.005), open_per_slot(10.0)
+    (64, 11, 2)
+    """
+    return min(MAX_OPEN_PER_SLOT, 1 + math.ceil(ON_THE_WAY_S / max(task_s, 1e-6)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A task has ended; its child worked on it for so long, or it is not known how long."""
+
+    task_id: int
+    outcome: Outcome
+    took_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Nodes:
     """What is known of the cluster.
@@ -177,6 +202,8 @@ class ClusterExecutor:
         self._open: dict[int, Task] = {}
         self._nodes = Nodes({}, {}, f"The cluster {address} has not answered yet.")
         self._since = 0.0
+        self._task_s: float | None = None
+        self._slots = 0
         self._link = _Link(address, security(certificates), resource_of(version), self)
 
     def start(self, deliver: Deliver, poller: Poller) -> None:
@@ -217,12 +244,14 @@ class ClusterExecutor:
 
     # ------------------------------------------------------------------- what the cluster's thread says, in the poller's
 
-    def hear(self, what: Progressed | Finished | Nodes) -> None:
+    def hear(self, what: Progressed | _Ended | Nodes) -> None:
         """From the cluster's thread: something has happened there."""
         self._poller.call(lambda: self._heard(what))
 
-    def _heard(self, what: Progressed | Finished | Nodes) -> None:
-        if isinstance(what, Finished):
+    def _heard(self, what: Progressed | _Ended | Nodes) -> None:
+        if isinstance(what, _Ended):
+            if what.took_s is not None:
+                self._task_s = what.took_s if self._task_s is None else self._task_s + (what.took_s - self._task_s) / 16
             self._ended(what.task_id, what.outcome)
         elif isinstance(what, Progressed):
             if what.task_id in self._open:
@@ -240,7 +269,7 @@ class ClusterExecutor:
             self._since = self._poller.now()
         if not nodes.slots:
             self._without_nodes(nodes.reason)
-        if (before.slots, before.missing) != (nodes.slots, nodes.missing):
+        if (before.slots, before.missing, self._slots) != (nodes.slots, nodes.missing, self._wanted()):
             self._tell_of_children()
 
     def _without_nodes(self, reason: str) -> None:
@@ -255,11 +284,15 @@ class ClusterExecutor:
                 self._link.tell(task.id)
                 self._ended(task.id, Failure.of(NoNode(reason)))
 
+    def _wanted(self) -> int:
+        """How many tasks are to be under way."""
+        each = OPEN_PER_SLOT if self._task_s is None else open_per_slot(self._task_s)
+        return min(MAX_OPEN, each * sum(self._nodes.slots.values()))
+
     def _tell_of_children(self) -> None:
-        nodes = self._nodes
+        nodes, self._slots = self._nodes, self._wanted()
         if nodes.slots:
-            slots = min(MAX_OPEN, OPEN_PER_SLOT * sum(nodes.slots.values()))
-            self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=slots, nodes=len(nodes.slots)))
+            self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=self._slots, nodes=len(nodes.slots)))
         else:
             slots, missing = (self._local.workers, self._local_missing) if self._local is not None else (0, {})
             self._deliver(ChildrenChanged(working=self._local_works, missing=missing, slots=slots, nodes=0))
@@ -437,23 +470,23 @@ class _Link:
         key = f"{self._name}-{task.id}-{self._tries.get(task.id, 0)}"
         once = not task.params.repeatable()
         try:
-            outcome = await self._outcome(client, task, key, once=once)
+            ended = await self._outcome(client, task, key, once=once)
         except asyncio.CancelledError:
             if self._client is not None:  # aborted; otherwise the connection is lost, and with it what ran
                 return
-            outcome = None
+            ended = None
         finally:
             del self._carried[task.id]
             if once and self._client is not None:
                 client.loop.add_callback(_forget, client, key)
-        if outcome is None and not once and self._tries.get(task.id, 0) < MAX_LOST:
+        if ended is None and not once and self._tries.get(task.id, 0) < MAX_LOST:
             self._waiting.appendleft(task)
         else:
             self._tries.pop(task.id, None)
-            self._hear(Finished(task.id, Failure.of(NodeLost()) if outcome is None else outcome))
+            self._hear(ended or _Ended(task.id, Failure.of(NodeLost())))
         self._take_orders()
 
-    async def _outcome(self, client: Client, task: Task, key: str, *, once: bool) -> Outcome | None:
+    async def _outcome(self, client: Client, task: Task, key: str, *, once: bool) -> _Ended | None:
         """How it ended; None if its node is lost, or its scheduler."""
         from distributed import KilledWorker
 
@@ -461,10 +494,11 @@ class _Link:
             frame = frames.packed(task)
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a node", task.operation)
-            return Failure.of(InternalError())
+            return _Ended(task.id, Failure.of(InternalError()))
         future = client.submit(carry_out, frame, key, self._name, once=once, key=key, pure=False, retries=0, resources={self._resource: 1})
         try:
-            return frames.outcome_of(frames.said(await future))  # type: ignore[arg-type]
+            body, took_s = await future
+            return _Ended(task.id, frames.outcome_of(frames.said(body)), took_s)  # type: ignore[arg-type]
         except asyncio.CancelledError:
             await asyncio.shield(_cancel(client, future))
             raise
@@ -475,10 +509,12 @@ class _Link:
             return None
         except frames.BadFrame as error:
             log.error("a node has sent what is no outcome: %s", error.message)  # noqa: TRY400 - the sentence is enough
-            return Failure.of(ResultLost())
+            return _Ended(task.id, Failure.of(ResultLost()))
         except Exception as error:
             log.exception("a node could not run %s", task.operation)
-            return Failure.of(InternalError(f"A node of the cluster could not run {task.operation}: {type(error).__name__}."))
+            return _Ended(
+                task.id, Failure.of(InternalError(f"A node of the cluster could not run {task.operation}: {type(error).__name__}."))
+            )
 
     def _stepped(self, event: tuple[float, Any]) -> None:
         _, (task_id, done) = event
@@ -497,7 +533,7 @@ async def _forget(client: Client, key: str) -> None:
         await client.scheduler.event_clear(name=key)
 
 
-async def carry_out(frame: bytes, key: str, topic: str, *, once: bool) -> bytes:
+async def carry_out(frame: bytes, key: str, topic: str, *, once: bool) -> tuple[bytes, float | None]:
     """What Dask calls on a node: runs one task in a child there.
 
     Args:
@@ -507,14 +543,15 @@ async def carry_out(frame: bytes, key: str, topic: str, *, once: bool) -> bytes:
         once: it may not be repeated, so it first leaves a mark with the scheduler; if there is one already, an earlier try was lost.
 
     Returns:
-        The frame that ended it, without its size.
+        The frame that ended it, without its size, and the seconds that its child worked on it.
     """
     from distributed import get_worker
 
     worker = get_worker()
     if once:
         if await worker.scheduler.event_is_set(name=key):
-            return frames.ended(1, Failure.of(NodeLost()))[frames.HEAD :]
+            return frames.ended(1, Failure.of(NodeLost()))[frames.HEAD :], None
         await worker.scheduler.event_set(name=key)
+    started = time.monotonic()
     ended: bytes = await worker.plugins[TOPIC].carry_out(frame, key, topic)
-    return ended
+    return ended, time.monotonic() - started
