@@ -335,18 +335,18 @@ EXAMPLES: Mapping[str, Example] = {
     # tuning
     "sweep": Example(
         {
-            "image": "board.jpg",
+            "image": "smarties.png",
             "target": "find_circles",
             "param": "sensitivity",
-            "values": "0.2 0.5 0.8",
+            "values": "0 0.5",
             "second_param": "max_radius",
-            "second_values": "15 60",
+            "second_values": "26.9 40",
             "output": "sweep.png",
             "tile_width": 320,
-            "tile_height": 240,
+            "tile_height": 280,
             "data": "sweep.csv",
         },
-        6,
+        4,
         shown="sweep.png",
         about="What two parameters of another operation do, side by side.",
     ),

@@ -126,19 +126,41 @@ def spread_out(
         order = np.lexsort((points[:, 0], points[:, 1], -responses, cells))
         firsts = np.flatnonzero(np.diff(cells[order], prepend=-1))
         ranks[order] = np.arange(len(order)) - np.repeat(firsts, np.diff(np.append(firsts, len(order))))
-    taken = np.zeros((height, width), np.uint8)
+    near = _Near(min_distance)
+    places = points.tolist()
     chosen: list[int] = []
     for index in np.lexsort((points[:, 0], points[:, 1], -responses, ranks)).tolist():
-        x, y = (round(float(number)) for number in points[index])
-        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
-        if taken[y, x]:
-            continue
-        if min_distance > 0:
-            cv2.circle(taken, (x, y), max(0, math.ceil(min_distance) - 1), 255, -1)
-        chosen.append(index)
-        if len(chosen) == wanted:
-            break
+        if near.takes(*places[index]):
+            chosen.append(index)
+            if len(chosen) == wanted:
+                break
     return sorted(chosen, key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
+
+
+class _Near:
+    """Points that keep a distance from each other, in a grid of squares as wide as this distance.
+
+    Args:
+        distance: in pixels; 0 lets all points in.
+    """
+
+    def __init__(self, distance: float) -> None:
+        self._distance = distance
+        self._side = max(distance, 0.01)
+        self._squares: dict[tuple[int, int], list[tuple[float, float]]] = {}
+
+    def takes(self, x: float, y: float) -> bool:
+        """Takes a point, unless one that was taken is nearer than the distance; whether it did."""
+        if not self._distance:
+            return True
+        column, row, limit = int(x // self._side), int(y // self._side), self._distance**2
+        for across in (column - 1, column, column + 1):
+            for down in (row - 1, row, row + 1):
+                for other_x, other_y in self._squares.get((across, down), ()):
+                    if (x - other_x) ** 2 + (y - other_y) ** 2 < limit:
+                        return False
+        self._squares.setdefault((column, row), []).append((x, y))
+        return True
 
 
 def detector(method: str, most: int) -> Any:

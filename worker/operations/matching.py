@@ -14,7 +14,7 @@ from worker.errors import ArgumentError
 from worker.operations.features import detector, missing_methods
 from worker.operations.homography import Described, PictureMatch, Points, described, locate, outline, project, within, without
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, FIXED, HALO, MARK, fixed, line_width
+from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_label, fixed, line_width
 from worker.operations.shapes import Found, Picture
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.operations.shapes import Rows
 
 _LINES = 60
+_SMALLEST_PART = 16  # pixels; OpenCV fails on less
 _STITCH_ERRORS = {
     cv2.Stitcher_ERR_NEED_MORE_IMGS: "too few of the pictures show parts of each other",
     cv2.Stitcher_ERR_HOMOGRAPHY_EST_FAIL: "the pictures do not fit each other",
@@ -146,6 +147,9 @@ def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
     parts = [_no_larger(color(with_depth(picture.image, 8)), params.megapixels) for picture in pictures]
     if len(parts) < 2:
         raise ArgumentError("stitch needs two pictures or more; image names one.", "Give a folder, or a pattern such as shots/*.jpg.")
+    smallest = min(min(part.shape[:2]) for part in parts)
+    if smallest < _SMALLEST_PART:
+        raise ArgumentError(f"stitch: a picture is only {smallest} pixels wide or high; {_SMALLEST_PART} are needed.")
     cv2.setRNGSeed(0)
     stitcher = cv2.Stitcher.create(cv2.Stitcher_SCANS if params.mode == "scans" else cv2.Stitcher_PANORAMA)
     status, panorama = stitcher.stitch(parts)
@@ -198,6 +202,7 @@ def _matches_drawn(image: Image, reference: Image, found: PictureMatch | None) -
     canvas[: left.shape[0], : left.shape[1]] = left
     canvas[: right.shape[0], left.shape[1] :] = right
     if found is None:
+        draw_label(canvas, "nothing in common", np.array([canvas.shape[1] / 2, canvas.shape[0] / 2]))
         return canvas
     width, aside = line_width(right), np.array([left.shape[1], 0])
     step = -(-len(found.image_points) // _LINES)

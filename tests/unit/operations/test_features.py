@@ -151,11 +151,11 @@ def test_spread(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("distance", [3.0, 12.5])
 def test_min_distance(method, distance):
-    """No two features are nearer to each other than asked, up to the pixel in which they are counted."""
+    """No two features are nearer to each other than asked."""
     rows = find_features(sample("box.png"), params(method, min_distance=distance))
     apart = np.linalg.norm(rows[:, None, :2] - rows[None, :, :2], axis=2) + np.eye(len(rows)) * 1e9
     assert len(rows) > 20
-    assert apart.min() > distance - 2
+    assert apart.min() >= distance - 1e-4  # corners are refined in 32 bits
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -226,5 +226,8 @@ def test_spread_out(seed, count, wanted, spread, distance):
     assert (np.diff(responses[chosen]) <= 0).all()
     if count:
         assert chosen
+    if len(chosen) > 1:
+        apart = np.linalg.norm(points[chosen][:, None] - points[chosen], axis=2) + np.eye(len(chosen)) * 1e9
+        assert apart.min() >= distance * (1 - 1e-9)
     if not distance:
         assert len(chosen) == min(count, wanted)
