@@ -7,6 +7,7 @@ ours. `hint` says what the reader can do about it, in one sentence.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -18,10 +19,22 @@ class WorkerError(Exception):
     #: A transient error may go away by itself, so a job with `retries` is tried again after it.
     transient: ClassVar[bool] = False
 
-    def __init__(self, message: str = "", hint: str = "") -> None:
-        self.message = message or inspect.getdoc(type(self)) or type(self).__name__
+    def __init__(self, message: str = "", hint: str = "", *, advice: Callable[[], str] | None = None) -> None:
+        """`advice` makes the end of the message once somebody reads it: most of the errors in a flood of bad packets are never sent."""
+        self._message = message or inspect.getdoc(type(self)) or type(self).__name__
+        self._advice = advice
         self.hint = hint
-        super().__init__(self.message)
+        super().__init__(self._message)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+        if self._advice is not None:
+            self._message, self._advice = self._message + self._advice(), None
+        return self._message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ClientError(WorkerError):
@@ -36,9 +49,11 @@ class DecodeError(ClientError):
 
     word = "packet"
 
-    def __init__(self, message: str = "", hint: str = "", *, address: str = "", job_id: str = "") -> None:
+    def __init__(
+        self, message: str = "", hint: str = "", *, advice: Callable[[], str] | None = None, address: str = "", job_id: str = ""
+    ) -> None:
         """Also says which `address` was meant, and which job, as far as they could be read."""
-        super().__init__(message, hint)
+        super().__init__(message, hint, advice=advice)
         self.address = address
         self.job_id = job_id
 

@@ -104,13 +104,16 @@ class Admission:
         An id that no job can have, and that is too long to be repeated, gets an `error`.
         """
         if len(job_id.encode(errors="replace")) > reports.LONGEST_ECHO:
-            self._delivery.complain(client, wire.Error(error.code, wire.Job.address, reports.sentence(error)), now)
+            self.complain(client, wire.Job.address, error, now)
             return
         self._delivery.answer(client.key, reports.failed(job_id, self._boot, error))
 
     def complain(self, client: Client, address: str, error: WorkerError, now: float) -> None:
         """Answers a command that belongs to no job."""
-        report = wire.Error(error.code, reports.cut(address, reports.LONGEST_ADDRESS), reports.sentence(error))
+
+        def report() -> wire.Error:
+            return wire.Error(error.code, reports.cut(address, reports.LONGEST_ADDRESS), reports.sentence(error))
+
         self._delivery.complain(client, report, now)
 
     # -------------------------------------------------------------------------------------------------- checks

@@ -267,10 +267,10 @@ class Delivery:
         if client is None or not client.gone:
             self.answer(key, report)
 
-    def complain(self, client: Client, error: Error, now: float) -> None:
-        """Sends `/worker/error`, at most 5 a second to a client."""
+    def complain(self, client: Client, error: Callable[[], Error], now: float) -> None:
+        """Sends `/worker/error`, at most 5 a second to a client. What is not sent is not made, either."""
         if client.errors.take(now):
-            self.answer(client.key, error)
+            self.answer(client.key, error())
 
     # -------------------------------------------------------------------------------------------------------- finals
 

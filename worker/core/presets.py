@@ -132,8 +132,8 @@ class Presets:
 
     def _known(self, name: str) -> dict[str, Value]:
         if name not in self._presets:
-            near = did_you_mean(name, self._presets, f"send /worker/set/{name}/operation first.")
-            raise UnknownPreset(f"There is no preset {name!r}; {near}")
+            first = f"send /worker/set/{name}/operation first."
+            raise UnknownPreset(f"There is no preset {name!r}; ", advice=lambda: did_you_mean(name, self._presets, first))
         return self._presets[name]
 
     def pressed(self, peer: Peer, name: str, value: float) -> bool:

@@ -6,7 +6,6 @@ where arity and types are checked, so that nobody inside checks them again.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import msgspec
 
 from worker.errors import BadArguments, UnknownAddress
 from worker.protocol import addresses
+from worker.words import nearest
 
 #: What an OSC argument is in Python. Lists come from OSC's arrays, None is nil.
 Argument = int | float | str | bytes | bool | None | list["Argument"]
@@ -840,12 +840,12 @@ def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]
         names = address[len(base) + 1 :].split("/")
         if candidate.tail and address.startswith(base + "/") and len(names) == candidate.tail and all(names):
             return candidate.parse(names, arguments)
-    raise UnknownAddress(f"Unknown address {address[:100]!r}; {_nearest(table, address)}", address=address)
+    raise UnknownAddress(f"Unknown address {address[:100]!r}; ", advice=lambda: _nearest(table, address), address=address)
 
 
 def _nearest(table: Mapping[str, type[Message]], address: str) -> str:
     forms = {base: base + "".join(f"/<{field.name}>" for field in fields(message)[: message.tail]) for base, message in table.items()}
-    near = difflib.get_close_matches(address[:100], forms, n=1, cutoff=0.5) or [base for base in forms if address.startswith(base)]
+    near = nearest(address, forms, cutoff=0.5) or [base for base in forms if address.startswith(base)]
     return f"did you mean {forms[near[0]]}?" if near else f"all commands start with {addresses.ROOT}/."
 
 

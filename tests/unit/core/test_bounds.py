@@ -5,17 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.play import OTHER, TD, Play, finished, found, job
+from tests.strategies import osc_message
 from worker.catalog.table import CATALOG
 from worker.config import Config, Limits
 from worker.core import delivery as delivery_module
+from worker.core import presets as presets_module
 from worker.core import syncs as syncs_module
 from worker.core.barrier import MAX_LATER, Barrier
-from worker.core.delivery import MAX_NAME_LENGTH, RESENDS_BURST, RESENDS_PER_SECOND, Delivery
+from worker.core.delivery import ERRORS_PER_SECOND, MAX_NAME_LENGTH, RESENDS_BURST, RESENDS_PER_SECOND, Delivery
 from worker.core.events import Send, StoreTold
 from worker.core.ledger import Ledger, memory_of
 from worker.core.presets import MAX_BYTES, MAX_LEVELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Presets
 from worker.core.syncs import Syncs
 from worker.errors import LimitExceeded
+from worker.protocol import messages as messages_module
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import (
@@ -250,3 +253,17 @@ def test_no_datagram_is_longer_than_1200_bytes(letter, length):
     sizes = [len(osc.encode(effect.report)) for effect in play.effects if isinstance(effect, Send)]
     assert len(sizes) > 20
     assert max(sizes) <= MAX_DATAGRAM_OUT
+
+
+def test_advice_costs_nothing_if_it_is_not_sent(monkeypatch):
+    """To look for the name that was meant takes longer than all else that a bad packet costs, so it is done for what is sent only."""
+    asked = []
+    monkeypatch.setattr(presets_module, "did_you_mean", lambda name, *_: asked.append(name) or "no.")
+    monkeypatch.setattr(messages_module, "nearest", lambda name, *_args, **_kwargs: asked.append(name) or [])
+    play = Play()
+    bad = [
+        *osc.decode_commands(osc.bundle([osc_message("/worker/nothing", "i", bytes(4))] * 900)),
+        *(Trigger(f"t{n}", 1.0) for n in range(900)),
+    ]
+    lines = [line for command in bad for line in play(0.0, command)]
+    assert len(lines) == len(asked) == ERRORS_PER_SECOND

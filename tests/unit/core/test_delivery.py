@@ -170,7 +170,7 @@ def test_errors_are_limited():
     desk = Desk()
     client = desk.delivery.heard_from(TD, 0.0)
     for now in [0.0] * 50 + [1.0] * 50 + [1.25] * 50:
-        desk.delivery.complain(client, Error(404, "/x", "Unknown."), now)
+        desk.delivery.complain(client, lambda: Error(404, "/x", "Unknown."), now)
     assert len(desk.sent) == 5 + 5 + 1
 
 
