@@ -124,7 +124,11 @@ class Questions:
 
     def presets(self, client: Client, now: float) -> None:
         """Sends all values of all presets."""
-        self._begin(client, wire.ListPresets.address, "", reports.presets(self._presets.as_dict()), now)
+        self._begin(client, wire.ListPresets.address, "", self._all_presets(), now)
+
+    def _all_presets(self) -> Iterator[wire.Report]:
+        """As they are when the answer begins: a question that is asked again meanwhile costs nothing."""
+        yield from reports.presets(self._presets.as_dict())
 
     def _begin(self, client: Client, address: str, about: str, answer: Iterator[wire.Report], now: float) -> None:
         if not self._answers.begin(client.key, (address, about), answer, now):
