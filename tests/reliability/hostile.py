@@ -2,7 +2,8 @@
 
 The well client sends 50 jobs a second, in calm and under attack by turns, so that both are measured on the same machine in the same hour.
 Then its slowest hundredth under attack is at most three times that in calm, each of its jobs has become ready, and the worker's
-memory is flat and far below what SECURITY.md promises.
+memory is flat and far below what SECURITY.md promises. Each minute is calm for a quarter, and the median of the minutes counts, because a
+machine that stands still for a moment decides about a single minute.
 
 The attackers are a process of their own, which stands still in calm. They are strangers (addresses of this machine that are not let in)
 who flood the worker, try tokens, and forge senders with the right one; and neighbours who are let in, and ask for long answers
@@ -199,20 +200,28 @@ class Outcome:
 
     Attributes:
         calm_ms, hostile_ms: from sending a job to its final.
+        ratios: the slowest hundredth of each minute under attack over that in its calm.
         lost: jobs that did not become ready, and why.
         parent_mb: the parent's memory, twice a second, under attack.
     """
 
     calm_ms: list[float] = field(default_factory=list)
     hostile_ms: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
     parent_mb: list[float] = field(default_factory=list)
+
+    def add(self, calm_ms: list[float], hostile_ms: list[float]) -> None:
+        """One more minute."""
+        self.calm_ms += calm_ms
+        self.hostile_ms += hostile_ms
+        self.ratios.append(quantile(hostile_ms, 0.99) / quantile(calm_ms, 0.99))
 
     def problems(self) -> list[str]:
         """What does not hold, one sentence each."""
         found = [f"{count} jobs of the well client: {why}" for why, count in self.lost.items()]
         if self.p99_ratio > ALLOWED_P99:
-            found.append(f"the slowest hundredth takes {self.p99_ratio:.2f} times as long as in calm; {ALLOWED_P99:g} is allowed")
+            found.append(f"p99 is {self.p99_ratio:.2f} times that in calm, median of the minutes; {ALLOWED_P99:g} is allowed")
         if self.growth > ALLOWED_GROWTH:
             found.append(f"the parent's memory grew to {self.growth:.3f} times; {ALLOWED_GROWTH:g} is allowed")
         if max(self.parent_mb) > PROMISED_MB:
@@ -221,7 +230,7 @@ class Outcome:
 
     @property
     def p99_ratio(self) -> float:
-        return quantile(self.hostile_ms, 0.99) / quantile(self.calm_ms, 0.99)
+        return statistics.median(self.ratios)
 
     @property
     def growth(self) -> float:
@@ -291,13 +300,16 @@ async def run(minutes: float, seed: int, root: Path) -> Outcome:
                 await send_for(client, WARM_UP_S, numbers, [], outcome.lost)
                 left = minutes * 60
                 while left > 0:
-                    await send_for(client, CALM_S, numbers, outcome.calm_ms, outcome.lost)
+                    calm_ms: list[float] = []
+                    hostile_ms: list[float] = []
+                    await send_for(client, CALM_S, numbers, calm_ms, outcome.lost)
                     attacker.resume()
                     sampling = asyncio.create_task(sample(parent, outcome.parent_mb))
-                    await send_for(client, min(HOSTILE_S, left), numbers, outcome.hostile_ms, outcome.lost)
+                    await send_for(client, min(HOSTILE_S, left), numbers, hostile_ms, outcome.lost)
                     sampling.cancel()
                     attacker.suspend()
                     left -= HOSTILE_S
+                    outcome.add(calm_ms, hostile_ms)
                     print(line(outcome), flush=True)
     finally:
         worker.terminate()
@@ -311,13 +323,19 @@ def line(outcome: Outcome) -> str:
         f"{name} p50 {quantile(times, 0.5):.1f} p99 {quantile(times, 0.99):.1f} ms of {len(times)}"
         for name, times in (("calm", outcome.calm_ms), ("hostile", outcome.hostile_ms))
     ]
-    return f"{'; '.join(parts)}; parent {outcome.parent_mb[-1]:.0f} MB, at most {max(outcome.parent_mb):.0f}; lost {outcome.lost.total()}"
+    memory = f"parent {outcome.parent_mb[-1]:.0f} MB, at most {max(outcome.parent_mb):.0f}"
+    return f"{outcome.ratios[-1]:.2f} times; all: {'; '.join(parts)}; {memory}; lost {outcome.lost.total()}"
 
 
 def main(minutes: float, seed: int, root: Path) -> int:
     """Runs it, and says what came out. 0 if all holds."""
     outcome = asyncio.run(run(minutes, seed, root))
-    print(f"under attack p99 is {outcome.p99_ratio:.2f} times that in calm; the parent's memory went to {outcome.growth:.3f} times")
+    print(
+        f"under attack p99 is {outcome.p99_ratio:.2f} times that in calm, median of {min(outcome.ratios):.2f} to {max(outcome.ratios):.2f}"
+    )
+    print(
+        f"the parent's memory went to {outcome.growth:.3f} times, at most {max(outcome.parent_mb):.0f} MB; {len(outcome.hostile_ms)} jobs"
+    )
     for problem in outcome.problems():
         print(f"!!! {problem}")
     return 1 if outcome.problems() else 0
