@@ -348,8 +348,9 @@ class _Evil:
         frames.frame(frames.Done(99)),  # of a task that it does not have
         frames.frame(frames.Found(1, Result("circles", ("x", "y"), ((1.0,),)))),
         frames.frame(frames.Found(1, Result("/worker/quit", ("x",), ((1.0,),)))),
+        frames.frame(frames.Described(1, ())),
     ],
-    ids=["noise", "size", "other", "columns", "kind"],
+    ids=["noise", "size", "other", "columns", "kind", "description"],
 )
 def test_child_that_was_taken_over(small_pool, said):
     """A child that says what no child says is ended, its task fails, and the next one runs."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from worker.catalog.params import Params, Value
+from worker.catalog.params import COLOR_PATTERN, Params, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Field:
     holds: str = ""
     min_length: int | None = None
     max_length: int | None = None
+    pattern: str = ""
 
     @property
     def expected(self) -> str:
@@ -37,6 +39,8 @@ class Field:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.type == "bool":
             return "0 or 1"
+        if self.type == "str" and COLOR_PATTERN.strip("^$") in self.pattern:
+            return "a colour as #rrggbb, such as #ff8000" + (", or empty" if re.match(self.pattern, "") else "")
         if self.type == "str":
             return self.description.partition(";")[0] if self.required else f"text ({self.description.partition(';')[0]})"
         noun = "a whole number" if self.type == "int" else "a number"
@@ -74,7 +78,7 @@ def fields_of(params: type[Params]) -> tuple[Field, ...]:
 def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
     base, metas = _unwrapped(hint)
     description, minimum, maximum = "", None, None
-    min_length, max_length = None, None
+    min_length, max_length, pattern = None, None, ""
     extra: dict[str, Any] = {}
     for meta in metas:  # inner first, so that an outer Meta overrides
         description = meta.description or description
@@ -82,6 +86,7 @@ def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
         maximum = meta.le if meta.le is not None else maximum
         min_length = meta.min_length if meta.min_length is not None else min_length
         max_length = meta.max_length if meta.max_length is not None else max_length
+        pattern = meta.pattern or pattern
         extra = {**extra, **(meta.extra or {})}
     choices = get_args(base) if get_origin(base) is Literal else ()
     return Field(
@@ -98,6 +103,7 @@ def _field(info: msgspec.structs.FieldInfo, hint: Any) -> Field:
         holds=extra.get("holds", ""),
         min_length=min_length,
         max_length=max_length,
+        pattern=pattern,
     )
 
 

@@ -176,10 +176,25 @@ def _values(name: str, words: list[str]) -> tuple[float | str, ...]:
     step = STEPS[name]
     least = sum(argument.default is None for argument in step.arguments)
     if not least <= len(words) <= len(step.arguments):
-        shown = " ".join([name, *words])[:60]
-        raise ArgumentError(f"filter: {name} is written {step.usage!r}; got {shown!r}.")
+        raise _wrong_number(step, words, least)
     given = [argument.parsed(name, word) for argument, word in zip(step.arguments, words, strict=False)]
     return (*given, *(argument.default for argument in step.arguments[len(given) :] if argument.default is not None))
+
+
+def _wrong_number(step: Step, words: list[str], least: int) -> ArgumentError:
+    """Why a step with so many values cannot be meant."""
+    got = f"got {' '.join([step.name, *words])[:60]!r}"
+    following = next((place for place, word in enumerate(words) if word.lower() in STEPS), None)
+    if following is not None:
+        parted = f"{' '.join([step.name, *words[:following]])}; {' '.join(words[following:])}"[:60]
+        return ArgumentError(f"filter: a semicolon stands between two steps, as in {parted!r}; {got}.")
+    if not step.arguments:
+        return ArgumentError(f"filter: {step.name} takes no values; {got}.")
+    if len(words) < least:
+        missing = step.arguments[len(words)]
+        return ArgumentError(f"filter: {step.name} needs {missing.name}, {missing.expected}; it is written {step.usage!r}; {got}.")
+    most = f"{len(step.arguments)} value{'s' * (len(step.arguments) > 1)}"
+    return ArgumentError(f"filter: {step.name} takes {most} at most; it is written {step.usage!r}; {got}.")
 
 
 class FilterSteps(Params, frozen=True, kw_only=True):
@@ -192,7 +207,7 @@ class FilterSteps(Params, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=2000,
-            description="steps, with ; between them; values count from 0 to 255 also for 16 bits; alpha stays. Steps: "
+            description="steps with semicolons between them; values count from 0 to 255 also for 16 bits; alpha stays. Steps: "
             + "; ".join(step.usage for step in _ALL),
         ),
     ]

@@ -7,6 +7,7 @@ The child holds each job to the real class once more, which may ask for more tha
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import Annotated, Any, Literal, cast
@@ -152,11 +153,15 @@ def row_of(operation: OwnOperation, file: OwnFile) -> OperationInfo:
             operation.few,
             own=file,
         )
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a description contradicts, the parent goes on
         raise OwnProblem(f"{file.name}: {operation.name} cannot be used: {error}") from None
 
 
 def _params_of(operation: OwnOperation) -> type[Params]:
+    if len({one.name for one in operation.parameters}) < len(operation.parameters):
+        raise ValueError("two of its parameters have the same name.")
+    if taken := [one.name for one in operation.parameters if hasattr(Params, one.name)]:
+        raise ValueError(f"{taken[0]} is no name for a parameter.")
     fields = [_as_field(one) for one in operation.parameters]
     namespace: dict[str, Any] = {} if operation.repeatable else {"repeatable": lambda _self: False}
     made: Any = msgspec.defstruct(
@@ -169,6 +174,8 @@ def _params_of(operation: OwnOperation) -> type[Params]:
         kw_only=True,
         forbid_unknown_fields=True,
     )
+    with contextlib.suppress(msgspec.ValidationError):  # what contradicts itself is another error, and comes now and not with a job
+        msgspec.convert({}, made)
     return cast("type[Params]", made)
 
 

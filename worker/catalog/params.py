@@ -39,7 +39,8 @@ ImageOut = Annotated[
 ]
 DataOut = Annotated[str, Meta(extra=WRITE_TABLE, description="table to write, JSON or CSV by its ending")]
 Region = Annotated[str, Meta(description="part of the picture to look at: x y width height in pixels; empty = all of it")]
-Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="colour as #rrggbb")]
+COLOR_PATTERN = "^#[0-9a-fA-F]{6}$"
+Color = Annotated[str, Meta(pattern=COLOR_PATTERN, description="colour as #rrggbb")]
 
 
 class JobOptions(Params, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from worker.catalog.own import OwnProblem, OwnValues, row_of, with_own
 from worker.catalog.rows import OperationInfo, OwnFile
 from worker.core.events import CatalogChanged, ChildrenChanged, Finished
 from worker.core.jobs import Description, Failure, Phase, Task
-from worker.errors import ChildDied, NoChild
+from worker.errors import ChildDied
 from worker.executors.base import Executor
 from worker.poller import Poller
 
@@ -197,7 +197,7 @@ class OwnOperations:
         return True
 
     def _failed(self, file: OwnFile, state: _State, why: Failure) -> None:
-        if why.word == NoChild.word:
+        if why.transient:  # there is no child, or no node of a cluster
             self._poller.at(self._poller.now() + AGAIN_S, lambda _: None if state.asked else self._ask(file))
         elif state.overrun:
             at = "at its top level" if not file.is_package else "in it"
@@ -205,7 +205,8 @@ class OwnOperations:
         elif why.word == ChildDied.word:
             self._unusable(file.where, f"{file.name} ended the child process that loaded it; {why.message}")
         else:
-            self._unusable(file.where, f"{why.message} {why.hint}".strip())
+            message = why.message if file.name in why.message else f"{file.name}: {why.message}"
+            self._unusable(file.where, f"{message} {why.hint}".strip())
 
     def _described(self, file: OwnFile, state: _State, description: Description) -> None:
         before = state.rows

@@ -111,13 +111,13 @@ def test_options():
         ("draw_circles", {"output": "a", "count": 0}, "count must be a whole number from 1 to 100000; got 0"),
         ("draw_circles", {"output": "a", "count": "many"}, "got 'many' \\(text\\)"),
         ("draw_circles", {"output": "a", "count": 1.5}, "got 1.5"),
-        ("draw_circles", {"output": "a", "color": "red"}, "colour as #rrggbb"),
+        ("draw_circles", {"output": "a", "color": "red"}, "color must be a colour as #rrggbb, such as #ff8000; got 'red'"),
         ("find_circles", {"image": "a", "min_radius": float("nan")}, "got nan"),
         ("find_circles", {"image": "a", "min_radius": float("inf")}, "got inf"),
         ("find_features", {"image": "a", "method": "surf"}, "one of orb, sift.*got 'surf'"),
         ("write_text", {"output": "a", "append": 2}, "append must be 0 or 1; got 2"),
         ("write_text", {"output": "a", "priority": 3}, "priority must be one of 0, 1, 2; got 3"),
-        ("convert", {"image": "", "output": "a"}, "image must be an image file"),
+        ("convert", {"image": "", "output": "a"}, "image is empty; it is needed: an image file"),
     ],
 )
 def test_refusals(operation, values, words):

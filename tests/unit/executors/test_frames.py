@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from tests.own import FADE, own_file
 from worker.catalog.drawing import DrawCircles
-from worker.catalog.own import OwnValues
-from worker.core.jobs import Failure, Part, Phase, Plan, Result, Task
+from worker.catalog.own import OwnColumn, OwnOperation, OwnParameter, OwnValues
+from worker.core.jobs import Description, Failure, Part, Phase, Plan, Result, Task
 from worker.executors import frames
 from worker.files.whole import WrittenFile
 
@@ -24,10 +24,18 @@ def results(draw):
 
 
 PARTS = st.builds(Part, st.integers(0, 99), st.integers(0, 9), st.integers(0, 9), st.lists(TEXT, max_size=3).map(tuple))
+OWN = (
+    OwnOperation("glow", "Glows.", "", (), (), "file", 2, True, ()),
+    OwnOperation(
+        *("spots", "Finds spots.", "spots", (OwnColumn("x", 3), OwnColumn("size", None)), ("name",), "row", 2, False),
+        (OwnParameter("image", "str", True, None, "an image", None, None, 1, None, (), "", "read", ""),),
+    ),
+)
 OUTCOMES = st.one_of(
     results(),
     st.builds(Plan, st.lists(PARTS, max_size=3).map(tuple), st.booleans(), results()),
     st.builds(Failure, st.integers(400, 599), TEXT, TEXT, TEXT, st.booleans()),
+    st.builds(Description, st.lists(st.sampled_from(OWN), max_size=2).map(tuple)),
 )
 
 

@@ -47,7 +47,7 @@ def test_the_parent_knows_what_the_file_says():
         ({"amount": "much"}, r"fade: amount must be a number from 0 to 1; got 'much' \(text\)."),
         ({"mode": "both"}, "fade: mode must be one of even, odd; got 'both'"),
         ({"amuont": 1}, "did you mean amount"),
-        ({"output": ""}, "fade: output must be picture to write"),
+        ({"output": ""}, "fade: output is empty; it is needed: picture to write."),
     ],
 )
 def test_the_parent_checks_what_jobs_bring(pairs, sentence):
