@@ -196,6 +196,39 @@ assert os.getpid() != {os.getpid()}
     assert not [name for name in sys.modules if name.startswith("own_my_ops")]
 
 
+def test_an_installed_package(peer, path, monkeypatch):
+    """Its entry point is found by name, by the children; one that was not named is not loaded."""
+    site = path.parent / "site"
+    (site / "night-1.0.dist-info").mkdir(parents=True)
+    (site / "night-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: night\nVersion: 1.0\n")
+    (site / "night-1.0.dist-info" / "entry_points.txt").write_text(
+        "[td_image_worker.operations]\nnight = night_effects:OPERATIONS\nday = night_effects:NOTHING\n"
+    )
+    (site / "night_effects.py").write_text(FADE)
+    monkeypatch.syspath_prepend(str(site))
+    rules = FileRules((path.parent / "show",)).pinned()
+    with running(PoolExecutor(1, functools.partial(make_run_task, rules)), peer, operations=("night",)):
+        peer.send(Hello("test", peer.text_port, 0, "", "", 0))
+        assert changed(peer, "night has fade.").message == "night has fade."
+        peer.send(Job("a", "fade", PICTURE))
+        assert isinstance(final(peer, "a"), Ready)
+    assert "night_effects" not in sys.modules
+
+
+def test_a_file_that_is_written_in_steps(peer, path):
+    """Half of it is not taken for the new version, as long as the rest follows at once."""
+    path.write_text(FADE)
+    with serving(peer, path):
+        changed(peer, "my_ops.py has fade.")
+        newer = FADE.replace('"fade"', '"dim"')
+        with path.open("w") as file:
+            for at in range(0, len(newer), 60):
+                file.write(newer[at : at + 60])
+                file.flush()
+                time.sleep(0.02)
+        assert peer.until(CatalogChanged).message == "my_ops.py has dim, and no longer fade."
+
+
 def test_jobs_of_an_earlier_run(peer, path, tmp_path):
     """A job that was accepted goes on after a restart: it waits until its operation is known."""
     path.write_text(FADE.replace("    return (image", "    import time\n    time.sleep(params.amount * 60)\n    return (image"))

@@ -25,7 +25,7 @@ from worker.poller import Poller
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 #: How long a file may take to be loaded, by the first child that is free.
 LOADED_WITHIN_S = 20.0
 #: After this time a worker takes jobs, even if its own files are not known yet.
@@ -119,13 +119,16 @@ class OwnOperations:
     # -------------------------------------------------------------------------------------------- the watching thread
 
     def _watch(self, files: Iterable[Path]) -> None:
-        seen: dict[Path, object] = {}
+        read: dict[Path, object] = {}
+        before: dict[Path, object] = {}
         while True:
             for path in files:
                 stamp = _stamp(path)
-                if seen.get(path) != stamp:
-                    seen[path] = stamp
+                # Some editors write in several steps, so a change counts when two looks have seen the same.
+                if read.get(path) != stamp and (path not in read or before[path] == stamp):
+                    read[path] = stamp
                     self._read(path)
+                before[path] = stamp
             if self._ended.wait(LOOK_EVERY_S):
                 return
 
