@@ -229,6 +229,19 @@ def test_a_file_that_is_written_in_steps(peer, path):
         assert peer.until(CatalogChanged).message == "my_ops.py has dim, and no longer fade."
 
 
+def test_a_file_that_goes_and_comes(peer, path):
+    """As on a disk that is connected again: what is said is what is there now."""
+    path.write_text(FADE)
+    with serving(peer, path):
+        changed(peer, "my_ops.py has fade.")
+        path.rename(path.with_suffix(".away"))
+        changed(peer, "my_ops.py cannot be read")
+        path.with_suffix(".away").rename(path)
+        assert peer.until(CatalogChanged).message == "my_ops.py has fade."
+        path.write_text("#" * (own.LARGEST + 1))
+        changed(peer, "my_ops.py has more than 1 MB, which is the limit. The version before it stays in use: fade.")
+
+
 def test_jobs_of_an_earlier_run(peer, path, tmp_path):
     """A job that was accepted goes on after a restart: it waits until its operation is known."""
     path.write_text(FADE.replace("    return (image", "    import time\n    time.sleep(params.amount * 60)\n    return (image"))

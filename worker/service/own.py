@@ -139,10 +139,10 @@ class OwnOperations:
                 text = file.read(LARGEST + 1)
         except OSError as error:
             why = f"{path.name} cannot be read: {error.strerror}."
-            self._poller.call(lambda: self._unusable(where, why))
+            self._poller.call(lambda: self._unreadable(where, why))
             return
         if len(text) > LARGEST:
-            self._poller.call(lambda: self._unusable(where, f"{path.name} has more than {LARGEST // 2**20} MB, which is the limit."))
+            self._poller.call(lambda: self._unreadable(where, f"{path.name} has more than {LARGEST // 2**20} MB, which is the limit."))
             return
         found = OwnFile(where, hashlib.sha256(text).hexdigest(), text)
         self._poller.call(lambda: self._seen(found))
@@ -156,6 +156,11 @@ class OwnOperations:
         state.newest = file
         if state.asked is None:  # otherwise the newest is asked about next
             self._ask(file)
+
+    def _unreadable(self, where: str, why: str) -> None:
+        """If it is there again, it is described again, also if it is the same as before."""
+        self._states[where].newest = None
+        self._unusable(where, why)
 
     def _ask(self, file: OwnFile) -> None:
         state = self._states[file.where]
