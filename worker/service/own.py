@@ -191,6 +191,8 @@ class OwnOperations:
         where = self._tasks.pop(event.task_id, None)
         if where is None:
             return False
+        if self._ended.is_set():  # the children are being ended, and nobody wants to know
+            return True
         state = self._states[where]
         file, state.asked = state.asked, None
         assert file is not None  # noqa: S101 - a task stands for a file
