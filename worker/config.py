@@ -279,7 +279,7 @@ class Config:
         Setting(
             PROCESS,
             "Show mode: what can wait does. No line in the log for each job, no reserve child is started while one works, no search for "
-            "left-over files, and the journal is pruned fifty times more rarely.",
+            "left-over files, and the journal is pruned fifty times more rarely. One core at least is left free.",
         ),
     ] = False
     parent_pid: Annotated[

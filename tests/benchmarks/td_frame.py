@@ -10,6 +10,7 @@ the seed's 500 pictures, the seed's text of 100,002 lines, and a blur over 12 ph
     pool          a queue and four threads, as TouchDesigner's Thread Manager does it; each picture is a task
     subprocess    a Python of its own is started for each job
     worker        the component ImageWorker, and a worker that it has started
+    show          the same in Show Mode
 A frame is late if it ends after the next one was due, and then that one is dropped. The milliseconds are from when a frame was due to its
 end. All contestants are processes of their own that run the component's frame, so that the stand-in costs each the same.
 """
@@ -41,7 +42,7 @@ LIMIT_MS = 2.0
 MORE_MS = 0.2  # so much may the worker add to the 99th percentile of the loop alone
 FRAME_S = 1 / 60
 PYTHON_S = 0.008
-WHO = ("nothing", "thread", "pool", "subprocess", "worker")
+WHO = ("nothing", "thread", "pool", "subprocess", "worker", "show")
 PHOTOS, WIDTH, HEIGHT = 12, 1632, 1224
 COUNT, SIZE, RADIUS, LINES = 500, 512, 63, 100_000
 
@@ -233,9 +234,11 @@ class Ours(Nothing):
     """What td/README.md says that an artist does."""
 
     ids: tuple = ()
+    show = False
 
     def warm(self):
         component, par = self.project.component, self.project.component.par
+        par.Showmode = self.show
         par.Interpreter, par.Root, par.Options = sys.executable, self.folder, f"--state {self.folder}/state"
         component.Start()
         self.project.td.until(lambda: component.Status() == "Ready", 60)
@@ -260,7 +263,13 @@ class Ours(Nothing):
         self.project.td.until(lambda: self.project.component.Status() == "Stopped", 60)
 
 
-CONTESTANTS = {"nothing": Nothing, "thread": Thread, "pool": Pool, "subprocess": Subprocess, "worker": Ours}
+class Show(Ours):
+    """During a show."""
+
+    show = True
+
+
+CONTESTANTS = {"nothing": Nothing, "thread": Thread, "pool": Pool, "subprocess": Subprocess, "worker": Ours, "show": Show}
 
 # ------------------------------------------------------------------------------------------------------------------ the race
 
@@ -305,9 +314,11 @@ def race(who, folder, frames, loops, pipe):
         missed = int(took / FRAME_S)
         dropped += missed
         due += FRAME_S * (1 + missed)
+    pipe.send({"milliseconds": milliseconds, "late": late, "dropped": dropped, "rounds": contestant.rounds})
     contestant.close()
     project.td.crash()
-    pipe.send({"milliseconds": milliseconds, "late": late, "dropped": dropped, "rounds": contestant.rounds})
+    sys.stdout.flush()
+    os._exit(0)  # threads that still draw would be torn down in the middle of native code
 
 
 def contest(who, seconds, rounds):
@@ -371,12 +382,14 @@ def main():
     show(measured)
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1))
-    if not {"nothing", "worker"} <= set(measured):
+    if "nothing" not in measured:
         return int(worst > LIMIT_MS)
-    alone, worker = measured["nothing"], measured["worker"]
-    more = worker["p99"] - alone["p99"]
-    print(f"the worker adds {worker['late'] - alone['late']} late frames (aim 0) and {more:.2f} ms to the 99th percentile (aim {MORE_MS})")
-    return int(worst > LIMIT_MS or worker["late"] > alone["late"] or more > MORE_MS)
+    alone, is_missed = measured["nothing"], worst > LIMIT_MS
+    for name in sorted({"worker", "show"} & set(measured), reverse=True):
+        more, late = measured[name]["p99"] - alone["p99"], measured[name]["late"] - alone["late"]
+        print(f"{name} adds {late} late frames (aim 0) and {more:.2f} ms to the 99th percentile (aim {MORE_MS})")
+        is_missed = is_missed or late > 0 or more > MORE_MS
+    return int(is_missed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from dataclasses import replace
@@ -62,6 +63,7 @@ def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = ()) ->
         config,
         roots=config.roots or (Path.cwd(),),
         kept=(config.log.file.absolute(),) if config.log.file else (),
+        workers=min(config.workers, max(1, (os.cpu_count() or 1) - 1)) if config.show else config.workers,
         presets=presets,
         state=None if config.no_journal else config.state,
         limits=replace(config.limits, packets_burst=2 * config.limits.packets_per_s),

@@ -277,6 +277,13 @@ def sample(one: Declared) -> Any:
     return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}[one.type]
 
 
+@pytest.mark.parametrize(("cores", "asked", "children"), [(1, 4, 1), (2, 2, 1), (8, 8, 7), (8, 3, 3)])
+def test_a_show_leaves_a_core_free(monkeypatch: pytest.MonkeyPatch, cores: int, asked: int, children: int) -> None:
+    monkeypatch.setattr(serve_module.os, "cpu_count", lambda: cores)
+    assert serve_module.completed(Config(workers=asked, show=True)).workers == children
+    assert serve_module.completed(Config(workers=asked)).workers == asked
+
+
 def reached(config: Config, one: Declared) -> Any:
     """What has become of a setting."""
     value: Any = config
