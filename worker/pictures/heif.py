@@ -47,6 +47,14 @@ def profile(data: bytes) -> bytes:
     return body if kind in (b"prof", b"rICC") else b""
 
 
+def bits(data: bytes) -> int:
+    """How many bits a channel of an AVIF has: 8, 10 or 12; 0 if the file does not say (AV1-ISOBMFF, 2.3.3)."""
+    found = _properties(data).get(b"av1C", b"")
+    if len(found) < 3:
+        return 0
+    return (12 if found[2] & 0x20 else 10) if found[2] & 0x40 else 8
+
+
 def is_cropped(data: bytes) -> bool:
     """Whether the file says that only a part of its pixels is the picture."""
     return _CLEAN_APERTURE in _properties(data)

@@ -18,7 +18,7 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import heif, icc, jpeg, png, tiff
+from worker.pictures import heif, icc, jpeg, pam, png, ranges, tiff
 from worker.pictures.exif import orientation
 from worker.pictures.headers import Header, read_header
 from worker.pictures.jpeg import Size
@@ -128,7 +128,7 @@ def load(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS,
     image = _decoded(data, header, path.name, limits, flag)
     if image is None:
         raise unreadable(path.name, data)
-    image = upright(png.with_transparency(_known(image), data), turned)
+    image = upright(png.with_transparency(_known(image, path.name), data), turned)
     if flag != cv2.IMREAD_UNCHANGED:
         image = np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA))
     return Loaded(image if alpha else over_black(image), icc.profile_of(data))
@@ -165,9 +165,16 @@ def _imdecode(data: bytes, flag: int, name: str) -> Image | None:
             return tiff.decode(data)
         except tiff.NotRead as reason:
             raise UnsupportedFormat(f"{name} {reason}.", "Save it as a TIFF or PNG in RGB or grey, of 8 or 16 bits.") from None
+    if pam.is_pam(data):
+        return pam.decode(data)
     if heif.is_heif(data) and heif.is_cropped(data):
         raise UnsupportedFormat(f"{name} says that only a part of its pixels is the picture (clap), which is not read.", "Save it as PNG.")
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    try:
+        white = ranges.brightest(data)
+    except ranges.NotRead as reason:
+        raise UnsupportedFormat(f"{name} {reason}, which is not read.", "Save it as PNG or TIFF of 8 or 16 bits.") from None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    return image if image is None else ranges.full_range(image, white)
 
 
 def _reserve(size_bytes: int) -> None:
@@ -247,7 +254,7 @@ def encoded(path: Path, image: Image, quality: int = 90) -> bytes:
     return data.tobytes()
 
 
-def _known(image: Image) -> Image:
+def _known(image: Image, name: str) -> Image:
     """Brings what OpenCV may hand out to the kinds of images that we know."""
     if image.ndim == 3 and image.shape[2] == 2:  # grey with alpha
         image = np.dstack([image[..., :1]] * 3 + [image[..., 1:]])
@@ -257,7 +264,11 @@ def _known(image: Image) -> Image:
         return image
     if image.dtype.kind == "f":
         return from_floats(image)
-    raise UnsupportedFormat(f"Images of {image.dtype} values are not supported.", "8 and 16 bits and floating point are.")
+    sign = " with a sign" if image.dtype.kind == "i" else ""
+    raise UnsupportedFormat(
+        f"{name} holds whole numbers{sign} of {8 * image.dtype.itemsize} bits, which this worker does not read.",
+        "Save it with 8 or 16 bits, or in floating point.",
+    )
 
 
 @functools.cache

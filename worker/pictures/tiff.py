@@ -34,6 +34,8 @@ _NAMES = {
 }
 #: Compressions whose samples can be read as a picture of twice the width: none, LZW, Deflate (two numbers), PackBits, Zstandard.
 _PLAIN = (1, 5, 8, 32946, 32773, 50000)
+#: Compressions that libtiff knows: fax, JPEG, SGI's and LZMA beside these. OpenCV gives a black picture for others.
+_READ = (*_PLAIN, 2, 3, 4, 6, 7, 32771, 34676, 34677, 34887, 34925, 50001)
 #: By the type of a value: how it is packed. Others are not looked at.
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -152,6 +154,8 @@ def _check(directory: Directory) -> None:
         raise NotRead("is the raw file of a camera (DNG)")
     if directory.value(_SUBFILE, 0) & 1:
         raise NotRead("begins with a small preview, as raw files of cameras do")
+    if directory.value(_COMPRESSION, 1) not in _READ:
+        raise NotRead(f"is packed in a way that is not read (compression {directory.value(_COMPRESSION, 1)})")
     if color not in _COLORS:
         raise NotRead(f"holds {_NAMES.get(color, f'colours of kind {color}')}, not red, green and blue")
     extra = samples - _COLORS[color]

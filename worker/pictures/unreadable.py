@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
+
 from worker.errors import UnsupportedFormat
 from worker.files.whole import PNG, is_whole
 from worker.pictures import heif, tiff
@@ -76,11 +78,38 @@ def unreadable(name: str, data: bytes) -> UnsupportedFormat:
             return UnsupportedFormat(f"{name} is {kind.name}, which this worker does not read.", kind.hint)
     if name.lower().endswith(".tga"):  # older files have no mark
         return UnsupportedFormat(f"{name} is a Targa picture (TGA), which this worker does not read.", _SAVE)
+    if special := _kind_of_jpeg(data):
+        return UnsupportedFormat(f"{name} is {special}, which this worker does not read.", "Save it as a JPEG of 8 bits, or as PNG.")
     if form := _cut(data):
         return UnsupportedFormat(f"{name} is cut: this {form} file ends too early.", f"It holds {len(data)} bytes. Copy or save it again.")
     if is_tiff(data) and (directory := tiff.read_directory(data)) is not None:
         return UnsupportedFormat(f"{name} is a TIFF that this worker cannot read: {tiff.described(directory)}.", _TIFF_HINT)
+    if form := _form(data):
+        return UnsupportedFormat(f"{name} is a file of the format {form} that OpenCV {cv2.__version__} cannot read.", _SAVE)
     return UnsupportedFormat(f"{name} is not an image that this worker can read.", f"It holds {len(data)} bytes.")
+
+
+def _kind_of_jpeg(data: bytes) -> str:
+    """What is special about a JPEG, by the header of its frame (ITU-T T.81, B.2.2); empty if nothing is."""
+    at = 2 if data.startswith(b"\xff\xd8\xff") else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+                return "a JPEG without loss, as raw data of cameras is"
+            return f"a JPEG of {data[at + 4]} bits" if data[at + 4] != 8 else ""
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return ""
+
+
+def _form(data: bytes) -> str:
+    """The format that a file begins as; empty if it is none of those that OpenCV may read. TIFF has sentences of its own."""
+    if heif.is_heif(data) and heif.brands(data) & _AVIF:
+        return "AVIF"
+    return next((form for start, form in _WHOLE if data.startswith(start)), "")
 
 
 def _cut(data: bytes) -> str:

@@ -1,5 +1,3 @@
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
@@ -11,9 +9,7 @@ from worker.errors import ArgumentError, Unavailable
 from worker.operations import reading
 from worker.operations.lettering import draw_line, line_width_of
 
-with_models = pytest.mark.skipif(
-    importlib.util.find_spec("rapidocr_onnxruntime") is None, reason="pip install --no-deps rapidocr-onnxruntime"
-)
+with_models = pytest.mark.skipif(bool(reading.unavailable()), reason=reading.unavailable().get("", ""))
 LINES = ("Hello World 2024", "TAKE 12 Scene 4", "exit only", "TouchDesigner 60 fps")
 SIZE = 40
 
@@ -153,8 +149,17 @@ def test_decoded(monkeypatch):
     assert reading._decoded(np.array([[0.9, 0.05, 0.05]], np.float32)) == ("", 0.0)
 
 
+def test_old_opencv(monkeypatch):
+    """OpenCV 4 crashes with these models, so it is not asked."""
+    monkeypatch.setattr(reading, "_can_run", lambda: False)
+    assert "OpenCV 5 can" in reading.unavailable()[""]
+    with pytest.raises(Unavailable, match="cannot run the models; OpenCV 5 can"):
+        reading.find_text(np.zeros((9, 9), np.uint8), min_score=0.5)
+
+
 def test_without_the_models(monkeypatch):
     """Without the package the job is refused with what to install."""
+    monkeypatch.setattr(reading, "_can_run", lambda: True)
     monkeypatch.setattr(reading, "is_installed", lambda _module: False)
     assert "pip install --no-deps rapidocr-onnxruntime" in reading.unavailable()[""]
     with pytest.raises(Unavailable, match="install the package rapidocr-onnxruntime"):
@@ -165,6 +170,7 @@ def test_without_the_models(monkeypatch):
 
 
 def test_region_is_checked(monkeypatch):
+    monkeypatch.setattr(reading, "_can_run", lambda: True)
     monkeypatch.setattr(reading, "is_installed", lambda _module: True)
     with pytest.raises(ArgumentError, match="region must be"):
         reading.check(FindText(image="a", region="1 2"))
