@@ -1,5 +1,5 @@
 """Makes the parts of the documentation that the program knows best: operations in `protocol.md`, settings in `docs/settings.md`, the steps
-of `filter` in `docs/filter.md`.
+of `filter` in `docs/filter.md`; and sorts the operations in the README.
 
 python -m tests.docs            # says whether it is up to date
 python -m tests.docs --write    # rewrites it
@@ -7,8 +7,9 @@ python -m tests.docs --write    # rewrites it
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from worker.catalog.fields import Field, fields_of
@@ -26,6 +27,26 @@ END = "<!-- end of operations -->\n"
 SETTINGS = PROTOCOL.parent / "docs" / "settings.md"
 BEGIN_SETTINGS = "<!-- settings: rewritten by `python -m tests.docs --write` -->\n"
 END_SETTINGS = "<!-- end of settings -->\n"
+
+README = PROTOCOL.parent / "README.md"
+BEGIN_OVERVIEW = "<!-- overview: the rows are written by hand, and sorted by `python -m tests.docs --write` -->\n"
+END_OVERVIEW = "<!-- end of overview -->\n"
+
+#: What an artist wants to do, and the families of operations that do it, in the order in which they are listed.
+GROUPS = {
+    "Find things": ("circles", "ellipses", "outlines", "faces"),
+    "Read codes and text": ("markers", "reading"),
+    "Match pictures": ("features", "matching"),
+    "Colours": ("colors",),
+    "Measure and compare": ("measuring", "comparing"),
+    "Cameras and motion": ("calibration", "pose", "motion"),
+    "Change pictures": ("filtering", "geometry", "compositing", "convert"),
+    "Video": ("video",),
+    "Find settings": ("tuning",),
+    "Files": ("text", "copying", "drawing"),
+    "The worker itself": ("noop",),
+}
+OTHERS = "Others"
 
 STEPS_PAGE = PROTOCOL.parent / "docs" / "filter.md"
 BEGIN_STEPS = "<!-- steps: rewritten by `python -m tests.docs --write` -->\n"
@@ -121,9 +142,43 @@ def rewritten_steps(text: str) -> str:
     return before + BEGIN_STEPS + "\n".join(steps()) + END_STEPS + after
 
 
+def grouped(rows: Iterable[OperationInfo]) -> dict[str, list[OperationInfo]]:
+    """The operations by group, in the order of the groups; those of a family that no group names are the last."""
+    of_family = {family: group for group, families in GROUPS.items() for family in families}
+    found: dict[str, list[OperationInfo]] = {group: [] for group in (*GROUPS, OTHERS)}
+    for row in rows:
+        found[of_family.get(row.family, OTHERS)].append(row)
+    return {group: members for group, members in found.items() if members}
+
+
+def overview(text: str) -> Iterator[str]:
+    """The operations as tables, a table for each group. What somebody wrote about one by hand stays; the others get their summary.
+
+    Args:
+        text: the tables as they are.
+    """
+    by_hand = {found[1]: found[0] for found in re.finditer(r"^\| `(\w+)` \|.*\|$", text, re.MULTILINE)}
+    for group, members in grouped(row for row in CATALOG.values() if not row.probe).items():
+        yield from ("", f"### {group}", "", "| operation | does | for example |", "|---|---|---|")
+        yield from (by_hand.get(row.name, f"| `{row.name}` | {row.summary} | |") for row in members)
+    yield from ("", "")
+
+
+def rewritten_overview(text: str) -> str:
+    """The README with the operations group by group."""
+    before, rest = text.split(BEGIN_OVERVIEW)
+    inside, after = rest.split(END_OVERVIEW)
+    return before + BEGIN_OVERVIEW + "\n".join(overview(inside)) + END_OVERVIEW + after
+
+
 def main(arguments: list[str]) -> int:
     wrong = 0
-    for path, rewrite in ((PROTOCOL, rewritten), (SETTINGS, rewritten_settings), (STEPS_PAGE, rewritten_steps)):
+    for path, rewrite in (
+        (PROTOCOL, rewritten),
+        (SETTINGS, rewritten_settings),
+        (STEPS_PAGE, rewritten_steps),
+        (README, rewritten_overview),
+    ):
         text = path.read_text(encoding="utf-8")
         wanted = rewrite(text)
         if arguments == ["--write"]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 
+from tests.docs import grouped
 from tests.examples import EXAMPLES, copy_data
 from worker.catalog.compositing import ContactSheet
 from worker.catalog.table import CATALOG
@@ -88,16 +89,12 @@ def command(name: str) -> str:
 
 
 def page() -> str:
-    """The gallery as Markdown, family by family."""
+    """The gallery as Markdown, group by group."""
     lines = ["# Gallery", "", "One picture of each operation. `python -m tests.gallery` makes this page.", ""]
-    family = ""
-    for name, row in CATALOG.items():
-        if not EXAMPLES[name].shown:
-            continue
-        if row.family != family:
-            family = row.family
-            lines += [f"## {family.capitalize()}", ""]
-        lines += [f"### {name}", "", EXAMPLES[name].about, "", "```", command(name), "```", "", f"![{name}]({name}.jpg)", ""]
+    for group, members in grouped(CATALOG[name] for name in CATALOG if EXAMPLES[name].shown).items():
+        lines += [f"## {group}", ""]
+        for name in (row.name for row in members):
+            lines += [f"### {name}", "", EXAMPLES[name].about, "", "```", command(name), "```", "", f"![{name}]({name}.jpg)", ""]
     return "\n".join(lines)
 
 

@@ -280,3 +280,14 @@ def test_steps_page():
     """The page of filter steps is what the table of steps says."""
     text = docs.STEPS_PAGE.read_text(encoding="utf-8")
     assert docs.rewritten_steps(text) == text
+
+
+def test_operations_in_the_readme():
+    """The README has every operation once, in its group; if not: python -m tests.docs --write."""
+    text = docs.README.read_text(encoding="utf-8")
+    assert docs.rewritten_overview(text) == text
+    inside = text.split(docs.BEGIN_OVERVIEW)[1].split(docs.END_OVERVIEW)[0]
+    named = re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE)
+    assert sorted(named) == sorted(name for name, row in CATALOG.items() if not row.probe)
+    assert f"### {docs.OTHERS}" not in inside, "name the new family in GROUPS, tests/docs.py"
+    assert not re.findall(r"\| \|$", inside, re.MULTILINE), "a row has no example"
