@@ -56,9 +56,12 @@ _LINE = (6.0, 0.1)  # the widest line with which a circle is drawn: pixels, or s
 _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the support of a circle must be
 _ROUND = 20.0  # pixels; a texture holds up no circle of this radius by edges of both signs
 _BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges that hold up a smaller one together
-_SWING, _OVAL, _STRAIGHT = 0.95, 1.0, 0.3  # the limits of roundness
+_SWING, _OVAL, _STRAIGHT = 1.1, 1.0, 0.3  # the limits of roundness
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _BRIGHT = 0.2  # so much more may the bright part of a ball be worth than the ball
+_PERFECT = 0.97  # share of the circumference that must be held up among many candidates that failed
+_LARGEST_LETTER = 24.0  # pixels; the largest radius of which many candidates in one place are letters
+_FAILURES = 14  # so many candidates that failed nearby are many
 _OWN = 0.6  # of its edges a circle must not share with a better one
 _SEEN = 0.5  # of the evidence that a circle needs, the share that edges of the largest level must hold up
 _SWINGING = 0.15  # what swings less is round on any level
@@ -379,7 +382,9 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     flaw = 0.25 * np.minimum(swing, 1) + 0.2 * np.minimum(shape.oval, 1) + 0.3 * shape.straight
     line = width > 0
     worth = circles[:, 3] - flaw - np.where(sign == 0, _MIXED, 0)
-    whole = np.interp(shape.whole, (0.9, 1.2), (0.03, 0.11))
+    whole = 0.03 + np.interp(shape.whole, (0.9, 1.2), (0, 1)) * np.interp(
+        circles[:, 2], (12, 18), (0.08, 0.24)
+    )  # coins are a little uneven
     reasons = np.select(
         [
             (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
@@ -393,17 +398,19 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
         [_LITTLE, _SIDES, _ROUGH_SHAPE, _OVAL_SHAPE, _ROUGH_SHAPE, _LITTLE, _ROUGH_SHAPE],
         _FOUND,
     )
-    doubtful = np.flatnonzero((reasons == _FOUND) & ~line & (sign == 0) & (circles[:, 2] < _ROUND))
+    perfect = (flaw < 0.1) & (circles[:, 3] > _PERFECT) & (circles[:, 2] > 10)
+    doubtful = np.flatnonzero((reasons == _FOUND) & ~line & (sign == 0) & (circles[:, 2] < _ROUND) & ~perfect)
     if len(doubtful):
         reasons[doubtful[_arcs(edges, round_one[doubtful]) < _BY_BOTH]] = _TEXTURE
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[~_beyond_chance(edges, round_one[good], width[good])]] = _BY_CHANCE
     _without_rivals(edges, circles, width, sign, worth, flaw, reasons)
-    reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
     good = np.flatnonzero(reasons == _FOUND)
     reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
     circles[good, 3] = np.minimum(support(edges, round_one[good], reach, 64, sign[good]).share(), 1)
     reasons[good[circles[good, 3] < _SEEN * least]] = _LITTLE  # what only a smaller level has seen
+    reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
+    reasons[_among_failures(circles, reasons)] = _BUSY
     return _Judged(_on_image(circles, scale), worth, flaw, reasons)
 
 
@@ -610,6 +617,23 @@ def _busy(edges: Edges, circles: Circles, reasons: NDArray[np.int64], sensitivit
     other = (sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]) / np.maximum((right - left) * (bottom - top), 1)
     limit = 0.32 * sensitivity**4 * np.interp(radius, (8, 9), (1, 4.5))
     return np.asarray(small[other > limit])
+
+
+def _among_failures(circles: Circles, reasons: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Circles that are not perfect, among many places where a candidate of their size failed: of so many trials one succeeds by chance."""
+    found = np.flatnonzero(reasons == _FOUND)
+    tried = found[(circles[found, 3] < _PERFECT) & (circles[found, 2] < _LARGEST_LETTER)]
+    failed = np.flatnonzero(~np.isin(reasons, (_FOUND, _RADIUS, _SAME, _CLAIMED, _PART)))
+    if not len(tried) or len(failed) <= _FAILURES:
+        return np.empty(0, np.intp)
+    inside = np.hypot(*(circles[failed, None, :2] - circles[found, :2]).transpose(2, 0, 1)) < 1.1 * circles[found, 2]
+    failed = failed[~inside.any(axis=1)]
+    among = []
+    for x, y, radius, _ in circles[tried]:
+        near = np.hypot(circles[failed, 0] - x, circles[failed, 1] - y) < 12 * radius
+        alike = circles[failed[near & (np.abs(circles[failed, 2] - radius) < 0.5 * radius)], :2]
+        among.append(len(np.unique(np.floor(alike / (2 * radius)), axis=0)) > _FAILURES)
+    return np.asarray(tried[np.array(among)])
 
 
 def _chosen(judged: _Judged, params: FindCircles, low: float, high: float) -> NDArray[np.int64]:
