@@ -108,9 +108,14 @@ class Writer:
     # ------------------------------------------------------------------------------------------ the loop's thread
 
     def _may_commit(self) -> bool:
-        """Whether the loop may commit itself. It knows then of everything that the other thread has done."""
+        """Whether the loop may commit itself. It knows then of everything that the other thread has done.
+
+        While that thread leads the loop, it does not: in its commit it would give the lead to the loop's own thread, and then wait for it,
+        while that one waits for what only the other thread commits.
+        """
         return (
-            self._heard >= self._asked
+            threading.current_thread() is not self._thread
+            and self._heard >= self._asked
             and not self._trouble
             and self._stand_in is not None
             and not self._journal.waits_for_disk

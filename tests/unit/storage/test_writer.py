@@ -287,6 +287,34 @@ def test_another_thread_stands_in_for_a_stuck_commit(tmp_path, monkeypatch):
     loop.writer.close()
 
 
+def test_the_one_that_stands_in_commits_nothing_itself(tmp_path, monkeypatch):
+    """The stuck commit has returned, and the other thread is still in its last round: what it stores there waits until it is back.
+
+    It committed that itself once, gave the lead away for it, and waited for the lead for ever; nothing was stored any more.
+    """
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    loop = Loop(tmp_path / "9460.sqlite3")
+    commit, answers = loop.journal.commit, []
+
+    def stuck(records: list[object]) -> None:
+        assert loop.stood_in.wait(20)
+        commit(records)
+
+    def until_its_last_round(is_wanted) -> None:
+        loop.stand_in(is_wanted)
+        answers.append(loop.write(2))
+
+    loop.journal.commit = stuck
+    loop.writer._stand_in = until_its_last_round
+    loop.writer.start()
+    assert loop.write(1) == Stored(1)
+    assert [loop.events.get(timeout=20) for _ in range(2)] == [Woke(), Stored(2)]
+    assert answers == [None]
+    assert loop.write(3) is None  # the loop has not heard yet of the second
+    assert loop.events.get(timeout=20) == Stored(3)
+    loop.writer.close()
+
+
 def test_what_the_loop_could_not_write_is_tried_by_the_other_thread(loop, monkeypatch):
     """A commit that fails here is done there, and answered as any other; so is one after which the files are not as they were."""
     commit, failed = loop.journal.commit, []
