@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import final
+
+import msgspec
 
 from worker.catalog.params import JobOptions, Params, Value
 from worker.catalog.parse import parse_pairs
 from worker.catalog.rows import OperationInfo
 from worker.errors import UnknownOperation
 from worker.words import did_you_mean
+
+
+@functools.cache
+def _decoder(params: type[Params]) -> msgspec.json.Decoder[tuple[str, Params, msgspec.Raw]]:
+    return msgspec.json.Decoder(tuple[str, params, msgspec.Raw])  # type: ignore[valid-type]
 
 
 @final
@@ -96,6 +104,16 @@ class Catalog(Mapping[str, OperationInfo]):
                 sentence that says what was expected and what came.
         """
         return parse_pairs(operation, self.find(operation).params, pairs)
+
+    def unpacked(self, operation: str, content: bytes) -> Params:
+        """A job's parameters, out of what `parse_job` has made of them: operation, parameters and options as JSON.
+
+        Raises:
+            UnknownOperation: no such operation.
+            msgspec.ValidationError: the content is not of this catalogue.
+        """
+        _, params, _ = _decoder(self.find(operation).params).decode(content)
+        return params
 
     def check_pair(self, operation: str, key: str, value: Value) -> None:
         """Checks one key-value pair by itself, whatever the job's other pairs will be.

@@ -31,14 +31,15 @@ def parse_pairs(operation: str, params: type[Params], pairs: Iterable[tuple[str,
         if key in given:
             raise ArgumentError(f"{operation}: {key} was given twice.")
         given[key] = value
-    known = {field.name for field in (*own, *options)}
     for key in given:
-        if key not in known:
+        if key not in (known := {field.name for field in (*own, *options)}):
             takes = ", ".join(field.name for field in own) or "no parameters"
             raise ArgumentError(
                 f"{operation} has no parameter {key!r}; " + did_you_mean(key, known, f"it takes {takes}."),
                 f"`td-image-worker ops {operation}` shows them all.",
             )
+    if given.keys().isdisjoint(_OPTION_NAMES):
+        return _convert(operation, params, own, given), _NO_OPTIONS
     return _convert(operation, params, own, given), _convert(operation, JobOptions, options, given)
 
 
@@ -87,3 +88,5 @@ def _refusal(operation: str, field: Field, value: Value) -> ArgumentError:
 
 
 _OPTION_FIELDS = fields_of(JobOptions)
+_OPTION_NAMES = frozenset(field.name for field in _OPTION_FIELDS)
+_NO_OPTIONS = JobOptions()

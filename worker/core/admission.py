@@ -130,7 +130,7 @@ class Admission:
         Raises:
             WorkerError: it is rejected.
         """
-        self._known.find(command.operation)
+        row = self._known.find(command.operation)
         params, options = self._known.catalog.parse_job(command.operation, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
         known = self._ledger.find((client.key, command.id)) if command.id else None
@@ -149,7 +149,7 @@ class Admission:
         if options.after and options.after not in ids and self._ledger.find((client.key, options.after)) is None:
             message = f"after: there is no job {options.after!r} of this client."
             raise UnknownJob(message, "Send the job that must be ready first before this one.")
-        return Job(client.key, job_id, command.operation, params, options, content, now)
+        return Job(client.key, job_id, row.name, options, content, now, params if row.own else None)
 
     def _accept_again(self, job: Job | EndedJob, content: bytes, now: float) -> None:
         if (digest(content) != job.digest) if isinstance(job, EndedJob) else (content != job.content):
@@ -184,7 +184,7 @@ class Admission:
         self._ledger.move(job, State.QUEUED, now, why)
         self._ending.replace(job, now)
         if job.options.ttl_ms:
-            job.timers["ttl"] = self._timers.at(job.accepted_at + job.options.ttl_ms / 1000, lambda now: self._expire(job, now))
+            job.set_timer("ttl", self._timers.at(job.accepted_at + job.options.ttl_ms / 1000, lambda now: self._expire(job, now)))
         self._ending.enqueue(job, now)
 
     def _expire(self, job: Job, now: float) -> None:
@@ -205,14 +205,15 @@ class Admission:
         One that had started is run again, alone, if it may be repeated and the worker has not ended too often while it ran, otherwise it
         ends as 502. One that had not started simply waits again.
         """
-        operation, params, options = msgspec.json.decode(kept.content)
+        operation, own, every = msgspec.json.decode(kept.content)
         failure: WorkerError | None = None
         try:
-            parsed = self._known.catalog.parse_job(operation, [*params.items(), *options.items()])
+            parsed = self._known.catalog.parse_job(operation, [*own.items(), *every.items()])
         except WorkerError as error:  # written by a version that knew more
             failure, parsed = error, (Params(), JobOptions())
-        job = Job(kept.client, kept.job_id, operation, *parsed, kept.content, now - kept.age_s, attempt=kept.attempt)
-        if failure is None and kept.attempt and not job.params.repeatable():
+        params, options = parsed
+        job = Job(kept.client, kept.job_id, operation, options, kept.content, now - kept.age_s, params, attempt=kept.attempt)
+        if failure is None and kept.attempt and not params.repeatable():
             failure = ChildDied("The worker ended while the job ran, and its operation may not be repeated.")
         if failure is None and kept.crashes >= MAX_CRASHES:
             message = f"The worker ended unexpectedly {kept.crashes} times while the job ran. It is not tried again."

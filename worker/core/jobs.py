@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from worker.errors import WorkerError
 from worker.files.whole import WrittenFile
@@ -30,8 +30,7 @@ class Phase(Enum):
     DESCRIBE = "describe"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """The items `first` to `stop` - 1 of a batch. `sources` are their input files, empty if nothing is read."""
 
     index: int
@@ -44,16 +43,14 @@ class Part:
         return self.stop - self.first
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True, gc=False):
     """An input image that was left out, because it could not be read."""
 
     path: str
     why: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """What an operation found and wrote.
 
     Attributes:
@@ -83,6 +80,8 @@ class Result:
 
     def joined(self, other: Result) -> Result:
         """This result followed by another one of the same job."""
+        if other is NOTHING or self is NOTHING:
+            return self if other is NOTHING else other
         return Result(
             self.kind or other.kind,
             self.fields or other.fields,
@@ -95,8 +94,11 @@ class Result:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+#: What a job has found that finds nothing, and any job before it has found something.
+NOTHING = Result()
+
+
+class Task(msgspec.Struct, frozen=True, gc=False):
     """One call of a child process.
 
     Attributes:
@@ -114,13 +116,12 @@ class Task:
     phase: Phase = Phase.PLAN
     slots: int = 1
     part: Part | None = None
-    joined: Result = field(default_factory=Result)
+    joined: Result = NOTHING
     skips: bool = False
     own: OwnFile | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """A batch, cut into parts. `finish` asks for one FINISH task over the joined result.
 
     `base` holds what is known before the first part has run (kind, fields, sources); the parts' results are joined to it.
@@ -128,15 +129,14 @@ class Plan:
 
     parts: tuple[Part, ...]
     finish: bool = False
-    base: Result = field(default_factory=Result)
+    base: Result = NOTHING
 
     @property
     def steps(self) -> int:
         return sum(part.steps for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a task ended without a result. The words of a `WorkerError`, as a value that crosses processes."""
 
     code: int
@@ -157,11 +157,10 @@ def nothing_read(plan: Plan, result: Result) -> Failure | None:
     first = result.skipped[0].why
     if plan.steps == 1:
         return first
-    return dataclasses.replace(first, message=f"Each of the {plan.steps} files was skipped. The first: {first.message}")
+    return msgspec.structs.replace(first, message=f"Each of the {plan.steps} files was skipped. The first: {first.message}")
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True, gc=False):
     """What is in an `OwnFile`."""
 
     operations: tuple[OwnOperation, ...]

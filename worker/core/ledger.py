@@ -11,11 +11,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
 
 from worker.catalog.params import JobOptions, Params
 from worker.config import Limits
 from worker.core.backlog import Key
-from worker.core.jobs import Part, Phase, Plan, Result
+from worker.core.jobs import NOTHING, Part, Phase, Plan, Result
 from worker.core.stories import Stories
 from worker.protocol.messages import Final, Report
 
@@ -52,13 +56,19 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
-@dataclass(slots=True)
-class Job:
+#: Of a job that has not started; nothing can be put into them.
+_WHOLE: Any = ((Phase.PLAN, None),)
+_NONE: Any = MappingProxyType({})
+
+
+class Job(msgspec.Struct, eq=False):
     """One job that has yet to end.
 
     Attributes:
         client: its client's key. Not the client: that one may be pushed out and come back as another object.
         content: operation, params and options as JSON; two jobs with the same content are the same work.
+        params: None until it starts, when they are read from the content: thousands may wait. What else a job needs only to run is made
+            then, too (`start`).
         todo: tasks that may run now.
         running: the parts that run now by their task; None for a PLAN or FINISH.
         done: how many steps each running task has done.
@@ -72,25 +82,25 @@ class Job:
     client: str
     id: str
     operation: str
-    params: Params
     options: JobOptions
     content: bytes
     accepted_at: float
+    params: Params | None = None
     state: State = State.CHECKED
     attempt: int = 0
     started_at: float = 0.0
     plan: Plan | None = None
-    todo: deque[tuple[Phase, Part | None]] = field(default_factory=lambda: deque([(Phase.PLAN, None)]))
-    running: dict[int, Part | None] = field(default_factory=dict)
-    done: dict[int, int] = field(default_factory=dict)
-    results: dict[int, Result] = field(default_factory=dict)
+    todo: deque[tuple[Phase, Part | None]] = _WHOLE
+    running: dict[int, Part | None] = _NONE
+    done: dict[int, int] = _NONE
+    results: dict[int, Result] = _NONE
     parts_in_order: int = 0
     finished: bool = False
     steps_done: int = 0
-    result: Result = field(default_factory=Result)
+    result: Result = NOTHING
     progress_at: float = float("-inf")
     progress_due: bool = False
-    timers: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, int] = _NONE
     latest: Report | None = None
     stored_in: int = 0
 
@@ -108,16 +118,25 @@ class Job:
         """How many of them are done."""
         return min(self.steps, self.steps_done + sum(self.done.values()))
 
+    def set_timer(self, name: str, number: int) -> None:
+        """Notes a timer that is to be cancelled with the job."""
+        if self.timers is _NONE:
+            self.timers = {}
+        self.timers[name] = number
+
+    def start(self) -> None:
+        """Makes what an attempt needs."""
+        self.todo = deque(_WHOLE)
+        self.running, self.done, self.results = {}, {}, {}
+
     def start_over(self) -> None:
         """Forgets what this attempt has done, before the next."""
         self.plan, self.parts_in_order, self.steps_done, self.finished = None, 0, 0, False
-        self.results.clear()
-        self.result = Result()
-        self.todo = deque([(Phase.PLAN, None)])
+        self.result = NOTHING
+        self.todo, self.running, self.done, self.results = _WHOLE, _NONE, _NONE, _NONE
 
 
-@dataclass(slots=True)
-class EndedJob:
+class EndedJob(msgspec.Struct, eq=False):
     """What is kept of a job after its end: enough to recognise it and to tell again how it ended.
 
     Attributes:
@@ -128,7 +147,7 @@ class EndedJob:
     id: str
     digest: bytes
     final: Final
-    result: Result = field(default_factory=Result)
+    result: Result = NOTHING
     stored_in: int = 0
 
     @property
@@ -236,6 +255,8 @@ class Ledger:
         self.move(job, State.ENDED, now, why)
         ended = EndedJob(job.client, job.id, digest(job.content), final, job.result)
         self.restore(ended)
+        if ended.result is NOTHING:
+            return ended
         self._with_result[ended.key] = ended
         self._result_size += _size(ended)
         self._result_bytes += memory_of(ended.result)
@@ -267,7 +288,7 @@ class Ledger:
         ended = self._with_result.pop(key)
         self._result_size -= _size(ended)
         self._result_bytes -= memory_of(ended.result)
-        ended.result = Result()
+        ended.result = NOTHING
 
     def next_final(self, client: str, from_seq: int) -> EndedJob | None:
         """This client's ended job with the smallest number that is not below `from_seq`; None if there is none."""
@@ -318,6 +339,8 @@ def memory_of(result: Result) -> int:
     >>> memory_of(Result("circles", ("x", "y"), ((1.0, 2.0),) * 1000, (WrittenFile("a.png", 1, 4, 3),)))
     128305
     """
+    if result is NOTHING:
+        return 0
     rows = len(result.rows) * (64 + 32 * len(result.fields))
     files = sum([300 + len(written.path) for written in result.files])
     return (

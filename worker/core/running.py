@@ -12,7 +12,7 @@ from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
 from worker.core.events import StoreAttempt, StoreBegun, StorePreset, StoreUnset
-from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
+from worker.core.jobs import NOTHING, Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
 from worker.core.ledger import Job, State
 from worker.core.presets import OPERATION, Presets
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
@@ -75,20 +75,24 @@ class Running:
         phase, part = job.todo.popleft()
         if not job.todo:
             self._backlog.remove(job.key, job.options.priority)
-        params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, Result())
+        params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, NOTHING)
+        assert params is not None  # noqa: S101 - a job that has started has them
         slots, skips = self._slots.count, job.options.on_error == "skip"
         self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, slots, part, joined, skips, own), now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1
         job.started_at = now
+        job.start()
+        if job.params is None:
+            job.params = self._known.catalog.unpacked(job.operation, job.content)
         self._ledger.move(job, State.RUNNING, now, f"attempt {job.attempt}")
         job.stored_in = self._barrier.store(StoreAttempt(job.client, job.id, job.attempt, begun=self._board.children))
         job.latest = wire.Processing(job.id, job.attempt)
         self._ending.send(job, job.latest, now)
         timeout_ms = job.options.timeout_ms or self._config.limits.timeout_ms
         if timeout_ms:
-            job.timers["timeout"] = self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, timeout_ms, now))
+            job.set_timer("timeout", self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, timeout_ms, now)))
 
     def children_changed(self, *, working: bool) -> None:
         """A first child works, so what was started before runs from now on; or none works any more."""
@@ -117,7 +121,7 @@ class Running:
         job.start_over()
         job.stored_in = 0
         self._ledger.move(job, State.QUEUED, now, why)
-        job.timers["again"] = self._timers.at(now + delay, lambda _: self._try_again(job))
+        job.set_timer("again", self._timers.at(now + delay, lambda _: self._try_again(job)))
 
     def _try_again(self, job: Job) -> None:
         del job.timers["again"]
@@ -268,7 +272,7 @@ class Running:
             message = f"{failure.message} It was number {deaths} with this job, which is quarantined now."
             error = ChildDied(message, "Check its input file; a restart of the worker lifts the quarantine.")
             self._ending.end(job, error, now)
-        elif (failure.transient or died) and job.attempt <= job.options.retries and job.params.repeatable():
+        elif (failure.transient or died) and job.attempt <= job.options.retries and _may_repeat(job):
             delay = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (job.attempt - 1))
             self._queue_again(job, delay, f"{failure.word}, again in {delay:g} s", now)
         else:
@@ -305,8 +309,12 @@ def _whole(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def _table_params(job: Job) -> Params:
+def _may_repeat(job: Job) -> bool:
+    return job.params is not None and job.params.repeatable()
+
+
+def _table_params(job: Job) -> Params | None:
     """The params with a table of the worker's own choice, if the job names none."""
-    if not _needs_table(job):
+    if job.params is None or not _needs_table(job):
         return job.params
     return msgspec.structs.replace(job.params, data=results.name_of(job.client, job.id))

@@ -81,6 +81,8 @@ class Slots:
 
     def abort(self, job: Job) -> None:
         """Stops all tasks of a job. Those that were not executed yet never are."""
+        if not job.running:
+            return
         for task_id in job.running:
             del self._jobs[task_id]
             if task_id in self._held:

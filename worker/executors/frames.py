@@ -21,7 +21,7 @@ from msgspec import Meta
 from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnValues
 from worker.catalog.params import Params, Value
 from worker.catalog.rows import OwnFile
-from worker.core.jobs import Description, Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.core.jobs import NOTHING, Description, Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError
 
 #: A million rows of eight numbers have 72 MB, a hundred thousand files about 20.
@@ -34,7 +34,6 @@ MOST_MISSING = 1000
 _SIZE = struct.Struct("<I")
 #: Bytes of a frame before its body.
 HEAD = _SIZE.size
-_EMPTY = Result()
 
 TaskId = Annotated[int, Meta(ge=1)]
 
@@ -176,7 +175,7 @@ def frame(message: Said | Told) -> bytes:
 def ended(task_id: int, outcome: Outcome) -> bytes:
     """The frame that ends a task. Raises as `frame`; also TypeError for what is no outcome."""
     if isinstance(outcome, Result):
-        return frame(Done(task_id) if outcome == _EMPTY else Found(task_id, outcome))
+        return frame(Done(task_id) if outcome == NOTHING else Found(task_id, outcome))
     if isinstance(outcome, Plan):
         return frame(Planned(task_id, outcome))
     if isinstance(outcome, Failure):
@@ -189,7 +188,7 @@ def ended(task_id: int, outcome: Outcome) -> bytes:
 def outcome_of(message: Ended) -> Outcome:
     """How a task ended."""
     if isinstance(message, Done):
-        return _EMPTY
+        return NOTHING
     if isinstance(message, Found):
         return message.result
     if isinstance(message, Described):
@@ -199,7 +198,7 @@ def outcome_of(message: Ended) -> Outcome:
 
 def given(task: Task) -> bytes:
     """The frame of a task. Raises as `frame`."""
-    joined = None if task.joined == _EMPTY else task.joined
+    joined = None if task.joined == NOTHING else task.joined
     params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
     kind, own = ("", task.own.digest) if task.own else (_name(type(task.params)), "")
     return frame(Given(task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own))
@@ -219,7 +218,7 @@ def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
     """
     params: Params = _params(message.kind)(message.params) if message.kind else OwnValues(values=_values(message.params))
     own = next((file for file in taught if file.digest == message.own), None) if message.own else None
-    joined = message.joined or _EMPTY
+    joined = message.joined or NOTHING
     return Task(message.id, message.operation, params, message.phase, message.slots, message.part, joined, message.skips, own)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from worker.core.jobs import Part, Plan, Result
 from worker.pictures.images import check_ending, write_image
@@ -42,4 +42,4 @@ class Drawing(BaseBatch):
     def finish(self, joined: Result) -> Result:
         numbered = tuple((*row, n) for n, row in enumerate(joined.rows))
         names = image_names(written.path for written in joined.files)
-        return self.table(dataclasses.replace(joined, fields=(*joined.fields, "image"), rows=numbered), names)
+        return self.table(msgspec.structs.replace(joined, fields=(*joined.fields, "image"), rows=numbered), names)

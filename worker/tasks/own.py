@@ -4,7 +4,6 @@ such a file does, the parent goes on, and what it costs counts for that task.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 import types
@@ -71,7 +70,7 @@ class OwnModules:
             raise ArgumentError(
                 f"{task.operation}: {_lower(str(error))}.", f"`td-image-worker ops {task.operation}` shows them all."
             ) from None
-        return dataclasses.replace(task, params=params), row, operation
+        return msgspec.structs.replace(task, params=params), row, operation
 
 
 def _lower(text: str) -> str:

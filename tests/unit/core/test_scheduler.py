@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from ipaddress import ip_network
 
+import msgspec
 import pytest
 
 from tests.play import BOOT, OTHER, TD, Play, circles, died, disk_full, finished, found, job, plan, sent
 from worker.catalog.circles import FindCircles
-from worker.catalog.params import JobOptions, Params
+from worker.catalog.params import JobOptions
 from worker.catalog.table import CATALOG
 from worker.core.events import (
     ChildrenChanged,
@@ -132,7 +132,7 @@ def test_skipped_images():
     assert play.tasks[-1].skips
     play(0.5, finished(1, plan(2, 2)))
     play(1.0, finished(3, Result("circles", ("x", "y"), skipped=broken("3.png", "4.png"))))
-    both = dataclasses.replace(found((1, 1), files=["1.png"]), skipped=broken("2.png"))
+    both = msgspec.structs.replace(found((1, 1), files=["1.png"]), skipped=broken("2.png"))
     assert play(2.0, finished(2, both)) == [
         "file a 1.png 10 4 3",
         "skipped a 2.png 415 2.png is empty. Save it again.",
@@ -150,8 +150,8 @@ def test_items_left_out():
     play = Play(workers=2)
     play(0.0, circles("a"))
     play(0.5, finished(1, plan(1, 1)))
-    play(1.0, finished(2, dataclasses.replace(found((1, 1)), left_out=200)))
-    assert play(2.0, finished(3, dataclasses.replace(found((2, 2)), left_out=3)))[-1] == (
+    play(1.0, finished(2, msgspec.structs.replace(found((1, 1)), left_out=200)))
+    assert play(2.0, finished(3, msgspec.structs.replace(found((2, 2)), left_out=3)))[-1] == (
         "ready a seq=1 run=2000 items=2 left_out=203 find_circles"
     )
     assert play(9.0, Query("a"))[-1].endswith("left_out=203 find_circles")
@@ -1230,7 +1230,7 @@ def test_no_other_way_through_life():
 
 
 def ledger_job():
-    return LedgerJob("10.0.0.1:9461", "a", "noop", Params(), JobOptions(), b"[]", 0.0)
+    return LedgerJob("10.0.0.1:9461", "a", "noop", JobOptions(), b"[]", 0.0)
 
 
 # ------------------------------------------------------------------------------------------------------- everything
