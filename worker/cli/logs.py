@@ -57,6 +57,9 @@ def begin_logging(level: str, form: str, file: Path | None) -> None:
     Raises:
         click.UsageError: the file cannot be written.
     """
+    # What no line of ours shows need not be found out for each: there is one for every job.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as the logging HOWTO says, "Optimization"
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler(sys.stderr)

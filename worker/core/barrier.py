@@ -116,7 +116,7 @@ class Barrier:
 
     def ask(self) -> None:
         """Ends a round: wants a commit, if there is something new to be stored."""
-        if self._records and self._records[-1][0] == self.next:
+        if self._records and self._records[-1][0] > self._asked:
             self._asked += 1
             self._emit(Commit(self._asked))
 

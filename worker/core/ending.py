@@ -48,6 +48,10 @@ class Ending:
 
     def send(self, job: Job, report: wire.Report, now: float) -> None:
         """Sends a report about a job that has yet to end, once what is known of the job is stored."""
+        if self._barrier.is_stored(job.stored_in):
+            if job.state is not State.WITHDRAWN:
+                self._delivery.send(job.client, report)
+            return
 
         def release(_now: float) -> None:
             if job.state is not State.WITHDRAWN:

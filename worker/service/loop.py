@@ -248,43 +248,60 @@ class Service:
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = self._poller.now()
-        effects: list[Effect] = []
         for event in events:
             try:
-                effects += self._scheduler.handle(event, now)
+                self._scheduler.take(event, now)
             except Exception:  # a worker that runs for months outlives a mistake in one command
                 log.exception("the scheduler failed on %.500r", event)
-        return effects
+        try:
+            return self._scheduler.end_of_round(now)
+        except Exception:
+            log.exception("the scheduler failed at the end of a round")
+            return []
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
-        """The children first, so that they work while the reports are sent. What is stored at once sets more free."""
+        """The children first, so that they work while the reports are sent. What is stored at once sets more free.
+
+        Last comes what nobody waits for.
+        """
         while effects:
+            others: list[Effect] = []
             for effect in effects:
-                match effect:
-                    case Execute(task):
-                        self._executor.execute(task)
-                    case Abort(task_id):
-                        self._executor.abort(task_id)
-            together: dict[Peer, list[bytes]] = {}
-            for effect in effects:
-                match effect:
-                    case Send(peer, report, bundled):
-                        if bundled:
-                            together.setdefault(peer, []).append(osc.encode(report))
-                        else:
-                            self._send(osc.encode(report), peer)
-                    case SendNumbers(peer, numbers):
-                        self._send(osc.encode_bundle(numbers), peer)
-                    case JobEnded():
-                        log_ended(effect)
-                    case Exit(reason):
-                        log.info("stopping: %s", reason)
-                        self._exited = True
-            for peer, reports in together.items():
-                for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
-                    self._send(datagram, peer)
-            stored = self._store(effects)
+                kind = type(effect)  # not `match`, which takes several times as long: this is on the way of every job
+                if kind is Execute:
+                    self._executor.execute(effect.task)  # type: ignore[union-attr]
+                elif kind is Abort:
+                    self._executor.abort(effect.task_id)  # type: ignore[union-attr]
+                else:
+                    others.append(effect)
+            rest = self._report(others)
+            stored = self._store(rest)
+            for effect in rest:
+                if type(effect) is JobEnded:
+                    log_ended(effect)
             effects = self._handle([stored]) if stored is not None else ()
+
+    def _report(self, effects: Sequence[Effect]) -> list[Effect]:
+        """Sends what is to be sent. Gives back what has to do with nobody outside."""
+        together: dict[Peer, list[bytes]] = {}
+        rest: list[Effect] = []
+        for effect in effects:
+            if type(effect) is Send:
+                if effect.bundled:
+                    together.setdefault(effect.peer, []).append(osc.encode(effect.report))
+                else:
+                    self._send(osc.encode(effect.report), effect.peer)
+            elif isinstance(effect, SendNumbers):
+                self._send(osc.encode_bundle(effect.numbers), effect.peer)
+            elif isinstance(effect, Exit):
+                log.info("stopping: %s", effect.reason)
+                self._exited = True
+            else:
+                rest.append(effect)
+        for peer, reports in together.items():
+            for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
+                self._send(datagram, peer)
+        return rest
 
     def _store(self, effects: Sequence[Effect]) -> Stored | None:
         """Has committed what is to be stored. If that takes time, the scheduler hears of it as of everything else that happens."""

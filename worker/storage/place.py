@@ -25,9 +25,9 @@ class Place:
         self._files = self._files_there()
 
     def is_same(self) -> bool:
-        """Whether everything is as it was. `check` says what is not."""
+        """Whether the files are as they were, and so are found by their names. `check` says what is not."""
         try:
-            return _identity(self._folder_name) == self._folder and self._files_there() == self._files
+            return self._files_there() == self._files
         except OSError:
             return False
 
