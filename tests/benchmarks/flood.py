@@ -18,7 +18,7 @@ import time
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from tests.benchmarks.roundtrip import over_osc
+from tests.benchmarks.roundtrip import OURS, over_osc
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Job
@@ -65,7 +65,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = stack.enter_context(running.worker(directory, "--no-journal"))
-        trip = stack.enter_context(over_osc(port, hello=True))
+        trip = stack.enter_context(over_osc(port, OURS))
         stranger = context.Process(target=flood, args=(port, sending, sent, 300.0), daemon=True)
         stranger.start()
         time.sleep(1)

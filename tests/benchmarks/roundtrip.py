@@ -3,8 +3,10 @@
 Measured in one run, taking turns:
     floor       a UDP echo in a second process, which decodes and encodes the same OSC and makes one hop through a pipe to a third
     pool        `concurrent.futures.ProcessPoolExecutor` with one process: no OSC, no socket, no promises
-    worker      `noop` through `serve`, from the datagram of the job to the datagram of its `ready`, without a journal
-    journal     the same with the journal, durability "process"
+    worker      `noop` through `serve`, from the datagram of the job to the datagram of its `ready`, without a journal; asked for as the
+                Python client does, with bundles and acknowledgements
+    plain       the same for a client that asks for neither, as TouchDesigner's text does
+    journal     as `worker`, with the journal, durability "process"
     power       the same with durability "power", which waits for the disk
 """
 
@@ -27,7 +29,12 @@ from pathlib import Path
 
 from tests.reliability import running
 from worker.protocol import osc
-from worker.protocol.messages import Hello, Job, Ready
+from worker.protocol.addresses import MAX_DATAGRAM_OUT
+from worker.protocol.messages import Ack, Hello, Job, Ready
+
+#: As the Python client introduces itself, and as a client that knows nothing of this does.
+OURS = Hello("benchmark", 0, 0, acknowledges=1, bundles=1)
+PLAIN = Hello("benchmark", 0, 0)
 
 #: Makes one round trip; the number makes its job's id unique.
 Trip = Callable[[int], None]
@@ -77,27 +84,32 @@ def pool() -> Iterator[Trip]:
 
 
 @contextlib.contextmanager
-def worker(*options: str) -> Iterator[Trip]:
+def worker(*options: str, plain: bool = False) -> Iterator[Trip]:
     with tempfile.TemporaryDirectory() as directory:
         state = [] if "--no-journal" in options else ["--state", f"{directory}/state"]
-        with running.worker(Path(directory), *state, *options) as port, over_osc(port, hello=True) as trip:
+        with running.worker(Path(directory), *state, *options) as port, over_osc(port, PLAIN if plain else OURS) as trip:
             yield trip
 
 
 @contextlib.contextmanager
-def over_osc(port: int, *, hello: bool = False) -> Iterator[Trip]:
-    """Trips from one socket. Every report in between is read and decoded, as a client would."""
+def over_osc(port: int, hello: Hello | None = None) -> Iterator[Trip]:
+    """Trips from one socket. Every report in between is read and decoded, and finals are acknowledged if that was promised."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(10)
         udp.connect(("127.0.0.1", port))
         if hello:
-            udp.send(osc.encode(Hello("benchmark", 0, 0)))
+            udp.send(osc.encode(hello))
 
         def trip(number: int) -> None:
             name = f"bench-{os.getpid()}-{number}"
             udp.send(osc.encode(Job(name, "noop")))
-            while not any(isinstance(report, Ready) and report.id == name for report in osc.decode_reports(udp.recv(65_535))):
-                pass
+            waits = True
+            while waits:
+                for report in osc.decode_reports(udp.recv(65_535)):
+                    if isinstance(report, Ready) and report.id == name:
+                        waits = False
+                        if hello and hello.acknowledges:
+                            udp.send(osc.encode(Ack(report.seq)))
 
         yield trip
 
@@ -126,24 +138,31 @@ def throughput(port: int, jobs: int, window: int = 64) -> float:
         udp.settimeout(10)
         udp.connect(("127.0.0.1", port))
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
-        udp.send(osc.encode(Hello("benchmark", 0, 0)))
+        udp.send(osc.encode(OURS))
         sent, ended = 0, set[str]()
         started = time.perf_counter()
         while len(ended) < jobs:
             while sent < jobs and sent - len(ended) < window:
                 udp.send(osc.encode(Job(f"through-{os.getpid()}-{sent}", "noop")))
                 sent += 1
-            ended.update(report.id for report in osc.decode_reports(udp.recv(65_535)) if isinstance(report, Ready))
+            finals = [report for report in osc.decode_reports(udp.recv(65_535)) if isinstance(report, Ready)]
+            ended.update(final.id for final in finals)
+            for datagram in osc.bundles([osc.encode(Ack(final.seq)) for final in finals], MAX_DATAGRAM_OUT):
+                udp.send(datagram)
         return jobs / (time.perf_counter() - started)
 
 
 def show(seconds: dict[str, list[float]]) -> None:
-    base = statistics.median(seconds["floor"])
-    print(f"{'':10} {'p50 us':>8} {'p95 us':>8} {'p99 us':>8} {'per s':>8} {'x floor':>8}")
-    for name, values in seconds.items():
+    def shares(values: list[float]) -> list[float]:
         ordered = sorted(values)
-        p50, p95, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.95, 0.99))
-        print(f"{name:10} {p50 * 1e6:8.0f} {p95 * 1e6:8.0f} {p99 * 1e6:8.0f} {len(values) / sum(values):8.0f} {p50 / base:8.2f}")
+        return [ordered[int(len(ordered) * share)] for share in (0.5, 0.95, 0.99)]
+
+    base = shares(seconds["floor"])
+    print(f"{'':10} {'p50 us':>8} {'p95 us':>8} {'p99 us':>8} {'per s':>8} {'p50 x floor':>12} {'p99 x floor':>12}")
+    for name, values in seconds.items():
+        p50, p95, p99 = shares(values)
+        rate = len(values) / sum(values)
+        print(f"{name:10} {p50 * 1e6:8.0f} {p95 * 1e6:8.0f} {p99 * 1e6:8.0f} {rate:8.0f} {p50 / base[0]:12.2f} {p99 / base[2]:12.2f}")
 
 
 def main() -> int:
@@ -152,8 +171,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, one job at a time")
-    with floor() as a, pool() as b, worker("--no-journal") as c, worker() as d, worker("--durability", "power") as e:
-        show(measure(options.trips, options.rounds, {"floor": a, "pool": b, "worker": c, "journal": d, "power": e}))
+    print(f"load {os.getloadavg()[0]:.1f}")
+    with contextlib.ExitStack() as stack:
+        contestants = {
+            "floor": floor(),
+            "pool": pool(),
+            "worker": worker("--no-journal"),
+            "plain": worker("--no-journal", plain=True),
+            "journal": worker(),
+            "power": worker("--durability", "power"),
+        }
+        show(measure(options.trips, options.rounds, {name: stack.enter_context(one) for name, one in contestants.items()}))
     print("64 jobs under way:")
     rates: dict[str, list[float]] = {"--no-journal": [], "--durability=process": [], "--durability=power": []}
     for _ in range(3):
