@@ -1,7 +1,7 @@
 """A burst of commands, and what a waiting job costs. Run as `python -m tests.benchmarks.burst`.
 
-A client sends tens of thousands of jobs without a pause. Each is answered, or the system has dropped it because its buffer was full: the two
-numbers and their sum are printed; anything between the sum and what was sent was lost by the worker.
+A client sends tens of thousands of jobs without a pause. Each is answered, or the system has dropped it because its buffer was full. Both
+are counted; what is missing then was lost by the worker.
 
 Then the children are stopped, so that jobs wait: memory of the parent and its processor time for each, at rising numbers of waiting jobs,
 and its processor time for each while they are worked off.

@@ -41,6 +41,14 @@ class TextFormatter(logging.Formatter):
         | 2026-01-01 INFO c
     """
 
+    _second, _shown = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - as the base class has it
+        second = int(record.created)
+        if second != self._second:  # thousands of lines may have the same
+            self._second, self._shown = second, time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._shown},{int(record.msecs):03}"
+
     def format(self, record: logging.LogRecord) -> str:
         return "\n    | ".join(map(_printable, super().format(record).split("\n")))
 
