@@ -3,7 +3,8 @@
     number = barrier.store(record)             # the record goes out with the next commit
     barrier.after(number, release, now)        # `release(now)` is called once that commit has succeeded, or never
 
-A record that nothing depends on goes out with the next commit (`later`), and costs none of its own.
+A record that nothing depends on goes out with the next commit (`later`), and costs none of its own. That finals were told goes out many at
+a time: if that is lost, they are told once more.
 
 Each round of records ends with `Commit(number)`. `Stored(number)` releases what depends on it, in order. `NotStored(number)` drops it; the
 scheduler decides what becomes of the lost records: a new job is rejected, a started one waits again, and how a job ended is stored `again`
@@ -16,13 +17,15 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from worker.core.events import Commit, Effect, Store
+from worker.core.events import Commit, Effect, Store, StoreTold
 from worker.timers import Timers
 
 #: After a commit that failed, the next one is tried this much later, or with the next record.
 STORE_AGAIN_S = 1.0
 #: If nothing else is stored for so long, what nothing depends on is stored alone.
 STORE_LATER_S = 5.0
+#: So many finals that were told go into a commit together.
+TOLD_AT_ONCE = 64
 #: How many records may wait that nothing depends on; while nothing can be stored, the oldest are given up.
 MAX_LATER = 10_000
 
@@ -49,6 +52,7 @@ class Barrier:
         self._again: list[Store] = []
         self._again_timer: int | None = None
         self._later: list[Store] = []
+        self._told: list[Store] = []
         self._later_timer: int | None = None
 
     @property
@@ -76,7 +80,7 @@ class Barrier:
             self._emit(record)
             return 0
         self._store_again()
-        self.store_later()
+        self._store_later()
         self._add(record)
         return self.next
 
@@ -84,9 +88,15 @@ class Barrier:
         """Wants a record to be stored that nothing depends on: with the next commit, for whatever reason that comes."""
         if not self._journal:
             return
-        self._later.append(record)
+        if type(record) is StoreTold:
+            self._told.append(record)
+            if len(self._told) >= TOLD_AT_ONCE:
+                self._later += self._told
+                self._told.clear()
+        else:
+            self._later.append(record)
         if len(self._later) > MAX_LATER:
-            del self._later[0]
+            del self._later[: len(self._later) - MAX_LATER]
         if self._later_timer is None:
             self._later_timer = self._timers.at(now + STORE_LATER_S, lambda _: self.store_later())
 
@@ -95,6 +105,13 @@ class Barrier:
         if self._later_timer is not None:
             self._timers.cancel(self._later_timer)
             self._later_timer = None
+        self._later += self._told
+        self._told = []
+        self._store_later()
+
+    def _store_later(self) -> None:
+        if not self._later:
+            return
         records, self._later = self._later, []
         if records:
             self._store_again()  # lost records are promised to the next commit, for whatever reason it comes

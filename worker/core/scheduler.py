@@ -49,11 +49,12 @@ from worker.core.events import (
 )
 from worker.core.gate import Gate
 from worker.core.ledger import State
+from worker.core.preset_commands import PresetCommands
 from worker.core.presets import Presets
 from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
 from worker.core.shared import Shared
-from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError, WorkerError
+from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError
 from worker.protocol import addresses
 from worker.protocol import messages as wire
 from worker.protocol.addresses import PROTOCOL_VERSION, Peer
@@ -110,6 +111,7 @@ class Scheduler:
         self._ending = Ending(shared)
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending, self._presets)
+        self._preset_commands = PresetCommands(shared, self._admission, self._presets)
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
         self._board.children = children
         self._board.start(now)
@@ -307,13 +309,13 @@ class Scheduler:
             case wire.Replay(from_seq=seq):
                 self._questions.replay(client, seq, now)
             case wire.Set():
-                self._set(client, command, now)
+                self._preset_commands.set(client, command, now)
             case wire.Unset():
-                self._unset(client, command, now)
+                self._preset_commands.unset(client, command, now)
             case wire.ListPresets():
                 self._questions.presets(client, now)
             case wire.Trigger():
-                self._trigger(peer, client, command, now)
+                self._preset_commands.trigger(peer, client, command, now)
             case wire.Bye():
                 self._delivery.bye(client, now)
             case wire.Quit(token=token):
@@ -327,37 +329,6 @@ class Scheduler:
             return
         self._stop(f"asked by {client.name or client.key}", at_once=bool(self._admission.stopping), now=now)
         self._board.answer(client)
-
-    # ----------------------------------------------------------------------------------------------- presets
-
-    def _set(self, client: Client, command: wire.Set, now: float) -> None:
-        before = self._presets.get(command.preset, command.key)
-        if type(before) is type(command.value) and before == command.value:  # a CHOP sends it again and again
-            return
-        try:
-            self._presets.set(command.preset, command.key, command.value)
-        except WorkerError as error:
-            self._admission.complain(client, command.full_address, error, now)
-        else:
-            self._barrier.store(StorePreset(command.preset, command.key, command.value))
-
-    def _unset(self, client: Client, command: wire.Unset, now: float) -> None:
-        try:
-            self._presets.unset(command.preset, command.key)
-        except WorkerError as error:
-            self._admission.complain(client, command.full_address, error, now)
-        else:
-            self._barrier.store(StoreUnset(command.preset, command.key))
-
-    def _trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
-        if not self._presets.pressed(peer, command.preset, command.value):
-            return
-        try:
-            operation, pairs = self._presets.job(command.preset)
-        except WorkerError as error:
-            self._admission.complain(client, command.full_address, error, now)
-        else:
-            self._admission.job(client, wire.Job("", operation, pairs), now)
 
     # ------------------------------------------------------------------------------------------------- the end
 

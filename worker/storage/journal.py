@@ -203,7 +203,7 @@ class Journal:
         Raises:
             JournalError: nothing was written.
         """
-        writes = tuple(_with_attempts(stores))
+        writes = _with_attempts(stores)
         try:
             if len(writes) == 1:
                 self._write(writes[0])  # a statement alone is a transaction of its own, and two calls cheaper
@@ -320,12 +320,13 @@ class Journal:
 
     def _write(self, store: _StartedJob | Store) -> None:
         execute = self._database.execute
+        if isinstance(store, _StartedJob):
+            self._pages += len(store.job.content) // 1024
+            # An id that was forgotten in memory may still stand here.
+            who, what = (store.job.client, store.job.job_id, store.job.content), (store.attempt, store.begun)
+            execute(_NEW_JOB, (*who, time.time(), self._up(), *what))
+            return
         match store:
-            case _StartedJob(StoreJob(client, job_id, content), attempt, begun):
-                # An id that was forgotten in memory may still stand here.
-                job = (client, job_id, content, time.time(), self._up(), attempt, begun)
-                self._pages += len(content) // 1024
-                execute(_NEW_JOB, job)
             case StoreAttempt(client, job_id, attempt, begun):
                 execute("UPDATE job SET attempt = ?, running = ? WHERE client = ? AND id = ?", (attempt, begun, client, job_id))
             case StoreBegun(client, job_id):
@@ -487,16 +488,18 @@ class _StartedJob:
     begun: bool
 
 
-def _with_attempts(stores: Iterable[Store]) -> Iterator[_StartedJob | Store]:
+def _with_attempts(stores: Iterable[Store]) -> list[_StartedJob | Store]:
     """Most jobs are started in the round that accepts them: that is one row to write and not two changes of it."""
     stores = tuple(stores)
-    attempts = {(store.client, store.job_id): store for store in stores if isinstance(store, StoreAttempt)}
+    attempts = {(store.client, store.job_id): store for store in stores if type(store) is StoreAttempt}
+    writes: list[_StartedJob | Store] = []
     for store in stores:
-        if isinstance(store, StoreJob):
+        if type(store) is StoreJob:
             started = attempts.pop((store.client, store.job_id), None)
-            yield _StartedJob(store, started.attempt if started else 0, begun=bool(started and started.begun))
-        elif not isinstance(store, StoreAttempt) or (store.client, store.job_id) in attempts:
-            yield store
+            writes.append(_StartedJob(store, started.attempt if started else 0, begun=bool(started and started.begun)))
+        elif type(store) is not StoreAttempt or (store.client, store.job_id) in attempts:
+            writes.append(store)
+    return writes
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -1,0 +1,59 @@
+"""The commands about presets: `set`, `unset` and `trigger`. Pure."""
+
+from __future__ import annotations
+
+from worker.core.admission import Admission
+from worker.core.delivery import Client
+from worker.core.events import StorePreset, StoreUnset
+from worker.core.presets import Presets
+from worker.core.shared import Shared
+from worker.errors import WorkerError
+from worker.protocol import messages as wire
+from worker.protocol.addresses import Peer
+
+
+class PresetCommands:
+    """Changes presets, has that stored, and starts jobs from them.
+
+    Args:
+        shared: the scheduler's parts.
+        admission: takes the jobs, and answers commands that are bad.
+        presets: all of them.
+    """
+
+    def __init__(self, shared: Shared, admission: Admission, presets: Presets) -> None:
+        self._barrier = shared.barrier
+        self._admission = admission
+        self._presets = presets
+
+    def set(self, client: Client, command: wire.Set, now: float) -> None:
+        """Sets one value."""
+        before = self._presets.get(command.preset, command.key)
+        if type(before) is type(command.value) and before == command.value:  # a CHOP sends it again and again
+            return
+        try:
+            self._presets.set(command.preset, command.key, command.value)
+        except WorkerError as error:
+            self._admission.complain(client, command.full_address, error, now)
+        else:
+            self._barrier.store(StorePreset(command.preset, command.key, command.value))
+
+    def unset(self, client: Client, command: wire.Unset, now: float) -> None:
+        """Deletes one value, or a whole preset."""
+        try:
+            self._presets.unset(command.preset, command.key)
+        except WorkerError as error:
+            self._admission.complain(client, command.full_address, error, now)
+        else:
+            self._barrier.store(StoreUnset(command.preset, command.key))
+
+    def trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
+        """Starts a job if a button was pressed."""
+        if not self._presets.pressed(peer, command.preset, command.value):
+            return
+        try:
+            operation, pairs = self._presets.job(command.preset)
+        except WorkerError as error:
+            self._admission.complain(client, command.full_address, error, now)
+        else:
+            self._admission.job(client, wire.Job("", operation, pairs), now)
