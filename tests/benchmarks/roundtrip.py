@@ -32,6 +32,8 @@ from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import Ack, Hello, Job, Ready
 
+#: Until all children have imported what they need.
+WARM_S = 4.0
 #: As the Python client introduces itself, and as a client that knows nothing of this does.
 OURS = Hello("benchmark", 0, 0, acknowledges=1, bundles=1)
 PLAIN = Hello("benchmark", 0, 0)
@@ -93,23 +95,28 @@ def worker(*options: str, plain: bool = False) -> Iterator[Trip]:
 
 @contextlib.contextmanager
 def over_osc(port: int, hello: Hello | None = None) -> Iterator[Trip]:
-    """Trips from one socket. Every report in between is read and decoded, and finals are acknowledged if that was promised."""
+    """Trips from one socket. Every report in between is read and decoded.
+
+    If that was promised, finals are acknowledged: together with the next command, as the Python client does.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(10)
         udp.connect(("127.0.0.1", port))
         if hello:
             udp.send(osc.encode(hello))
+        acks: list[Ack] = []
 
         def trip(number: int) -> None:
             name = f"bench-{os.getpid()}-{number}"
-            udp.send(osc.encode(Job(name, "noop")))
+            udp.send(osc.encode_bundle([*acks, Job(name, "noop")]) if acks else osc.encode(Job(name, "noop")))
+            acks.clear()
             waits = True
             while waits:
                 for report in osc.decode_reports(udp.recv(65_535)):
                     if isinstance(report, Ready) and report.id == name:
                         waits = False
                         if hello and hello.acknowledges:
-                            udp.send(osc.encode(Ack(report.seq)))
+                            acks.append(Ack(report.seq))
 
         yield trip
 
@@ -133,7 +140,8 @@ def measure(trips: int, rounds: int, contestants: dict[str, Trip]) -> dict[str, 
 
 
 def throughput(port: int, jobs: int, window: int = 64) -> float:
-    """Jobs per second with so many of them under way."""
+    """Jobs per second with so many of them under way, once all children are warm."""
+    time.sleep(WARM_S)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(10)
         udp.connect(("127.0.0.1", port))

@@ -61,7 +61,7 @@ from worker.protocol.messages import (
 )
 from worker.protocol.messages import File as FileReport
 from worker.protocol.messages import Job as JobCommand
-from worker.protocol.osc import bundles, decode_reports, encode, encode_bundle
+from worker.protocol.osc import decode_reports, encode, encode_bundle
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ PRESET_ROUNDS = 5
 DESCRIBE_ROUNDS = 10
 TELL_TIMES = 2
 ANSWER_S = 10.0
+#: How long an acknowledgement waits for company, and how many go together: so many that their datagram stays small.
+ACKS_WITHIN_S = 0.02
+ACKS_AT_ONCE = 32
 _INT_MAX = 2**31 - 1
 
 
@@ -290,7 +293,7 @@ class Client:
         self._questions: dict[int, asyncio.Future[Report | None]] = {}
         self._inbox: deque[bytes] = deque()
         self._inbox_noticed = False
-        self._acks: list[Command] = []
+        self._acks: list[Ack] = []
         self._preset_values: dict[int, PresetValue] = {}
         self._refusal: Error | None = None
         self._described: dict[str, dict[int, OperationDescription]] = {}
@@ -496,13 +499,12 @@ class Client:
                     log.debug("not a report: %s", report)
                 else:
                     self._perform(self._core.handle(report, self._loop.time()))
-        self._send_acks()
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Transmit((Ack() as ack,)):
-                    self._acks.append(ack)  # with the others of what has just been read
+                    self._acknowledge_soon(ack)
                 case Transmit(commands):
                     self._send(commands)
                 case Deliver(job_id, report):
@@ -516,12 +518,22 @@ class Client:
                     self._answered(number, answer)
         self._set_timer()
 
+    def _acknowledge_soon(self, ack: Ack) -> None:
+        """With the next command that is sent, or with the other acknowledgements of a moment: long before the worker repeats the final."""
+        self._acks.append(ack)
+        if len(self._acks) >= ACKS_AT_ONCE:
+            self._send_acks()
+        elif len(self._acks) == 1:
+            self._loop.call_later(ACKS_WITHIN_S, self._send_acks)
+
     def _send_acks(self) -> None:
         acks, self._acks = self._acks, []
-        for datagram in bundles([encode(ack) for ack in acks], addresses.MAX_DATAGRAM_OUT):
-            self._endpoint.send(datagram, self._peer)
+        if acks and not self._closed:
+            self._endpoint.send(encode_bundle(acks) if len(acks) > 1 else encode(acks[0]), self._peer)
 
     def _send(self, commands: tuple[Command, ...]) -> None:
+        acks, self._acks = self._acks, []
+        commands = (*acks, *commands)
         datagrams = [encode_bundle(commands)] if len(commands) > 1 else [encode(commands[0])]
         if len(datagrams[0]) > addresses.MAX_DATAGRAM_IN:
             datagrams = [encode(command) for command in commands]

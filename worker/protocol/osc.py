@@ -47,8 +47,8 @@ def decode_reports(datagram: bytes) -> tuple[Report | DecodeError, ...]:
 
 
 def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T | DecodeError, ...]:
-    if datagram[:1] == b"/" and (alone := _alone(datagram, parse)) is not None:
-        return alone
+    if (usual := _usual(datagram, parse)) is not None:
+        return usual
     decoded: list[T | DecodeError] = []
     try:
         for element in _elements(datagram):
@@ -65,12 +65,25 @@ def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> t
     return tuple(decoded)
 
 
-def _alone(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T] | None:
-    """What most datagrams are: one message that can be read. None for any other."""
+def _usual(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T, ...] | None:
+    """What nearly all datagrams are: one message, or a bundle of messages, and all can be read. None for any other."""
     try:
-        address, arguments, position = _read(datagram, 0)
-        return (parse(address, arguments),) if position == len(datagram) else None
-    except DecodeError:
+        if datagram[:1] == b"/":
+            address, arguments, position = _read(datagram, 0)
+            return (parse(address, arguments),) if position == len(datagram) else None
+        if not datagram.startswith(_BUNDLE):
+            return None
+        decoded: list[T] = []
+        position, end = _BUNDLE_HEAD, len(datagram)
+        while position < end:
+            (size,) = _int_at(datagram, position)
+            address, arguments, after = _read(datagram, position + 4)
+            if after != position + 4 + size or len(decoded) == MAX_MESSAGES:
+                return None
+            decoded.append(parse(address, arguments))
+            position = after
+        return tuple(decoded) if position == end else None
+    except (DecodeError, struct.error):
         return None
 
 
