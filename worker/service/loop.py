@@ -174,7 +174,12 @@ class Service:
 
     def _round(self) -> None:
         self._poller.wait(self._next_deadline())
-        self._carry_out(self._handle(self._next_events()))
+        events = self._next_events()
+        if not events:  # often only a child has said something that concerns nobody else
+            deadline = self._scheduler.next_deadline()
+            if deadline is None or deadline > self._poller.now():
+                return
+        self._carry_out(self._handle(events))
 
     def _stand_in(self, is_wanted: Callable[[], bool]) -> None:
         """Leads the loop in another thread, while its own waits for the journal's disk."""
@@ -244,7 +249,7 @@ class Service:
                 self._writer.heard(event.number)
             events.append(event)
         events += [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
-        return events or [Woke()]
+        return events
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = self._poller.now()
@@ -264,6 +269,7 @@ class Service:
 
         Last comes what nobody waits for.
         """
+        ended: list[JobEnded] = []
         while effects:
             others: list[Effect] = []
             for effect in effects:
@@ -275,11 +281,11 @@ class Service:
                 else:
                     others.append(effect)
             rest = self._report(others)
+            ended += [effect for effect in rest if type(effect) is JobEnded]
             stored = self._store(rest)
-            for effect in rest:
-                if type(effect) is JobEnded:
-                    log_ended(effect)
             effects = self._handle([stored]) if stored is not None else ()
+        for job in ended:
+            log_ended(job)
 
     def _report(self, effects: Sequence[Effect]) -> list[Effect]:
         """Sends what is to be sent. Gives back what has to do with nobody outside."""
