@@ -312,14 +312,14 @@ def test_stop(peer, executor):
 def test_an_error_inside_harms_nobody(peer, executor, monkeypatch, caplog):
     """A mistake of ours in one event is logged, and the worker lives on."""
     with running(executor, peer) as service:
-        handle = service._scheduler.handle
+        take = service._scheduler.take
 
         def fails(event, now):
             if isinstance(event, StopAsked) and event.reason == "bad":
                 raise RuntimeError("a mistake of ours")
-            return handle(event, now)
+            take(event, now)
 
-        monkeypatch.setattr(service._scheduler, "handle", fails)
+        monkeypatch.setattr(service._scheduler, "take", fails)
         service.stop("bad")
         peer.send(Ping(1))
         assert peer.until(Pong).nonce == 1
