@@ -101,9 +101,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------------- what happens
 
-    def happens(self, event):
-        """Lets an event happen, and the disk answer."""
-        effects = self.scheduler.handle(event, self.now)
+    def happens(self, *events):
+        """Lets an event happen, or several in one round, and the disk answer."""
+        for event in events:
+            self.scheduler.take(event, self.now)
+        effects = self.scheduler.end_of_round(self.now)
         self.keep_books(effects)
         commits = [effect.number for effect in effects if isinstance(effect, Commit)]
         assert not commits or self.journal
@@ -157,6 +159,13 @@ class AnyOrder(RuleBasedStateMachine):
             self.happens(Finished(task.id, plan(2, 1, 2, finish=True)))
         else:
             self.happens(Finished(task.id, found((1.0, 2.0), files=["x.png"])))
+
+    @rule(peer=PEERS, commands=st.lists(JOBS, min_size=1, max_size=3), name=NAMES, failed=st.booleans())
+    def one_round(self, peer, commands, name, failed):
+        """Tasks end, jobs come and one is cancelled, all in one round of the loop."""
+        ended = [Finished(number, Failure(404, "file", "Failed.") if failed else found((1.0, 2.0))) for number in self.tasks]
+        self.tasks.clear()
+        self.happens(*ended, *(Received(peer, (command,)) for command in commands), Received(peer, (Cancel(name),)))
 
     @rule(task_id=st.integers(1, 40) | st.just(NEVER))
     def late(self, task_id):
