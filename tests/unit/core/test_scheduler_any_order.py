@@ -85,6 +85,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = START
         self.scheduler = Scheduler(config, 7, START, checked=True)
         self.tasks = {}
+        self.just_ended = set()
         self.canaries = set()
         self.jobs = set()
         self.attempts = Counter()
@@ -164,6 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     def one_round(self, peer, commands, name, failed):
         """Tasks end, jobs come and one is cancelled, all in one round of the loop."""
         ended = [Finished(number, Failure(404, "file", "Failed.") if failed else found((1.0, 2.0))) for number in self.tasks]
+        self.just_ended = set(self.tasks)  # an abort of one of these comes too late, and does nothing
         self.tasks.clear()
         self.happens(*ended, *(Received(peer, (command,)) for command in commands), Received(peer, (Cancel(name),)))
 
@@ -231,6 +233,8 @@ class AnyOrder(RuleBasedStateMachine):
                         assert self.plans <= sum(isinstance(store, StoreAttempt) for store in self.stored)
                 case Abort(task_id) if task_id in self.canaries:
                     self.canaries.remove(task_id)  # no child answers here
+                case Abort(task_id) if task_id in self.just_ended:
+                    self.just_ended.remove(task_id)
                 case Abort(task_id):
                     self.tasks.pop(task_id)  # one that runs, and never the same one twice
                 case Send(peer, report):
