@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from tests import scenes
+from worker.operations import camera
 
 DATA = Path(__file__).parent / "data"
 
@@ -135,6 +136,38 @@ def film_board(folder: Path) -> None:
     for n in range(48):
         film.write(np.ascontiguousarray(picture[180:540, 10 * n : 10 * n + 480]))
     film.release()
+
+
+def photograph_table(folder: Path) -> None:
+    """`table.png`: three markers on a sheet, through the same lens; `bent.png`: a wall; `lens.json`: the lens's calibration."""
+    lens = camera.Camera((640, 480), np.array(LENS[0]), np.array(LENS[1]))
+    (folder / "lens.json").write_bytes(camera.to_json(lens, {}))
+    sheet = np.full((900, 1200), 235, np.uint8)
+    for number, (x, y) in enumerate(((60, 80), (700, 60), (400, 480))):
+        sheet[y : y + 360, x : x + 360] = scenes.marker(cv2.aruco.DICT_6X6_250, number + 10, side=280)
+    view = scenes.photographed(sheet, 100, LENS, scenes.facing(14, (0, 0.3), 48, 10, 15), (640, 480))
+    cv2.imwrite(str(folder / "table.png"), view)
+    wall = np.full((1200, 1600), 40, np.uint8)
+    wall[:, ::80], wall[::80] = 220, 220
+    wall = cv2.dilate(wall, np.ones((9, 9), np.uint8))
+    wall[240:980, 320:1280] = cv2.resize(cv2.imread(str(DATA / "graf1.jpg"), cv2.IMREAD_GRAYSCALE), (960, 740))
+    cv2.imwrite(str(folder / "bent.png"), scenes.photographed(wall, 100, (LENS[0], [-0.32, 0.1, 0, 0, 0]), scenes.facing(11), (640, 480)))
+    wide = camera.Camera((640, 480), np.array(LENS[0]), np.array([-0.32, 0.1, 0, 0, 0]))
+    (folder / "wide.json").write_bytes(camera.to_json(wide, {}))
+
+
+def move_things(folder: Path) -> None:
+    """`walk/`: three pictures of a board on which two pictures slide about, in light that gets weaker, with noise."""
+    (folder / "walk").mkdir(exist_ok=True)
+    ground = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (640, 480))
+    things = [cv2.resize(cv2.imread(str(DATA / name)), size) for name, size in (("graf1.jpg", (150, 120)), ("astronaut.jpg", (110, 110)))]
+    for n in range(3):
+        picture = ground
+        for thing, (x, y), (dx, dy) in zip(things, ((80, 90), (430, 300)), ((22.5, 9.25), (-14.0, -18.5)), strict=True):
+            corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * thing.shape[1::-1] + (x + n * dx - 0.5, y + n * dy - 0.5)
+            picture = scenes.laid_into(picture, thing, corners)
+        noisy = picture * (1 - 0.12 * n) + np.random.default_rng(n).normal(0, 4, picture.shape)
+        cv2.imwrite(str(folder / "walk" / f"walk{n}.png"), np.clip(noisy, 0, 255).astype(np.uint8))
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -284,6 +317,41 @@ EXAMPLES: Mapping[str, Example] = {
         prepare=photograph_boards,
         shown="calibrated.png",
         about="The corners of a chessboard; red lines show how far each is off, many times as long.",
+    ),
+    "undistort": Example(
+        {"image": "bent.png", "calibration": "wide.json", "output": "undistorted.png", "alpha": 1},
+        prepare=photograph_table,
+        shown="undistorted.png",
+        about="A wall whose lines a wide lens had bent, straight again; with `alpha=1` everything that the camera saw is kept.",
+    ),
+    "pose": Example(
+        {
+            "image": "table.png",
+            "calibration": "lens.json",
+            "dictionary": "6x6_250",
+            "size": 2.8,
+            "overlay": "poses.png",
+            "data": "poses.csv",
+        },
+        3,
+        prepare=photograph_table,
+        shown="poses.png",
+        about="Markers with their axes (x red, y green, z blue) and distances.",
+    ),
+    # motion
+    "find_motion": Example(
+        {"image": "walk/walk2.png", "reference": "walk/walk1.png", "overlay": "moved.png", "mask": "mask.png", "data": "motion.csv"},
+        2,
+        prepare=move_things,
+        shown="moved.png",
+        about="Two things moved since the other picture; that it is darker now, and noise, do not count.",
+    ),
+    "optical_flow": Example(
+        {"image": "walk/walk1.png", "reference": "walk/walk0.png", "overlay": "arrows.png", "flow": "flow.exr", "wheel": "wheel.png"},
+        300,
+        prepare=move_things,
+        shown="arrows.png",
+        about="The motion of each pixel, as arrows; `flow` writes it for a texture.",
     ),
     # faces
     "find_faces": Example(

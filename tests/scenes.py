@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 _FINER = 3
+_SAMPLES = 2  # to each side of a pixel of what a camera sees
 
 
 def laid_into(picture, thing, corners, noise=0.0, seed=0):
@@ -113,22 +114,19 @@ def photographed(printed, scale, camera, pose, size, *, noise=1.5, seed=0, groun
     """
     matrix, distortion = (np.asarray(part, float) for part in camera)
     turn, move = cv2.Rodrigues(np.asarray(pose[0], float))[0], np.asarray(pose[1], float)
-    corners = np.stack(np.meshgrid(*(np.arange(-1, side + 9, 8.0) for side in size)), axis=-1)  # a lens bends little within 8 pixels
-    bent = cv2.undistortPoints(corners.reshape(-1, 1, 2), matrix, distortion, R=np.eye(3), P=np.eye(3)).reshape(corners.shape)
-    across, down = (
-        np.maximum(0, 1 - np.abs(((np.arange(side * _FINER) + 0.5) / _FINER + 0.5)[:, None] / 8 - np.arange(count)))
-        for side, count in zip(size, corners.shape[1::-1], strict=True)
-    )
-    rays = np.dstack([down @ bent[..., axis] @ across.T for axis in (0, 1)]).reshape(-1, 2)
+    nodes = np.stack(np.meshgrid(*(np.arange(-1, side // 8 + 2) * 8 + 3.5 for side in size)), axis=-1)
+    bent = cv2.undistortPoints(nodes.reshape(-1, 1, 2), matrix, distortion, R=np.eye(3), P=np.eye(3)).reshape(nodes.shape)
+    fine = 8 * _SAMPLES  # a lens bends little within 8 pixels
+    rays = cv2.resize(bent, None, fx=fine, fy=fine, interpolation=cv2.INTER_LINEAR)
+    shape = size[1] * _SAMPLES, size[0] * _SAMPLES
+    right, down = (rays[fine : fine + shape[0], fine : fine + shape[1], axis] for axis in (0, 1))
     plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], move]))  # takes a ray to the place on the print that it meets
-    places = np.column_stack([rays, np.ones(len(rays))]) @ plane.T
-    ahead = places[:, 2] > 1e-6
-    x, y = (np.where(ahead, places[:, axis] / np.where(ahead, places[:, 2], 1), 1e6) for axis in (0, 1))
+    x, y, ahead = (row[0] * right + row[1] * down + row[2] for row in plane)
+    x, y = (np.where(ahead > 1e-6, place / np.where(ahead > 1e-6, ahead, 1), 1e6) for place in (x, y))
     height, width = printed.shape
-    shape = size[1] * _FINER, size[0] * _FINER
-    across = (x * scale + (width - 1) / 2).astype(np.float32).reshape(shape)
-    down = (-y * scale + (height - 1) / 2).astype(np.float32).reshape(shape)
-    seen = cv2.remap(printed, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
+    across = (x * scale + (width - 1) / 2).astype(np.float32)
+    below = (-y * scale + (height - 1) / 2).astype(np.float32)
+    seen = cv2.remap(printed, across, below, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
     small = cv2.GaussianBlur(cv2.resize(seen, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), 0.6)
     return np.clip(small + np.random.default_rng(seed).normal(0, noise, small.shape), 0, 255).astype(np.uint8)
 

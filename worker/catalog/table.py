@@ -6,7 +6,7 @@ Rows stand together by family: a family is a file here and a file of the same na
 
 from __future__ import annotations
 
-from worker.catalog.calibration import Calibrate
+from worker.catalog.calibration import Calibrate, Pose, Undistort
 from worker.catalog.catalog import Catalog
 from worker.catalog.circles import FindCircles
 from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
@@ -23,6 +23,7 @@ from worker.catalog.geometry import Crop, Rotate, Warp
 from worker.catalog.markers import FindMarkers
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.catalog.measuring import Measure, PickBest
+from worker.catalog.motion import FindMotion, OpticalFlow
 from worker.catalog.noop import Noop
 from worker.catalog.outlines import FindBlobs, FindContours, FindLines, FindRectangles
 from worker.catalog.reading import FindText
@@ -83,6 +84,22 @@ _CALIBRATION = (
     *(Column("fov_x", 3), Column("fov_y", 3), Column("image")),
 )
 _FRAME = (Column("frame", 0), Column("seconds", 6))
+_UNDISTORTED = (
+    *(Column(name, 3) for name in ("fx", "fy", "cx", "cy", "fov_x", "fov_y")),
+    *(Column(name, 0) for name in ("left", "top", "width", "height")),
+)
+_POSE = (
+    *(Column("id", 0), X, Y, U, V),
+    *(Column(name) for name in ("tx", "ty", "tz")),
+    *(Column(name, 3) for name in ("rx", "ry", "rz")),
+    *(Column("distance"), Column("error", 3), Column("ambiguity", 3)),
+    *(Column(f"m{row}{column}", 6) for column in range(4) for row in range(4)),
+)
+_MOTION = (
+    *(X, Y, U, V, AREA, *BOX, Column("dx", 2), Column("dy", 2), Column("speed", 2)),
+    *(SCORE, SHARE),
+)
+_FLOW = (X, Y, U, V, Column("dx", 3), Column("dy", 3), Column("length", 3), ANGLE, Column("error", 3))
 
 CATALOG = Catalog(
     (
@@ -132,6 +149,11 @@ CATALOG = Catalog(
         Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
         # calibration
         Row("calibrate", Calibrate, "Measures a camera from pictures of a printed board.", "calibration", _CALIBRATION),
+        Row("undistort", Undistort, "Takes the distortion of a lens out of pictures.", "undistorted", _UNDISTORTED, item="file"),
+        Row("pose", Pose, "Finds where markers or a board are in space, for a 3D scene.", "poses", _POSE),
+        # motion
+        Row("find_motion", FindMotion, "Finds what moved since an earlier picture.", "motion", _MOTION),
+        Row("optical_flow", OpticalFlow, "Measures the motion of each pixel since an earlier picture.", "flow", _FLOW),
         # faces
         Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE),
         # filtering

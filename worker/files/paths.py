@@ -39,10 +39,12 @@ IMAGE_ENDINGS = frozenset(
 TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
+#: Numbers for each pixel, as an operation itself writes them; no picture is encoded so.
+PIXEL_ENDINGS = frozenset({".exr", ".npy"})
 #: What is copied and moved, but not made: sound, video, other pictures, models of three dimensions, tables of colours.
 MEDIA_ENDINGS = _VIDEO.union(
-    ".aif .aiff .flac .m4a .mid .mp3 .ogg .wav .arw .cin .cr2 .cr3 .dds .dng .dpx .exr .hdr .heic .heif .ico .jxl .nef .pam .pbm".split(),  # noqa: SIM905 - as above
-    ".pfm .tga .3dl .abc .cube .dae .fbx .glb .gltf .mtl .stl .usd .usda .usdc .usdz .bin .npy .pdf".split(),  # noqa: SIM905 - as above
+    ".aif .aiff .flac .m4a .mid .mp3 .ogg .wav .arw .cin .cr2 .cr3 .dds .dng .dpx .hdr .heic .heif .ico .jxl .nef .pam .pbm".split(),  # noqa: SIM905 - as above
+    ".pfm .tga .3dl .abc .cube .dae .fbx .glb .gltf .mtl .stl .usd .usda .usdc .usdz .bin .pdf".split(),  # noqa: SIM905 - as above
 )
 #: Among the texts: those that other programs run, or take commands from.
 _RUN_BY_PROGRAMS = re.compile(
@@ -53,7 +55,7 @@ _RUN_BY_PROGRAMS = re.compile(
     re.IGNORECASE,
 )
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
-_WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS
+_WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS | PIXEL_ENDINGS
 _COPIED = _WRITTEN | MEDIA_ENDINGS
 VIDEO_ENDINGS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
 #: The kind of a file to write, with its article.
@@ -360,16 +362,17 @@ def _listed(endings: Iterable[str]) -> str:
 
 def _endings_hint(kind: Kind) -> str:
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
-    others = f"Others: {_listed(MEDIA_ENDINGS)}."
+    pixels, others = f"Pixels: {_listed(PIXEL_ENDINGS)}.", f"Others: {_listed(MEDIA_ENDINGS)}."
+    every = f"{images} {texts} {pixels}"
     videos = f"Videos: {_listed(VIDEO_ENDINGS)}."
-    return {"an image": images, "text": texts, "a video": videos, "a file": f"{images} {texts}", "a copy": f"{images} {texts} {others}"}[
-        kind
-    ]
+    return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": f"{every} {others}"}[kind]
 
 
 def _check_kind(text: str, path: Path, kind: Kind) -> None:
     """Raises UnsupportedFormat if the ending promises another kind of file."""
-    others = {"an image": TEXT_ENDINGS, "text": IMAGE_ENDINGS, "a video": _WRITTEN}.get(kind, frozenset[str]())
+    others = {"an image": TEXT_ENDINGS | PIXEL_ENDINGS, "text": IMAGE_ENDINGS | PIXEL_ENDINGS, "a video": _WRITTEN}.get(
+        kind, frozenset[str]()
+    )
     if path.suffix.lower() in others:
         raise UnsupportedFormat(
             f"{text} cannot be written: this job writes {kind}, and {path.suffix} is not an ending of it.", _endings_hint(kind)

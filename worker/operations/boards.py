@@ -70,13 +70,13 @@ class Sighting(NamedTuple):
     picture: Points
 
 
-def check_board(operation: str, board: Board) -> None:
+def check_board(board: Board) -> None:
     """Raises ArgumentError if there can be no such board."""
     least = 4 if board.kind == "chessboard" else 3
     if min(board.columns, board.rows) < least:
-        raise ArgumentError(f"{operation}: a {_NAMES[board.kind]} needs {least} columns and {least} rows or more; got {board}.")
+        raise ArgumentError(f"A {_NAMES[board.kind]} needs {least} columns and {least} rows or more; got {board}.")
     if board.kind == "charuco" and board.marker >= board.size:
-        raise ArgumentError(f"{operation}: marker={board.marker:g} must be smaller than a square, which has size={board.size:g}.")
+        raise ArgumentError(f"marker={board.marker:g} must be smaller than a square, which has size={board.size:g}.")
 
 
 class Finder:
@@ -134,10 +134,10 @@ class Finder:
 
 
 def _chessboard(small: Image, grid: tuple[int, int]) -> Points | None:
-    """By three searches, as each finds boards that the others do not."""
+    """By three searches, the fastest first, as each finds boards that the others do not."""
     searches: tuple[tuple[Any, int], ...] = (
-        (cv2.findChessboardCornersSB, _PLAIN),
         (cv2.findChessboardCorners, cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK),
+        (cv2.findChessboardCornersSB, _PLAIN),
         (cv2.findChessboardCornersSB, _PLAIN | cv2.CALIB_CB_EXHAUSTIVE),
     )
     for search, flags in searches:

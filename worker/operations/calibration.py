@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalog.calibration import Calibrate
+from worker.catalog.calibration import Calibrate, Undistort
 from worker.errors import ArgumentError, WorkerError
+from worker.operations.bending import bent, check_side
 from worker.operations.boards import Board, Finder, Sighting, check_board, rms
-from worker.operations.camera import Camera, to_json
+from worker.operations.camera import Camera, of_json, rays, to_json
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_label, fixed
 from worker.operations.shapes import Found, Picture
@@ -36,6 +37,7 @@ _COEFFICIENTS = {"simple": 5, "standard": 5, "rational": 8}
 _LEAST_PICTURES = 3
 _LEAST_TILT = 8.0  # degrees between the two boards that differ most
 _LEAST_SURE = 0.03  # of the focal length, standard deviation
+_BORDER_POINTS = 101  # on each side of a picture
 _TILE = 400  # pixels, width of an image on the sheet
 _MOST_TILES = 35
 _ENLARGED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # how many times as long errors may be drawn on the sheet
@@ -67,7 +69,7 @@ class _Solution:
 
 def check(params: Calibrate) -> None:
     """Raises ArgumentError if there is no such board, or the calibration would not be JSON."""
-    check_board("calibrate", _board(params))
+    check_board(_board(params))
     if not params.output.lower().endswith(".json"):
         raise ArgumentError(f"calibrate: output must end in .json; got {params.output[:80]!r}.")
 
@@ -239,6 +241,84 @@ def _file(views: Sequence[_View], solution: _Solution, skipped: dict[int, Worker
         "left_out": [error.message for _, error in sorted(skipped.items())],
     }
     return to_json(solution.camera, notes)
+
+
+# ------------------------------------------------------------------------------------------------------------------ undistort
+
+
+def check_undistort(params: Undistort) -> None:
+    """Raises ArgumentError if the new calibration would not be JSON."""
+    if params.new_calibration and not params.new_calibration.lower().endswith(".json"):
+        raise ArgumentError(f"undistort: new_calibration must end in .json; got {params.new_calibration[:80]!r}.")
+
+
+@takes_keywords(Undistort, check_undistort)
+def undistort(image: Image, calibration: bytes, params: Undistort) -> Found:
+    """The image as a lens without distortion would show it: what is straight, is straight.
+
+    Args:
+        image: of the calibrated camera, of any size with the same proportions.
+        calibration: the bytes of the file that `calibrate` wrote.
+        params: how much is kept, and what is outside.
+
+    Returns:
+        The picture `output`, of the same size, or smaller with `crop`; and one row: fx fy cx cy of its camera matrix in pixels, fields
+        of view across and down in degrees, and the part of the uncropped output without empty edges: left, top, width, height. The file
+        `new_calibration` holds the camera that would take the output.
+
+    Raises:
+        ArgumentError: the file is no calibration, or of pictures with other proportions.
+    """
+    camera = of_json(calibration).for_picture(image)
+    check_side(max(camera.size))
+    matrix, (left, top, width, height) = _without_edges(camera, params.alpha)
+    maps = cv2.initUndistortRectifyMap(camera.matrix, camera.distortion, np.eye(3), matrix, camera.size, cv2.CV_32FC1)
+    x, y = (np.asarray(part) for part in maps)
+    outside = (x < -0.5) | (y < -0.5) | (x > camera.size[0] - 0.5) | (y > camera.size[1] - 0.5)
+
+    def bend(values: Image, border: tuple[float, ...]) -> Image:
+        mapped = np.asarray(cv2.remap(values, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        mapped[outside] = border if mapped.ndim == 3 else border[0]
+        return mapped
+
+    made = bent(image, bend, params.background)
+    if params.crop:
+        made = np.ascontiguousarray(made[top : top + height, left : left + width])
+        matrix[:2, 2] -= left, top
+    flat = Camera(size_of(made), matrix, np.zeros(5))
+    row = (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], *flat.fields_of_view, left, top, width, height)
+    files = {"new_calibration": to_json(flat, {"model": "none"})} if params.new_calibration else {}
+    return Found(np.array([row], np.float64), {"output": made}, files)
+
+
+def _without_edges(camera: Camera, alpha: float) -> tuple[Floats, tuple[int, int, int, int]]:
+    """A camera matrix, and left, top, width and height of what has no empty edges then.
+
+    OpenCV's `getOptimalNewCameraMatrix` stretches a picture to fill both sides; here a square stays a square.
+    """
+    width, height = camera.size
+    share = np.linspace(0, 1, _BORDER_POINTS)
+    x, y = share * width - 0.5, share * height - 0.5
+    low, right, bottom = np.full_like(share, -0.5), np.full_like(share, width - 0.5), np.full_like(share, height - 0.5)
+    sides = [rays(camera, np.column_stack(side)) for side in ((low, y), (right, y), (x, low), (x, bottom))]
+    every = np.concatenate(sides)
+    inner = np.array([(sides[0][:, 0].max(), sides[2][:, 1].max()), (sides[1][:, 0].min(), sides[3][:, 1].min())])
+    outer = np.array([every.min(axis=0), every.max(axis=0)])
+    if not np.isfinite(every).all() or (inner[1] - inner[0] <= 0).any():
+        raise ArgumentError(
+            "undistort: with this calibration the edges of the picture would cross; the distortion was measured too far from them.",
+            "Calibrate with the board in all parts of the picture, too, or with model=simple.",
+        )
+    sizes = np.array([width, height]) / camera.matrix[[0, 1], [0, 1]]
+    zooms = float((sizes / (inner[1] - inner[0])).max()), float((sizes / (outer[1] - outer[0])).min())
+    zoom = (1 - alpha) * zooms[0] + alpha * zooms[1]
+    middle = (1 - alpha) * inner.mean(axis=0) + alpha * outer.mean(axis=0)
+    focal = camera.matrix[[0, 1], [0, 1]] * zoom
+    center = (np.array([width, height]) - 1) / 2 - focal * middle
+    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]])
+    first = np.clip(np.ceil(inner[0] * focal + center), 0, (width - 1, height - 1)).astype(int)
+    last = np.clip(np.floor(inner[1] * focal + center), first, (width - 1, height - 1)).astype(int)
+    return matrix, (int(first[0]), int(first[1]), int(last[0] - first[0] + 1), int(last[1] - first[1] + 1))
 
 
 # -------------------------------------------------------------------------------------------------------------------- overlay

@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 KIND, VERSION = "camera calibration", 1
 _SAME_PROPORTIONS = 0.01
 _LARGEST = 1e6
+_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,7 @@ class Camera:
         """Across and down, in degrees, of a camera without distortion that looks at the picture's middle."""
         return tuple(math.degrees(2 * math.atan(side / 2 / self.matrix[axis, axis])) for axis, side in enumerate(self.size))  # type: ignore[return-value]
 
-    def for_picture(self, image: Image, operation: str) -> Camera:
+    def for_picture(self, image: Image) -> Camera:
         """The same camera with the resolution of this picture.
 
         Raises:
@@ -62,7 +64,7 @@ class Camera:
         across, down = width / self.size[0], height / self.size[1]
         if abs(across / down - 1) > _SAME_PROPORTIONS:
             raise ArgumentError(
-                f"{operation}: the calibration is of pictures of {self.size[0]}x{self.size[1]} pixels, and this one has {width}x{height}.",
+                f"The calibration is of pictures of {self.size[0]}x{self.size[1]} pixels, and this one has {width}x{height}.",
                 "It can be used at another size with the same proportions, and not after cropping or turning.",
             )
         scaled = self.matrix.copy()
@@ -71,6 +73,29 @@ class Camera:
         scaled[0, 2] = (scaled[0, 2] + 0.5) * across - 0.5
         scaled[1, 2] = (scaled[1, 2] + 0.5) * down - 0.5
         return Camera((width, height), scaled, self.distortion)
+
+
+def rays(camera: Camera, at: Floats) -> Floats:
+    """Where the sight through pixels meets the plane at distance 1: Newton's method with the slope of a lens without distortion.
+
+    Args:
+        camera: any.
+        at: `(N, 2)`, pixels.
+
+    Returns:
+        `(N, 2)`.
+    """
+    focal, middle = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
+    found = (at - middle) / focal
+    for _ in range(_ROUNDS):
+        found = found + (at - projected(camera, np.column_stack([found, np.ones(len(found))]))) / focal
+    return found
+
+
+def projected(camera: Camera, points: Floats) -> Floats:
+    """The pixels, `(N, 2)`, at which points `(N, 3)` in the camera's axes are seen: x right, y down, z forward."""
+    at, _ = cv2.projectPoints(np.ascontiguousarray(points)[:, None], np.zeros(3), np.zeros(3), camera.matrix, camera.distortion)
+    return np.asarray(at, np.float64).reshape(-1, 2)
 
 
 def with_field_of_view(image: Image, degrees: float) -> Camera:
@@ -101,7 +126,7 @@ def to_json(camera: Camera, notes: dict[str, Any]) -> bytes:
     return (json.dumps(held, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def of_json(data: bytes, operation: str) -> Camera:
+def of_json(data: bytes) -> Camera:
     """The camera that a calibration file describes.
 
     Raises:
@@ -110,35 +135,33 @@ def of_json(data: bytes, operation: str) -> Camera:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ArgumentError(f"{operation}: calibration is no JSON file.", "calibrate writes one.") from None
-    held = json_of(operation, "calibration", text)
+        raise ArgumentError("The calibration is no JSON file.", "calibrate writes one.") from None
+    held = json_of("calibration", "the file", text)
     if not isinstance(held, dict) or held.get("kind") != KIND:
-        raise ArgumentError(f'{operation}: calibration is JSON, but no calibration: its "kind" is not "{KIND}".', "calibrate writes one.")
+        raise ArgumentError(f'The calibration is JSON, but no calibration: its "kind" is not "{KIND}".', "calibrate writes one.")
     if held.get("version") != VERSION:
-        raise ArgumentError(
-            f"{operation}: the calibration has version {str(held.get('version'))[:20]}; this worker reads version {VERSION}."
-        )
-    width, height = (_whole(held, key, operation) for key in ("width", "height"))
-    matrix = _numbers(held, "camera_matrix", ((3, 3),), operation)
-    distortion = _numbers(held, "distortion", ((5,), (8,)), operation)
+        raise ArgumentError(f"The calibration has version {str(held.get('version'))[:20]}; this worker reads version {VERSION}.")
+    width, height = (_whole(held, key) for key in ("width", "height"))
+    matrix = _numbers(held, "camera_matrix", ((3, 3),))
+    distortion = _numbers(held, "distortion", ((5,), (8,)))
     if min(matrix[0, 0], matrix[1, 1]) <= 0 or np.any(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] != (0, 0, 0, 0, 1)):
-        raise ArgumentError(f"{operation}: the camera_matrix of the calibration is not fx 0 cx, 0 fy cy, 0 0 1 with fx and fy above 0.")
+        raise ArgumentError("The camera_matrix of the calibration is not fx 0 cx, 0 fy cy, 0 0 1 with fx and fy above 0.")
     return Camera((width, height), matrix, distortion)
 
 
-def _whole(held: dict[str, Any], key: str, operation: str) -> int:
+def _whole(held: dict[str, Any], key: str) -> int:
     value = held.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise ArgumentError(f"{operation}: {key} of the calibration must be a whole number of pixels; got {str(value)[:40]}.")
+        raise ArgumentError(f"The {key} of the calibration must be a whole number of pixels; got {str(value)[:40]}.")
     return value
 
 
-def _numbers(held: dict[str, Any], key: str, shapes: tuple[tuple[int, ...], ...], operation: str) -> Floats:
+def _numbers(held: dict[str, Any], key: str, shapes: tuple[tuple[int, ...], ...]) -> Floats:
     try:
         numbers = np.array(held.get(key), np.float64)
     except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0)
     if numbers.shape not in shapes or not np.isfinite(numbers).all() or np.abs(numbers).max() > _LARGEST:
         wanted = " or ".join(" x ".join(map(str, shape)) for shape in shapes)
-        raise ArgumentError(f"{operation}: {key} of the calibration must be {wanted} numbers from -{_LARGEST:.0f} to {_LARGEST:.0f}.")
+        raise ArgumentError(f"The {key} of the calibration must be {wanted} numbers from -{_LARGEST:.0f} to {_LARGEST:.0f}.")
     return numbers

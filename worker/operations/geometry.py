@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from worker.catalog.geometry import Crop, Rotate, Warp
 from worker.errors import ArgumentError
+from worker.operations.bending import bent, check_side
 from worker.operations.homography import outline
 from worker.operations.keywords import takes_keywords
 from worker.operations.regions import check_region, numbers_of
-from worker.pictures.pixels import Image, bgr, grey, size_of, with_depth
+from worker.pictures.pixels import Image, size_of
 
 if TYPE_CHECKING:
     from worker.operations.shapes import Size
 
-#: OpenCV's maps between pictures count pixels in 16 bits.
-_LONGEST_SIDE = 32766
 #: Automatic sizes are no larger than what can be given.
 _WIDEST = 16384
 
@@ -192,23 +191,8 @@ def _corners(text: str) -> NDArray[np.float64]:
 
 
 def _mapped(image: Image, transform: NDArray[np.float64], size: Size, background: str) -> Image:
-    """The image under a map of its pixels, by a cubic curve. What is outside gets the background, or is transparent.
-
-    Colours are weighted by their alpha meanwhile, so that what lies invisible under transparent pixels does not bleed out.
-    """
-    longest = max(*size_of(image), *size)
-    if longest > _LONGEST_SIDE:
-        raise ArgumentError(f"A side of {longest} pixels is too long to be turned or bent; the limit is {_LONGEST_SIDE}.")
-    if image.ndim == 2 or image.shape[2] != 4:
-        return np.asarray(cv2.warpPerspective(image, transform, size, flags=cv2.INTER_CUBIC, borderValue=_border(image, background)))
-    white = np.iinfo(image.dtype).max
-    values = image.astype(np.float32)
-    values[..., :3] *= values[..., 3:] / white
-    values = np.asarray(cv2.warpPerspective(values, transform, size, flags=cv2.INTER_CUBIC))
-    values[..., :3] *= white / np.maximum(values[..., 3:], 1)
-    return np.rint(np.clip(values, 0, white)).astype(image.dtype)
-
-
-def _border(image: Image, background: str) -> tuple[float, ...]:
-    paint = with_depth(np.array([[bgr(background)]], np.uint8), image.dtype.itemsize * 8)
-    return tuple(float(value) for value in (grey(paint).ravel() if image.ndim == 2 else paint.ravel()))
+    """The image under a map of its pixels, by a cubic curve. What is outside gets the background, or is transparent."""
+    check_side(max(*size_of(image), *size))
+    return bent(
+        image, lambda values, border: cv2.warpPerspective(values, transform, size, flags=cv2.INTER_CUBIC, borderValue=border), background
+    )

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalog.markers import FindMarkers
+from worker.catalog.markers import Dictionary, FindMarkers
 from worker.errors import Unavailable
 from worker.files.packaged import is_installed
 from worker.operations.keywords import takes_keywords
@@ -103,6 +103,14 @@ def find_markers(image: Image, params: FindMarkers) -> Found:
     rows = np.array([_row(marker, image) for marker in kept], np.float64).reshape(-1, 16)
     images = {"overlay": _marked(image, kept)} if params.overlay else {}
     return Found(rows, images, total=len(found), texts=tuple((marker.type, marker.text) for marker in kept))
+
+
+def square_markers(plain: Image, dictionary: Dictionary) -> list[tuple[int, Corners]]:
+    """Number and corners, `(4, 2)` clockwise from its own top left, of each ArUco or AprilTag marker, the largest first."""
+    if min(plain.shape) < _SMALLEST_SIDE:
+        return []
+    found = _without_doubles(_square_markers(plain, FindMarkers(image="-", dictionary=dictionary)))
+    return [(marker.id, marker.corners) for marker in found]
 
 
 def _markers(plain: Image, params: FindMarkers) -> Iterator[_Marker]:

@@ -161,6 +161,8 @@ class Detector:
         references: the parameters that name one further picture each, which is the same for all images of a batch. If such a parameter
             is empty, None stands in the picture's place. A file of another kind (`READ_BYTES` in the catalogue) comes as its bytes.
         single: `image` must name one file; what the params say belongs to that picture.
+        previous: the one of `references` whose place the image before it in the batch takes, if its parameter is empty: None for the
+            first image, and for one after an image that cannot be read.
     """
 
     find: Callable[..., Rows | Found]
@@ -169,6 +171,7 @@ class Detector:
     references: tuple[str, ...] = ()
     unavailable: Unavailable = all_available
     single: bool = False
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,10 @@ from worker.operations import (
     markers,
     matching,
     measuring,
+    motion,
     noop,
     outlines,
+    poses,
     reading,
     rectangles,
     text,
@@ -75,6 +77,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "find_rectangles": Detector(rectangles.find_rectangles, rectangles.mark_rectangles),
     # calibration
     "calibrate": Folder(calibration.calibrate, calibration.check),
+    "undistort": Filter(calibration.undistort, calibration.check_undistort, references=("calibration",)),
+    "pose": Detector(poses.pose, None, poses.check, ("calibration",)),
+    # motion
+    "find_motion": Detector(motion.find_motion, None, references=("reference",), previous="reference"),
+    "optical_flow": Detector(motion.optical_flow, None, motion.check_flow, ("reference",), previous="reference"),
     # faces
     "find_faces": Detector(faces.find_faces, None, faces.check, ("model",)),
     # filtering

@@ -47,6 +47,13 @@ class Reading(BaseBatch):
         fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources)
+        if self.follows:
+            if not inputs.several:
+                raise ArgumentError(
+                    f"{self.info.name} compares pictures; image names one, and {self.follows} is empty.",
+                    f"Give {self.follows}=FILE, or a folder or a pattern such as shots/*.png as image.",
+                )
+            parts = tuple(dataclasses.replace(part, sources=sources[max(0, part.first - 1) : part.stop]) for part in parts)
         return Plan(parts, finish=bool(self.data), base=base)
 
     def inputs(self, *, single: bool) -> Inputs:
@@ -61,17 +68,28 @@ class Reading(BaseBatch):
 
     def run(self, part: Part, progress: Progress) -> Result:
         several = self.task.phase is Phase.PART
-        references = tuple(self.reference(name) for name in self.operation.references)
+        references = {name: self.reference(name) for name in self.operation.references}
         result = Result()
-        for done, source in enumerate(part.sources, start=1):
+        lead = len(part.sources) - part.steps  # 1 if the image before the part's own comes with it
+        for place, source in enumerate(part.sources, start=-lead):
             image = self.read_input(source) if not several else self.read_or_skip(source, self.read_input)
-            if isinstance(image, Skipped):
+            if place < 0:
+                pass  # the part before this one reports what it is
+            elif isinstance(image, Skipped):
                 result = result.joined(Result(skipped=(image,)))
             else:
-                result = result.joined(self.run_one(image, source, part.first + done - 1, several, references))
+                result = result.joined(self.run_one(image, source, part.first + place, several, tuple(references.values())))
+            if self.follows:
+                references[self.follows] = None if isinstance(image, Skipped) else image
             self.limits.check_rows(self.info.name, len(result.rows))
-            progress(done)
+            progress(max(0, place + 1))
         return result
+
+    @property
+    def follows(self) -> str:
+        """The parameter in whose place the image before comes; empty if there is none, or if it names a picture of its own."""
+        name: str = getattr(self.operation, "previous", "")
+        return "" if name and getattr(self.params, name) else name
 
     def reference(self, name: str) -> Image | bytes | None:
         """The picture that a parameter names, or the bytes of another file; None if it names none."""

@@ -11,8 +11,10 @@ from tests.unit.tasks.desk import paths
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Plan
 from worker.operations import circles
+from worker.operations.camera import Camera, to_json
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import read_image
+from worker.pictures.pixels import size_of
 from worker.tasks import trials
 
 TRIED = [name for name in CATALOG if trials.can_be_tried(CATALOG[name], OPERATIONS[name])]
@@ -132,6 +134,8 @@ NEEDED = {
     "match_palette": "palette=#ff0000 #000000",
     "warp": "corners=5 5 90 5 90 90 5 90",
     "overlay": "text=hello",
+    "undistort": "calibration=lens.json",
+    "pose": "calibration=lens.json",
 }
 #: What is varied of an operation that takes no numbers.
 VARIED = {"measure": ("region", "0;0;50;50 0;0;90;90"), "tune": ("examples", "60;50;20 61;50;20")}
@@ -140,6 +144,9 @@ VARIED = {"measure": ("region", "0;0;50;50 0;0;90;90"), "tune": ("examples", "60
 @pytest.mark.parametrize("name", TRIED)
 def test_every_operation(sweep, name):
     """Each of them makes its tile: the first number of the catalogue is varied, at its default and at its largest."""
+    width, height = size_of(read_image(sweep.desk.root / "a.png"))
+    lens = Camera((width, height), np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]]), np.zeros(5))
+    (sweep.desk.root / "lens.json").write_bytes(to_json(lens, {}))
     fields = [
         field for field in CATALOG[name].parameters if field.type in ("int", "float") and f"{field.name}=" not in NEEDED.get(name, "")
     ]
