@@ -226,7 +226,7 @@ def show(best: dict[str, dict[str, Spent]], count: int) -> None:
     for operation, spent in best.items():
         for who in WHO:
             one = spent[who]
-            cheaper = spent["loop"].cpu_s / one.cpu_s
+            cheaper = spent["loop"].cpu_s / one.cpu_s if one.cpu_s else float("nan")  # the system counts in steps of 10 ms
             rates = f"{spent['pool'].wall_s / one.wall_s:15.2f} {spent['ours, pool'].wall_s / one.wall_s:16.2f}"
             each = f"{one.wall_s / count * 1000:8.1f} {one.cpu_s / count * 1000:8.1f} {one.most_mb:6.0f}"
             print(f"{operation:12} {who:10} {each} {cheaper:18.2f} {rates}")
