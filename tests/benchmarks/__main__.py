@@ -45,6 +45,7 @@ class Section:
         full, quick: its options.
         is_markdown: what it prints is a table of Markdown already.
         plot: draws its figures, if it can write them as JSON.
+        needs: a package without which it cannot run; then it is left out, and that is said.
         shown_from: if it prints much, only what follows from a line on that begins so stands in the document.
     """
 
@@ -53,6 +54,7 @@ class Section:
     quick: tuple[str, ...] = ()
     is_markdown: bool = False
     plot: Callable[[Any, Any], None] | None = None
+    needs: str = ""
     shown_from: str = ""
 
 
@@ -100,6 +102,8 @@ SECTIONS = (
     Section("td_frame", (), ("--seconds", "1", "--rounds", "1", "--who", "worker"), plot=plot_td_frame),
     Section("flood", (), ("--trips", "100", "--rounds", "1")),
     Section("circles", (), ("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
+    Section("features", (), ("--count", "1")),
+    Section("cluster", (), ("--single", "20", "--many", "100", "--rounds", "1"), needs="distributed"),
     Section("tried", (), ("--jobs", "100", "--rounds", "1")),
     Section("demo", (), ("--rounds", "1")),
 )
@@ -149,7 +153,7 @@ def entry(section: Section, options: list[str], said: str, figures: Any, load: s
     """A section of the document, its plot drawn."""
     when = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     command = shlex.join(["python", "-m", f"tests.benchmarks.{section.module}", *options])
-    said = section.shown_from + said.partition(section.shown_from)[2] if section.shown_from in said else said
+    said = section.shown_from + said.partition(section.shown_from)[2] if section.shown_from and section.shown_from in said else said
     text = f"`{command}`, {when}, load {load}.\n\n" + (said if section.is_markdown else f"```\n{said}\n```")
     if section.plot and figures and importlib.util.find_spec("matplotlib"):
         import matplotlib
@@ -180,6 +184,9 @@ def main() -> int:
             if options.only and section.module not in options.only:
                 continue
             print(f"\n=== {section.module}", flush=True)
+            if section.needs and importlib.util.find_spec(section.needs) is None:
+                print(f"left out: {section.needs} is not installed")
+                continue
             before, began = os.getloadavg()[0], time.monotonic()
             chosen = [*(section.quick if options.quick else section.full), *shlex.split(options.more)]
             said, figures, code = run(section, chosen, Path(folder))
