@@ -9,7 +9,8 @@ from worker.errors import ArgumentError, Unavailable
 from worker.operations import reading
 from worker.operations.lettering import draw_line, line_width_of
 
-with_models = pytest.mark.skipif(bool(reading.unavailable()), reason=reading.unavailable().get("", ""))
+_MISSING = reading.unavailable().get("", "")
+with_models = pytest.mark.skipif(bool(_MISSING), reason=f"not on this system: {_MISSING}" if cv2.__version__ < "5" else _MISSING)
 LINES = ("Hello World 2024", "TAKE 12 Scene 4", "exit only", "TouchDesigner 60 fps")
 SIZE = 40
 

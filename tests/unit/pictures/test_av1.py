@@ -44,7 +44,7 @@ def test_what_is_coded_counts(size, channels):
 
 def test_exif_is_no_picture():
     """An item that is no picture is not read as one."""
-    pillow = pytest.importorskip("PIL.Image", reason="not on this system: Pillow")
+    pillow = pytest.importorskip("PIL.Image", reason="install the extra [test]")
     made = io.BytesIO()
     exif = pillow.Exif()
     exif[0x010E] = "\x0a\x0a" * 3000
@@ -54,7 +54,7 @@ def test_exif_is_no_picture():
 
 def test_an_animation():
     """Its pictures are counted, and the size of its track is that of the first one, whatever the cover claims."""
-    pillow = pytest.importorskip("PIL.Image", reason="not on this system: Pillow")
+    pillow = pytest.importorskip("PIL.Image", reason="install the extra [test]")
     made = io.BytesIO()
     pictures = [pillow.new("RGB", (200, 100), (level, 0, 0)) for level in (0, 90, 255)]
     pictures[0].save(made, "AVIF", save_all=True, append_images=pictures[1:])

@@ -130,6 +130,8 @@ def animated_webp(width, height, flags=2):
 def test_a_heavy_kind_of_picture_may_be_smaller(tmp_path, name, weight):
     """The memory that its decoder takes is what is bounded; the sentence says so."""
     if name.startswith("."):
+        if not cv2.haveImageWriter(name):
+            pytest.skip(f"not on this system: this build of OpenCV writes no {name}")
         data = cv2.imencode(name, np.zeros((64, 80, 3), np.uint8))[1].tobytes()
     elif name == "animated.webp":
         data = animated_webp(80, 64)
