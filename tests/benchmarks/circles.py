@@ -1,11 +1,11 @@
 """find_circles beside what else there is, on pictures with known truth. Run as `python -m tests.benchmarks.circles`.
 
-    python -m tests.benchmarks.circles                       the table, on the held-out seeds; then real pictures; then the cost
-    python -m tests.benchmarks.circles --train --count 5     on the seeds that may be looked at while the search is changed
-    python -m tests.benchmarks.circles --contrib PYTHON      with EDCircles; PYTHON is an interpreter with opencv-contrib:
-        python -m venv contrib && contrib/bin/pip install "opencv-contrib-python-headless<5"
-    python -m tests.benchmarks.circles --pictures FOLDER     how many circles each rival finds in photographs of yours
-    python -m tests.benchmarks.circles --cost                only CPU time and memory at 0.3 to 24 megapixel
+    python -m tests.benchmarks.circles                          the table, on the held-out seeds; then real pictures; then the cost
+    python -m tests.benchmarks.circles --train --count 5        on the seeds that may be looked at while the search is changed
+    python -m tests.benchmarks.circles --contrib-python PATH    with this Python for EDCircles; without it an environment is made
+    python -m tests.benchmarks.circles --search                 the best single settings of HoughCircles over all families, on a grid
+    python -m tests.benchmarks.circles --pictures FOLDER        how many circles each rival finds in photographs of yours
+    python -m tests.benchmarks.circles --cost                   only CPU time and memory at 0.3 to 24 megapixel
 
 A circle counts as found if its part inside the picture and that of the truth have an intersection over union of 0.8; each truth is
 found once. F is the harmonic mean of precision and recall over all pictures of a family. CPU times are those of one thread; of other
@@ -16,30 +16,27 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from tests.benchmarks.circle_pictures import FAMILIES, NEGATIVES, Floats, Picture, Scene, large, scene_of
+from tests.benchmarks.circle_rivals import RIVALS, Finder, Settings, alt_grid, contrib_python, edcircles, gradient_grid, hough
+from tests.benchmarks.circle_truth import matched, real_pictures
 from worker.catalog.circles import FindCircles
 from worker.operations.circles import find_circles
 
-DATA = Path(__file__).parents[1] / "data"
 TRAIN, HELD_OUT = 0, 50_000  # the first seed
 SIZES = (0.3, 2, 8, 12, 24)  # megapixel
 
-#: Finds circles in a picture: `(N, 3)`, x, y, radius.
-Finder = Callable[[Picture], Floats]
 #: Counts what a finder finds in scenes.
 Counter = Callable[[Sequence[Scene]], "Tally"]
 
@@ -47,103 +44,6 @@ Counter = Callable[[Sequence[Scene]], "Tally"]
 def ours(picture: Picture) -> Floats:
     """The product at its defaults; only the number of rows is not limited."""
     return np.asarray(find_circles(picture, FindCircles(image="unused", max_items=10_000))[:, :3])
-
-
-def grey(picture: Picture) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-
-
-def hough(method: int, first: float, second: float, blur: int = 5) -> Finder:
-    """HoughCircles with the given settings."""
-
-    def find(picture: Picture) -> Floats:
-        shade = np.asarray(cv2.medianBlur(grey(picture), blur)) if blur else grey(picture)
-        resolution = 1.5 if method == cv2.HOUGH_GRADIENT_ALT else 1.0
-        found = cv2.HoughCircles(shade, method, resolution, 10, param1=first, param2=second, minRadius=4, maxRadius=max(picture.shape) // 2)
-        return np.empty((0, 3)) if found is None else np.asarray(found, float).reshape(-1, found.shape[-1])[:, :3]
-
-    return find
-
-
-def blobs(picture: Picture) -> Floats:
-    """SimpleBlobDetector, dark and bright, circularity 0.8 and more."""
-    found = []
-    for color in (0, 255):
-        params = cv2.SimpleBlobDetector_Params()
-        params.filterByArea, params.minArea, params.maxArea = True, 40, picture.shape[0] * picture.shape[1] / 2
-        params.filterByCircularity, params.minCircularity = True, 0.8
-        params.filterByConvexity = params.filterByInertia = False
-        params.filterByColor, params.blobColor = True, color
-        found += [(*point.pt, point.size / 2) for point in cv2.SimpleBlobDetector_create(params).detect(grey(picture))]
-    return np.array(found).reshape(-1, 3)
-
-
-def contours(picture: Picture) -> Floats:
-    """Contours of Otsu's threshold with a circularity of 0.85 and more."""
-    _, mask = cv2.threshold(cv2.medianBlur(grey(picture), 5), 0, 255, cv2.THRESH_OTSU)
-    found = []
-    for contour in cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]:
-        area, length = cv2.contourArea(contour), cv2.arcLength(contour, closed=True)
-        if area > 40 and 4 * np.pi * area > 0.85 * length**2:
-            (x, y), _ = cv2.minEnclosingCircle(contour)
-            found.append((x, y, (area / np.pi) ** 0.5))
-    return np.array(found).reshape(-1, 3)
-
-
-#: HoughCircles with the settings of OpenCV's documentation and tutorials, and the single settings that do best over all families.
-RIVALS: dict[str, Finder] = {
-    "ALT documented": hough(cv2.HOUGH_GRADIENT_ALT, 300, 0.9),
-    "ALT best": hough(cv2.HOUGH_GRADIENT_ALT, 50, 0.9),
-    "GRADIENT documented": hough(cv2.HOUGH_GRADIENT, 100, 30),
-    "GRADIENT best": hough(cv2.HOUGH_GRADIENT, 100, 24),
-    "blobs": blobs,
-    "contours": contours,
-}
-
-#: Runs in the other environment: reads pictures, prints circles and CPU seconds, one line of JSON per picture.
-_EDCIRCLES = """
-import json, sys, time
-import cv2, numpy as np
-cv2.setNumThreads(1)
-for name in sys.argv[1:]:
-    picture = np.load(name)
-    start = time.process_time()
-    detector = cv2.ximgproc.createEdgeDrawing()
-    detector.detectEdges(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
-    found = detector.detectEllipses()
-    spent = time.process_time() - start
-    rows = [] if found is None else np.asarray(found, float).reshape(-1, 6)
-    circles = [(x, y, r if r > 0 else (a * b) ** 0.5) for x, y, r, a, b, _ in rows if r > 0 or min(a, b) > 0.85 * max(a, b)]
-    print(json.dumps({"circles": circles, "cpu": spent}))
-"""
-
-
-def edcircles(python: str, pictures: Sequence[Picture]) -> tuple[list[Floats], list[float]]:
-    """EDCircles (Akinlar and Topal 2013) from opencv-contrib: circles, and ellipses that are nearly round; and CPU seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = []
-        for number, picture in enumerate(pictures):
-            names.append(f"{folder}/{number}.npy")
-            np.save(names[-1], picture)
-        done = subprocess.run([python, "-c", _EDCIRCLES, *names], check=True, capture_output=True, text=True)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return [np.array(answer["circles"], float).reshape(-1, 3) for answer in answers], [answer["cpu"] for answer in answers]
-
-
-def overlap(first: Floats, second: Floats, size: tuple[int, int]) -> float:
-    """Intersection over union of the parts of two circles that lie inside the picture, summed over 201 rows."""
-    top = max(-0.5, min(first[1] - first[2], second[1] - second[2]))
-    bottom = min(size[1] - 0.5, max(first[1] + first[2], second[1] + second[2]))
-    rows = np.linspace(top, bottom, 201)
-    spans = []
-    for x, y, radius in (first, second):
-        half = np.sqrt(np.clip(radius**2 - (rows - y) ** 2, 0, None))
-        left, right = np.clip(x - half, -0.5, size[0] - 0.5), np.clip(x + half, -0.5, size[0] - 0.5)
-        spans.append((left, np.where(half > 0, right, left)))
-    (a, b), (c, d) = spans
-    common = np.clip(np.minimum(b, d) - np.maximum(a, c), 0, None).sum()
-    union = (b - a).sum() + (d - c).sum() - common
-    return float(common / union) if union > 0 else 0.0
 
 
 @dataclass
@@ -187,21 +87,6 @@ class Tally:
         return self.found / max(1, self.found + self.false)
 
 
-def matched(circles: Floats, truth: Floats, size: tuple[int, int], least: float) -> list[tuple[int, int]]:
-    """Pairs of a circle found and a true one, the best first, each used once."""
-    near = [
-        (overlap(circle, true, size), i, j)
-        for i, circle in enumerate(circles)
-        for j, true in enumerate(truth)
-        if np.hypot(*(circle[:2] - true[:2])) < true[2] and 0.4 * true[2] < circle[2] < 2.5 * true[2]
-    ]
-    pairs: list[tuple[int, int]] = []
-    for value, i, j in sorted(near, reverse=True):
-        if value >= least and all(i != a and j != b for a, b in pairs):
-            pairs.append((i, j))
-    return pairs
-
-
 def tally(finder: Finder, scenes: Sequence[Scene]) -> Tally:
     result = Tally()
     for scene in scenes:
@@ -221,71 +106,40 @@ def tally_edcircles(python: str, scenes: Sequence[Scene]) -> Tally:
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A real picture, the circles that are known in it, and the region of which nothing is known: left, top, right, bottom."""
-
-    name: str
-    truth: Sequence[tuple[float, float, float]]
-    unknown: tuple[float, float, float, float]
-
-    def counted(self, finder: Finder) -> tuple[int, int]:
-        """How many of the known circles were found, and how many false ones outside of the unknown region."""
-        picture = np.asarray(cv2.imread(str(DATA / self.name)), np.uint8)
-        left, top, right, bottom = self.unknown
-        circles = finder(picture)
-        x, y = circles[:, 0], circles[:, 1]
-        circles = circles[~((x >= left) & (x <= right) & (y >= top) & (y <= bottom))]
-        found = len(matched(circles, np.array(self.truth, float), picture.shape[1::-1], 0.75))
-        return found, len(circles) - found
-
-
-REAL = (
-    Real(
-        "smarties.png",
-        [
-            *((x, y, 27) for x, y in ((377, 82), (269, 118), (387, 170), (205, 211), (288, 213), (33, 229))),
-            *((x, y, 27) for x, y in ((348, 238), (98, 259), (152, 271), (220, 306), (294, 320), (134, 328))),
-        ],
-        (0, 335, 413, 400),  # two that the lower edge cuts off
-    ),
-    Real(
-        "detect_blob.png",
-        [(64, 68, 23), (181, 61, 15.5), (132, 157, 52.5), (62, 238, 29.5), (230, 215, 23), (213, 567, 50)],
-        (340, 455, 541, 640),  # a heap
-    ),
-)
-
-
 def table(finders: dict[str, Counter], first_seed: int, count: int, families: Sequence[str]) -> None:
-    """One block per family, one line per finder."""
+    """One block per family, one line per finder; then the means."""
     print(f"{'family':15s}{'finder':21s}   F 0.8   F 0.6  precis.  recall   center  radius   false/picture   CPU ms   x ours")
     sums: dict[str, list[float]] = {name: [] for name in finders}
+    ratios: dict[str, list[float]] = {name: [] for name in finders}
     for family in families:
         scenes = [scene_of(family, first_seed + number) for number in range(count)]
-        fastest = 0.0
+        ours_spent = 0.0
         for name, counter in finders.items():
             result = counter(scenes)
             cpu = 1e3 * result.cpu / result.pictures
-            fastest = fastest or cpu
+            ours_spent = ours_spent or cpu
+            ratios[name].append(cpu / ours_spent)
             measures = " " * 51
             if family in FAMILIES:
                 sums[name].append(result.f)
                 measures = f"{result.f:8.3f}{result.f_loose:8.3f}{result.precision:8.3f}{result.recall:8.3f}" + (
                     f"{result.center / result.found:10.2f}{result.radius / result.found:9.2f}" if result.found else f"{'-':>10s}{'-':>9s}"
                 )
-            print(f"{family:15s}{name:21s}{measures}{result.false / result.pictures:13.2f}{cpu:13.1f}{cpu / fastest:9.2f}", flush=True)
+            print(f"{family:15s}{name:21s}{measures}{result.false / result.pictures:13.2f}{cpu:13.1f}{cpu / ours_spent:9.2f}", flush=True)
     for name, values in sums.items():
         if values:
-            print(f"mean of {len(values)} families  {name:21s} F {np.mean(values):.3f}  lowest {min(values):.3f}")
+            print(
+                f"mean of {len(values)} families  {name:21s} F {np.mean(values):.3f}  lowest {min(values):.3f}  "
+                f"CPU x ours, median of all families {np.median(ratios[name]):.2f}"
+            )
 
 
 def real(finders: dict[str, Finder]) -> None:
-    """Real pictures: what is known in them, and negatives of the test data."""
-    for one in REAL:
+    """Real pictures: what is known in them, and what is false."""
+    for one in real_pictures():
         for name, finder in finders.items():
-            found, false = one.counted(finder)
-            print(f"{one.name:18s}{name:21s} found {found} of {len(one.truth)}, false {false}")
+            found, false = one.counted(finder(one.picture()))
+            print(f"{one.name:18s}{name:21s} found {found} of {len(one.truth)}, false {false}", flush=True)
 
 
 def folder(finders: dict[str, Finder], path: Path) -> None:
@@ -293,79 +147,129 @@ def folder(finders: dict[str, Finder], path: Path) -> None:
     for file in sorted(path.iterdir()):
         picture = cv2.imread(str(file))
         if picture is not None:
-            print(
-                f"{file.name:30s}" + "  ".join(f"{name} {len(finder(np.asarray(picture, np.uint8)))}" for name, finder in finders.items()),
-                flush=True,
-            )
+            counts = (f"{name} {len(finder(np.asarray(picture, np.uint8)))}" for name, finder in finders.items())
+            print(f"{file.name:30s}" + "  ".join(counts), flush=True)
 
 
-def cost() -> None:
-    """CPU time beside HoughCircles ALT, what is lost, and how much the memory grows, each size in a process of its own."""
-    print("megapixel   CPU ms   ALT ms   growth MB   found   false   center   radius")
+def best_settings(grid: Iterable[Settings], count: int) -> None:
+    """Prints the settings of a grid with the highest mean F over all families: one setting for all, on the seeds for development."""
+    scenes = {family: [scene_of(family, TRAIN + number) for number in range(count)] for family in FAMILIES}
+    scores = []
+    for settings in grid:
+        values = [tally(hough(settings), of_family).f for of_family in scenes.values()]
+        scores.append((float(np.mean(values)), min(values), settings))
+    scores.sort(reverse=True)
+    print(f"of {len(scores)} settings (method, dp, minDist, param1, param2, median), mean F and lowest:")
+    for mean, lowest, settings in scores[:3]:
+        print(f"  {mean:.3f} {lowest:.3f} {settings}", flush=True)
+
+
+def cost(contrib: str) -> None:
+    """CPU time beside the rivals, what is lost, and how much the memory grows, each size in a process of its own."""
+    print("megapixel  finder             CPU ms   x ours   growth MB   found        false   center   radius")
     for megapixels in SIZES:
-        done = subprocess.run([sys.executable, "-m", __spec__.name, "--one", str(megapixels)], check=True, capture_output=True, text=True)
-        print(done.stdout.strip(), flush=True)
+        scene = large(megapixels)
+        with tempfile.TemporaryDirectory() as place:
+            file = f"{place}/picture.npy"
+            np.save(file, scene.picture)
+            command = [sys.executable, "-m", __spec__.name, "--one", file, str(megapixels)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+        lines = [line.split() for line in done.stdout.splitlines()]
+        spent = float(lines[0][1])
+        for name, cpu, growth, *measures in lines:
+            _print_cost(megapixels, name.replace("_", " "), float(cpu), spent, growth, measures)
+        if contrib:
+            (circles,), (cpu,) = edcircles(contrib, [scene.picture])
+            _print_cost(megapixels, "EDCircles", 1e3 * cpu, spent, "-", _measures(circles, scene))
 
 
-def cost_of(megapixels: float) -> None:
-    scene = large(megapixels)
-    ours(large(0.3).picture)  # all is loaded
+def _print_cost(megapixels: float, name: str, cpu: float, spent: float, growth: str, measures: Sequence[str]) -> None:  # noqa: PLR0917
+    found, of, false, center, radius = measures
+    print(
+        f"{megapixels:9g}  {name:17s}{cpu:8.0f}{cpu / spent:9.2f}{growth:>12s}   {found:>3s} of {of}{false:>12s}{center:>9s}{radius:>9s}",
+        flush=True,
+    )
+
+
+def _measures(circles: Floats, scene: Scene) -> list[str]:
+    result = Tally()
+    result.add(circles, scene.truth, scene.picture.shape[1::-1])
+    errors = [f"{error / result.found:.2f}" if result.found else "-" for error in (result.center, result.radius)]
+    return [str(result.found), str(len(scene.truth)), str(result.false), *errors]
+
+
+def cost_of(file: str, megapixels: float) -> None:
+    """In a process that has held nothing larger than the picture, so that its peak is the search's own."""
+    picture = np.load(file)
+    ours(np.ascontiguousarray(picture[:480, :640]))  # all is loaded
     before = _peak()
     times = []
     for _ in range(3):
         start = time.process_time()
-        circles = ours(scene.picture)
+        circles = ours(picture)
         times.append(time.process_time() - start)
     growth = _peak() - before
     start = time.process_time()
-    RIVALS["ALT documented"](scene.picture)
-    alt = time.process_time() - start
-    result = Tally()
-    result.add(circles, scene.truth, scene.picture.shape[1::-1])
-    print(
-        f"{megapixels:9g}{1e3 * min(times):9.0f}{1e3 * alt:9.0f}{growth:12d}{result.found:5d} of {len(scene.truth)}{result.false:6d}"
-        f"{result.center / result.found:9.2f}{result.radius / result.found:9.2f}"
-    )
+    rival = RIVALS["ALT documented"](picture)
+    spent = time.process_time() - start
+    scene = large(megapixels)
+    print("ours", 1e3 * min(times), growth, *_measures(circles, scene))
+    print("ALT_documented", 1e3 * spent, "-", *_measures(rival, scene))
 
 
 def _peak() -> int:
     """The most memory that this process ever held, in megabytes."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset) >> 20
+    if sys.platform == "linux":  # getrusage would tell of the parent, which has made the picture
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) >> 10
     import resource  # not on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (10 if sys.platform != "darwin" else 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", action="store_true", help="the seeds for development, not the held-out ones")
     parser.add_argument("--count", type=int, default=10, help="pictures per family")
-    parser.add_argument("--contrib", default="", help="a Python with opencv-contrib, for EDCircles")
+    parser.add_argument("--contrib-python", default="", help="a Python with opencv-contrib, for EDCircles; otherwise one is made")
     parser.add_argument("--alone", action="store_true", help="without the rivals")
     parser.add_argument("--family", action="append", help="only these")
+    parser.add_argument("--search", action="store_true", help="only the search for the best settings of HoughCircles")
     parser.add_argument("--pictures", type=Path, help="a folder of photographs")
     parser.add_argument("--cost", action="store_true", help="only CPU time and memory")
-    parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     if arguments.one:
-        return cost_of(arguments.one)
-    if arguments.cost:
-        return cost()
+        return cost_of(arguments.one[0], float(arguments.one[1]))
+    if arguments.search:
+        best_settings(alt_grid(), arguments.count)
+        return best_settings(gradient_grid(), arguments.count)
     finders = {"ours": ours, **({} if arguments.alone else RIVALS)}
     if arguments.pictures:
         return folder(finders, arguments.pictures)
+    contrib = "" if arguments.alone else arguments.contrib_python or _contrib()
+    if arguments.cost:
+        return cost(contrib)
     counters: dict[str, Counter] = {name: functools.partial(tally, finder) for name, finder in finders.items()}
-    if arguments.contrib:
-        counters["EDCircles"] = functools.partial(tally_edcircles, arguments.contrib)
-    elif not arguments.alone:
-        print("EDCircles is skipped: --contrib names no Python with opencv-contrib.")
+    if contrib:
+        counters["EDCircles"] = functools.partial(tally_edcircles, contrib)
+        finders["EDCircles"] = lambda picture: edcircles(contrib, [picture])[0][0]
     table(counters, TRAIN if arguments.train else HELD_OUT, arguments.count, arguments.family or [*FAMILIES, *NEGATIVES])
     if not arguments.family:
         real(finders)
-        cost()
+        cost(contrib)
     return None
+
+
+def _contrib() -> str:
+    try:
+        return contrib_python()
+    except subprocess.CalledProcessError as error:
+        print(f"EDCircles is skipped: pip could not install opencv-contrib ({error}). --contrib-python PATH names another Python.")
+        return ""
 
 
 if __name__ == "__main__":

@@ -382,13 +382,65 @@ def test_board():
     assert len(rows) <= 30
 
 
+@st.composite
+def placed(draw, width=320, height=240, smallest=5.0):
+    """A circle that lies within the picture, 3 pixels from its border at least."""
+    radius = math.exp(draw(st.floats(math.log(smallest), math.log(min(width, height) / 2 - 6))))
+    x, y = (draw(st.floats(radius + 3, side - 4 - radius)) for side in (width, height))
+    return x, y, radius
+
+
+def paint(picture, circle, step, width):
+    """Draws exactly, 1 pixel of anti-aliasing wide: a disc, or a line of this width; 0 is a disc."""
+    x, y, radius = circle
+    row, column = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    away = np.hypot(column - x, row - y) - radius
+    cover = np.clip(0.5 - (away if width == 0 else np.abs(away) - width / 2), 0, 1)
+    return picture + step * cover[..., None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(circle=placed(), grey=st.integers(40, 215), step=st.integers(4, 40), up=st.booleans())
+def test_any_disc(circle, grey, step, up):
+    """Any disc of a radius from 5 pixels up that stands out by 4 grey levels or more is found, and nothing else."""
+    picture = paint(np.full((240, 320, 3), float(grey)), circle, step if up else -step, 0)
+    assert_found(search(np.rint(picture).astype(np.uint8)), [circle], center=0.6, radius=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(circle=placed(smallest=8.0), step=st.integers(6, 100), up=st.booleans(), seed=st.integers(0, 1000))
+def test_any_disc_on_noise(circle, step, up, seed):
+    """Any disc of a radius from 8 pixels up that stands out by 6 grey levels or more is found under a noise of 1, and nothing else."""
+    picture = paint(np.full((240, 320, 3), 128.0), circle, step if up else -step, 0)
+    noise = np.random.default_rng(seed).normal(0, 1, picture.shape)
+    assert_found(search(np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)), [circle], center=1, radius=1.2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(circle=placed(smallest=8.0), width=st.floats(1, 6), step=st.integers(20, 120), up=st.booleans())
+def test_any_line(circle, width, step, up):
+    """Any circle of a radius from 8 pixels up that is drawn as a line of 1 to 6 pixels is one circle, in the middle of its line."""
+    width = min(width, circle[2] / 3)
+    picture = paint(np.full((240, 320, 3), 128.0), circle, step if up else -step, width)
+    assert_found(search(np.rint(picture).astype(np.uint8)), [circle], center=0.6, radius=1)
+
+
 @settings(max_examples=25, deadline=None)
-@given(x=st.floats(40, 280), y=st.floats(40, 200), radius=st.floats(5, 36), grey=st.integers(0, 255), thickness=st.sampled_from([-1, 1, 2]))
-def test_any_circle(x, y, radius, grey, thickness):
-    """Any circle that stands out by 40 grey levels is found."""
-    background = grey + 40 if grey < 128 else grey - 40
-    picture = draw(plain(grey=background), x, y, radius, (grey, grey, grey), thickness)
-    assert_found(search(picture), [(x, y, radius)])
+@given(circles=st.lists(placed(), min_size=1, max_size=4), turns=st.integers(0, 3), mirrored=st.booleans())
+def test_any_turn(circles, turns, mirrored):
+    """Turning or mirroring the picture turns or mirrors the answer."""
+    picture = np.full((240, 320, 3), 90.0)
+    apart = []
+    for circle in circles:
+        if all(math.hypot(circle[0] - x, circle[1] - y) > circle[2] + r + 6 for x, y, r in apart):
+            apart.append(circle)
+            picture = paint(picture, circle, 60, 0)
+    other, size = picture[:, ::-1] if mirrored else picture, (320, 240)
+    truth = [(319 - x if mirrored else x, y, r) for x, y, r in apart]
+    for _ in range(turns):
+        truth, size = [(y, size[0] - 1 - x, r) for x, y, r in truth], size[::-1]
+    assert_found(search(np.rint(picture).astype(np.uint8)), apart)
+    assert_found(search(np.ascontiguousarray(np.rint(np.rot90(other, turns)).astype(np.uint8))), truth)
 
 
 @settings(max_examples=25, deadline=None)
