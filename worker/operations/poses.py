@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 #: From the axes of vision (y down, z forward) to those of a 3D scene (y up, z backward), and back.
 _SCENE = np.diag([1.0, -1, -1, 1])
 _AXES = ((60, 60, 255), (60, 255, 60), (255, 120, 60))
+_SAME = 2.0  # degrees; poses that differ by less are one
 _FAR = 30_000  # pixels; what lies farther outside is not drawn
 
 
@@ -108,25 +109,39 @@ def _placed(camera: Camera, number: int, sighting: Sighting) -> _Placed | None:
         _, turns, moves, _ = solve(points[:, None], seen, camera.matrix, camera.distortion, flags=flag)
     except cv2.error:
         return None
-    poses = []
-    for first_turn, first_move in zip(turns, moves, strict=True):
-        turn, move = first_turn, first_move
+    poses: list[tuple[float, Floats, Floats]] = []
+    for turn, move in zip(turns, moves, strict=True):
+        start = _matrix(turn, move)
         try:
-            turn, move = cv2.solvePnPRefineLM(points[:, None], seen, camera.matrix, camera.distortion, turn.copy(), move.copy())
+            matrix = _matrix(*cv2.solvePnPRefineLM(points[:, None], seen, camera.matrix, camera.distortion, turn.copy(), move.copy()))
         except cv2.error:
-            turn, move = first_turn, first_move
-        matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = cv2.Rodrigues(turn)[0], np.asarray(move).ravel()
-        if np.isfinite(matrix).all() and matrix[2, 3] > 0:
-            error = rms(projected(camera, points @ matrix[:3, :3].T + matrix[:3, 3]) - sighting.picture)
-            matrix[:3, 3] *= scale
-            poses.append((error, matrix))
+            matrix = start
+        if np.isfinite(matrix).all() and np.isfinite(start).all() and min(matrix[2, 3], start[2, 3]) > 0:
+            poses.append((_error(camera, matrix, points, sighting.picture), matrix, start))
     if not poses:
         return None
-    poses.sort(key=lambda one: one[0])
-    error, matrix = poses[0]
-    ambiguity = error / poses[1][0] if len(poses) > 1 and poses[1][0] > 0 else 0.0
-    return _Placed(number, _SCENE @ matrix, error, ambiguity)
+    error, best, _ = min(poses, key=lambda one: one[0])
+    # Others are taken as they were found: refined, they often become the best one.
+    others = [_error(camera, start, points, sighting.picture) for _, _, start in poses if _apart(start, best) > _SAME]
+    ambiguity = min(1.0, error / max(min(others), 1e-9)) if others else 0.0
+    placed = best.copy()
+    placed[:3, 3] *= scale
+    return _Placed(number, np.asarray(_SCENE @ placed, np.float64), error, ambiguity)
+
+
+def _apart(one: Floats, other: Floats) -> float:
+    """By how many degrees two poses are turned against each other."""
+    return math.degrees(float(np.linalg.norm(cv2.Rodrigues(one[:3, :3] @ other[:3, :3].T)[0])))
+
+
+def _matrix(turn: Any, move: Any) -> Floats:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = cv2.Rodrigues(turn)[0], np.asarray(move).ravel()
+    return matrix
+
+
+def _error(camera: Camera, matrix: Floats, points: Floats, seen: Floats) -> float:
+    return rms(projected(camera, points @ matrix[:3, :3].T + matrix[:3, 3]) - seen)
 
 
 def _row(placed: _Placed, camera: Camera, image: Image, place: str) -> tuple[float, ...]:

@@ -104,6 +104,7 @@ def test_boards(board, printed, values):
     picture = scenes.photographed(printed, 60, LENS, where, SIZE)
     (row,) = poses.pose(picture, CALIBRATION, wanted(board=board, size=25.0, **values)).rows
     check_place(row, (where[0], where[1] * 25), degrees=0.4)
+    assert row[13] < 0.5
     assert row[0] == -1
 
 
