@@ -192,7 +192,7 @@ def main() -> int:
         show(measure(options.trips, options.rounds, {name: stack.enter_context(one) for name, one in contestants.items()}))
     print("64 jobs under way:")
     rates: dict[str, list[float]] = {"--no-journal": [], "--durability=process": [], "--durability=power": []}
-    for _ in range(3):
+    for _ in range(min(3, options.rounds)):
         for choice, measured in rates.items():
             with tempfile.TemporaryDirectory() as directory:
                 state = () if choice == "--no-journal" else ("--state", f"{directory}/state")
