@@ -108,6 +108,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         joined: the result so far, in phase FINISH.
         skips: whether images of a folder or pattern that cannot be read are left out; otherwise the first one ends the job.
         own: the file that holds the operation, if it is not one of the worker's.
+        step_s: how long one step of this operation has taken lately, in seconds; 0 if that is not known.
     """
 
     id: int
@@ -119,6 +120,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     joined: Result = NOTHING
     skips: bool = False
     own: OwnFile | None = None
+    step_s: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from worker.core.ending import Ending
 from worker.core.events import StoreAttempt, StoreBegun, StorePreset, StoreUnset
 from worker.core.jobs import NOTHING, Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
 from worker.core.ledger import Job, State
+from worker.core.pace import Pace
 from worker.core.presets import OPERATION, Presets
 from worker.core.quarantine import DEATHS_TO_QUARANTINE
 from worker.core.shared import Shared
@@ -43,6 +44,7 @@ class Running:
         self._ledger = shared.ledger
         self._backlog = shared.backlog
         self._slots = shared.slots
+        self._pace = Pace()
         self._barrier = shared.barrier
         self._board = shared.board
         self._quarantine = shared.quarantine
@@ -77,8 +79,12 @@ class Running:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, NOTHING)
         assert params is not None  # noqa: S101 - a job that has started has them
-        slots, skips = self._slots.count, job.options.on_error == "skip"
-        self._slots.execute(job, part, lambda task_id: Task(task_id, job.operation, params, phase, slots, part, joined, skips, own), now)
+        slots, skips, step_s = self._slots.count, job.options.on_error == "skip", self._pace.step_s(job.operation)
+
+        def make(task_id: int) -> Task:
+            return Task(task_id, job.operation, params, phase, slots, part, joined, skips, own, step_s)
+
+        self._slots.execute(job, part, make, now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1
@@ -176,6 +182,8 @@ class Running:
         if job is None:  # the canary, or aborted: its job has ended already
             return
         part = job.running[task_id]
+        if part is not None and isinstance(outcome, Result):
+            self._pace.took(job.operation, part.steps, self._slots.ran_s(task_id, now))
         self._slots.ended(task_id)
         match outcome:
             case Failure():

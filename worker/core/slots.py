@@ -37,6 +37,7 @@ class Slots:
         self._ids = itertools.count(1)
         self._jobs: dict[int, Job] = {}
         self._held: set[int] = set()  # not executed yet, because their job's start is not stored yet
+        self._since: dict[int, float] = {}
         self.canary: int | None = None
         self._canary_waits = 0
 
@@ -66,16 +67,22 @@ class Slots:
         task = make(task_id)
         self._held.add(task_id)
 
-        def release(_now: float) -> None:
+        def release(now: float) -> None:
             if task_id in self._held:  # otherwise its job has ended meanwhile
                 self._held.remove(task_id)
+                self._since[task_id] = now
                 self._emit(Execute(task))
 
         self._barrier.after(job.stored_in, release, now)
 
+    def ran_s(self, task_id: int, now: float) -> float:
+        """How long a task has been under way."""
+        return now - self._since.get(task_id, now)
+
     def ended(self, task_id: int) -> None:
         """A task of a job has ended."""
         job = self._jobs.pop(task_id)
+        self._since.pop(task_id, None)
         del job.running[task_id]
         job.done.pop(task_id, None)
 
@@ -85,6 +92,7 @@ class Slots:
             return
         for task_id in job.running:
             del self._jobs[task_id]
+            self._since.pop(task_id, None)
             if task_id in self._held:
                 self._held.remove(task_id)
             else:

@@ -141,6 +141,7 @@ class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
     joined: Result | None
     skips: bool = False
     own: str = ""
+    step_s: float = 0.0
 
 
 class Taught(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -201,7 +202,8 @@ def given(task: Task) -> bytes:
     joined = None if task.joined == NOTHING else task.joined
     params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
     kind, own = ("", task.own.digest) if task.own else (_name(type(task.params)), "")
-    return frame(Given(task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own))
+    asked = Given(task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own, task.step_s)
+    return frame(asked)
 
 
 def taught(file: OwnFile) -> bytes:
@@ -218,8 +220,8 @@ def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
     """
     params: Params = _params(message.kind)(message.params) if message.kind else OwnValues(values=_values(message.params))
     own = next((file for file in taught if file.digest == message.own), None) if message.own else None
-    joined = message.joined or NOTHING
-    return Task(message.id, message.operation, params, message.phase, message.slots, message.part, joined, message.skips, own)
+    phase, slots, part, joined = message.phase, message.slots, message.part, message.joined or NOTHING
+    return Task(message.id, message.operation, params, phase, slots, part, joined, message.skips, own, message.step_s)
 
 
 def packed(task: Task) -> bytes:

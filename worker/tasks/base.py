@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +29,9 @@ Progress = Callable[[int], None]
 
 #: A batch is cut into this many parts per child, so that no child waits long for the slowest.
 PARTS_PER_SLOT = 8
+#: A part takes at least so long, because its way to a child and back is work, too, and at most so long, so that little is lost with it.
+SHORTEST_PART_S = 0.05
+LONGEST_PART_S = 30.0
 
 
 def limits_of(files: FileRules) -> FileLimits:
@@ -101,8 +105,22 @@ class BaseBatch:
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
 
 
-def cut_into_parts(count: int, slots: int, sources: tuple[str, ...] = ()) -> tuple[Part, ...]:
-    """Cuts `count` items into contiguous parts of as equal a size as can be; with no slots into one."""
-    number = max(1, min(count, slots * PARTS_PER_SLOT))
+def cut_into_parts(count: int, slots: int, sources: tuple[str, ...] = (), step_s: float = 0.0) -> tuple[Part, ...]:
+    """Cuts `count` items into contiguous parts of as equal a size as can be; with no slots into one.
+
+    Args:
+        count: how many items there are.
+        slots: how many tasks run at a time.
+        sources: the input of each item.
+        step_s: seconds for one item, if that is known: then no part takes less than `SHORTEST_PART_S` or more than `LONGEST_PART_S`.
+
+    >>> [len(cut_into_parts(500, 4, step_s=step_s)) for step_s in (0.0, 0.0001, 0.004, 10.0)]
+    [32, 1, 32, 167]
+    """
+    number = min(count, slots * PARTS_PER_SLOT)
+    if slots and step_s:
+        number = min(number, math.ceil(count * step_s / SHORTEST_PART_S))
+        number = max(number, min(count, math.ceil(count * step_s / LONGEST_PART_S)))
+    number = max(1, number)
     bounds = [count * index // number for index in range(number + 1)]
     return tuple(Part(index, first, stop, sources[first:stop]) for index, (first, stop) in enumerate(itertools.pairwise(bounds)))

@@ -26,7 +26,7 @@ class Copying(BaseBatch):
         if folder is None:
             path = self.files.to_read_file(sources[0])
             return Plan((Part(0, 0, blocks_of(path.stat().st_size if path.is_file() else 0), sources),))
-        return Plan(cut_into_parts(len(sources), self.task.slots, sources))
+        return Plan(cut_into_parts(len(sources), self.task.slots, sources, self.task.step_s))
 
     def is_small(self, plan: Plan) -> bool:
         return plan.steps < self.info.few and self.files.folder_of(self.params.source) is None

@@ -26,7 +26,7 @@ class Drawing(BaseBatch):
         if self.data:
             self.to_write(self.data)
             check_table(self.data)
-        return Plan(cut_into_parts(count, slots), bool(self.data), Result(self.info.kind, self.info.fields))
+        return Plan(cut_into_parts(count, slots, step_s=self.task.step_s), bool(self.data), Result(self.info.kind, self.info.fields))
 
     def run(self, part: Part, progress: Progress) -> Result:
         rows: list[tuple[float, ...]] = []

@@ -46,7 +46,7 @@ class Reading(BaseBatch):
         sources = tuple(self.files.spell(path) for path in inputs.paths)
         fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
-        parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources)
+        parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources, self.task.step_s)
         if self.follows:
             if not inputs.several:
                 raise ArgumentError(

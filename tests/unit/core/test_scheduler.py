@@ -14,6 +14,7 @@ from worker.catalog.params import JobOptions
 from worker.catalog.table import CATALOG
 from worker.core.events import (
     ChildrenChanged,
+    Execute,
     JobEnded,
     Kept,
     KeptJob,
@@ -1425,3 +1426,14 @@ def test_slots_follow_the_cluster():
     assert not any(line.startswith("run") for line in play(0.3, finished(1)))
     assert not any(line.startswith("run") for line in play(0.4, finished(2)))
     assert "run 4 noop plan" in play(0.5, finished(3))
+
+
+def test_the_pace_of_an_operation():
+    """What the parts of one batch took for each step is said to the planner of the next."""
+    play = Play(workers=1)
+    play(0.0, circles("a"))
+    play(0.0, finished(1, plan(10)))
+    play(2.0, finished(2))
+    play(2.0, circles("b"))
+    tasks = {effect.task.id: effect.task for effect in play.effects if isinstance(effect, Execute)}
+    assert [tasks[number].step_s for number in (1, 2, 3)] == [0.0, 0.0, 0.2]
