@@ -79,6 +79,20 @@ def lay_codes(folder: Path) -> None:
     cv2.imwrite(str(folder / "codes.png"), picture)
 
 
+def tilt_board(folder: Path) -> None:
+    """`tilted.png`: a grid of discs in many colours on a board that is seen at an angle."""
+    board = np.full((420, 640, 3), (90, 110, 120), np.uint8)
+    for row in range(3):
+        for column in range(6):
+            tint = np.array([[[30 * column, 200, 250 - 30 * row]]], np.uint8)
+            shade = tuple(int(value) for value in cv2.cvtColor(tint, cv2.COLOR_HSV2BGR)[0, 0])
+            cv2.circle(board, (70 + 100 * column, 80 + 130 * row), 24 + 4 * ((row + column) % 4), shade, -1, cv2.LINE_AA)
+    seen = cv2.getPerspectiveTransform(
+        np.array([(0, 0), (640, 0), (640, 420), (0, 420)], np.float32), np.array([(130, 40), (560, 70), (636, 400), (10, 330)], np.float32)
+    )
+    cv2.imwrite(str(folder / "tilted.png"), cv2.warpPerspective(board, seen, (640, 420), borderValue=(50, 55, 60)))
+
+
 def lay_sheet(folder: Path) -> None:
     """`desk.png`: a printed photograph, with a white margin, on a circuit board."""
     ground = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
@@ -194,7 +208,13 @@ EXAMPLES: Mapping[str, Example] = {
         {"image": "smarties.png", "overlay": "circles.png"}, 14, shown="circles.png", about="All sweets, no parameter set."
     ),
     # ellipses
-    "find_ellipses": Example({"image": "smarties.png", "overlay": "ellipses.png"}, 12),
+    "find_ellipses": Example(
+        {"image": "tilted.png", "overlay": "ellipses.png"},
+        18,
+        prepare=tilt_board,
+        shown="ellipses.png",
+        about="Discs on a board that is seen at an angle.",
+    ),
     # features
     "find_features": Example(
         {"image": "board.jpg", "max_items": 200, "overlay": "features.png"},

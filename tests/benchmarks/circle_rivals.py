@@ -32,19 +32,13 @@ GRADIENT_BEST: Settings = (cv2.HOUGH_GRADIENT, 1, 10, 100, 24, 5)
 
 
 def alt_grid() -> Iterator[Settings]:
-    return (
-        (cv2.HOUGH_GRADIENT_ALT, dp, distance, first, second, blur)
-        for dp, distance, first, second, blur in itertools.product(
-            (1, 1.5, 2), (10,), (25, 50, 100, 200, 300), (0.7, 0.8, 0.85, 0.9, 0.95), (0, 3, 5)
-        )
-    )
+    values = itertools.product((1, 1.5), (50, 100, 200, 300), (0.8, 0.85, 0.9, 0.95), (3, 5))
+    return ((cv2.HOUGH_GRADIENT_ALT, dp, 10, first, second, blur) for dp, first, second, blur in values)
 
 
 def gradient_grid() -> Iterator[Settings]:
-    return (
-        (cv2.HOUGH_GRADIENT, dp, distance, first, second, blur)
-        for dp, distance, first, second, blur in itertools.product((1, 1.5, 2), (10,), (50, 100, 200), (16, 20, 24, 30, 40, 60), (3, 5, 7))
-    )
+    values = itertools.product((1, 1.5), (100, 200), (20, 24, 30, 40, 60), (5, 7))
+    return ((cv2.HOUGH_GRADIENT, dp, 10, first, second, blur) for dp, first, second, blur in values)
 
 
 def grey(picture: Picture) -> NDArray[np.uint8]:

@@ -124,6 +124,30 @@ def test_drawn(axes, angle, thickness):
     assert_found(search(draw(plain(), 158.7, 120.3, axes, angle, thickness=thickness)), [(158.7, 120.3, axes, angle)], turn=turn)
 
 
+@pytest.mark.parametrize("tilt", [0.06, 0.12, 0.2])
+def test_board_at_an_angle(tilt):
+    """Discs on a board that is seen at an angle are all found, to half a pixel, and nothing else."""
+    board, width, height = plain(640, 480), 640, 480
+    discs = [(110 + 140 * column, 100 + 140 * row, 30 + 8 * ((row + column) % 3)) for row in range(3) for column in range(4)]
+    for x, y, radius in discs:
+        cv2.circle(board, (x, y), radius, (230, 40 * (x % 4), 40 * (y % 5)), -1, cv2.LINE_AA)
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    moved = np.array([(tilt * width, tilt * height), ((1 - tilt / 2) * width, 0), (width, height), (0, (1 - tilt) * height)], np.float32)
+    seen = cv2.getPerspectiveTransform(corners, moved)
+    rows = search(cv2.warpPerspective(board, seen, (width, height), borderMode=cv2.BORDER_REPLICATE))
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    truth = []
+    for x, y, radius in discs:
+        rim = np.column_stack([x + (radius + 0.5) * np.cos(angles), y + (radius + 0.5) * np.sin(angles)])
+        (cx, cy), axes, _ = cv2.fitEllipse(cv2.perspectiveTransform(rim[None].astype(np.float32), seen)[0])
+        truth.append((cx, cy, max(axes), min(axes)))
+    assert len(rows) == len(truth)
+    for cx, cy, long, short in truth:
+        nearest = rows[np.argmin(np.hypot(rows[:, X] - cx, rows[:, Y] - cy))]
+        assert np.hypot(nearest[X] - cx, nearest[Y] - cy) < 0.5
+        assert nearest[[WIDTH, HEIGHT]] == pytest.approx([long, short], abs=1.5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(long=st.floats(40, 180), flat=st.floats(0.4, 1), angle=st.floats(0, 179), step=st.sampled_from([-60, -30, 30, 60]))
 def test_any_ellipse(long, flat, angle, step):
