@@ -18,8 +18,8 @@ import numpy as np
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import heif, icc, jpeg, pam, png, ranges, tiff
-from worker.pictures.exif import orientation
+from worker.pictures import heic, heif, icc, jpeg, pam, png, ranges, tiff
+from worker.pictures.exif import UPRIGHT, orientation
 from worker.pictures.headers import Header, read_header
 from worker.pictures.jpeg import Size
 from worker.pictures.pixels import LIES, Image, color, from_floats, grey, over_black, size_of, upright, with_depth
@@ -73,8 +73,9 @@ _PNG_SUB = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB) if hasattr(cv2, 
 
 
 def readable_endings() -> frozenset[str]:
-    """The endings of the images that this build of OpenCV reads."""
-    return frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | {".pbm"}
+    """The endings of the images that are read here."""
+    of_opencv = frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | {".pbm"}
+    return of_opencv | heic.ENDINGS if heic.can_read() else of_opencv
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def load(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS,
     limits.check_weight(path.name, header.width, header.height, header.weight)
     limits.check_density(path.name, header.width, header.height, len(data))
     limits.check_scans(path.name, header.width, header.height, header.scans)
-    turned = orientation(data)
+    turned = UPRIGHT if heic.is_heic(data) else orientation(data)  # libheif turns by itself
     size = (header.height, header.width) if turned >= LIES else (header.width, header.height)
     wanted = shrunk(size) if shrunk and all(size) else size
     as_stored = wanted[::-1] if turned >= LIES else wanted
@@ -139,7 +140,7 @@ def _decoded(data: bytes, header: Header, name: str, limits: FileLimits, flag: i
     pixels = header.width * header.height
     try:
         _reserve(pixels * 4)
-        image = _imdecode(data, flag, name)
+        image = heic.decode(data, name, limits) if heic.is_heic(data) and heic.can_read() else _imdecode(data, flag, name)
         if image is None:
             _reserve(pixels * 16)  # what the most wasteful decoder asks for in one go
     except MemoryError:

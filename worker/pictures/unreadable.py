@@ -9,11 +9,10 @@ import cv2
 
 from worker.errors import UnsupportedFormat
 from worker.files.whole import PNG, is_whole
-from worker.pictures import heif, tiff
+from worker.pictures import heic, heif, tiff
 
 _TIFF_HINT = "Save it in strips, of 8 or 16 bits, uncompressed or with LZW or Deflate."
 _SAVE = "Save it as PNG, JPEG or TIFF."
-_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"))
 _AVIF = frozenset((b"avif", b"avis"))
 _TARGA = b"TRUEVISION-XFILE.\0"
 
@@ -31,12 +30,8 @@ def _begins(*starts: bytes) -> Callable[[bytes], bool]:
     return lambda data: data.startswith(starts)
 
 
-def _is_heic(data: bytes) -> bool:
-    return heif.is_heif(data) and bool(heif.brands(data) & _HEIC) and not heif.brands(data) & _AVIF
-
-
 _FOREIGN = (
-    _Kind(_is_heic, "a HEIC picture", "Save it as JPEG or PNG. A phone writes JPEG if its camera is set to the most compatible format."),
+    _Kind(heic.is_heic, "a HEIC picture", f"{heic.INSTALL}. A phone writes JPEG if its camera is set to the most compatible format."),
     _Kind(_begins(b"\x76\x2f\x31\x01"), "an OpenEXR picture", "Save it as a TIFF of 16 bits or floating point, or as HDR."),
     _Kind(lambda data: data.endswith(_TARGA), "a Targa picture (TGA)"),
     _Kind(_begins(b"8BPS"), "a Photoshop document"),
