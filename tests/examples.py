@@ -398,7 +398,7 @@ EXAMPLES: Mapping[str, Example] = {
         about="Turned by 20 degrees; nothing is cut off.",
     ),
     "warp": Example(
-        {"image": "box_in_scene.png", "output": "flat.png", "corners": "118 160 285 175 267 298 89 272"},
+        {"image": "box_in_scene.png", "output": "flat.png", "corners": "89 272 118 160 285 175 267 298"},
         shown="flat.png",
         about="The box in the scene made flat by its four corners.",
     ),
