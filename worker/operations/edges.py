@@ -22,6 +22,7 @@ _STEP_RESPONSE = 2.7  # Sobel's answer to a step of height 1 after this blur
 _CONTRAST = 3.0  # grey levels; a lower step is no edge
 _NOISE = 3.3  # an edge's gradient is at least so many times the picture's median gradient
 _BAND = 128  # rows; the intermediate pictures of so many stay in the processor's cache
+_WIDEST = 32767  # pixels; `cv2.remap` takes images of less
 _MARGIN = 6  # rows; the blur and the derivatives look so far and no further
 _AROUND = ((-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 
@@ -151,7 +152,10 @@ def _located(at: NDArray[np.intp], dx: Image, dy: Image, mask: Image) -> Edges:
 
 
 def _magnitude(dx: Image, dy: Image, x: Floats, y: Floats) -> Floats:
-    """The gradient's length at places between the pixels. `cv2.remap` takes maps of less than 32768 columns, so they are laid in rows."""
+    """The gradient's length at places between the pixels. `cv2.remap` takes maps of less than 32767 columns, so they are laid in rows."""
+    if max(dx.shape) >= _WIDEST:
+        across, down = (_between(slope, x, y) for slope in (dx, dy))
+        return np.asarray(np.sqrt(across * across + down * down))
     count, columns = len(x), 4096
     padded = -(-count // columns) * columns
     map_x, map_y = (np.pad(place, (0, padded - count)).reshape(-1, columns) for place in (x, y))
@@ -160,3 +164,15 @@ def _magnitude(dx: Image, dy: Image, x: Floats, y: Floats) -> Floats:
         for slope in (dx, dy)
     )
     return np.asarray(np.sqrt(across * across + down * down))
+
+
+def _between(values: Image, x: Floats, y: Floats) -> Floats:
+    """What `cv2.remap` does, for images that are too wide for it."""
+    height, width = values.shape
+    column, row = (np.clip(np.floor(place).astype(np.intp), 0, side - 2) for place, side in ((x, max(width, 2)), (y, max(height, 2))))
+    right, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
+    column, row = np.minimum(column, width - 1), np.minimum(row, height - 1)
+    along, down = np.clip(x - column, 0, 1), np.clip(y - row, 0, 1)
+    upper = values[row, column] * (1 - along) + values[row, right] * along
+    lower = values[below, column] * (1 - along) + values[below, right] * along
+    return np.asarray(upper * (1 - down) + lower * down, np.float32)

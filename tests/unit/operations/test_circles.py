@@ -338,6 +338,14 @@ def test_large_pictures(size):
     assert_found(search(picture), truth)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_very_wide(turned):
+    """A panorama of 40,000 pixels is searched like any picture."""
+    picture = draw(plain(40_000, 64), 35_000.3, 30.2, 20)
+    rows = search(np.ascontiguousarray(picture.transpose(1, 0, 2)) if turned else picture)
+    assert_found(rows, [(30.2, 35_000.3, 20) if turned else (35_000.3, 30.2, 20)])
+
+
 def test_contradicting_radii():
     """A min_radius above max_radius is refused."""
     with pytest.raises(ArgumentError, match="min_radius 20 is larger than max_radius 10"):
