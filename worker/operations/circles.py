@@ -48,6 +48,7 @@ _STEP = 4  # how many times wider a level of the pyramid is than the next one
 _ENOUGH = 112.0  # pixels; no smaller level is made once the largest radius is no larger than this
 _MOST_PIXELS = 3_000_000  # a larger image is searched as a whole at half its size
 _STRIP = 512  # rows; the part of a large image that is searched at full size at a time
+_BAND = 64  # rows; what is made of so many at a time needs little memory
 _MARGIN = 64  # rows that are seen above and below that part
 _ROUGH, _FINER, _CLOSE_BY = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7),)
 _FOLLOWED = ((0.03, 1.5), (0.025, 0.8))  # from one level to the next larger one
@@ -243,7 +244,8 @@ def _reduced_in_strips(image: Image, by: int) -> Image:
     if image.dtype == np.uint8 and image.shape[2:] != (4,):
         return _working(_reduced(image, by))
     brightest = _brightest(image)
-    return np.concatenate([_reduced(_working(image[top : min(top + _STRIP, height)], brightest), by) for top in range(0, height, _STRIP)])
+    bands = range(0, height, _BAND * by)
+    return np.concatenate([_reduced(_working(image[top : min(top + _BAND * by, height)], brightest), by) for top in bands])
 
 
 def _brightest(image: Image) -> float:
@@ -358,7 +360,7 @@ def _clearest(image: Image) -> int:
 def _plane(image: Image, channel: int, brightest: float) -> Image:
     """One channel of the working image, or of an image of 8 bits as it is."""
     if image.shape[2:] == (4,):  # the colours depend on the alpha
-        return np.ascontiguousarray(_working(image, brightest)[..., channel])
+        return np.concatenate([_working(image[top : top + _BAND], brightest)[..., channel] for top in range(0, len(image), _BAND)])
     plane = image if image.ndim == 2 else np.asarray(cv2.extractChannel(image, channel))
     return plane if plane.dtype == np.uint8 else _working(plane, brightest)
 

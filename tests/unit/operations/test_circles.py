@@ -338,6 +338,17 @@ def test_large_pictures(size):
     assert_found(search(picture), truth)
 
 
+@pytest.mark.parametrize("kind", ["grey", "16 bits", "alpha"])
+def test_large_kinds(kind):
+    """Large grey pictures, such of 16 bits, and what only alpha shows are searched in strips and bands like any other."""
+    truth = [(300.2, 300.7, 150), (900.4, 512.3, 30), (1200, 1023.6, 8)]  # the last two lie across strips and bands
+    shape = np.zeros((1800, 2400), np.uint8)
+    for circle in truth:
+        draw(shape, *circle, 255)
+    pictures = {"grey": shape, "16 bits": shape.astype(np.uint16) * 120, "alpha": np.dstack([np.zeros((1800, 2400, 3), np.uint8), shape])}
+    assert_found(search(pictures[kind]), truth)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_very_wide(turned):
     """A panorama of 40,000 pixels is searched like any picture."""
