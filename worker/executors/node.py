@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 import os
@@ -21,6 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from distributed import Worker, WorkerPlugin
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
@@ -122,7 +122,7 @@ class Node(WorkerPlugin):  # type: ignore[misc]
         """
         given = frames.unpacked(frame)
         self._numbers += 1
-        task = dataclasses.replace(given, id=self._numbers)  # another worker's may have the same number
+        task = msgspec.structs.replace(given, id=self._numbers)  # another worker's may have the same number
         self._keys[key], self._topics[task.id] = task.id, (topic, given.id)
         ended = self._waiting[task.id] = asyncio.get_running_loop().create_future()
         self._poller.call(functools.partial(self._executor.execute, task))

@@ -12,6 +12,8 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from worker.config import Config
 from worker.core.events import Received
 from worker.errors import DecodeError
@@ -80,7 +82,7 @@ class Senders:
 def _to_its_port(gateway: str, command: Command | DecodeError) -> Command | DecodeError:
     """A hello without a port wants its reports at its source port, and only the gateway leads back there."""
     if isinstance(command, Hello) and not command.host and not command.text_port:
-        return replace(command, host=gateway)
+        return msgspec.structs.replace(command, host=gateway)
     return command
 
 

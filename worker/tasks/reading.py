@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import msgspec
+
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
@@ -53,7 +55,7 @@ class Reading(BaseBatch):
                     f"{self.info.name} compares pictures; image names one, and {self.follows} is empty.",
                     f"Give {self.follows}=FILE, or a folder or a pattern such as shots/*.png as image.",
                 )
-            parts = tuple(dataclasses.replace(part, sources=sources[max(0, part.first - 1) : part.stop]) for part in parts)
+            parts = tuple(msgspec.structs.replace(part, sources=sources[max(0, part.first - 1) : part.stop]) for part in parts)
         return Plan(parts, finish=bool(self.data), base=base)
 
     def inputs(self, *, single: bool) -> Inputs:
