@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from worker.catalog.own import OwnOperation
+from worker.catalog.params import Params
+from worker.catalog.rows import OwnFile
 from worker.errors import WorkerError
 from worker.files.whole import WrittenFile
-
-if TYPE_CHECKING:
-    from worker.catalog.own import OwnOperation
-    from worker.catalog.params import Params
-    from worker.catalog.rows import OwnFile
 
 
 class Phase(Enum):
