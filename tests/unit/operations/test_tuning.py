@@ -237,6 +237,6 @@ def test_tune_any_picture(picture, examples):
 @given(st.tuples(*[st.floats(0, 20)] * 2, st.floats(1, 9)), st.tuples(*[st.floats(0, 20)] * 2, st.floats(1, 9)))
 def test_common_share(first, second):
     """The area in common is what counting pixels of two drawn discs gives."""
-    y, x = np.mgrid[-10:30:0.1, -10:30:0.1]
+    y, x = np.mgrid[-10:30:0.04, -10:30:0.04]
     a, b = ((x - disc[0]) ** 2 + (y - disc[1]) ** 2 < disc[2] ** 2 for disc in (first, second))
     assert tuning.common_share(np.array(first), np.array(second)) == pytest.approx((a & b).sum() / (a | b).sum(), abs=0.02)
