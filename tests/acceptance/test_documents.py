@@ -7,8 +7,10 @@ placeholder such as NAME or three dots, which a reader has to fill in.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from click.testing import CliRunner
 
@@ -24,12 +27,25 @@ from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli
 
 DOCUMENTS = [REPOSITORY / name for name in ("README.md", "docker/README.md", "td/README.md", "SECURITY.md", "protocol.md")]
-DOCUMENTS += sorted((REPOSITORY / "docs").glob("*.md"))
+OWN = REPOSITORY / "docs" / "own_operations.md"  # its commands need its files: `tests/wire/test_own_operations_page.py` follows it
+DOCUMENTS += sorted(path for path in (REPOSITORY / "docs").glob("*.md") if path != OWN)
 PLACEHOLDER = re.compile(r"\.\.\.|\b[A-Z]{3,}\b|<|\$|%h")
 #: Names of commands in a sentence, which need an argument.
 MENTIONS = (["send"], ["run"], ["component"], ["node"])
 SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 END_S = 100
+DATA = REPOSITORY / "tests" / "data"
+#: Folders of pictures that the documents speak of.
+SERIES = ("phone", "takes", "album", "frames", "burst")
+#: A camera for pictures of the size of `smarties.png`.
+CAMERA = {
+    "kind": "camera calibration",
+    "version": 1,
+    "width": 413,
+    "height": 356,
+    "camera_matrix": [[400, 0, 206], [0, 400, 178], [0, 0, 1]],
+    "distortion": [0, 0, 0, 0, 0],
+}
 
 pytestmark = pytest.mark.skipif(not SHELLS, reason="not on this system: bash")
 
@@ -39,8 +55,15 @@ def commands_of(text: str) -> set[str]:
     lines = re.findall(r"^ *(?:pip install \. && )?(td-image-worker .*)$", text, re.MULTILINE)
     lines += re.findall(r"`(td-image-worker [^`\n]*)`", text)
     jobs = re.findall(rf"`((?:{'|'.join(CATALOG)}) \w+=[^`\n]*)`", text)
-    lines += [f"td-image-worker send {job}" for job in jobs]
+    lines += [f"td-image-worker send {job}" for job in jobs if is_whole(job)]
     return {re.split(r"  +\(", line)[0].strip() for line in lines}
+
+
+def is_whole(job: str) -> bool:
+    """Whether all is there that the job needs; otherwise it is a part of one, in a sentence."""
+    words = shlex.split(job)
+    given = {word.partition("=")[0] for word in words[1:]}
+    return {field.name for field in CATALOG[words[0]].parameters if field.required} <= given
 
 
 def shown() -> list[str]:
@@ -66,10 +89,26 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, text, number = free_port(), free_port(), free_port()
-        for name in ("shots", "show", "project", "second", "data", "cache", "other"):
+        for name in ("shots", "show", "project", "second", "data", "cache", "other", *SERIES):
             (folder / name).mkdir()
-        for name in ("a.png", "logo.png", "smarties.png", "cam.png", "shots/a.png"):
-            shutil.copy(REPOSITORY / "tests" / "data" / "smarties.png", folder / name)
+        for name in (
+            "a.png",
+            "logo.png",
+            "smarties.png",
+            "cam.png",
+            "shots/a.png",
+            *(f"{name}/{n}.png" for name in SERIES for n in (1, 2)),
+        ):
+            shutil.copy(DATA / "smarties.png", folder / name)
+        for name in SERIES:
+            cv2.imwrite(str(folder / name / "3.jpg"), cv2.imread(str(DATA / "smarties.png")))
+        shutil.copy(DATA / "board.jpg", folder / "night.jpg")
+        for name in ("a.mp4", "take1.mov"):
+            shutil.copy(DATA / "numbered.mp4", folder / name)
+        (folder / "camera.json").write_text(json.dumps(CAMERA), encoding="utf-8")
+        (folder / "my_ops.py").write_text(
+            re.findall(r"^```python\n(.*?)^```", OWN.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[0], "utf-8"
+        )
         (folder / "letter.txt").write_text("Dear ...\n", encoding="utf-8")
         for name, port in (("td-image-worker.toml", self.port), ("second.toml", self.port)):
             (folder / name).write_text(f"port = {port}\n", encoding="utf-8")
@@ -86,6 +125,7 @@ class Desk:
         line = re.sub(r"(?<![\w/=])[CD]:[/\\](show|cache)\b", rf"{self.folder}/\1", line)
         line = re.sub(r"(?<=[ =])/data\b", f"{self.folder}/data", line)
         line = re.sub(r"--host 192\.168\.\d+\.\d+", "--host 127.0.0.1", line)
+        line = re.sub(r"(?<==)E:/backup\b", "backup", line)
         line = re.sub(r"(?<=[ =])/mnt/show\b", f"{self.folder}/show", line)
         return re.sub(r"--port \d+", f"--port {self.port}", line)
 
@@ -160,7 +200,7 @@ def test_a_cluster_starts_as_shown(desk: Desk, line: str) -> None:
     assert process.stdout is not None
     for text in process.stdout:
         said.append(text)
-        if text.startswith("Working"):
+        if "".join(said).count("Working") == 2:
             break
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=END_S)
@@ -182,4 +222,6 @@ def test_a_command_works_as_shown(busy_desk: Desk, shell: str, line: str) -> Non
         assert done.returncode in (0, 1)
         assert re.search(r"^(Broken: |The round trip works\.)", done.stdout, re.MULTILINE)
     else:
+        if "is not available here" in done.stderr and not os.environ.get("CI"):
+            pytest.skip(f"not in this environment: {done.stderr.strip()}")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -37,10 +37,11 @@ def work(config: Config, announce: Callable[[str], None] = print) -> int:
     library()
     from worker.executors.node import Node, run
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the work begins it means the same as Ctrl-C
     version = installed_version()
     node = Node(pool_of(config, rules_of(config)))
     node.start()
-    try:
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(node):
         if not node.working.wait(WARM_WITHIN_S):
             announce(f"No child process has become ready within {WARM_WITHIN_S:g} s; the log says why.")
             return 1
@@ -56,8 +57,6 @@ def work(config: Config, announce: Callable[[str], None] = print) -> int:
         announce(f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off'}")
         announce("Working. Ctrl-C stops it; its tasks go to other nodes.")
         _until_asked(lambda: run(config.cluster.address, node, config.workers, version=version, certificates=certificates_of(config)))
-    finally:
-        node.close()
     announce("Stopped.")
     return 0
 
