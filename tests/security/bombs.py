@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import cv2
 import numpy as np
 
+from worker.pictures import heic
 from worker.pictures.images import FORMATS
 
 BOMB = (60_000, 50_000)  # 3,000 megapixels
@@ -87,6 +89,15 @@ def bombs() -> dict[str, bytes]:
         "a.pfm": f"PF\n{width} {height}\n-1.0\n".encode(),
         "a.hdr": f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {height} +X {width}\n".encode() + b"\2\2\0\x10",
     }
+    if heic.can_read():
+        import pillow_heif
+
+        written = io.BytesIO()
+        pillow_heif.from_bytes("RGB", (64, 64), bytes(64 * 64 * 3)).save(written)
+        claims |= {
+            f"a{ending}": patched(written.getvalue(), written.getvalue().index(b"ispe") + 8, ">II", width, height)
+            for ending in heic.ENDINGS
+        }
     claims["a.webp"] = webp(16_383, 16_383)
     claims["extended.webp"] = extended_webp(60_000, 50_000)
     claims["a.tif"] = tiff_with(tiff, {256: width, 257: height})

@@ -19,10 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worker.files import handles
+from worker.files.paths import VIDEO_ENDINGS
 
 log = logging.getLogger(__name__)
 
-_LEFT = re.compile(r"\.(?P<name>.*)\.(?P<pid>\d{1,10})-\d+\.part(\.\w{2,4})?", re.DOTALL)
+_VIDEO = "|".join(ending[1:] for ending in sorted(VIDEO_ENDINGS))
+_LEFT = re.compile(rf"\.(?P<name>.*)\.(?P<pid>\d{{1,10}})-\d+\.part(\.({_VIDEO}))?", re.DOTALL)
 #: If the process id of a file is in use again, the file is left alone until it has not changed for this time.
 QUIET_S = 10.0
 MAX_ENTRIES = 1_000_000
