@@ -85,9 +85,13 @@ class Bench:
 
 
 def children():
-    """The processes that this one has started, but for the helper that multiprocessing keeps until the end."""
-    alive = psutil.Process().children(recursive=True)
-    return [process for process in alive if "resource_tracker" not in " ".join(process.cmdline() or ["resource_tracker"])]
+    """The processes that this one has started, but for the helper that multiprocessing keeps until the end, and those of the cluster."""
+    alive = []
+    for process in psutil.Process().children():
+        command = " ".join(process.cmdline() or ["resource_tracker"])
+        if "resource_tracker" not in command and "tests.contract.cluster" not in command:
+            alive += [process, *process.children(recursive=True)]
+    return alive
 
 
 def wait_for(condition):
@@ -110,7 +114,7 @@ def bench(request):
     if request.param == "cluster":
         pytest.importorskip("distributed", reason="not in this environment: Dask distributed")
         cluster = request.getfixturevalue("cluster")
-        yield from _closed(Bench(ClusterExecutor(cluster.address, version=VERSION)), cluster)
+        yield from _closed(Bench(ClusterExecutor(cluster.address, version=VERSION)))
         return
     executor = PoolExecutor(2, bestiary.make_run_task) if request.param == "pool" else InlineExecutor(bestiary.run_task)
     yield from _closed(Bench(executor))
@@ -127,13 +131,12 @@ def small_pool():
     yield from _closed(Bench(PoolExecutor(1, bestiary.make_run_task, spares=0)))
 
 
-def _closed(bench, cluster=None):
+def _closed(bench):
     yield bench
     bench.executor.close()
     bench.all_that_came()
     assert [number for number, times in bench.finished.items() if times != 1] == []
-    others = cluster.own() if cluster else ()
-    assert [process for process in children() if process.pid not in others] == []
+    assert children() == []
 
 
 # ----------------------------------------------------------------------------------------------------- all executors
