@@ -9,7 +9,7 @@ child of this machine would get (`frames.py`), under a key of its own, with `ret
 goes to the next one if its parameters say that it may be repeated; otherwise it ends as 502. For that the scheduler must not repeat it by
 itself, which the setting `distributed.scheduler.allowed-failures` of 0 says; under another one, tasks that may not be repeated are refused.
 
-One thread owns the client. Measured by others and by us: a client of Dask sends every 10 ms, so a task takes 11 ms at least.
+One thread owns the client, which sends every 10 ms; so no task takes less.
 """
 
 from __future__ import annotations
