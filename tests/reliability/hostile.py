@@ -287,7 +287,7 @@ async def sample(process: psutil.Process, parent_mb: list[float]) -> None:
 
 
 async def run(minutes: float, seed: int, root: Path) -> Outcome:
-    """So many minutes under attack, with calm between them."""
+    """Minutes under attack, with calm between them."""
     port = running.free_port()
     worker = running.start(port, root, "--state", str(root / "state"), *OPTIONS)
     outcome = Outcome()

@@ -3,8 +3,8 @@
     number = barrier.store(record)             # the record goes out with the next commit
     barrier.after(number, release, now)        # `release(now)` is called once that commit has succeeded, or never
 
-A record that nothing depends on goes out with the next commit (`later`), and costs none of its own. That finals were told goes out many at
-a time: if that is lost, they are told once more.
+A record that nothing depends on goes out with the next commit (`later`), and costs none of its own. Which finals were sent is noted many at
+a time: if a note is lost, its finals are sent once more.
 
 Each round of records ends with `Commit(number)`. `Stored(number)` releases what depends on it, in order. `NotStored(number)` drops it; the
 scheduler decides what becomes of the lost records: a new job is rejected, a started one waits again, and how a job ended is stored `again`
@@ -24,7 +24,7 @@ from worker.timers import Timers
 STORE_AGAIN_S = 1.0
 #: If nothing else is stored for so long, what nothing depends on is stored alone.
 STORE_LATER_S = 5.0
-#: So many finals that were told go into a commit together.
+#: The number of finals whose sending is noted in one commit.
 TOLD_AT_ONCE = 64
 #: How many records may wait that nothing depends on; while nothing can be stored, the oldest are given up.
 MAX_LATER = 10_000

@@ -47,7 +47,7 @@ class Slots:
         return len(self._jobs) < self.count
 
     def resize(self, count: int) -> None:
-        """So many tasks run at a time from now on. Those that run already go on."""
+        """Changes how many tasks run at a time. Those that run already go on."""
         self.count = count
         self._largest = max(self._largest, count)
 

@@ -287,7 +287,7 @@ def test_another_thread_stands_in_for_a_stuck_commit(tmp_path, monkeypatch):
     loop.journal.commit = stuck
     loop.writer.start()
     assert loop.write(1) == Stored(1)
-    assert loop.events.get(timeout=20) == Woke()  # whoever stands in is woken
+    assert loop.events.get(timeout=20) == Woke()  # the one that stands in is woken
     assert loop.writer._lead.locked()
     loop.writer.close()
 
