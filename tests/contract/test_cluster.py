@@ -110,7 +110,7 @@ def test_a_node_is_lost(cluster, bench, tmp_path, params, repeated):
     wait_for(lambda: lines(trace))
     cluster_module.end(node_of(cluster, int(lines(trace)[0])))
     if repeated:
-        wait_for(lambda: len(lines(trace)) == 2)
+        wait_for(lambda: len(lines(trace)) >= 2)
     trace.with_suffix(".go").touch()
     (outcome,) = bench.outcomes_of([number])
     if repeated:
@@ -128,12 +128,12 @@ def test_the_scheduler_is_lost(cluster, bench, tmp_path, params, repeated):
     wait_for(lambda: lines(trace))
     cluster.restart_scheduler()
     if repeated:
-        wait_for(lambda: len(lines(trace)) == 2)
+        wait_for(lambda: len(lines(trace)) >= 2)
     trace.with_suffix(".go").touch()
     (outcome,) = bench.outcomes_of([number])
     assert isinstance(outcome, Result) if repeated else (outcome.code, outcome.word) == (502, "node")
     assert isinstance(bench.outcomes_of(bench.execute("works:b"))[0], Result)
-    assert len(lines(trace)) == 1 + repeated
+    assert repeated or len(lines(trace)) == 1  # what may be repeated may run more than twice, if a node comes and goes
 
 
 def test_an_append_runs_once_and_leaves_no_mark(bench, tmp_path):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import secrets
@@ -335,6 +336,7 @@ class _Link:
         self._orders: deque[Task | int] = deque()
         self._waiting: deque[Task] = deque()
         self._tries: dict[int, int] = {}
+        self._submitted = itertools.count()
         self._carried: dict[int, asyncio.Task[None]] = {}
         self._client: Client | None = None
         self._loop = asyncio.new_event_loop()
@@ -390,9 +392,13 @@ class _Link:
                 log.info("connected to the cluster %s", self._address)
                 client.subscribe_topic(self._name, self._stepped)
                 await self._work(client)
+        except asyncio.CancelledError:  # Dask cancels what waits for a connection that it closes; nobody else cancels this
+            log.debug("the connection was closed", exc_info=True)
         except (OSError, ValueError, TypeError) as error:  # CommClosedError is an OSError
             log.debug("the cluster cannot be reached", exc_info=True)
             return self._sentence(error)
+        except Exception:  # whatever it is, this thread must go on
+            log.exception("the cluster's client failed")
         return _LOST.format(self._address)
 
     async def _work(self, client: Client) -> None:
@@ -467,7 +473,7 @@ class _Link:
             self._carried[task.id] = asyncio.ensure_future(self._carry_out(self._client, task))
 
     async def _carry_out(self, client: Client, task: Task) -> None:
-        key = f"{self._name}-{task.id}-{self._tries.get(task.id, 0)}"
+        key = f"{self._name}-{task.id}-{next(self._submitted)}"
         once = not task.params.repeatable()
         try:
             ended = await self._outcome(client, task, key, once=once)
@@ -475,6 +481,9 @@ class _Link:
             if self._client is not None:  # aborted; otherwise the connection is lost, and with it what ran
                 return
             ended = None
+        except _NotSubmittedError:  # it waits for the next connection
+            self._waiting.appendleft(task)
+            return
         finally:
             del self._carried[task.id]
             if once and self._client is not None:
@@ -495,7 +504,13 @@ class _Link:
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a node", task.operation)
             return _Ended(task.id, Failure.of(InternalError()))
-        future = client.submit(carry_out, frame, key, self._name, once=once, key=key, pure=False, retries=0, resources={self._resource: 1})
+        try:
+            future = client.submit(
+                carry_out, frame, key, self._name, once=once, key=key, pure=False, retries=0, resources={self._resource: 1}
+            )
+        except Exception as error:
+            log.debug("a task could not be submitted", exc_info=True)
+            raise _NotSubmittedError from error
         try:
             body, took_s = await future
             return _Ended(task.id, frames.outcome_of(frames.said(body)), took_s)  # type: ignore[arg-type]
@@ -521,15 +536,19 @@ class _Link:
         self._hear(Progressed(int(task_id), int(done)))
 
 
+class _NotSubmittedError(Exception):
+    """The client has no connection any more."""
+
+
 async def _cancel(client: Client, future: Future[bytes]) -> None:
-    """The node kills the child when it sees that the task is not wanted any more."""
-    with contextlib.suppress(OSError, TimeoutError):
+    """The node kills the child when it sees that the task is not wanted any more. Without a connection there is nothing to be done."""
+    with contextlib.suppress(Exception):
         await client.cancel([future], force=True)
 
 
 async def _forget(client: Client, key: str) -> None:
     """The mark of a task that ran once is not needed after its end."""
-    with contextlib.suppress(OSError, TimeoutError):
+    with contextlib.suppress(Exception):
         await client.scheduler.event_clear(name=key)
 
 
