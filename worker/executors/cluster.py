@@ -392,7 +392,7 @@ class _Link:
                 log.info("connected to the cluster %s", self._address)
                 client.subscribe_topic(self._name, self._stepped)
                 await self._work(client)
-        except asyncio.CancelledError:  # Dask cancels what waits for a connection that it closes; nobody else cancels this
+        except (asyncio.CancelledError, RuntimeError):  # so Dask ends what waits for a connection that it closes
             log.debug("the connection was closed", exc_info=True)
         except (OSError, ValueError, TypeError) as error:  # CommClosedError is an OSError
             log.debug("the cluster cannot be reached", exc_info=True)
