@@ -6,8 +6,9 @@
 
 Dask places the tasks, and knows which nodes there are. Whether a lost task may run again is decided here: what crosses is the frame that a
 child of this machine would get (`frames.py`), under a key of its own, with `retries=0`. A task whose node is lost, or whose scheduler is,
-goes to the next one if its parameters say that it may be repeated; otherwise it ends as 502. For that the scheduler must not repeat it by
-itself, which the setting `distributed.scheduler.allowed-failures` of 0 says; under another one, tasks that may not be repeated are refused.
+goes to the next one if its parameters say that it may be repeated; otherwise it ends as 502. A scheduler may give a lost task to another
+node by itself (`distributed.scheduler.allowed-failures`). So a task that may not be repeated leaves a mark with the scheduler before it
+begins, and a node that finds the mark does not run it.
 
 One thread owns the client, which sends every 10 ms; so no task takes less.
 """
@@ -69,7 +70,7 @@ _ABORTED = Failure.of(ChildDied("The task was aborted."))
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Files in PEM form, as Dask names them. Without any there is no encryption, and whoever reaches the scheduler may run code."""
+    """Files in PEM form, as Dask names them. Without them nothing is encrypted, and anybody who reaches the scheduler can run code."""
 
     ca: Path | None = None
     cert: Path | None = None
@@ -558,7 +559,7 @@ async def carry_out(frame: bytes, key: str, topic: str, *, once: bool) -> tuple[
     Args:
         frame: the task, as a child of the worker's own machine would get it.
         key: its name in the cluster.
-        topic: where its progress is told.
+        topic: takes the reports of its progress.
         once: it may not be repeated, so it first leaves a mark with the scheduler; if there is one already, an earlier try was lost.
 
     Returns:

@@ -188,7 +188,7 @@ async def run(address: str, node: Node, slots: int, *, version: str, certificate
 
 
 async def _about(node: Node, version: str, _worker: Any) -> dict[str, Any]:
-    """What the scheduler tells of this node to whoever asks."""
+    """What the scheduler says about this node."""
     return {"version": version, "versions": versions(version), "missing": dict(node.missing)}
 
 

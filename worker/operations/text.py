@@ -93,7 +93,7 @@ def _lines(pieces: list[bytes], first: int, stop: int) -> Iterator[bytes]:
 
 
 def _thousands(pieces: list[bytes], digits: int, first: int, count: int) -> bytes:
-    """So many times a thousand lines, whose numbers all have so many digits, from the thousand `first` on."""
+    """Blocks of a thousand lines each, from the thousand `first` on. The numbers of all lines have the same count of digits."""
     thousand = _thousand(tuple(pieces), digits)
     lines = np.repeat(thousand[np.newaxis], count, axis=0)
     heads = np.frombuffer(b"".join([b"%d" % number for number in range(first, first + count)]), np.uint8).reshape(count, 1, digits - 3)

@@ -33,7 +33,7 @@ _COLORS = {1: (0, None), 3: (2, cv2.COLOR_BGR2RGB), 4: (6, cv2.COLOR_BGRA2RGBA)}
 _BAND_BYTES = 2**19
 #: A shorter run of rows is packed as it is.
 _SHORTEST_RUN = 16
-#: So many pairs of rows are looked at first: in a photograph no row repeats another, and comparing them all would be in vain.
+#: The number of pairs of rows that are compared first. In a photograph no row repeats another, and comparing all of them would be in vain.
 _LOOKS = 16
 _ADLER_BASE = 65521
 _ZLIB_HEADER = b"\x78\x01"
@@ -131,7 +131,7 @@ def _raw_packer(level: int) -> zlib._Compress:
 
 @functools.lru_cache(maxsize=64)
 def _zeros(rows: int, row_bytes: int, level: int) -> tuple[bytes, int, int]:
-    """So many rows that repeat the one above: packed, their check, and their size."""
+    """A number of rows that repeat the one above: packed, their check, and their size."""
     data = (bytes([_UP]) + bytes(row_bytes)) * rows
     packer = _raw_packer(level)
     return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH), zlib.adler32(data), len(data)
