@@ -125,6 +125,7 @@ class Desk:
         line = re.sub(r"(?<![\w/=])[CD]:[/\\](show|cache)\b", rf"{self.folder}/\1", line)
         line = re.sub(r"(?<=[ =])/data\b", f"{self.folder}/data", line)
         line = re.sub(r"--host 192\.168\.\d+\.\d+", "--host 127.0.0.1", line)
+        line = re.sub(r"^td-image-worker watch(?!.* --(?:seconds|help))", "td-image-worker watch --seconds 1", line)
         line = re.sub(r"(?<==)E:/backup\b", "backup", line)
         line = re.sub(r"(?<=[ =])/mnt/show\b", f"{self.folder}/show", line)
         return re.sub(r"--port \d+", f"--port {self.port}", line)

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "worker.cli.run",
     "ops": "worker.cli.ops",
     "presets": "worker.cli.presets",
+    "watch": "worker.cli.watch",
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
     "component": "worker.cli.component",

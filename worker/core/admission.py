@@ -51,6 +51,7 @@ class Admission:
         self._quarantine = shared.quarantine
         self._suspects = shared.suspects
         self._ending = ending
+        self._watching = shared.watching
         self._made_ids = itertools.count(1)
         self.stopping = ""  # why no new jobs are taken, "" if they are
 
@@ -182,6 +183,7 @@ class Admission:
     def _take(self, job: Job, why: str, now: float) -> None:
         """Lets an accepted job wait for its turn, with all that its options ask for."""
         self._ledger.move(job, State.QUEUED, now, why)
+        self._watching.changed(job, now)
         self._ending.replace(job, now)
         if job.options.ttl_ms:
             job.set_timer("ttl", self._timers.at(job.accepted_at + job.options.ttl_ms / 1000, lambda now: self._expire(job, now)))

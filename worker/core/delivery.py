@@ -192,6 +192,10 @@ class Delivery:
         client.heard_at = now
         return client
 
+    def client(self, key: str) -> Client | None:
+        """The client with this key, if it is known now."""
+        return self._clients.get(key)
+
     def name(self, key: str) -> str:
         """What a client calls itself, "" if it said nothing or is not known any more."""
         client = self._clients.get(key)

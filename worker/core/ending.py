@@ -38,6 +38,7 @@ class Ending:
         self._delivery = shared.delivery
         self._board = shared.board
         self._syncs = shared.syncs
+        self._watching = shared.watching
         self._waiting_for: dict[Key, dict[Key, Job]] = {}
         self._just_ended: deque[tuple[Key, bool]] = deque()
         self._replaceable: dict[tuple[str, str], Job] = {}
@@ -85,7 +86,9 @@ class Ending:
         self._board.job_ended(final, run_ms)
         name = self._delivery.name(job.client)
         items = job.result.items
-        self._emit(JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message))
+        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message)
+        self._emit(told)
+        self._watching.ended(job, told, now)
         self._just_ended.append((job.key, why is None))
         self._deliver(ended, now)
 
@@ -187,6 +190,8 @@ class Ending:
         self._just_ended.append((job.key, False))
         error = DiskFull(f"The job could not be stored: {reason}.", "Make room on the disk of the state directory (--state).")
         self._delivery.answer(job.client, reports.failed(job.id, self._boot, error))
+        told = JobEnded(job.client, "", job.id, job.operation, error.word, error.code, 0, 0, 0, job.attempt, error.message)
+        self._watching.ended(job, told, now)
         for answer in self._syncs.withdrawn(job.key):
             self._delivery.answer_late(job.client, answer)
 

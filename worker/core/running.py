@@ -50,6 +50,7 @@ class Running:
         self._quarantine = shared.quarantine
         self._suspects = shared.suspects
         self._ending = ending
+        self._watching = shared.watching
         self._presets = presets
 
     # -------------------------------------------------------------------------------------------------- starts
@@ -96,6 +97,7 @@ class Running:
         job.stored_in = self._barrier.store(StoreAttempt(job.client, job.id, job.attempt, begun=self._board.children))
         job.latest = wire.Processing(job.id, job.attempt)
         self._ending.send(job, job.latest, now)
+        self._watching.changed(job, now)
         timeout_ms = job.options.timeout_ms or self._config.limits.timeout_ms
         if timeout_ms:
             job.set_timer("timeout", self._timers.at(now + timeout_ms / 1000, lambda now: self._overrun(job, timeout_ms, now)))
@@ -127,6 +129,7 @@ class Running:
         job.start_over()
         job.stored_in = 0
         self._ledger.move(job, State.QUEUED, now, why)
+        self._watching.changed(job, now)
         job.set_timer("again", self._timers.at(now + delay, lambda _: self._try_again(job)))
 
     def _try_again(self, job: Job) -> None:
@@ -163,6 +166,7 @@ class Running:
         job.latest = wire.Progress(job.id, step / steps, step, steps, eta_ms, "")
         self._ending.send(job, job.latest, now)
         self._board.job_progressed(step / steps)
+        self._watching.changed(job, now)
 
     def send_canary(self, now: float) -> None:
         """Sends a task that nobody asked for through a real child: the spare one takes it while all others are busy."""

@@ -54,7 +54,7 @@ from worker.core.presets import Presets
 from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
 from worker.core.shared import Shared
-from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError
+from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError, WorkerError
 from worker.protocol import addresses
 from worker.protocol import messages as wire
 from worker.protocol.addresses import PROTOCOL_VERSION, Peer
@@ -112,6 +112,7 @@ class Scheduler:
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending, self._presets)
         self._preset_commands = PresetCommands(shared, self._admission, self._presets)
+        self._watching = shared.watching
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
         self._board.children = children
         self._board.start(now)
@@ -317,12 +318,31 @@ class Scheduler:
             case wire.Trigger():
                 self._preset_commands.trigger(peer, client, command, now)
             case wire.Bye():
+                self._watching.end(client.key)
                 self._delivery.bye(client, now)
+            case wire.Watch():
+                self._watch(peer, client, command, now)
             case wire.Quit(token=token):
                 self._quit(peer, client, token, now)
 
+    def _watch(self, peer: Peer, client: Client, watch: wire.Watch, now: float) -> None:
+        try:
+            if not watch.on:
+                self._watching.end(client.key)
+            elif self._may_rule(peer, watch.token):
+                self._watching.begin(client.key, now)
+            else:
+                message = "watch from another computer needs the worker's token."
+                raise TokenError(message, "Start the worker with --token, and send the same.")
+        except WorkerError as error:
+            self._admission.complain(client, watch.address, error, now)
+
+    def _may_rule(self, peer: Peer, token: str) -> bool:
+        """Whether a sender may do what concerns all clients."""
+        return self._gate.is_this_computer(peer[0]) or self._gate.is_token(token)
+
     def _quit(self, peer: Peer, client: Client, token: str, now: float) -> None:
-        if not self._gate.is_this_computer(peer[0]) and not self._gate.is_token(token):
+        if not self._may_rule(peer, token):
             message = "quit from another computer needs the worker's token."
             error = TokenError(message, "Start the worker with --token, and send the same.")
             self._admission.complain(client, wire.Quit.address, error, now)
@@ -390,6 +410,7 @@ class Scheduler:
         yield from self._delivery.violations()
         yield from self._slots.violations()
         yield from self._ending.violations()
+        yield from self._watching.violations()
         if not self._leaving:
             yield from self._running.violations()
 

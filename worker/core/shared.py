@@ -19,6 +19,7 @@ from worker.core.slots import Slots
 from worker.core.status import StatusBoard
 from worker.core.suspects import Suspects
 from worker.core.syncs import Syncs
+from worker.core.watching import Watching
 from worker.timers import Timers
 
 
@@ -40,6 +41,7 @@ class Shared:
         syncs: who waits for all its jobs.
         quarantine: which work kills children.
         suspects: which jobs may have ended an earlier run of the worker.
+        watching: who hears of all jobs.
     """
 
     config: Config
@@ -57,6 +59,7 @@ class Shared:
     syncs: Syncs
     quarantine: Quarantine
     suspects: Suspects
+    watching: Watching
 
     @classmethod
     def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None]) -> Shared:
@@ -69,6 +72,7 @@ class Shared:
         answers = Answers(delivery, timers)
         backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
         known, suspects = Known(catalog), Suspects(ledger, backlog)
-        return cls(
-            config, known, boot, emit, timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects
-        )
+        lease_s = config.limits.lease_ms / 1000
+        watching = Watching(delivery, ledger, slots, timers, emit, lease_s=lease_s, children=lambda: board.children)
+        parts = (timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects, watching)
+        return cls(config, known, boot, emit, *parts)

@@ -75,6 +75,15 @@ class Slots:
 
         self._barrier.after(job.stored_in, release, now)
 
+    @property
+    def busy(self) -> int:
+        """How many tasks run, or are about to."""
+        return len(self._jobs)
+
+    def running(self, now: float) -> Iterator[tuple[Job, float]]:
+        """The job of each task that runs, and for how long it has, in seconds."""
+        return ((job, self.ran_s(task_id, now)) for task_id, job in self._jobs.items() if task_id not in self._held)
+
     def ran_s(self, task_id: int, now: float) -> float:
         """How long a task has been under way."""
         return now - self._since.get(task_id, now)

@@ -38,6 +38,7 @@ SET: Final = "/worker/set"
 UNSET: Final = "/worker/unset"
 PRESETS: Final = "/worker/presets"
 TRIGGER: Final = "/worker/trigger"
+WATCH: Final = "/worker/watch"
 QUIT: Final = "/worker/quit"
 
 CHALLENGE: Final = "/worker/challenge"
@@ -57,6 +58,8 @@ SYNCED: Final = "/worker/synced"
 PRESET: Final = "/worker/preset"
 OPERATION: Final = "/worker/operation"
 CATALOG: Final = "/worker/catalog"
+WATCHED: Final = "/worker/watched"
+CHILDREN: Final = "/worker/children"
 NUMBER: Final = "/worker/n"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -436,6 +436,18 @@ class Trigger(Message, frozen=True):
     value: float
 
 
+class Watch(Message, frozen=True):
+    """Asks for news of all jobs of all clients, a `Watched` for each change; 0 ends that. From another computer it needs the token.
+
+    >>> wire(Watch(1))
+    '/worker/watch ,is 1 '
+    """
+
+    address = addresses.WATCH
+    on: int = 1
+    token: str = ""
+
+
 class Quit(Message, frozen=True):
     """Asks the worker to finish its accepted jobs and to end.
 
@@ -725,6 +737,41 @@ class CatalogChanged(Message, frozen=True):
     message: str
 
 
+class Watched(Message, frozen=True):
+    """To those who watch: how it stands with a job of any client. `code` is 0 while it waits or runs, 200 if it is ready.
+
+    >>> wire(Watched("127.0.0.1:9461", "td", "j1", "find_circles", "running", 0, 3, 10, 4, 250, ""))
+    '/worker/watched ,sssssiiiiis 127.0.0.1:9461 td j1 find_circles running 0 3 10 4 250 '
+    """
+
+    address = addresses.WATCHED
+    client: str
+    name: str
+    id: str
+    operation: str
+    word: str
+    code: int
+    step: int
+    steps: int
+    wait_ms: int
+    run_ms: int
+    message: str
+
+
+class Children(Message, frozen=True):
+    """To those who watch, once a second: whether a child process works, how many tasks may run, how many do, and which.
+
+    >>> wire(Children(1, 3, 1, "find_circles j1 0.3 s"))
+    '/worker/children ,iiis 1 3 1 find_circles j1 0.3 s'
+    """
+
+    address = addresses.CHILDREN
+    working: int
+    slots: int
+    busy: int
+    tasks: str
+
+
 class Number(Message, frozen=True):
     """One level or counter for an OSC In CHOP.
 
@@ -755,6 +802,7 @@ Command = (
     | Unset
     | ListPresets
     | Trigger
+    | Watch
     | Quit
 )
 Report = (
@@ -776,6 +824,8 @@ Report = (
     | PresetValue
     | OperationDescription
     | CatalogChanged
+    | Watched
+    | Children
     | Number
 )
 #: Exactly one of these ends each accepted job.
@@ -800,6 +850,7 @@ COMMANDS: Mapping[str, type[Command]] = {
         Unset,
         ListPresets,
         Trigger,
+        Watch,
         Quit,
     )
 }
@@ -807,7 +858,7 @@ REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
         Challenge, Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced,
-        PresetValue, OperationDescription, CatalogChanged, Number,
+        PresetValue, OperationDescription, CatalogChanged, Watched, Children, Number,
     )
 }  # fmt: skip
 
