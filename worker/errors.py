@@ -125,7 +125,7 @@ class IdReused(ClientError):
 
 
 class Expired(ClientError):
-    """The job waited in the queue for longer than its ttl_ms, or was replaced by a newer one."""
+    """The job waited in the queue for longer than its ttl_ms, or was replaced by a newer one; or the frame that it names was."""
 
     code = 410
     word = "expired"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files import handles
+from worker.files.frames import PREFIX, FrameName
 from worker.files.handles import Place, place_of
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.spelling import as_stored, composed, natural, near, without_case
@@ -70,10 +71,14 @@ _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys")) if os.name == "posix" else
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The image files that a parameter names, in natural order. `several` is true for a folder and a pattern, also of one file."""
+    """The image files that a parameter names, in natural order. `several` is true for a folder and a pattern, also of one file.
+
+    If it names a frame, that is `frame`, and its file is the only path.
+    """
 
     paths: tuple[Path, ...]
     several: bool
+    frame: FrameName | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class FileRules:
             ArgumentError: `text` is empty, too long, or holds control characters.
             PathError: the path leads out of the roots.
         """
+        if text.startswith(PREFIX):
+            raise ArgumentError(f"{text} names a frame, and here a file is needed.", "Operations on pictures take frames as image.")
         return self._checked(text, (*self.resolved_roots, *self.resolved_read_roots), "read")[0]
 
     def to_read_file(self, text: str) -> Path:
@@ -161,7 +168,7 @@ class FileRules:
         return path
 
     def to_read_all(self, text: str, endings: Collection[str]) -> Inputs:
-        """The image files that `text` names: one file, those in a folder, or those that match a pattern.
+        """The image files that `text` names: one file, those in a folder, or those that match a pattern; or the file of a frame.
 
         What a folder or a pattern holds and may not be read is left out and counted in the log: somebody who shares the folder could
         otherwise stop every job over it by one link. A file that is named itself is refused.
@@ -174,6 +181,9 @@ class FileRules:
             MissingFile: there is no such file, or nothing matches.
             UnsupportedFormat: `text` names a video.
         """
+        frame = FrameName.of(text)
+        if frame is not None:
+            return Inputs((self.to_read_file(frame.path),), several=False, frame=frame)
         spelled = _plain(text)
         if Path(spelled).suffix.lower() in _VIDEO:
             raise UnsupportedFormat(f"{text} is a video, and this operation reads images.", "Write its frames to a folder first.")
@@ -252,6 +262,12 @@ class FileRules:
             if rest is not None:
                 return sender + rest
         return text
+
+    def spell_all(self, inputs: Inputs) -> tuple[str, ...]:
+        """The images as the sender spells them. `to_read_all` of one of them gives it again."""
+        if inputs.frame is not None:
+            return (str(replace(inputs.frame, path=self.spell(inputs.paths[0]))),)
+        return tuple(self.spell(path) for path in inputs.paths)
 
     def contains(self, path: Path) -> bool:
         """Whether a path without links may be read."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 
 from worker.errors import UnsupportedFormat
+from worker.files.frames import MAGIC
 from worker.files.whole import PNG, is_whole
 from worker.pictures import heic, heif, tiff
 
@@ -31,6 +32,7 @@ def _begins(*starts: bytes) -> Callable[[bytes], bool]:
 
 
 _FOREIGN = (
+    _Kind(_begins(MAGIC), "a frame file", "As image it is named with frame: before it, such as frame:cam1.frame."),
     _Kind(heic.is_heic, "a HEIC picture", f"{heic.INSTALL}. A phone writes JPEG if its camera is set to the most compatible format."),
     _Kind(_begins(b"\x76\x2f\x31\x01"), "an OpenEXR picture", "Save it as a TIFF of 16 bits or floating point, or as HDR."),
     _Kind(lambda data: data.endswith(_TARGA), "a Targa picture (TGA)"),

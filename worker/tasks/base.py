@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.core.jobs import Part, Plan, Result, Task
 from worker.files import results
+from worker.files.frames import FrameName
 from worker.files.handles import free_bytes
 from worker.files.limits import NO_LIMITS
 from worker.files.whole import WrittenFile, write_bytes_whole
-from worker.pictures.images import read_image
+from worker.pictures.frames import read_frame
+from worker.pictures.images import Loaded, load
+from worker.pictures.jpeg import Size
 from worker.pictures.pixels import Image
 from worker.tasks.tables import TABLES
 
@@ -76,7 +79,14 @@ class BaseBatch:
         return getattr(self.params, "data", "")
 
     def read(self, source: str) -> Image:
-        return read_image(self.files.to_read_file(source), limits=self.limits)
+        return self.load(source).image
+
+    def load(self, source: str, shrunk: Callable[[Size], Size] | None = None) -> Loaded:
+        """The image in a file, or a frame."""
+        frame = FrameName.of(source)
+        if frame is not None:
+            return Loaded(read_frame(self.files.to_read_file(frame.path), frame, self.limits).image)
+        return load(self.files.to_read_file(source), limits=self.limits, shrunk=shrunk)
 
     def to_write(self, output: str, kind: Kind = "a file") -> Path:
         """The path to write to. Raises DiskFull if its disk has too little room."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from worker.core.jobs import Failure, Part, Plan, Result, Skipped
 from worker.files.paths import Inputs
 from worker.operations.shapes import Found, Picture
 from worker.pictures.images import readable_endings
 from worker.tasks.base import BaseBatch, Progress
-from worker.tasks.names import claim, image_names
+from worker.tasks.names import claim, image_names, stem_of
 from worker.tasks.reading import Reading, left_out
 from worker.tasks.tables import rounded
 
@@ -22,7 +21,7 @@ class Combining(Reading):
         self.operation.check(self.params)
         inputs = self.files.to_read_all(self.params.image, readable_endings())
         self._check_outputs(inputs)
-        sources = tuple(self.files.spell(path) for path in inputs.paths)
+        sources = self.files.spell_all(inputs)
         base = Result(self.info.kind, self.info.fields, sources=sources if "image" in self.info.fields else ())
         return Plan((Part(0, 0, len(sources), sources),), finish=bool(self.data), base=base)
 
@@ -53,7 +52,7 @@ class Combining(Reading):
                 if len(skipped) == len(part.sources):
                     self.read(skipped[0].path)
             else:
-                yield Picture(n, Path(source).stem, image)
+                yield Picture(n, stem_of(source), image)
             progress(n + 1)
 
     def _with_those_of(self, found: Found, skipped: list[Skipped], part: Part) -> list[Skipped]:

@@ -7,11 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from worker.errors import ArgumentError
+from worker.files.frames import FrameName
 
 
 def filled(pattern: str, n: int, name: str = "") -> str:
     """The pattern with {n} and {name} replaced in one go, so that a file called `{n}.png` does no harm; other braces stay."""
     return re.sub(r"\{(n|name)\}", lambda match: str(n) if match[1] == "n" else name, pattern)
+
+
+def path_of(source: str) -> str:
+    """The file of an image, which is a file itself or a frame in one."""
+    frame = FrameName.of(source)
+    return source if frame is None else frame.path
+
+
+def stem_of(source: str) -> str:
+    """What stands for {name}: the name of an image's file, without its folder and ending."""
+    return Path(path_of(source)).stem
 
 
 def check_pattern(operation: str, key: str, pattern: str, several: bool, places: tuple[str, ...]) -> None:

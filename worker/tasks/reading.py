@@ -13,10 +13,10 @@ from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
-from worker.pictures.images import Loaded, check_ending, load, readable_endings, write_image
+from worker.pictures.images import Loaded, check_ending, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
-from worker.tasks.names import check_pattern, claim, filled, identity, image_names
+from worker.tasks.names import check_pattern, claim, filled, identity, image_names, path_of, stem_of
 from worker.tasks.tables import check_table, rounded
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Reading(BaseBatch):
         self.operation.check(self.params)
         inputs = self.inputs(single=getattr(self.operation, "single", False))
         self._check_outputs(inputs)
-        sources = tuple(self.files.spell(path) for path in inputs.paths)
+        sources = self.files.spell_all(inputs)
         fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources, self.task.step_s)
@@ -153,7 +153,7 @@ class Reading(BaseBatch):
         return self.spelled(write_image(path, found.images[name], quality, self.limits, profile=found.profile))
 
     def _target(self, name: str, source: str, n: int) -> Path:
-        return self.files.to_write(filled(getattr(self.params, name), n, Path(source).stem))
+        return self.files.to_write(filled(getattr(self.params, name), n, stem_of(source)))
 
     def _check_outputs(self, inputs: Inputs) -> None:
         """Before anything is written: every output has a place of its own, and none of them is an input."""
@@ -183,7 +183,7 @@ class Reading(BaseBatch):
             self.to_write(self.data)
             check_table(self.data)
             claim(targets, self.data, "data")
-        references = [self.files.to_read(source) for source in self.further_inputs() if source]
+        references = [self.files.to_read(path_of(source)) for source in self.further_inputs() if source]
         known = {identity(path) for path in (*inputs.paths, *references)} - {None}
         for target in targets:
             if identity(self.files.to_write(target, self.kind)) in known:
@@ -203,9 +203,7 @@ class Filtering(Reading):
     """Images made from other images."""
 
     def read_input(self, source: str) -> Loaded:
-        path = self.files.to_read_file(source)
-        shrunk = (lambda size: self.operation.size(size, self.params)) if self.operation.shrinks else None
-        return load(path, limits=self.limits, shrunk=shrunk)
+        return self.load(source, (lambda size: self.operation.size(size, self.params)) if self.operation.shrinks else None)
 
     def made(self, image: Loaded, references: References, source: str, n: int) -> Found:
         name = self._target("output", source, n).name

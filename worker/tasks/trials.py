@@ -58,7 +58,7 @@ class Trying(Combining):
         trials = self._trials()
         inputs = self.inputs(single=True)
         self._check_places(inputs)
-        part = Part(0, 0, len(trials), (self.files.spell(inputs.paths[0]),))
+        part = Part(0, 0, len(trials), self.files.spell_all(inputs))
         return Plan((part,), finish=bool(self.data), base=Result(self.info.kind, self.info.fields))
 
     def run(self, part: Part, progress: Progress) -> Result:
