@@ -1,0 +1,335 @@
+"""Which object of this frame is which of the frame before: ids that stay.
+
+Detections come in, tracks come out. Each track predicts where its object is now (constant velocity); the detections of a frame are given to
+the tracks so that the sum of distances and of differences in size is least. This is the method of A. Bewley, Z. Ge, L. Ott, F. Ramos and
+B. Upcroft, "Simple Online and Realtime Tracking", ICIP 2016, with points and sizes instead of boxes. The filter is R. E. Kalman's (1960),
+with white noise as acceleration: Y. Bar-Shalom, X. R. Li and T. Kirubarajan, "Estimation with Applications to Tracking and Navigation",
+2001, 6.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worker.tracking.assignment import Choice, Costs, assign
+
+#: Coordinates beyond this are in no picture.
+_FARTHEST = 1e7
+#: After a longer time without a frame nobody knows where things went: they are looked for at the place where they were.
+_LONGEST_GAP_S = 1.0
+#: Acceleration of objects over the noise of a measurement, as standard deviations, in 1/s^2. Only their ratio decides how the filter
+#: follows.
+_AGILITY = 1000.0
+#: How little is known of a new object's velocity: a variance, in the same noise's square/s^2.
+_UNKNOWN = 1e5
+#: How much farther away an object may turn up with each frame in which it was missing, and at most, in multiples of `distance`.
+_WIDER, _WIDEST = 0.15, 2.0
+#: The cost of a size at its limit; a distance at its limit costs 1.
+_SIZE_COST = 0.5
+#: The cost of a track that gets no detection.
+_ALONE = 1.5
+#: How fast the remembered size follows.
+_SIZE_GAIN = 0.3
+#: Detections that are looked at in a frame, in multiples of `slots`.
+_DETECTIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How objects are followed.
+
+    Attributes:
+        slots: rows of the table of slots, so at most so many objects at once.
+        confirm: frames in which something must be seen before it counts as an object.
+        keep: frames that an object may be missing in before it is gone.
+        distance: how far from the expected place an object may be found, in the unit of the coordinates.
+        size_ratio: by which factor a size may differ from the object's; above 1.
+    """
+
+    slots: int = 32
+    confirm: int = 3
+    keep: int = 15
+    distance: float = 100.0
+    size_ratio: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Something that was found in one frame. What has no finite place is left out.
+
+    Attributes:
+        x, y: its center, in any unit; y down or up.
+        size: a length, such as its radius; 0 = unknown.
+        kind: what it is, such as a color's name. Two kinds are never one object.
+        key: its own name, such as a marker's number; "" = it has none, or it could not be read. The same key is the same object, wherever
+            it turns up; two keys are never one object.
+    """
+
+    x: float
+    y: float
+    size: float = 0.0
+    kind: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """An object, as it is in the frame that came last.
+
+    Attributes:
+        id: counted from 1; never given again.
+        slot: its row, from 0, until it is gone.
+        x, y: the place of its detection; while it is missing, the place that is expected.
+        size, kind, key: as of its last detection; the key stays once it was read.
+        vx, vy: its velocity, in units per second.
+        age: frames since it was first seen, that one included.
+        age_s: seconds since it was first seen.
+        missing: frames in a row without a detection; 0 = it was seen.
+        detection: the index of its detection in what was given; None while it is missing.
+    """
+
+    id: int
+    slot: int
+    x: float
+    y: float
+    size: float
+    kind: str
+    key: str
+    vx: float
+    vy: float
+    age: int
+    age_s: float
+    missing: int
+    detection: int | None
+
+    @property
+    def speed(self) -> float:
+        """Units per second."""
+        return math.hypot(self.vx, self.vy)
+
+
+@dataclass(slots=True)
+class _Object:
+    """What is known of an object between two frames."""
+
+    x: float
+    y: float
+    size: float  # smoothed
+    kind: str
+    key: str
+    born_s: float
+    seen: Detection
+    detection: int | None
+    id: int = 0  # 0 until it is confirmed
+    slot: int = -1
+    vx: float = 0.0
+    vy: float = 0.0
+    age: int = 1
+    hits: int = 1
+    missing: int = 0
+    # The covariance of place and velocity, the same for x and y, in units of the noise of a measurement.
+    pp: float = 1.0
+    pv: float = 0.0
+    vv: float = _UNKNOWN
+
+    def predict(self, elapsed_s: float) -> None:
+        noise = _AGILITY**2
+        self.x = _within(self.x + self.vx * elapsed_s)
+        self.y = _within(self.y + self.vy * elapsed_s)
+        self.pp += elapsed_s * (2 * self.pv + elapsed_s * self.vv) + noise * elapsed_s**4 / 4
+        self.pv += elapsed_s * self.vv + noise * elapsed_s**3 / 2
+        self.vv += noise * elapsed_s**2
+        self.age += 1
+
+    def correct(self, found: Detection) -> None:
+        place_gain, velocity_gain = self.pp / (self.pp + 1), self.pv / (self.pp + 1)
+        off_x, off_y = found.x - self.x, found.y - self.y
+        self.x += place_gain * off_x
+        self.y += place_gain * off_y
+        self.vx += velocity_gain * off_x
+        self.vy += velocity_gain * off_y
+        self.vv -= velocity_gain * self.pv
+        self.pv *= 1 - place_gain
+        self.pp *= 1 - place_gain
+        if found.size:
+            self.size += _SIZE_GAIN * (found.size - self.size) if self.size else found.size
+        self.kind, self.key = found.kind, found.key or self.key
+        self.seen, self.missing = found, 0
+        self.hits += 1
+
+    def rest(self) -> None:
+        """Its velocity is not known any more."""
+        self.vx = self.vy = 0.0
+        self.pp, self.pv, self.vv = 1.0, 0.0, _UNKNOWN
+
+
+@dataclass(slots=True)
+class Identity:
+    """Follows the objects of one source.
+
+    Attributes:
+        rules: how.
+        next_id: the id of the next new object. Whoever goes on after a break starts from the number that was reached.
+        assign: gives rows of costs their columns, as `worker.tracking.assignment.assign` does.
+
+    >>> identity = Identity(Rules(confirm=2))
+    >>> identity.update([Detection(10, 20, size=5)], now_s=0.0)
+    ()
+    >>> (track,) = identity.update([Detection(12, 20, size=5)], now_s=0.1)
+    >>> track.id, track.slot, track.age, track.missing
+    (1, 0, 2, 0)
+    """
+
+    rules: Rules = Rules()
+    next_id: int = 1
+    assign: Callable[[Costs, float], Choice] = assign
+    _objects: list[_Object] = field(default_factory=list)
+    _before_s: float | None = None
+
+    def update(self, detections: Sequence[Detection], now_s: float) -> tuple[Track, ...]:
+        """The objects after a frame, by their ids. Objects that are missing for at most `keep` frames are among them.
+
+        Args:
+            detections: what was found, in any order; their order changes nothing.
+            now_s: when the picture was taken, in seconds from anywhere.
+        """
+        elapsed_s = self._elapsed(now_s)
+        for one in self._objects:
+            if elapsed_s > _LONGEST_GAP_S:
+                one.rest()
+            one.predict(min(elapsed_s, _LONGEST_GAP_S))
+            one.detection = None
+        found = self._usable(detections)
+        left = self._match([one for one in self._objects if one.id], found)
+        left = self._match([one for one in self._objects if not one.id], left)
+        for one in self._objects:
+            one.missing += one.detection is None
+        self._objects = [one for one in self._objects if one.missing <= (self.rules.keep if one.id else 1)]
+        self._begin(left)
+        self._confirm()
+        return tuple(self._track(one) for one in sorted(self._objects, key=lambda one: one.id) if one.id)
+
+    def forget(self) -> None:
+        """All objects are gone. Their ids are not given again."""
+        self._objects.clear()
+        self._before_s = None
+
+    def _elapsed(self, now_s: float) -> float:
+        before_s = self._before_s
+        if not math.isfinite(now_s):
+            now_s = 0.0 if before_s is None else before_s
+        self._before_s = now_s
+        return 0.0 if before_s is None else max(0.0, now_s - before_s)
+
+    def _usable(self, detections: Sequence[Detection]) -> list[tuple[int, Detection]]:
+        """The detections with their indices, the largest first, and in an order that does not depend on the one in which they came."""
+        found = []
+        for index, one in enumerate(detections):
+            if abs(one.x) < _FARTHEST and abs(one.y) < _FARTHEST:  # false for NaN, too
+                size = float(one.size) if 0 < one.size < _FARTHEST else 0.0
+                found.append((index, Detection(float(one.x), float(one.y), size, one.kind, one.key)))
+        found.sort(key=lambda each: (-each[1].size, each[1].x, each[1].y, each[1].kind, each[1].key))
+        return found[: _DETECTIONS * max(1, self.rules.slots)]
+
+    def _match(self, objects: list[_Object], found: list[tuple[int, Detection]]) -> list[tuple[int, Detection]]:
+        """Gives detections to objects; returns those that are left over."""
+        if not objects or not found:
+            return found
+        chosen = self.assign(self._costs(objects, [one for _, one in found]), _ALONE)
+        for one, place in zip(objects, chosen, strict=True):
+            if place >= 0:
+                one.detection = found[place][0]
+                one.correct(found[place][1])
+        taken = {*chosen}
+        return [each for place, each in enumerate(found) if place not in taken]
+
+    def _costs(self, objects: list[_Object], found: list[Detection]) -> Costs:
+        """What it costs to take a detection (column) for an object (row); infinite where that cannot be."""
+        old = np.array([(one.x, one.y, one.size, _reach(one.missing)) for one in objects]).reshape(-1, 1, 4)
+        new = np.array([(one.x, one.y, one.size) for one in found]).reshape(1, -1, 3)
+        reach = max(self.rules.distance, 1e-9) * old[..., 3]
+        distance = ((old[..., 0] - new[..., 0]) ** 2 + (old[..., 1] - new[..., 1]) ** 2) / reach**2
+        sizes = old[..., 2], new[..., 2]
+        known = (sizes[0] > 0) & (sizes[1] > 0)
+        ratio = np.log(np.where(known, sizes[0], 1.0) / np.where(known, sizes[1], 1.0)) / math.log(max(self.rules.size_ratio, 1.000001))
+        size = ratio**2
+        costs = np.where((distance <= 1) & (size <= 1), distance + _SIZE_COST * size, np.inf)
+        self._names(costs, distance, objects, found)
+        return costs
+
+    @staticmethod
+    def _names(costs: Costs, distance: Costs, objects: list[_Object], found: list[Detection]) -> None:
+        """Brings kinds and keys into the costs."""
+        if len({one.kind for one in found} | {one.kind for one in objects}) > 1:
+            old, new = np.array([one.kind for one in objects]), np.array([one.kind for one in found])
+            costs[old[:, None] != new[None, :]] = np.inf
+        if any(one.key for one in objects) and any(one.key for one in found):
+            for row, one in enumerate(objects):
+                for column, other in enumerate(found):
+                    if not one.key or not other.key or one.kind != other.kind:
+                        continue
+                    # A name beats every distance. Of two things with one name, which should not be, the nearer one is it.
+                    same = one.key == other.key
+                    costs[row, column] = -2.0 + min(float(distance[row, column]), 1e6) / 1e6 if same else np.inf
+
+    def _begin(self, left: Iterable[tuple[int, Detection]]) -> None:
+        room = 2 * max(1, self.rules.slots) - len(self._objects)
+        for index, one in list(left)[: max(0, room)]:
+            born_s = self._before_s or 0.0
+            self._objects.append(_Object(one.x, one.y, one.size, one.kind, one.key, born_s, one, index))
+
+    def _confirm(self) -> None:
+        """Gives ids and the lowest free rows to objects that were seen often enough, the oldest first."""
+        taken = {one.slot for one in self._objects}
+        free = iter([slot for slot in range(max(1, self.rules.slots)) if slot not in taken])
+        for one in self._objects:
+            if one.id or one.missing or one.hits < self.rules.confirm:
+                continue
+            slot = next(free, None)
+            if slot is None:
+                return
+            one.id, one.slot = self.next_id, slot
+            self.next_id += 1
+
+    def _track(self, one: _Object) -> Track:
+        seen = one.detection is not None
+        return Track(
+            id=one.id,
+            slot=one.slot,
+            x=one.seen.x if seen else one.x,
+            y=one.seen.y if seen else one.y,
+            size=one.seen.size or one.size,
+            kind=one.kind,
+            key=one.key,
+            vx=one.vx,
+            vy=one.vy,
+            age=one.age,
+            age_s=max(0.0, (self._before_s or 0.0) - one.born_s),
+            missing=one.missing,
+            detection=one.detection,
+        )
+
+
+def in_slots(tracks: Iterable[Track], slots: int) -> list[Track | None]:
+    """The table of slots: row k is the object of slot k, or None; always `slots` rows.
+
+    >>> in_slots([], 2)
+    [None, None]
+    """
+    rows: list[Track | None] = [None] * slots
+    for track in tracks:
+        if track.slot < slots:
+            rows[track.slot] = track
+    return rows
+
+
+def _reach(missing: int) -> float:
+    return min(1 + _WIDER * missing, _WIDEST)
+
+
+def _within(value: float) -> float:
+    return max(-_FARTHEST, min(_FARTHEST, value))
