@@ -15,6 +15,9 @@ ELSEWHERE = "not on this system:"
 settings.register_profile("any-speed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
 
+# The many workers of the tests need not be found by other programs; tests of that remove it.
+os.environ["TD_IMAGE_WORKER_NO_DISCOVERY"] = "true"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):

@@ -149,6 +149,7 @@ class Config:
         maps: pairs of a path of the sender's machine and the same path here.
         allow: other computers that may send commands to the worker, beside this one.
         token: a computer whose `hello` has it may send commands, too; "" is none.
+        no_discovery: other programs cannot find the worker by themselves.
         gateway_is: in a container, the host that packets from the network's gateway really come from; "" for the gateway itself.
         presets: name, key and value of each preset's values from the start.
         workers: how many tasks run at a time.
@@ -194,6 +195,9 @@ class Config:
     number_port: Annotated[int, Setting(NETWORK, "The sender's port for number reports.", unit="PORT", minimum=0, maximum=_MAX_PORT)] = (
         addresses.NUMBER_PORT
     )
+    no_discovery: Annotated[
+        bool, Setting(NETWORK, "Do not let OSC programs find the worker by themselves (zeroconf; needs the extra discovery).")
+    ] = False
     gateway_is: Annotated[
         str,
         Setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,6 +17,7 @@ from worker.executors import sandbox
 from worker.executors.base import Executor
 from worker.files import results, sweep
 from worker.files.paths import FileRules
+from worker.network.discovery import OSC, Announced, Discovery, name_of
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
 from worker.service.children import certificates_of, own_files, pool_of, rules_of
@@ -64,7 +66,8 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     if not config.show:
         sweep.begin(rules.roots)
     results.begin(rules.roots[0], config.files)
-    service.run()
+    with contextlib.closing(discovery_of(config, service)):
+        service.run()
     announce("Stopped.")
     return 0
 
@@ -81,6 +84,16 @@ def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, op
 
     local = pool_of(config, rules, catalog, operations) if config.cluster.or_local else None
     return ClusterExecutor(config.cluster.address, certificates_of(config), installed_version(), local)
+
+
+def discovery_of(config: Config, service: Service) -> Discovery:
+    """What lets other programs find this worker; has begun already, unless the settings say no."""
+    port = service.address[1]
+    services = [Announced(OSC, service.address, {"version": installed_version()})]
+    found = Discovery(name_of(socket.gethostname(), port), services)
+    if not config.no_discovery:
+        found.start()
+    return found
 
 
 def announcement(config: Config, service: Service) -> Iterator[str]:
