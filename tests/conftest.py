@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Workers of the tests run side by side, and the page has one port. Its own tests ask for it.
+os.environ.setdefault("TD_IMAGE_WORKER_HTTP", "off")
+
 #: How the reason of a skip starts that no change of the environment could turn into a run.
 ELSEWHERE = "not on this system:"
 

@@ -24,6 +24,12 @@ LOG = "Log"
 
 _MAX_PORT = 2**16 - 1
 
+#: Where the page is served, unless somebody wants it elsewhere.
+PAGE_PLACE: Peer = ("127.0.0.1", 9463)
+
+#: Host and port; port 0 takes a free one.
+HttpPlace = NewType("HttpPlace", tuple)  # type: ignore[type-arg]  # a `NewType` cannot be made of `Peer`
+
 #: A path that ends in .py, or the name of an entry point.
 OwnPlace = NewType("OwnPlace", str)
 
@@ -161,6 +167,7 @@ class Config:
         show: nothing is started, logged or pruned that can wait.
         parent_pid: the worker ends with this process; 0 for none.
         replace: ask an older worker on the same port to leave.
+        http: where the page is served; None for nowhere.
         files: what the files of one job may amount to, and its memory.
         cluster: who does the work, if not child processes of this machine.
     """
@@ -207,6 +214,16 @@ class Config:
             shown=NONE,
         ),
     ] = ""
+    http: Annotated[
+        HttpPlace | None,
+        Setting(
+            NETWORK,
+            "Where the page is served (extra [page]), such as 0.0.0.0:9463; off for nowhere. See docs/page.md.",
+            unit="HOST:PORT",
+            shown=":".join(map(str, PAGE_PLACE)),
+            default=lambda: PAGE_PLACE,
+        ),
+    ] = None
     roots: Annotated[
         tuple[Path, ...],
         Setting(

@@ -29,7 +29,7 @@ FLOORS = (
     ("__main__",),
 )
 #: Folders of a later floor that need not stand yet.
-PLANNED = {"web"}
+PLANNED: set[str] = set()
 #: They are given everything, the time included.
 PURE = {"protocol", "catalog", "core"}
 #: Modules through which the world could be asked.

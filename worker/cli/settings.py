@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from worker.config import PROGRAM, Config, OwnPlace
+from worker.config import PROGRAM, Config, HttpPlace, OwnPlace
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
@@ -57,6 +57,22 @@ class PeerType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         host, _, port = str(value).rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             self.fail(f"{value!r} is not HOST:PORT, such as 192.168.0.7:9461.", param, ctx)
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class HttpType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """HOST:PORT, in which port 0 takes a free one; or "off", which is None."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Peer | None:
+        if isinstance(value, tuple):
+            return value
+        if str(value).strip().lower() in ("off", "none", ""):
+            return None
+        host, _, port = str(value).strip().rpartition(":")
+        if not host or not port.isdecimal() or int(port) >= 2**16:
+            self.fail(f"{value!r} is neither HOST:PORT, such as 127.0.0.1:9463, nor off.", param, ctx)
         return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -130,6 +146,7 @@ _TYPES: Mapping[Any, Any] = {
     str: click.STRING,
     bool: click.BOOL,
     Peer: PeerType(),
+    HttpPlace: HttpType(),
     Network: NetworkType(),
     tuple[str, str]: MapType(),
 }  # type: ignore[type-arg,unused-ignore]

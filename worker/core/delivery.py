@@ -201,6 +201,10 @@ class Delivery:
         client = self._clients.get(key)
         return client.name if client else ""
 
+    def __iter__(self) -> Iterator[Client]:
+        """All clients that are known."""
+        return iter(self._clients.values())
+
     def present(self, now: float) -> Iterator[Client]:
         """The clients that get the heartbeat."""
         return (client for client in self._clients.values() if self.is_present(client, now))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from worker.core import reports
 from worker.core.backlog import Key
+from worker.core.changes import JobReported
 from worker.core.events import JobEnded, Store, StoreFinal, StoreJob
 from worker.core.jobs import Failure
 from worker.core.ledger import EndedJob, Job, State
@@ -39,6 +40,7 @@ class Ending:
         self._board = shared.board
         self._syncs = shared.syncs
         self._watching = shared.watching
+        self._watched = shared.watched
         self._waiting_for: dict[Key, dict[Key, Job]] = {}
         self._just_ended: deque[tuple[Key, bool]] = deque()
         self._replaceable: dict[tuple[str, str], Job] = {}
@@ -49,6 +51,8 @@ class Ending:
 
     def send(self, job: Job, report: wire.Report, now: float) -> None:
         """Sends a report about a job that has yet to end, once what is known of the job is stored."""
+        if self._watched and isinstance(report, wire.Progress | wire.File | wire.Skipped):
+            self._emit(JobReported(job.client, report))
         if self._barrier.is_stored(job.stored_in):
             if job.state is not State.WITHDRAWN:
                 self._delivery.send(job.client, report)
@@ -75,10 +79,10 @@ class Ending:
         if why is None:
             found = job.result
             final = wire.Ready(job.id, 0, self._boot, wait_ms, run_ms, found.items, job.operation, len(found.skipped), found.left_out)
-            word, code, message = "ready", NO_FAILURE, ""
+            word, code, message, hint = "ready", NO_FAILURE, "", ""
         else:
             final = reports.failed(job.id, self._boot, why)
-            word, code, message = why.word, why.code, why.message
+            word, code, message, hint = why.word, why.code, why.message, why.hint
         self._clear_away(job)
         final = self._delivery.number(job.client, final)
         ended = self._ledger.end(job, final, now, word)
@@ -86,7 +90,7 @@ class Ending:
         self._board.job_ended(final, run_ms)
         name = self._delivery.name(job.client)
         items = job.result.items
-        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message)
+        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint)
         self._emit(told)
         self._watching.ended(job, told, now)
         self._just_ended.append((job.key, why is None))

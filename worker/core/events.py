@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from worker.catalog.catalog import Catalog
+from worker.core.changes import Change
 from worker.core.jobs import Outcome, Task
 from worker.errors import DecodeError
 from worker.protocol.addresses import Peer as Peer  # noqa: PLC0414 - used everywhere together with the events
@@ -101,6 +102,22 @@ class CatalogChanged(msgspec.Struct, frozen=True):
     usable: bool = True
 
 
+class CancelAsked(msgspec.Struct, frozen=True):
+    """The operator wants jobs to end, whoever has sent them.
+
+    Attributes:
+        jobs: client and id of each; empty for all.
+        waiting_only: those that run go on.
+    """
+
+    jobs: tuple[tuple[str, str], ...] = ()
+    waiting_only: bool = False
+
+
+class WatchAsked(msgspec.Struct, frozen=True):
+    """Somebody who watches has missed something, and wants to know of all open jobs and presets again."""
+
+
 class StoringChanged(msgspec.Struct, frozen=True):
     """Nothing can be stored from now on, for this reason; or it can again, with "".
 
@@ -111,7 +128,19 @@ class StoringChanged(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Throttled | Received | Progressed | Finished | Woke | StopAsked | Stored | NotStored | ChildrenChanged | StoringChanged | CatalogChanged
+    Throttled
+    | Received
+    | Progressed
+    | Finished
+    | Woke
+    | StopAsked
+    | Stored
+    | NotStored
+    | ChildrenChanged
+    | StoringChanged
+    | CatalogChanged
+    | CancelAsked
+    | WatchAsked
 )
 
 # ----------------------------------------------------------------------------------------------------------- effects
@@ -258,6 +287,7 @@ class JobEnded(msgspec.Struct, frozen=True):
         run_ms: of its last attempt.
         items: rows or files that it found.
         message: why it failed, "" if it is ready.
+        hint: what helps, "" if nothing is known.
     """
 
     client: str
@@ -271,6 +301,7 @@ class JobEnded(msgspec.Struct, frozen=True):
     items: int
     attempts: int
     message: str = ""
+    hint: str = ""
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -280,7 +311,7 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 Store = StoreJob | StoreAttempt | StoreBegun | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
-Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Exit
+Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Change | Exit
 
 
 # ------------------------------------------------------------------------------------------- what an earlier run left

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -184,6 +184,7 @@ class Ledger:
         running: how many run.
         queued_bytes: how large the content of those that wait is.
         stories: what happened to each.
+        moved: hears of each job that has moved, from where, and why; None if nobody watches.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -193,6 +194,7 @@ class Ledger:
         self.running = 0
         self.queued_bytes = 0
         self.stories = Stories()
+        self.moved: Callable[[Job, State, str], None] | None = None
         self._ended: OrderedDict[Key, EndedJob] = OrderedDict()
         self._finals: dict[str, _Finals] = {}
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
@@ -226,7 +228,7 @@ class Ledger:
             why: a few words for its story.
         """
         assert state in TRANSITIONS[job.state], f"{job.key} cannot go from {job.state} to {state}"  # noqa: S101 - a mistake of ours
-        key = job.key
+        key, before = job.key, job.state
         if job.state is State.CHECKED:
             self.open[key] = job
             self._open_of[job.client] += 1
@@ -242,6 +244,8 @@ class Ledger:
             if not self._open_of[job.client]:
                 del self._open_of[job.client]
         self.stories.note(key, now, state, why)
+        if self.moved is not None:
+            self.moved(job, before, why)
 
     def _count(self, job: Job, by: int) -> None:
         if job.state is State.QUEUED:

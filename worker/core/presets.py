@@ -38,12 +38,16 @@ class Presets:
 
     Args:
         catalog: the operations that a preset can name. It may be replaced.
+
+    Attributes:
+        version: another number after each change.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._presets: dict[str, dict[str, Value]] = {}
         self._bytes = 0
+        self.version = 0
         self._pressed: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
 
     def restore(self, name: str, key: str, value: Value) -> None:
@@ -58,6 +62,7 @@ class Presets:
         preset = self._presets.setdefault(name, {})
         if key in preset:
             self._bytes -= _size(name, key, preset[key])
+        self.version += 1
         preset[key] = value
         self._bytes += _size(name, key, value)
 
@@ -123,6 +128,7 @@ class Presets:
         if key and key not in preset:
             near = did_you_mean(key, preset, f"it has {', '.join(preset)}.")
             raise UnknownPreset(f"The preset {name!r} has no key {key!r}; {near}")
+        self.version += 1
         left = {other: value for other, value in preset.items() if key and other != key}
         self._bytes -= sum(_size(name, other, value) for other, value in preset.items() if other not in left)
         if left:

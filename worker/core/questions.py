@@ -13,7 +13,7 @@ from worker.core.admission import Admission
 from worker.core.answers import MAX_OPEN
 from worker.core.delivery import Client
 from worker.core.ending import Ending
-from worker.core.events import CatalogChanged
+from worker.core.events import CancelAsked, CatalogChanged
 from worker.core.ledger import EndedJob, State
 from worker.core.presets import Presets
 from worker.core.shared import Shared
@@ -65,6 +65,13 @@ class Questions:
         for job in self._ledger.open_of(client.key):
             if job.state is State.QUEUED:
                 self._ending.end(job, Cancelled("Cancelled by clear."), now)
+
+    def cancel_asked(self, asked: CancelAsked, now: float) -> None:
+        """Ends jobs as the operator wants. Their clients get a final."""
+        wanted = asked.jobs or tuple(self._ledger.open)
+        for job in [job for key in wanted if (job := self._ledger.open.get(key)) is not None]:
+            if job.state is State.QUEUED or (job.state is State.RUNNING and not asked.waiting_only):
+                self._ending.end(job, Cancelled("Cancelled by the operator."), now)
 
     def sync(self, client: Client, number: int, now: float) -> None:
         """Answers when all this client's jobs of now have ended."""

@@ -25,6 +25,7 @@ from worker.core.admission import Admission
 from worker.core.delivery import Client
 from worker.core.ending import Ending
 from worker.core.events import (
+    CancelAsked,
     CatalogChanged,
     ChildrenChanged,
     Effect,
@@ -45,6 +46,7 @@ from worker.core.events import (
     StoreUnset,
     StoringChanged,
     Throttled,
+    WatchAsked,
     Woke,
 )
 from worker.core.gate import Gate
@@ -54,6 +56,7 @@ from worker.core.presets import Presets
 from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
 from worker.core.shared import Shared
+from worker.core.telling import Telling
 from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError, WorkerError
 from worker.protocol import addresses
 from worker.protocol import messages as wire
@@ -76,6 +79,7 @@ class Scheduler:
         children: there are child processes already; if not, the executor says when.
         catalog: the operations that jobs can ask for.
         checked: calls `validate` after each event. Slow with many jobs.
+        watched: emits `worker.core.changes`, too.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Scheduler:
         children: bool = True,
         catalog: Catalog = CATALOG,
         checked: bool = False,
+        watched: bool = False,
     ) -> None:
         self._config = config
         self._boot = boot
@@ -101,13 +106,14 @@ class Scheduler:
         self._presets = Presets(catalog)
         for name, key, value in config.presets:
             self._presets.restore(name, key, value)
-        shared = Shared.of(config, catalog, boot, self._emit)
+        shared = Shared.of(config, catalog, boot, self._emit, watched=watched)
         self._timers = shared.timers
         self._ledger = shared.ledger
         self._slots = shared.slots
         self._barrier = shared.barrier
         self._delivery = shared.delivery
         self._board = shared.board
+        self._telling = Telling(shared, self._presets)
         self._ending = Ending(shared)
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending, self._presets)
@@ -156,6 +162,10 @@ class Scheduler:
                     self._slots.resize(slots)
                 self._board.nodes = nodes
                 self._running.children_changed(working=working)
+            case WatchAsked():
+                self._telling.all(now)
+            case CancelAsked():
+                self._questions.cancel_asked(event, now)
             case CatalogChanged():
                 self._questions.catalog_changed(event, now)
             case Woke():
@@ -173,6 +183,7 @@ class Scheduler:
             self._board.report(now)
         if not self._barrier.is_waiting:
             self._exit_when_done(now)
+        self._telling.end_of_round(now)
         effects, self._effects = self._effects, []
         if self._is_checked:
             self.validate()
@@ -198,6 +209,7 @@ class Scheduler:
         self._delivery.restore(kept.clients, kept.peers, now)
         for job in kept.jobs:
             self._admission.restore(job, now)
+        self._telling.restored(kept.jobs)
         self._ending.release_waiting(now)
         self._barrier.ask()
         effects, self._effects = self._effects, []

@@ -42,6 +42,7 @@ class Shared:
         quarantine: which work kills children.
         suspects: which jobs may have ended an earlier run of the worker.
         watching: who hears of all jobs.
+        watched: somebody is told of all changes (`worker.core.changes`).
     """
 
     config: Config
@@ -60,19 +61,20 @@ class Shared:
     quarantine: Quarantine
     suspects: Suspects
     watching: Watching
+    watched: bool = False
 
     @classmethod
-    def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None]) -> Shared:
+    def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None], *, watched: bool = False) -> Shared:
         """All parts for a new scheduler. Those that come later know those before them."""
         timers, ledger = Timers(), Ledger(config.limits)
         barrier = Barrier(timers, emit, journal=config.state is not None)
         delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open)
-        board = StatusBoard(boot, config, delivery, ledger, timers, emit)
+        board = StatusBoard(boot, config, delivery, ledger, timers, emit, watched=watched)
         slots = Slots(config.workers, catalog.probe, barrier, emit)
         answers = Answers(delivery, timers)
         backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
         known, suspects = Known(catalog), Suspects(ledger, backlog)
         lease_s = config.limits.lease_ms / 1000
         watching = Watching(delivery, ledger, slots, timers, emit, lease_s=lease_s, children=lambda: board.children)
-        parts = (timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects, watching)
+        parts = (timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects, watching, watched)
         return cls(config, known, boot, emit, *parts)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from worker.config import Config
+from worker.core.changes import ClientSeen, ClientsSeen, LevelsChanged
 from worker.core.delivery import Client, Delivery
 from worker.core.events import Effect, Send, SendNumbers
 from worker.core.ledger import Ledger
@@ -34,6 +35,7 @@ class StatusBoard:
         exited: it is about to end.
         children: there is a child process that can run a job.
         nodes: how many machines of a cluster there are; None without a cluster.
+        watched: somebody is told of all changes.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
 
@@ -48,6 +50,7 @@ class StatusBoard:
     exited: bool = False
     children: bool = True
     nodes: int | None = None
+    watched: bool = False
     alive_at: float | None = None
     started_at: float = 0.0
     done: int = 0
@@ -151,6 +154,8 @@ class StatusBoard:
         health = self.health(now)
         for target, bundled in self._text_targets(now).items():
             self.emit(Send(target, health, bundled))
+        if self.watched:
+            self.emit(ClientsSeen(tuple(self._clients(now))))
         self.timers.at(now + HEARTBEAT_S, self._beat)
 
     def _tell_everybody(self, now: float, *, only_numbers: bool = False) -> None:
@@ -161,6 +166,13 @@ class StatusBoard:
         numbers = tuple(self._numbers(now))
         for target in self._number_targets(now):
             self.emit(SendNumbers(target, numbers))
+        if self.watched:
+            self.emit(LevelsChanged(self._sent, numbers))
+
+    def _clients(self, now: float) -> Iterator[ClientSeen]:
+        for client in self.delivery:
+            present = self.delivery.is_present(client, now)
+            yield ClientSeen(client.key, client.name, present, client.leased, now - client.heard_at)
 
     def _text_targets(self, now: float) -> dict[Peer, bool]:
         """Where the status goes, and whether bundles may go there."""

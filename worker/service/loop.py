@@ -22,6 +22,7 @@ from pathlib import Path
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
+from worker.core.changes import PAGE_HOST, Answered, Change
 from worker.core.events import (
     Abort,
     CatalogChanged,
@@ -58,6 +59,7 @@ from worker.service.inbox import Inbox
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
+from worker.web.tap import Tap
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +83,15 @@ class Service:
         config: settings.
         executor: runs the tasks.
         catalog: the operations that jobs can ask for; the executor's children have their functions.
+        tap: takes everything that happens, for another thread that watches; None if nobody does.
 
     Raises:
         OSError: the port cannot be bound.
         JournalError: `config.state` is given and holds no usable journal.
     """
 
-    def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG) -> None:
+    def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG, tap: Tap | None = None) -> None:
+        self._tap = tap
         self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
@@ -112,7 +116,15 @@ class Service:
         boot = self._journal.boot if self._journal else _random_boot()
         checked = bool(os.environ.get(VALIDATE_VARIABLE))
         self._scheduler = Scheduler(
-            config, boot, self._poller.now(), installed_version(), self._gate, children=False, catalog=catalog, checked=checked
+            config,
+            boot,
+            self._poller.now(),
+            installed_version(),
+            self._gate,
+            children=False,
+            catalog=catalog,
+            checked=checked,
+            watched=tap is not None,
         )
         self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
         self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
@@ -128,6 +140,10 @@ class Service:
     def load(self) -> tuple[int, int]:
         """How many accepted jobs run, and how many wait."""
         return self._scheduler.load
+
+    def tell(self, event: Event) -> None:
+        """Lets something happen: a command of the page, or the operator's wish. From any thread."""
+        self._tell(event)
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""
@@ -225,6 +241,8 @@ class Service:
             return
         if self._own is not None and isinstance(event, ChildrenChanged):
             self._own.children_changed(event)
+        if self._tap is not None and isinstance(event, ChildrenChanged | CatalogChanged):
+            self._tap.put(event)
         self._happened.append(event)
         if threading.get_ident() != self._thread:
             self._poller.call(lambda: None)
@@ -248,8 +266,10 @@ class Service:
             if self._writer is not None and isinstance(event, Stored | NotStored):
                 self._writer.heard(event.number)
             events.append(event)
-        events += [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
-        return events
+        packets = [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
+        if self._tap is not None and packets:
+            self._tap.put(*packets)
+        return [*events, *packets]
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = self._poller.now()
@@ -286,24 +306,34 @@ class Service:
             effects = self._handle([stored]) if stored is not None else ()
         for job in ended:
             log_ended(job)
+        if self._tap is not None and ended:
+            self._tap.put(*ended)
 
     def _report(self, effects: Sequence[Effect]) -> list[Effect]:
         """Sends what is to be sent. Gives back what has to do with nobody outside."""
         together: dict[Peer, list[bytes]] = {}
         rest: list[Effect] = []
+        changes: list[Change] = []
         for effect in effects:
             if type(effect) is Send:
-                if effect.bundled:
+                if effect.peer[0] == PAGE_HOST:
+                    changes.append(Answered(effect.report))
+                elif effect.bundled:
                     together.setdefault(effect.peer, []).append(osc.encode(effect.report))
                 else:
                     self._send(osc.encode(effect.report), effect.peer)
+            elif isinstance(effect, Change):
+                changes.append(effect)
             elif isinstance(effect, SendNumbers):
-                self._send(osc.encode_bundle(effect.numbers), effect.peer)
+                if effect.peer[0] != PAGE_HOST:
+                    self._send(osc.encode_bundle(effect.numbers), effect.peer)
             elif isinstance(effect, Exit):
                 log.info("stopping: %s", effect.reason)
                 self._exited = True
             else:
                 rest.append(effect)
+        if changes and self._tap is not None:
+            self._tap.put(*changes)
         for peer, reports in together.items():
             for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
                 self._send(datagram, peer)

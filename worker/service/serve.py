@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
@@ -24,6 +25,9 @@ from worker.service.children import certificates_of, own_files, pool_of, rules_o
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
 from worker.tasks.prepare import OPERATIONS
+
+if TYPE_CHECKING:
+    from worker.web.thread import Web
 
 ENOUGH_PACKETS = 5_000
 
@@ -49,27 +53,57 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     if config.replace:
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
+    web = _web(config, announce)
     try:
-        service = Service(config, executor, catalog)
+        service = Service(config, executor, catalog, web.tap if web is not None else None)
     except OSError as error:
         holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
+        _close(web)
         announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
         return 1
     except JournalError as error:
+        _close(web)
         announce(str(error))
         return 1
     _stop_on_signals(service, announce)
     if config.parent_pid:
         parent.watch(config.parent_pid, lambda: service.stop(f"the parent process {config.parent_pid} has ended", at_once=True))
-    for line in announcement(config, service):
+    for line in announcement(config, service, web.url if web is not None else ""):
         announce(line)
     if not config.show:
         sweep.begin(rules.roots)
     results.begin(rules.roots[0], config.files)
     with contextlib.closing(discovery_of(config, service)):
-        service.run()
+        _run(service, web, rules, catalog)
     announce("Stopped.")
     return 0
+
+
+def _web(config: Config, announce: Callable[[str], None]) -> Web | None:
+    """The HTTP server, its port bound; None if there is none to be. A worker works without its page, so a reason why is a line only."""
+    if config.http is None:
+        return None
+    from worker.web.thread import NotServed, Web
+
+    try:
+        return Web(config.http, config)
+    except NotServed as error:
+        announce(f"No page: {error}.")
+        return None
+
+
+def _run(service: Service, web: Web | None, rules: FileRules, catalog: Catalog) -> None:
+    if web is not None:
+        web.start(service.address[1], rules, catalog, service.tell)
+    try:
+        service.run()
+    finally:
+        _close(web)
+
+
+def _close(web: Web | None) -> None:
+    if web is not None:
+        web.close()
 
 
 def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> Executor:
@@ -96,12 +130,14 @@ def discovery_of(config: Config, service: Service) -> Discovery:
     return found
 
 
-def announcement(config: Config, service: Service) -> Iterator[str]:
-    """What a person who has started a worker wants to know."""
+def announcement(config: Config, service: Service, page: str = "") -> Iterator[str]:
+    """What a person who has started a worker wants to know; `page` is the address of its page, if there is one."""
     yield f"TD Image Worker {installed_version()}"
     yield f"  commands        udp {_joined([service.address])}"
     yield f"  text reports    to each sender's port {_joined([config.text_port, *config.report])}"
     yield f"  number reports  to each sender's port {_joined([config.number_port, *config.report_numbers])}"
+    if page:
+        yield f"  page            {page}"
     for root in config.roots:
         yield f"  reads, writes   {root.resolve()}"
     for root in config.read_roots:

@@ -17,7 +17,7 @@ from worker.cli import doctor as doctor_module
 from worker.cli import health as health_module
 from worker.cli import serve as serve_module
 from worker.client.client import WorkerSilent
-from worker.config import Config, OwnPlace
+from worker.config import Config, HttpPlace, OwnPlace
 from worker.files.limits import FileLimits
 from worker.protocol.addresses import Network, Peer
 from worker.settings import Declared, declared
@@ -274,7 +274,8 @@ def sample(one: Declared) -> Any:
         return 77 if one.setting.maximum is None else min(77, int(one.setting.maximum))
     if one.name == "token":
         return "sixteen-letters-at-least"
-    return {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}[one.type]
+    texts = {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}
+    return {**texts, HttpPlace: "127.0.0.1:8000"}[one.type]
 
 
 @pytest.mark.parametrize(("cores", "asked", "children"), [(1, 4, 1), (2, 2, 1), (8, 8, 7), (8, 3, 3)])
@@ -298,6 +299,7 @@ def test_one_declaration_is_enough(
 ) -> None:
     """Option, variable and key of every setting end in the same field with the same value, which is not the default."""
     monkeypatch.setattr(serve_module, "begin_logging", lambda *_: None)
+    monkeypatch.delenv(one.variable, raising=False)
     (tmp_path / "here").mkdir()
     value = sample(one)
     assert serve(one.option, *([] if one.is_flag else [value])).exit_code == 0
@@ -306,6 +308,14 @@ def test_one_declaration_is_enough(
     assert serve().exit_code == 0
     by_option, by_variable, by_key = (reached(config, one) for config in configs)
     assert by_option == by_variable == by_key != one.default
+
+
+def test_http(serve: Serve, configs: list[Config]) -> None:
+    """The page has a place by default; `off` is nowhere."""
+    for value in ("off", "127.0.0.1:0", "[::1]:9000"):
+        assert serve("--http", value).exit_code == 0
+    assert [config.http for config in configs] == [None, ("127.0.0.1", 0), ("::1", 9000)]
+    assert "'9463' is neither HOST:PORT, such as 127.0.0.1:9463, nor off." in serve("--http", "9463").stderr
 
 
 def test_settings_are_said_once() -> None:

@@ -1,0 +1,82 @@
+"""What the handlers of the HTTP server share: the state that they show, the guard, and the way to the scheduler.
+
+Other parts of the server add to it: `register` a function that returns routes, and `watch` everything that happens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.catalog.catalog import Catalog
+from worker.config import Config
+from worker.core.changes import Answered
+from worker.core.events import CatalogChanged, ChildrenChanged, Event, WatchAsked
+from worker.files.paths import FileRules
+from worker.web.commands import Commands
+from worker.web.guard import Guard
+from worker.web.state import State
+from worker.web.tap import Tap
+
+#: So often the queue is emptied, and the browsers are told.
+EVERY_S = 0.05
+
+#: Hears of everything that has happened since the last time, and the time in seconds since 1970.
+Watcher = Callable[[Sequence[Any], float], None]
+
+
+@dataclass
+class Hub:
+    """See the module's docstring.
+
+    Attributes:
+        config: the worker's settings.
+        catalog: the operations, as they are now.
+        rules: which files may be read.
+        address: where the server listens.
+        command_port: where the worker listens for OSC.
+        tap: what happens in the worker.
+        tell: lets something happen in the worker's thread.
+        guard: who may ask for what.
+        commands: the way to the scheduler.
+        state: everything that the page shows.
+        watchers: are called 20 times a second.
+        missing: what this build cannot do, as the first child that works has said.
+    """
+
+    config: Config
+    catalog: Catalog
+    rules: FileRules
+    address: tuple[str, int]
+    command_port: int
+    tap: Tap
+    tell: Callable[[Event], None]
+    guard: Guard
+    state: State = field(default_factory=State)
+    watchers: list[Watcher] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Makes what follows from the rest."""
+        self.commands = Commands(self.tell)
+
+    def drain(self) -> None:
+        """Takes in what has happened, and tells those who watch."""
+        happened, missed = self.tap.take()
+        now = time.time()
+        for one in happened:
+            kind = type(one)
+            if kind is Answered:
+                self.commands.heard(one)
+            elif kind is CatalogChanged:
+                self.catalog = one.catalog
+            elif kind is ChildrenChanged and one.working:
+                self.missing = dict(one.missing)
+            self.state.take(one, now)
+        self.state.tick(now)
+        if missed:
+            self.tell(WatchAsked())
+        for watcher in self.watchers:
+            watcher(happened, now)

@@ -1,0 +1,139 @@
+"""The HTTP server from its settings to its end. Binds its port in the worker's thread, so that a taken one is said at the start; all else
+happens in a thread of its own, the import of Tornado included, which takes 75 ms.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+from worker.catalog.catalog import Catalog
+from worker.config import Config
+from worker.core.changes import LogLine
+from worker.core.events import Event
+from worker.core.gate import Gate
+from worker.files.paths import FileRules
+from worker.protocol.addresses import Peer, reachable
+from worker.web.guard import Guard
+from worker.web.hub import Hub
+from worker.web.tap import Tap
+
+log = logging.getLogger(__name__)
+
+#: How long the worker waits at its end for the server to close its connections.
+CLOSE_WITHIN_S = 3.0
+BACKLOG = 128
+
+
+class NotServed(Exception):
+    """The page cannot be served. The message says why, and what helps."""
+
+
+class Web:
+    """The server's thread.
+
+    Args:
+        place: host and port; port 0 takes a free one.
+        config: the worker's settings.
+
+    Raises:
+        NotServed: a package is missing, the port is taken, or others could reach it and nobody is allowed to.
+    """
+
+    def __init__(self, place: Peer, config: Config) -> None:
+        if importlib.util.find_spec("tornado") is None:
+            raise NotServed('the package tornado is missing: pip install "td-image-worker[page]", or --http off')
+        if not (Gate.is_this_computer(place[0]) or place[0] == "localhost" or config.allow or config.token):
+            raise NotServed(f"--http {place[0]}:{place[1]} can be reached by other computers, so it needs --allow or --token")
+        self._config = config
+        self._socket = _bound(place)
+        self.address: Peer = self._socket.getsockname()[:2]
+        self.tap = Tap()
+        self._log = _ToTap(self.tap)
+        self._end: Callable[[], None] = lambda: None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """What a person types into a browser on this computer."""
+        host = reachable(self.address[0])
+        return f"http://[{host}]:{self.address[1]}/" if ":" in host else f"http://{host}:{self.address[1]}/"
+
+    def start(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None]) -> None:
+        """Begins to serve.
+
+        Args:
+            command_port: where the worker listens for OSC.
+            rules: which files may be seen.
+            catalog: the operations.
+            tell: lets something happen in the worker's thread.
+        """
+        names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
+        guard = Guard(self._config.allow, self._config.token, names)
+        hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard)
+        logging.getLogger("worker").addHandler(self._log)
+        self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the server. Nothing listens on its port when this returns."""
+        logging.getLogger("worker").removeHandler(self._log)
+        self._end()
+        if self._thread is not None:
+            self._thread.join(CLOSE_WITHIN_S)
+        self._socket.close()
+
+    def _run(self, hub: Hub) -> None:
+        try:
+            from worker.web.server import run
+
+            run(hub, self._socket, self._set_end)
+        except Exception:  # the worker works without its page
+            log.exception("the page has ended; the worker goes on")
+
+    def _set_end(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+
+class _ToTap(logging.Handler):
+    """Brings the log to the page, too."""
+
+    def __init__(self, tap: Tap) -> None:
+        super().__init__()
+        self._tap = tap
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As every handler."""
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - as the handlers of the standard library do
+            self.handleError(record)
+        else:
+            self._tap.put(LogLine(record.created, record.levelno, record.name, text))
+
+
+def _bound(place: Peer) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        NotServed: the port is taken, or the address is none of this computer.
+    """
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    link = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows this would let two workers share the port
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # type: ignore[attr-defined,unused-ignore]
+        link.bind(place)
+        link.listen(BACKLOG)
+        link.setblocking(False)
+    except OSError as error:
+        link.close()
+        reason = error.strerror or str(error)
+        raise NotServed(f"port {place[1]} of {place[0]} cannot be used ({reason}); choose another one with --http, or --http off") from None
+    return link
