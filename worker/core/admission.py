@@ -26,6 +26,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.protocol import messages as wire
+from worker.protocol.addresses import ROOT, Peer
 
 #: A job that was running each time when so many runs of the worker broke off is not tried again.
 MAX_CRASHES = 3
@@ -108,6 +109,12 @@ class Admission:
             self.complain(client, wire.Job.address, error, now)
             return
         self._delivery.answer(client.key, reports.failed(job_id, self._boot, error))
+
+    def throttled(self, peer: Peer, dropped: int, now: float) -> None:
+        """Tells a sender that some of its packets were dropped."""
+        limit = self._limits.packets_per_s
+        error = QueueFull(f"{dropped} packets were dropped, because more than {limit} a second came from here (--packets-per-second).")
+        self.complain(self._delivery.heard_from(peer, now), ROOT, error, now)
 
     def complain(self, client: Client, address: str, error: WorkerError, now: float) -> None:
         """Answers a command that belongs to no job."""

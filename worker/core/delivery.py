@@ -143,6 +143,14 @@ class Delivery:
         self._keep(client, now)
         return client
 
+    def may_report_to(self, peer: Peer, hello: Hello, knows: Callable[[str], bool]) -> bool:
+        """Only to the sender itself, or to somebody known to want it; otherwise anybody could be flooded in somebody else's name."""
+        if hello.host in ("", peer[0]):
+            return True
+        if "%" not in hello.host and knows(hello.host):  # "::1%anything" is this computer, under endless names
+            return True
+        return any(hello.host == target for target, _ in (*self._config.report, *self._config.report_numbers))
+
     def bye(self, client: Client, now: float) -> None:
         """Sends nothing more to this client until it sends something."""
         client.gone = True

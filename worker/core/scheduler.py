@@ -154,7 +154,7 @@ class Scheduler:
             case StopAsked(reason, at_once):
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
-                self._throttled(peer, dropped, now)
+                self._admission.throttled(peer, dropped, now)
             case ChildrenChanged(working, missing, slots, nodes):
                 if working:
                     self._questions.missing = missing
@@ -266,12 +266,12 @@ class Scheduler:
     def _who(self, peer: Peer, commands: Sequence[wire.Command | DecodeError], now: float) -> Client:
         """The client that a packet belongs to, all of it: the one that a hello in it introduces, otherwise the one that is known there."""
         for command in commands:
-            if isinstance(command, wire.Hello) and self._may_report_to(peer, command):
+            if isinstance(command, wire.Hello) and self._delivery.may_report_to(peer, command, self._gate.knows):
                 return self._delivery.hello(peer, command, now)
         return self._delivery.heard_from(peer, now)
 
     def _hello(self, peer: Peer, client: Client, hello: wire.Hello, now: float) -> None:
-        if not self._may_report_to(peer, hello):
+        if not self._delivery.may_report_to(peer, hello, self._gate.knows):
             error = PathError(f"Reports may not go to {hello.host!r:.100}.", "Start the worker with --allow and that computer's address.")
             self._admission.complain(client, hello.address, error, now)
             return
@@ -281,19 +281,6 @@ class Scheduler:
         )
         self._board.answer(client)
         self._questions.tell_catalog(client)
-
-    def _may_report_to(self, peer: Peer, hello: wire.Hello) -> bool:
-        """Only to the sender itself, or to somebody known to want it; otherwise anybody could be flooded in somebody else's name."""
-        if hello.host in ("", peer[0]):
-            return True
-        if "%" not in hello.host and self._gate.knows(hello.host):  # "::1%anything" is this computer, under endless names
-            return True
-        return any(hello.host == target for target, _ in (*self._config.report, *self._config.report_numbers))
-
-    def _throttled(self, peer: Peer, dropped: int, now: float) -> None:
-        limit = self._config.limits.packets_per_s
-        error = QueueFull(f"{dropped} packets were dropped, because more than {limit} a second came from here (--packets-per-second).")
-        self._admission.complain(self._delivery.heard_from(peer, now), addresses.ROOT, error, now)
 
     def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
         match command:
