@@ -75,6 +75,10 @@ class ArgumentError(ClientError):
     """An argument is missing, unknown, of the wrong type or out of range."""
 
 
+class UnfitImage(ArgumentError):
+    """The operation cannot do with this image what it can do with others, for example because of its size."""
+
+
 class TokenError(ClientError):
     """The token is missing or wrong."""
 

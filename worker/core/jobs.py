@@ -41,7 +41,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 class Skipped(msgspec.Struct, frozen=True, gc=False):
-    """An input image that was left out, because it could not be read."""
+    """An input image that was left out, because it could not be read or does not fit."""
 
     path: str
     why: Failure
@@ -58,7 +58,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
         sources: the input images, if there are several; the column `image` is an index into it.
         texts: the texts of each row, for tables; empty if the operation has none. Reports do not carry them.
         left_out: how many items were found beyond `max_items`, and are not among the rows.
-        skipped: the input images that could not be read, in order.
+        skipped: the input images that were left out, in order.
     """
 
     kind: str = ""
@@ -103,7 +103,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         slots: how many children may share the job, so that a plan can be cut to fit.
         part: which part, in phase PART.
         joined: the result so far, in phase FINISH.
-        skips: whether images of a folder or pattern that cannot be read are left out; otherwise the first one ends the job.
+        skips: whether images of a folder or pattern that cannot be read or do not fit are left out; otherwise the first one ends the job.
         own: the file that holds the operation, if it is not one of the worker's.
         step_s: how long one step of this operation has taken lately, in seconds; 0 if that is not known.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from worker.errors import ArgumentError
+from worker.errors import UnfitImage
 from worker.pictures.pixels import Image, bgr, grey, with_depth
 
 #: OpenCV's maps between pictures count pixels in 16 bits.
@@ -15,9 +15,9 @@ _LONGEST_SIDE = 32766
 
 
 def check_side(longest: int) -> None:
-    """Raises ArgumentError if a side of so many pixels is more than OpenCV can map."""
+    """Raises UnfitImage if a side of so many pixels is more than OpenCV can map."""
     if longest > _LONGEST_SIDE:
-        raise ArgumentError(f"A side of {longest} pixels is too long to be turned or bent; the limit is {_LONGEST_SIDE}.")
+        raise UnfitImage(f"A side of {longest} pixels is too long to be turned or bent; the limit is {_LONGEST_SIDE}.")
 
 
 def bent(image: Image, bend: Callable[[Image, tuple[float, ...]], Any], background: str) -> Image:

@@ -267,7 +267,8 @@ def undistort(image: Image, calibration: bytes, params: Undistort) -> Found:
         `new_calibration` holds the camera that would take the output.
 
     Raises:
-        ArgumentError: the file is no calibration, or of pictures with other proportions.
+        ArgumentError: the file is no calibration.
+        UnfitImage: it is of pictures with other proportions, or the picture is too large.
     """
     camera = of_json(calibration).for_picture(image)
     check_side(max(camera.size))

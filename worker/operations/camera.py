@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, UnfitImage
 from worker.operations.values import json_of
 from worker.pictures.pixels import Image, size_of
 
@@ -56,14 +56,14 @@ class Camera:
         """The same camera with the resolution of this picture.
 
         Raises:
-            ArgumentError: the picture has other proportions.
+            UnfitImage: the picture has other proportions.
         """
         width, height = size_of(image)
         if (width, height) == self.size:
             return self
         across, down = width / self.size[0], height / self.size[1]
         if abs(across / down - 1) > _SAME_PROPORTIONS:
-            raise ArgumentError(
+            raise UnfitImage(
                 f"The calibration is of pictures of {self.size[0]}x{self.size[1]} pixels, and this one has {width}x{height}.",
                 "It can be used at another size with the same proportions, and not after cropping or turning.",
             )

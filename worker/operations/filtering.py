@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.filtering import STEPS, FilterSteps, parsed_steps
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, UnfitImage
 from worker.operations.keywords import takes_keywords
 from worker.pictures.pixels import Image, color, grey, with_depth
 
@@ -40,7 +40,7 @@ def filter_image(image: Image, params: FilterSteps) -> Image:
         An image of the same size; grey if a step makes it so and it has no alpha; of 8 bits if a step needs them.
 
     Raises:
-        ArgumentError: a step cannot work on 16 bits with these values.
+        UnfitImage: a step cannot work on 16 bits with these values.
     """
     has_alpha = image.ndim == 3 and image.shape[2] == 4
     made = np.ascontiguousarray(image[..., :3]) if has_alpha else image
@@ -125,7 +125,7 @@ def _clahe(image: Image, limit: float, tiles: float) -> Image:
 
 def _median(image: Image, size: float) -> Image:
     if image.dtype == np.uint16 and size > 5:
-        raise ArgumentError(f"filter: median of a 16 bit picture takes size 3 or 5; got {size:g}.", "convert depth=8 makes 8 bits of it.")
+        raise UnfitImage(f"filter: median of a 16 bit picture takes size 3 or 5; got {size:g}.", "convert depth=8 makes 8 bits of it.")
     return np.asarray(cv2.medianBlur(image, int(size)))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.geometry import Crop, Rotate, Warp
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, UnfitImage
 from worker.operations.bending import bent, check_side
 from worker.operations.homography import outline
 from worker.operations.keywords import takes_keywords
@@ -46,14 +46,14 @@ def crop(image: Image, params: Crop) -> Image:
     (480, 480)
 
     Raises:
-        ArgumentError: the region lies outside the picture.
+        UnfitImage: the region lies outside the picture.
     """
     part = image
     if params.region:
         width, height = size_of(image)
         x, y, wide, high = (round(number) for number in numbers_of(params.region, "region"))
         if x >= width or y >= height or x + wide <= 0 or y + high <= 0:
-            raise ArgumentError(f"region {params.region!r} lies outside the picture, which has {width}x{height} pixels.")
+            raise UnfitImage(f"region {params.region!r} lies outside the picture, which has {width}x{height} pixels.")
         part = image[max(0, y) : y + high, max(0, x) : x + wide]
     if params.trim >= 0:
         part = _trimmed(part, params.trim, params.margin)
@@ -117,7 +117,7 @@ def rotate(image: Image, params: Rotate) -> Image:
     """The image mirrored, then turned clockwise around its middle. Quarter turns keep every pixel.
 
     Raises:
-        ArgumentError: a side is longer than OpenCV can turn.
+        UnfitImage: a side is longer than OpenCV can turn.
     """
     flipped = {"horizontal": np.fliplr, "vertical": np.flipud}.get(params.flip, np.asarray)(image)
     size = rotated_size(size_of(image), params)
@@ -157,7 +157,7 @@ def warp(image: Image, params: Warp) -> Image:
         An image of `warped_size`, of the same depth and channels.
 
     Raises:
-        ArgumentError: a side is longer than OpenCV can map.
+        UnfitImage: a side is longer than OpenCV can map.
     """
     size = warped_size(size_of(image), params)
     corners = _corners(params.corners)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.motion import FindMotion, OpticalFlow
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, UnfitImage
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_polygon, fixed, line_width
 from worker.operations.shapes import Found
@@ -49,7 +49,7 @@ _SPACING = 24  # arrows on a picture's shorter side, about
 def _check_pair(operation: str, image: Image, reference: Image | None) -> None:
     if reference is not None and size_of(image) != size_of(reference):
         (width, height), (wide, high) = size_of(image), size_of(reference)
-        raise ArgumentError(f"{operation} compares pictures of the same size; one has {width}x{height} pixels and the other {wide}x{high}.")
+        raise UnfitImage(f"{operation} compares pictures of the same size; one has {width}x{height} pixels and the other {wide}x{high}.")
 
 
 # ------------------------------------------------------------------------------------------------------------- things that moved
@@ -83,7 +83,7 @@ def find_motion(image: Image, reference: Image | None, params: FindMotion) -> Fo
         length of this; score, the share of it whose motion is sure, because the way back ends where it began; share of the picture.
 
     Raises:
-        ArgumentError: both pictures have different sizes.
+        UnfitImage: both pictures have different sizes.
     """
     _check_pair("find_motion", image, reference)
     things: list[_Thing] = []
@@ -259,7 +259,7 @@ def optical_flow(image: Image, reference: Image | None, params: OpticalFlow) -> 
         picture, with the means of dx, dy and error. The file `flow` holds the motion of all pixels.
 
     Raises:
-        ArgumentError: both pictures have different sizes.
+        UnfitImage: both pictures have different sizes.
     """
     _check_pair("optical_flow", image, reference)
     width, height = size_of(image)

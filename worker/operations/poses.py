@@ -75,7 +75,8 @@ def pose(image: Image, calibration: bytes | None, params: Pose) -> Found:
         both are as likely, as with small markers that face the camera; m00 m10 m20 m30 to m33, the matrix column by column.
 
     Raises:
-        ArgumentError: the file is no calibration, or of pictures with other proportions.
+        ArgumentError: the file is no calibration.
+        UnfitImage: it is of pictures with other proportions.
     """
     camera = with_field_of_view(image, params.field_of_view or 60.0) if calibration is None else of_json(calibration).for_picture(image)
     plain = grey(with_depth(image, 8))

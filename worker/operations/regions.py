@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, UnfitImage
 from worker.pictures.pixels import Image, grey, size_of, with_depth
 
 
@@ -44,7 +44,7 @@ def mask_of(image: Image, region: str, mask: Image | None) -> Image | None:
     """Where to look, as OpenCV takes it: `(height, width)`, 255 inside and 0 outside. None means everywhere.
 
     Raises:
-        ArgumentError: the region lies outside the picture, or the mask has another size.
+        UnfitImage: the region lies outside the picture, or the mask has another size.
     """
     if not region and mask is None:
         return None
@@ -52,14 +52,14 @@ def mask_of(image: Image, region: str, mask: Image | None) -> Image | None:
     inside = np.full((height, width), 255, np.uint8)
     if mask is not None:
         if size_of(mask) != (width, height):
-            raise ArgumentError(
+            raise UnfitImage(
                 f"The mask has {mask.shape[1]}x{mask.shape[0]} pixels and the picture {width}x{height}; they must have the same size."
             )
         inside = np.where(grey(with_depth(mask, 8)) > 127, inside, 0).astype(np.uint8)
     if region:
         x, y, wide, high = (round(number) for number in numbers_of(region, "region"))
         if x >= width or y >= height or x + wide <= 0 or y + high <= 0:
-            raise ArgumentError(f"region {region!r} lies outside the picture, which has {width}x{height} pixels.")
+            raise UnfitImage(f"region {region!r} lies outside the picture, which has {width}x{height} pixels.")
         outside = np.ones((height, width), bool)
         outside[max(0, y) : y + high, max(0, x) : x + wide] = False
         inside[outside] = 0

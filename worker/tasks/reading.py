@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
-from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnsupportedFormat
+from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnfitImage, UnsupportedFormat
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
 from worker.pictures.images import Loaded, check_ending, readable_endings, write_image
@@ -80,7 +80,7 @@ class Reading(BaseBatch):
             elif isinstance(image, Skipped):
                 result = result.joined(Result(skipped=(image,)))
             else:
-                result = result.joined(self.run_one(image, source, part.first + place, several, tuple(references.values())))
+                result = result.joined(self.run_or_skip(image, source, part.first + place, several, tuple(references.values())))
             if self.follows:
                 references[self.follows] = None if isinstance(image, Skipped) else image
             self.limits.check_rows(self.info.name, len(result.rows))
@@ -113,6 +113,15 @@ class Reading(BaseBatch):
             if not self.task.skips:
                 raise
             return Skipped(source, Failure.of(error))
+
+    def run_or_skip(self, image: Any, source: str, n: int, several: bool, references: References) -> Result:
+        """What is made of an image; or, of one among several that does not fit, why it is left out."""
+        try:
+            return self.run_one(image, source, n, several, references)
+        except UnfitImage as error:
+            if not several or not self.task.skips:
+                raise
+            return Result(skipped=(Skipped(source, Failure.of(error)),))
 
     def run_one(self, image: Any, source: str, n: int, several: bool, references: References) -> Result:
         found = self.made(image, references, source, n)

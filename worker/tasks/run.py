@@ -3,7 +3,7 @@
 Each shape of `worker.operations.shapes` becomes a kind of batch. Each can say how it would be cut into parts (PLAN), do one
 part (PART), and write what can only be written when all parts are done (FINISH). A small batch is done within its PLAN.
 
-In a batch over several images, one that is missing or broken is left out and reported (`on_error=skip`), or fails the whole job with
+In a batch over several images, one that is missing, broken or does not fit is left out and reported (`on_error=skip`), or fails the whole job with
 that file's sentence (`on_error=stop`); what was written before stays. If none can be read, the job fails. No job may write over an image
 that it reads.
 """
