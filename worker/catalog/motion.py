@@ -7,18 +7,25 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from worker.catalog.params import READ, WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params
+from worker.catalog.video import End, Every, Start, Unit
 
 _Reference = Annotated[
     str,
     Meta(
         extra=READ,
-        description="earlier picture to compare with, the same for all; empty = each image with the one before it in the folder or pattern",
+        description="earlier picture to compare with, the same for all; empty = each image with the one before it in the folder, pattern "
+        "or video",
     ),
 ]
+_Images = Annotated[ImageIn, Meta(description="an image file, a folder, a pattern such as shots/*.png, or a video")]
+_Every = Annotated[Every, Meta(description="video: 1 = each frame, 10 = each tenth, compared with the one taken before it")]
+_Start = Annotated[Start, Meta(description="video: first frame that counts, as `unit` says")]
+_End = Annotated[End, Meta(description="video: first frame that counts no more, as `unit` says; 0 = to the end")]
+_Unit = Annotated[Unit, Meta(description="video: what start and end count, from 0 at the first frame")]
 
 
 class FindMotion(Params, frozen=True, kw_only=True):
-    image: ImageIn
+    image: _Images
     reference: _Reference = ""
     threshold: Annotated[
         float, Meta(ge=1, le=255, description="least change that counts, in levels of 255; noise is measured, and added to it")
@@ -36,12 +43,16 @@ class FindMotion(Params, frozen=True, kw_only=True):
     join: Annotated[float, Meta(ge=0, le=1000, extra={"unit": "px"}, description="changes nearer to each other than this are one")] = 12.0
     max_items: Annotated[int, Meta(ge=1, le=1000, description="maximum number of things per image, the largest first")] = 100
     mask: Annotated[str, Meta(extra=WRITE_IMAGE, description="picture to write: white where something moved")] = ""
+    every: _Every = 1
+    start: _Start = 0.0
+    end: _End = 0.0
+    unit: _Unit = "seconds"
     overlay: ImageOut = ""
     data: DataOut = ""
 
 
 class OpticalFlow(Params, frozen=True, kw_only=True):
-    image: ImageIn
+    image: _Images
     reference: _Reference = ""
     step: Annotated[
         int, Meta(ge=0, le=4096, extra={"unit": "px"}, description="distance of the vectors in the result; 0 = one vector, the mean of all")
@@ -68,5 +79,9 @@ class OpticalFlow(Params, frozen=True, kw_only=True):
     wheel: Annotated[
         str, Meta(extra=WRITE_IMAGE, description="picture to write: hue shows the direction, brightness the length up to range")
     ] = ""
+    every: _Every = 1
+    start: _Start = 0.0
+    end: _End = 0.0
+    unit: _Unit = "seconds"
     overlay: ImageOut = ""
     data: DataOut = ""

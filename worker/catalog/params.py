@@ -52,7 +52,7 @@ class JobOptions(Params, frozen=True, kw_only=True):
     retries: Annotated[int, Meta(ge=0, le=10, description="how often a job is tried again after an error that may pass")] = 0
     on_error: Annotated[
         Literal["skip", "stop"],
-        Meta(description="folders and patterns: skip = leave out images that cannot be read or do not fit, and report them; stop = end the job"),
+        Meta(description="folders and patterns: skip = leave out and report images that cannot be read or do not fit; stop = end the job"),
     ] = "skip"
     replace: Annotated[str, Meta(max_length=200, description="a newer job with the same key takes the place of the queued older one")] = ""
     after: Annotated[str, Meta(max_length=200, description="id of a job that must be ready first")] = ""

@@ -8,16 +8,21 @@ from msgspec import Meta
 
 from worker.catalog.params import READ, WRITE_IMAGE, WRITE_VIDEO, Color, DataOut, ImageIn, Params
 
+Every = Annotated[int, Meta(ge=1, le=100_000, extra={"unit": "frames"}, description="1 = each frame, 10 = each tenth")]
+Start = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts, as `unit` says")]
+End = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts no more, as `unit` says; 0 = to the end")]
+Unit = Annotated[Literal["seconds", "frames"], Meta(description="what start and end count, from 0 at the first frame")]
+
 
 class ReadVideo(Params, frozen=True, kw_only=True):
     video: Annotated[str, Meta(min_length=1, extra=READ, description="video file")]
     output: Annotated[
         str, Meta(min_length=1, extra=WRITE_IMAGE, description="image files to write; {n} counts from 0, {name} is the name of the video")
     ]
-    every: Annotated[int, Meta(ge=1, le=100_000, extra={"unit": "frames"}, description="1 = each frame, 10 = each tenth")] = 1
-    start: Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts, as `unit` says")] = 0.0
-    end: Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts no more, as `unit` says; 0 = to the end")] = 0.0
-    unit: Annotated[Literal["seconds", "frames"], Meta(description="what start and end count, from 0 at the first frame")] = "seconds"
+    every: Every = 1
+    start: Start = 0.0
+    end: End = 0.0
+    unit: Unit = "seconds"
     width: Annotated[
         int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="width of the images, their proportions stay; 0 = as in the video")
     ] = 0

@@ -58,6 +58,7 @@ _RUN_BY_PROGRAMS = re.compile(
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS | PIXEL_ENDINGS
 _COPIED = _WRITTEN | MEDIA_ENDINGS
+#: Videos that are made; others are read, too.
 VIDEO_ENDINGS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
 #: The kind of a file to write, with its article.
 Kind = Literal["an image", "text", "a video", "a file", "a copy"]
@@ -185,7 +186,7 @@ class FileRules:
         if frame is not None:
             return Inputs((self.to_read_file(frame.path),), several=False, frame=frame)
         spelled = _plain(text)
-        if Path(spelled).suffix.lower() in _VIDEO:
+        if names_video(spelled):
             raise UnsupportedFormat(f"{text} is a video, and this operation reads images.", "Write its frames to a folder first.")
         match = _pattern_matches(self, spelled)
         if match is None:
@@ -347,6 +348,11 @@ class FileRules:
     def resolved_read_roots(self) -> tuple[Path, ...]:
         """The read roots, without links."""
         return self.read_roots if self.places is not None else tuple(Path(os.path.realpath(root)) for root in self.read_roots)
+
+
+def names_video(text: str) -> bool:
+    """Whether a name is that of a video, by its ending."""
+    return Path(text).suffix.lower() in _VIDEO
 
 
 def _plain(text: str) -> str:

@@ -163,6 +163,7 @@ class Detector:
         single: `image` must name one file; what the params say belongs to that picture.
         previous: the one of `references` whose place the image before it in the batch takes, if its parameter is empty: None for the
             first image, and for one after an image that cannot be read.
+        frames: if given, `image` may also name a video, and this says which of its frames are the batch.
     """
 
     find: Callable[..., Rows | Found]
@@ -172,6 +173,7 @@ class Detector:
     unavailable: Unavailable = all_available
     single: bool = False
     previous: str = ""
+    frames: Frames | None = None
 
 
 @dataclass(frozen=True, slots=True)

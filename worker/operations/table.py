@@ -33,6 +33,8 @@ from worker.operations import (
 )
 from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
 
+_FRAMES = Frames(video.expected, video.takes, video.is_past, video.as_it_is, check=video.check_range, unavailable=video.unavailable)
+
 OPERATIONS: Mapping[str, Operation] = {
     # noop
     "noop": Nothing(noop.noop),
@@ -80,8 +82,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "undistort": Filter(calibration.undistort, calibration.check_undistort, references=("calibration",)),
     "pose": Detector(poses.pose, None, poses.check, ("calibration",)),
     # motion
-    "find_motion": Detector(motion.find_motion, None, references=("reference",), previous="reference"),
-    "optical_flow": Detector(motion.optical_flow, None, motion.check_flow, ("reference",), previous="reference"),
+    "find_motion": Detector(motion.find_motion, None, references=("reference",), previous="reference", frames=_FRAMES),
+    "optical_flow": Detector(motion.optical_flow, None, motion.check_flow, ("reference",), previous="reference", frames=_FRAMES),
     # faces
     "find_faces": Detector(faces.find_faces, None, faces.check, ("model",)),
     # filtering

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -30,15 +31,28 @@ def unavailable() -> dict[str, str]:
     return {"": "this build of OpenCV has no FFmpeg; the packages opencv-python and opencv-python-headless have it."}
 
 
-def check_range(params: ReadVideo) -> None:
+class Range(Protocol):
+    """Parameters that say which frames of a video are taken. See `ReadVideo`."""
+
+    @property
+    def every(self) -> int: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def unit(self) -> str: ...
+
+
+def check_range(params: Range) -> None:
     """Raises ArgumentError if no frame can lie between start and end."""
     if params.end and params.end <= params.start:
         raise ArgumentError(
-            f"read_video: end must be larger than start, or 0 for the end of the video; got start {params.start:g} and end {params.end:g}."
+            f"end must be larger than start, or 0 for the end of the video; got start {params.start:g} and end {params.end:g}."
         )
 
 
-def takes(frame: int, seconds: float, params: ReadVideo) -> bool:
+def takes(frame: int, seconds: float, params: Range) -> bool:
     """Whether a frame is one of those that are taken.
 
     Args:
@@ -50,12 +64,12 @@ def takes(frame: int, seconds: float, params: ReadVideo) -> bool:
     return place >= params.start and not is_past(frame, seconds, params)
 
 
-def is_past(frame: int, seconds: float, params: ReadVideo) -> bool:
+def is_past(frame: int, seconds: float, params: Range) -> bool:
     """Whether this frame and all after it lie behind the range."""
     return bool(params.end) and (frame if params.unit == "frames" else seconds) >= params.end
 
 
-def expected(clip: Clip, params: ReadVideo) -> int:
+def expected(clip: Clip, params: Range) -> int:
     """About how many frames will be taken. The header's number of frames is an estimate in some kinds of files.
 
     >>> clip = Clip(width=64, height=48, frames=100, fps=25)
@@ -83,6 +97,11 @@ def scaled(frame: Image, params: ReadVideo) -> Image:
         return frame
     way = cv2.INTER_AREA if wanted[0] < frame.shape[1] else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(frame, wanted, interpolation=way))
+
+
+def as_it_is(frame: Image, _params: Range) -> Image:
+    """A frame for an operation that looks at each of them."""
+    return frame
 
 
 # ---------------------------------------------------------------------------------------------------------------- to a video

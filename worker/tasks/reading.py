@@ -201,8 +201,22 @@ class Reading(BaseBatch):
                 )
 
 
+#: The parameters that only a video has.
+_OF_VIDEOS = ("every", "start", "end", "unit")
+
+
 class Detecting(Reading):
     """Something found in images."""
+
+    def plan(self) -> Plan:
+        if self.operation.frames is not None:
+            self._check_no_video()
+        return super().plan()
+
+    def _check_no_video(self) -> None:
+        for field in self.info.parameters:
+            if field.name in _OF_VIDEOS and getattr(self.params, field.name) != field.default:
+                raise ArgumentError(f"{self.info.name}: {field.name} counts frames of a video; image names {self.params.image[:80]!r}.")
 
     def made(self, image: Image, references: References, source: str, n: int) -> Found:  # noqa: ARG002 - a detector names no file
         return detected(self.operation, image, references, self.params)

@@ -3,9 +3,9 @@
 Each shape of `worker.operations.shapes` becomes a kind of batch. Each can say how it would be cut into parts (PLAN), do one
 part (PART), and write what can only be written when all parts are done (FINISH). A small batch is done within its PLAN.
 
-In a batch over several images, one that is missing, broken or does not fit is left out and reported (`on_error=skip`), or fails the whole job with
-that file's sentence (`on_error=stop`); what was written before stays. If none can be read, the job fails. No job may write over an image
-that it reads.
+In a batch over several images, one that is missing, broken or does not fit is left out and reported (`on_error=skip`), or fails the whole
+job with that file's sentence (`on_error=stop`); what was written before stays. If none can be read, the job fails. No job may write over an
+image that it reads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError, Unavailable, WorkerError
+from worker.files.paths import names_video
 from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
@@ -28,10 +29,11 @@ from worker.tasks.folder import Combining
 from worker.tasks.own import OwnModules, failed
 from worker.tasks.reading import Detecting, Filtering
 from worker.tasks.trials import Trying
-from worker.tasks.video import Filming, Unreeling
+from worker.tasks.video import Filming, Unreeling, Watching
 from worker.tasks.writing import Writing
 
 if TYPE_CHECKING:
+    from worker.catalog.rows import OperationInfo
     from worker.files.paths import FileRules
 
 log = logging.getLogger(__name__)
@@ -121,12 +123,17 @@ class Idle(BaseBatch):
         return Result()
 
 
+def _detecting(task: Task, files: FileRules, info: OperationInfo, operation: Detector) -> Batch:
+    image = getattr(task.params, "image", "")
+    return (Watching if operation.frames is not None and names_video(image) else Detecting)(task, files, info, operation)
+
+
 _BATCHES: dict[type, Callable[..., Batch]] = {
     Nothing: Idle,
     Text: Writing,
     Transfer: Copying,
     Source: Drawing,
-    Detector: Detecting,
+    Detector: _detecting,
     Filter: Filtering,
     Folder: Combining,
     Trials: Trying,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.videos import FRAMES, TIMES, number_of, numbered
@@ -217,3 +218,68 @@ def test_no_other_job_writes_a_video(folder):
         failure, _ = run(folder, operation, output="numbered.mp4", **pairs)
         assert failure.code in (403, 415), failure
     assert film(folder / "numbered.mp4") == list(range(FRAMES))
+
+
+# ---------------------------------------------------------------------------------------------------------------- motion
+
+
+def film_of_a_walk(path, count=8, step=4):
+    """A textured patch that moves to the right by so many pixels from frame to frame, on a still ground."""
+    random = np.random.default_rng(5)
+    ground = cv2.GaussianBlur(random.integers(60, 120, (96, 160, 3), dtype=np.uint8), (0, 0), 2)
+    patch = cv2.GaussianBlur(random.integers(0, 255, (40, 40, 3), dtype=np.uint8), (0, 0), 1.5)
+    with video.film(path, "ffv1", 10, (160, 96)) as (add, _):
+        for number in range(count):
+            frame = ground.copy()
+            frame[28:68, 20 + step * number : 60 + step * number] = np.clip(patch.astype(int) + 60, 0, 255)
+            add(frame)
+
+
+def test_motion_in_a_video(folder):
+    """Each frame is compared with the one before it; rows carry the number of the frame, the table also its time."""
+    film_of_a_walk(folder / "walk.avi")
+    result, steps = run(folder, "find_motion", image="walk.avi", data="motion.csv", overlay="seen/{n}.png")
+    assert isinstance(result, Result), result
+    assert result.fields[-1] == "image"
+    dx = result.fields.index("dx")
+    assert {row[-1]: row[dx] for row in result.rows} == pytest.approx(dict.fromkeys(range(1, 8), 4.0), abs=0.2)
+    assert sorted(path.name for path in (folder / "seen").iterdir()) == [f"{n}.png" for n in range(8)]
+    with (folder / "motion.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(float(row["frame"]), float(row["seconds"])) for row in table] == [(n, pytest.approx(n / 10)) for n in range(1, 8)]
+    assert steps == list(range(1, 9))
+
+
+def test_every_second_frame(folder):
+    """With `every` a frame is compared with the one taken before it; the number stays that in the video."""
+    film_of_a_walk(folder / "walk.avi")
+    result, _ = run(folder, "find_motion", image="walk.avi", every=2, start=2, unit="frames")
+    dx = result.fields.index("dx")
+    assert {row[-1]: row[dx] for row in result.rows} == pytest.approx({4: 8.0, 6: 8.0}, abs=0.3)
+
+
+def test_flow_against_one_picture(folder):
+    """With `reference` each frame is compared with that picture, also the first."""
+    film_of_a_walk(folder / "walk.avi")
+    run(folder, "read_video", video="walk.avi", output="first{n}.png", end=1, unit="frames")
+    result, _ = run(folder, "optical_flow", image="walk.avi", reference="first0.png", step=0, end=3, unit="frames")
+    assert [row[-1] for row in result.rows] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "code", "sentence"),
+    [
+        ({"overlay": "a.png"}, 400, "overlay names one file for many images; put {n} into it"),
+        ({"start": 90}, 400, "find_motion: no frame of numbered.mp4 lies in the range from 90 seconds on; it has 60 frames in 3.5"),
+        ({"start": 5, "end": 4}, 400, "end must be larger than start"),
+        ({"image": "nothing.mp4"}, 404, "There is no file nothing.mp4"),
+        ({"image": "small.png", "reference": "small.png", "every": 2}, 400, "every counts frames of a video; image names 'small.png'"),
+        ({"reference": "small.png"}, 400, "find_motion compares pictures of the same size"),
+        ({"data": "a.txt"}, 415, "must end in .json or .csv"),
+    ],
+)
+def test_motion_that_is_refused(folder, pairs, code, sentence):
+    write_image(folder / "small.png", numbered(1, 48, 32))
+    failure, _ = run(folder, "find_motion", **{"image": "numbered.mp4", **pairs})
+    assert isinstance(failure, Failure), failure
+    assert (failure.code, sentence in failure.message) == (code, True), failure
