@@ -106,7 +106,7 @@ class Attackers:
             "set of a preset": (50, self._set),
             "trigger of nothing": (100, lambda: self._as_neighbour(osc.encode(Trigger(f"t{next(self._numbers)}", 1.0)))),
             "rubbish": (200, lambda: self._as_neighbour(self._random.randbytes(self._random.randrange(1, 300)))),
-            "new client": (5, self._new_client),
+            "new client": (40, self._new_client),
             "poisoned picture": (5, self._poison),
         }
 
