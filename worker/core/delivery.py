@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,6 +67,13 @@ class Client:
     errors: TokenBucket = field(default_factory=lambda: TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND))
 
 
+class _Unsettled(NamedTuple):
+    """A final that is to be sent again, and the timer of that."""
+
+    final: Final
+    timer: int
+
+
 class Delivery:
     """All clients, and the finals on their way to them.
 
@@ -95,7 +103,7 @@ class Delivery:
         self._keys: OrderedDict[Peer, str] = OrderedDict()
         self._numbered: OrderedDict[str, int] = OrderedDict()  # also of forgotten clients: their numbers must go on without a gap
         self._newest_seqs: dict[str, int] = {}
-        self._unacknowledged: dict[str, dict[int, Final]] = {}
+        self._unacknowledged: dict[str, dict[int, _Unsettled]] = {}
         self._repeated: OrderedDict[tuple[str, int], None] = OrderedDict()  # the same, the oldest first
         self._turned_away = TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND)
         self._stored: dict[str, StoreClient] = {}  # of the clients that are known now
@@ -156,8 +164,8 @@ class Delivery:
         client.gone = True
         self._keep(client, now)
         if client.acknowledges:
-            for seq in self._unacknowledged.pop(client.key, ()):
-                del self._repeated[client.key, seq]
+            for seq in self.unacknowledged(client.key):
+                self._settled(client.key, seq)
 
     def keep_absent(self, now: float) -> None:
         """Has it stored which clients' leases have ended: the next start leaves them alone, too."""
@@ -319,11 +327,11 @@ class Delivery:
             self._later(StoreTold(key, final.id), now)
         if client is not None:
             client.ended_at = now
-        self._unacknowledged.setdefault(key, {})[final.seq] = final
+        self._settled(key, final.seq)
+        self._resend_later(key, final, FIRST_RESEND_S, now)
         self._repeated[key, final.seq] = None
         while len(self._repeated) > MAX_UNACKNOWLEDGED:
             self._settled(*next(iter(self._repeated)))
-        self._resend_later(key, final.seq, FIRST_RESEND_S, now)
 
     def deliver_again(self, key: str, final: Final, now: float) -> None:
         """Delivers a final that an earlier run may not have brought to its client, unless the client has left."""
@@ -339,33 +347,36 @@ class Delivery:
 
     def _settled(self, key: str, seq: int) -> Final | None:
         waiting = self._unacknowledged.get(key, {})
-        final = waiting.pop(seq, None)
-        self._repeated.pop((key, seq), None)
+        unsettled = waiting.pop(seq, None)
+        if unsettled is None:
+            return None
+        self._timers.cancel(unsettled.timer)
+        del self._repeated[key, seq]
         if not waiting:
-            self._unacknowledged.pop(key, None)
-        return final
+            del self._unacknowledged[key]
+        return unsettled.final
 
     def unacknowledged(self, key: str) -> list[int]:
         """The numbers of the finals that are to be sent to this client again."""
         return list(self._unacknowledged.get(key, ()))
 
-    def _resend_later(self, key: str, seq: int, delay: float, now: float) -> None:
+    def _resend_later(self, key: str, final: Final, delay: float, now: float) -> None:
+        """Is cancelled with the final's acknowledgement: a timer that rings for nothing would wake the worker once for each job."""
+
         def resend(now: float) -> None:
-            final = self._unacknowledged.get(key, {}).get(seq)
-            if final is None:
-                return
             client = self._clients.get(key)
             if client is None or not client.acknowledges:
-                self._settled(key, seq)
+                self._settled(key, final.seq)
                 self.send(key, final)
             elif self.is_present(client, now):
                 if client.resends.take(now):
                     self.answer(key, final)
-                self._resend_later(key, seq, min(2 * delay, LONGEST_RESEND_S), now)
+                self._resend_later(key, final, min(2 * delay, LONGEST_RESEND_S), now)
             else:  # it can ask for a replay when it is back
-                self._settled(key, seq)
+                self._settled(key, final.seq)
 
-        self._timers.at(now + delay, resend)
+        timer = self._timers.at(now + delay, resend)
+        self._unacknowledged.setdefault(key, {})[final.seq] = _Unsettled(final, timer)
 
     # ---------------------------------------------------------------------------------------------------- invariants
 

@@ -25,6 +25,7 @@ from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
 from worker.executors import frames, memory
 from worker.executors.base import FindMissing, MakeRunTask, RunTask
+from worker.executors.mark import Mark
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ _READ_AT_ONCE = 2**16
 _PR_SET_PDEATHSIG = 1
 
 
-def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.socket) -> None:
+def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.socket, mark: Mark) -> None:
     """The whole life of a child: says when it is warm, then takes tasks until the parent is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
@@ -48,10 +49,10 @@ def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.soc
     parent = _Parent(link)
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(parent)], force=True)
     with contextlib.suppress(OSError):  # a parent that is gone
-        _serve(make_run_task, find_missing, parent)
+        _serve(make_run_task, find_missing, parent, mark)
 
 
-def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Parent) -> None:
+def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Parent, mark: Mark) -> None:
     try:
         run_task = make_run_task()
         warm = frames.frame(frames.Warm(dict(find_missing())))
@@ -67,7 +68,7 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Paren
         if isinstance(told, frames.Taught):
             taught[told.where] = OwnFile(told.where, told.digest, told.text)
             continue
-        parent.say(frames.frame(frames.Begun(told.id)))
+        mark.set(told.id)
         task = frames.task_of(told, taught.values())
         outcome = _outcome(run_task, task, parent)
         try:

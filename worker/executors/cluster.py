@@ -2,7 +2,7 @@
 
     the loop's thread                         the cluster's thread                        a node
     execute -> the queue  ----------------->  client.submit(carry_out, frame) --------->  a child of its pool
-    deliver <- poller.call  <---------------  the future: the frame that ended it <-----  Begun ... Done, Found, Failed
+    deliver <- poller.call  <---------------  the future: the frame that ended it <-----------  Done, Found, Failed
 
 Dask places the tasks, and knows which nodes there are. Whether a lost task may run again is decided here: what crosses is the frame that a
 child of this machine would get (`frames.py`), under a key of its own, with `retries=0`. A task whose node is lost, or whose scheduler is,

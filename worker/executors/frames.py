@@ -71,12 +71,6 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Answers `Probe`."""
 
 
-class Begun(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """From here on a death is the task's."""
-
-    task_id: TaskId
-
-
 class Stepped(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """This number of steps is done."""
 
@@ -119,7 +113,8 @@ class Described(msgspec.Struct, frozen=True, array_like=True, tag=11):
 
 
 Ended = Done | Found | Planned | Failed | Described
-Said = Warm | CannotStart | Logged | Alive | Begun | Stepped | Done | Found | Planned | Failed | Described
+ENDED = (Done, Found, Planned, Failed, Described)
+Said = Warm | CannotStart | Logged | Alive | Stepped | Done | Found | Planned | Failed | Described
 
 # --------------------------------------------------------------------------------------------------- downwards, to a child
 
@@ -294,9 +289,9 @@ class Frames:
     """Puts frames together from the pieces in which they come.
 
     >>> frames = Frames()
-    >>> pieces = frame(Alive()) + frame(Begun(7))
+    >>> pieces = frame(Alive()) + frame(Done(7))
     >>> [said(body) for body in frames.received(pieces[:9])], [said(body) for body in frames.received(pieces[9:])]
-    ([Alive()], [Begun(task_id=7)])
+    ([Alive()], [Done(task_id=7)])
     """
 
     def __init__(self) -> None:

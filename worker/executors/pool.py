@@ -2,13 +2,14 @@
 
     the loop's thread                                                   child
     execute -> a child that is free  ------------- Given ------------>  run_task
-    deliver <- poller: its socket can be read  <-- Begun, Stepped, ... -
+    deliver <- poller: its socket can be read  <-- Stepped, Done, ... --
     keeper thread: starts children, and waits until killed ones are gone
 
 Nothing is shared between children, so one that crashes or is killed harms no other; its socket ends, so its death is noticed at once and
 without polling. Timeouts are the scheduler's: it knows a job's deadline over all its tasks, and aborts them.
 
-A death is a task's own only if the child had begun it. One that had not is given to the next child, and counts against nobody.
+A death is a task's own only if the child had begun it, which it notes in memory that it shares with the parent (`mark.py`). One that had
+not is given to the next child, and counts against nobody.
 
 Why no ready-made pool: `noop` through a worker took 455 us at p50 on `ProcessPoolExecutor` (one per child, so that they cannot break each
 other; two more threads for each, and every task goes through both) and 293 us on plain pipes, measured in one run. Pebble's pool is as
@@ -35,6 +36,7 @@ from worker.core.jobs import Failure, Phase, Task
 from worker.errors import ChildDied, InternalError, LimitExceeded, NoChild, ResultLost
 from worker.executors import child, frames, memory
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
+from worker.executors.mark import Mark
 from worker.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ class _Child:
         warm: it has imported everything and waits for tasks, or runs one.
         aborted: it is being killed because its task is not wanted any more, or because it hangs.
         reason: the traceback of a child that could not make itself ready.
-        begun: it has begun its task, so that what happens from then on is the task's.
+        mark: the task that it began last.
         unsent: what it has yet to be told. One task at most: it is given none before the last one has ended.
         heard: something came from it since it was last looked at.
         asked: it was looked at and owes a sign of life.
@@ -80,12 +82,12 @@ class _Child:
 
     process: BaseProcess
     link: socket.socket
+    mark: Mark
     pieces: frames.Frames = field(default_factory=frames.Frames)
     warm: bool = False
     aborted: bool = False
     reason: str = ""
     task: Task | None = None
-    begun: bool = False
     unsent: bytes | memoryview = b""
     heard: bool = True
     asked: bool = False
@@ -96,6 +98,11 @@ class _Child:
     @property
     def free(self) -> bool:
         return self.warm and self.task is None and not self.aborted
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun its task, so that what happens from then on is the task's."""
+        return self.task is not None and self.mark.task_id == self.task.id
 
 
 class PoolExecutor:
@@ -192,7 +199,7 @@ class PoolExecutor:
             log.exception("a task of %s cannot be sent to a child", task.operation)
             self._end(task, Failure.of(InternalError()))
             return
-        one.task, one.begun = task, False
+        one.task = task
         self._tell(one, frame)
 
     def _tell(self, one: _Child, frame: bytes) -> None:
@@ -241,10 +248,10 @@ class PoolExecutor:
             self._gone(one)
 
     def _heard(self, one: _Child, said: frames.Said) -> None:
+        if isinstance(said, frames.ENDED):  # first and without `match`: most of what a child says
+            self._ended(one, said)
+            return
         match said:
-            case frames.Begun(task_id):
-                self._check_task(one, task_id)
-                one.begun = True
             case frames.Stepped(task_id, done):
                 self._check_task(one, task_id)
                 self._deliver(Progressed(task_id, done))
@@ -258,18 +265,20 @@ class PoolExecutor:
                 one.reason = reason
             case frames.Alive():
                 pass
-            case frames.Done() | frames.Found() | frames.Planned() | frames.Failed() | frames.Described():
-                self._check_task(one, said.task_id)
-                if not one.begun:
-                    raise frames.BadFrame("A child process has ended a task that it has not begun.")
-                if isinstance(said, frames.Described) and (one.task is None or one.task.phase is not Phase.DESCRIBE):
-                    raise frames.BadFrame("A child process describes a file that nobody asked about.")
-                one.task = None
-                self._tries.pop(said.task_id, None)
-                self._assign()
-                if self._patient:
-                    self._fill()
-                self._deliver(Finished(said.task_id, frames.outcome_of(said)))
+
+    def _ended(self, one: _Child, said: frames.Ended) -> None:
+        self._check_task(one, said.task_id)
+        if not one.begun:
+            raise frames.BadFrame("A child process has ended a task that it has not begun.")
+        if isinstance(said, frames.Described) and (one.task is None or one.task.phase is not Phase.DESCRIBE):
+            raise frames.BadFrame("A child process describes a file that nobody asked about.")
+        one.task = None
+        if self._tries:
+            self._tries.pop(said.task_id, None)
+        self._assign()
+        if self._patient:
+            self._fill()
+        self._deliver(Finished(said.task_id, frames.outcome_of(said)))
 
     @staticmethod
     def _check_task(one: _Child, task_id: int) -> None:
@@ -287,7 +296,7 @@ class PoolExecutor:
                     self._replace(one, f"was not ready within {LOOKS_TO_BE_WARM * LOOK_EVERY_S:g} s")
             elif one.heard:
                 one.heard = one.asked = False
-            elif one.task is not None and one.begun:
+            elif one.begun:
                 one.asked = False  # it works; how long it may is the scheduler's to say
             elif one.asked:
                 self._replace(one, "does not answer")
@@ -315,6 +324,7 @@ class PoolExecutor:
         if one.task is not None and not one.begun and not one.aborted and one.lost is None:
             self._try_again(one.task)
             one.task = None
+        one.mark.close()
         self._keeper.bury(one.process, lambda: self._buried(one))
         self._assign()
         self._fill()
@@ -350,9 +360,9 @@ class PoolExecutor:
         waits = self._patient and any(one.task is not None for one in self._children)
         return self.workers if waits else self._size
 
-    def _started(self, process: BaseProcess, link: socket.socket) -> None:
+    def _started(self, process: BaseProcess, link: socket.socket, mark: Mark) -> None:
         self._starting -= 1
-        one = _Child(process, link)
+        one = _Child(process, link, mark)
         self._children[one] = None
         self._poller_of().watch(link, lambda: self._read(one))
         self._fill()
@@ -412,6 +422,9 @@ class PoolExecutor:
         return any(one.warm and not one.aborted for one in self._children)
 
 
+_Started = Callable[[BaseProcess, socket.socket, Mark], None]
+
+
 class _Keeper:
     """The thread that does what takes its time: starts processes, and waits until killed ones are gone.
 
@@ -424,7 +437,7 @@ class _Keeper:
         self._find_missing = find_missing
         self._context = multiprocessing.get_context("spawn")
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._links: dict[BaseProcess, socket.socket] = {}
+        self._links: dict[BaseProcess, tuple[socket.socket, Mark]] = {}
         self._call: Callable[[Callable[[], None]], None] = lambda _: None
         self._thread: threading.Thread | None = None
 
@@ -434,7 +447,7 @@ class _Keeper:
         self._thread = threading.Thread(target=self._run, args=(ended,), name="child-keeper", daemon=True)
         self._thread.start()
 
-    def begin(self, started: Callable[[BaseProcess, socket.socket], None], failed: Callable[[Exception], None]) -> None:
+    def begin(self, started: _Started, failed: Callable[[Exception], None]) -> None:
         """Starts a child."""
         self._orders.put(lambda: self._begin(started, failed))
 
@@ -450,9 +463,10 @@ class _Keeper:
         self._thread.join()
         for process in self._links:
             process.kill()
-        for process, link in self._links.items():
+        for process, (link, mark) in self._links.items():
             process.join(GONE_WITHIN_S)
             link.close()
+            mark.close()
         self._thread = None
 
     def _run(self, ended: Callable[[], None]) -> None:
@@ -462,30 +476,35 @@ class _Keeper:
         finally:
             self._call(ended)
 
-    def _begin(self, started: Callable[[BaseProcess, socket.socket], None], failed: Callable[[Exception], None]) -> None:
+    def _begin(self, started: _Started, failed: Callable[[Exception], None]) -> None:
         try:
-            process, link = self._child()
+            process, link, mark = self._child()
         except Exception as error:  # noqa: BLE001 - out of memory, handles, processes or threads
             problem = error
             self._call(lambda: failed(problem))
         else:
-            self._links[process] = link
-            self._call(lambda: started(process, link))
+            self._links[process] = link, mark
+            self._call(lambda: started(process, link, mark))
 
-    def _child(self) -> tuple[BaseProcess, socket.socket]:
+    def _child(self) -> tuple[BaseProcess, socket.socket, Mark]:
         ours, its = socket.socketpair()
+        mark: Mark | None = None
         try:
+            mark = Mark.made()
             ours.setblocking(False)
             process = self._context.Process(
-                target=child.main, args=(self._make_run_task, self._find_missing, its), name="td-image-worker-child", daemon=True
+                target=child.main, args=(self._make_run_task, self._find_missing, its, mark), name="td-image-worker-child", daemon=True
             )
             process.start()
+            mark.handed_over()
         except BaseException:
             ours.close()
+            if mark is not None:
+                mark.close()
             raise
         finally:
             its.close()  # the child has its own by now, so that ours ends when it dies
-        return process, ours
+        return process, ours, mark
 
     def _bury(self, process: BaseProcess, buried: Callable[[], None]) -> None:
         try:
