@@ -17,10 +17,11 @@ import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # TouchDesigner defines them in every DAT
-    from td import app, op, project, run
+    from td import absTime, app, op, project, run
 
 pending = op("pending").module
 launcher = op("launcher").module
+frames = op("frames").module
 tables = op("tables").module
 
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
@@ -31,9 +32,13 @@ QUIT_TRIES = 4
 START_S = 20.0
 ASK_AGAIN_S = 1.0
 
+FRAMES_FOLDER = "td-image-worker-frames"  # below Root
+
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0", "::1")
 AT_WORK = ("Starting", "Ready", "Processing")
 ENDING = ("Draining", "Stopping")
+
+REPLACED = 410  # a newer job has the place of one that waited
 
 # What the artist's own callbacks are called for.
 CALLBACKS = {"processing": "onProcessing", "progress": "onProgress", "ready": "onReady", "failed": "onFailed"}
@@ -227,6 +232,7 @@ class ImageWorkerExt:
         self._tickets = 0
         self._tables = tables.Tables(ownerComp)
         self._control = Control(ownerComp, self._pending, self._tables)
+        self._sources = frames.Sources(self._frames_folder, f"{ownerComp.par.Textport.eval()}")
         self._on_ready = {}
         self._calls = []  # of the artist's functions: (function or name, job or nothing)
         self._asked_at = {}  # when `flush` and `catch_up` were asked for
@@ -234,8 +240,13 @@ class ImageWorkerExt:
 
     # ------------------------------------------------------------------------------------------- for the artist
 
-    def Submit(self, operation, **params):
+    def Submit(self, operation, top=None, **params):
         """Sends a job to the worker and returns its id at once. Nothing is waited for.
+
+        Args:
+            operation: its name.
+            top: a TOP, whose pixels are the job's `image` as they are now. They go through memory, a frame later.
+            **params: the other parameters of the operation.
 
         Raises:
             ValueError: a parameter cannot be sent.
@@ -243,9 +254,13 @@ class ImageWorkerExt:
         timeout_s = self.ownerComp.par.Jobtimeout.eval()
         if timeout_s and "timeout_ms" not in params:
             params["timeout_ms"] = int(timeout_s * 1000)
-        job_id = self._pending.submit(operation, params, self._moment())
+        if top is not None:
+            self._check_top(top, params)
+        job_id = self._pending.submit(operation, params, self._moment(), later=top is not None)
         job = self._pending.jobs[job_id]
         self._tables.show_job(job, self._word(job))
+        if top is not None:
+            self._send_with_pixels(self._sources.ask(top, job_id, absTime.frame))
         self._go_on()
         return job_id
 
@@ -373,8 +388,20 @@ class ImageWorkerExt:
         self._tables.write()
         self._catch_up_later()
 
+    def look_for_pixels(self):
+        """A frame after a job was submitted with a TOP. The artist's script of this frame goes first: it may submit the next one."""
+        self._asked_at.pop("look_for_pixels", None)
+        self._ask("collect", self._now(), endFrame=True)
+
+    def collect(self):
+        """At the end of that frame: the pixels are there, unless a later `Submit` has sent them already."""
+        self._asked_at.pop("collect", None)
+        self._send_with_pixels(self._sources.collect(absTime.frame))
+        self._go_on()
+
     def exit(self):
         """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
+        self._sources.close()
         self._control.exit()
         self._pending.outbox.bye()
         self._send_packets()
@@ -413,6 +440,30 @@ class ImageWorkerExt:
         """Sends what is to be sent, now. Everything else can wait for the end of the frame."""
         self._send_packets()
         self._ask("flush", self._now(), endFrame=True)
+
+    def _frames_folder(self):
+        return (self.ownerComp.par.Root.eval() or project.folder).replace("\\", "/") + "/" + FRAMES_FOLDER
+
+    def _check_top(self, top, params):
+        """Raises ValueError if the pixels of this TOP cannot be handed over."""
+        if not hasattr(top, "numpyArray"):
+            raise ValueError(f"top must be a TOP, such as top=op('null1'); this is {top}.")
+        if "image" in params:
+            raise ValueError("top and image are both given; the pixels of top are the image.")
+        if not self._control.is_local():
+            raise ValueError("top: Host is another computer, and pixels go through this one's memory. Save the TOP as a file for it.")
+
+    def _send_with_pixels(self, ready):
+        for job_id, reference in ready:
+            self._pending.complete(job_id, {"image": reference}, self._moment())
+        failed, self._sources.failed = self._sources.failed, []
+        for jobs, why in failed:
+            for job_id in jobs:
+                self._pending.fail(job_id, "file", why)
+        for sentence in self._sources.complaints():
+            self._tables.log(sentence)
+        if self._sources.waits():
+            self._ask("look_for_pixels", self._now(), delayFrames=1)
 
     def _catch_up_later(self):
         if self._tables.unwritten():
@@ -454,6 +505,8 @@ class ImageWorkerExt:
 
     def _job_news(self, word, job):
         (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))
+        if word in ("ready", "failed", "old"):
+            self._sources.ended(job.id)
         if word == "ready":
             self._tables.set(Progress=1.0)
             self._tables.show_rows(job)
@@ -471,6 +524,8 @@ class ImageWorkerExt:
     def _has_failed(self, job):
         job.hint = tables.hint(job.error, job.message, job.hint, self._control.is_local())
         text = f"{job.id} {job.operation}: {job.code} {job.message} {job.hint}".strip()
+        if job.code == REPLACED and any(key == "replace" for key, _ in job.pairs or ()):
+            return  # as was wished, perhaps many times a second; the table jobs says it
         if job.word == "Cancelled":  # as somebody has wished
             self._tables.log(text)
         else:

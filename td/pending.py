@@ -594,8 +594,8 @@ class Pending:
         """Whether the worker should answer, and does not."""
         return self.silence.lost
 
-    def submit(self, operation, params, now):
-        """A new job.
+    def submit(self, operation, params, now, later=False):
+        """A new job; with `later` it is sent by `complete`.
 
         Raises:
             ValueError: a parameter cannot be sent.
@@ -604,8 +604,24 @@ class Pending:
         self._wake(now)
         self._made += 1
         job = self._ledger.add(Job(f"{self.session}-{self._made}", operation, pairs), now)
-        self._send_job(job, now)
+        if not later:
+            self._send_job(job, now)
         return job.id
+
+    def complete(self, job_id, params, now):
+        """Sends a job that has waited for these parameters."""
+        job = self._ledger.unfinished.get(job_id)
+        if job is not None:
+            self._wake(now)
+            job.pairs += pairs_of(job.operation, params)
+            self._send_job(job, now)
+
+    def fail(self, job_id, word, message):
+        """Ends a job that cannot be sent."""
+        job = self._ledger.unfinished.get(job_id)
+        if job is not None:
+            job.error, job.message = word, message
+            self._end(job, "Failed")
 
     def cancel(self, job_id, now):
         """Asks for the end of a job until its final comes. A job that was not accepted yet is cancelled when it is."""

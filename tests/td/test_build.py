@@ -47,6 +47,7 @@ def test_every_operator_stands_where_it_should(projects, year):
         "launcher": "textDAT",
         "ImageWorkerExt": "textDAT",
         "callbacks": "textDAT",
+        "frames": "textDAT",
         "parexec": "parameterexecuteDAT",
         "execute": "executeDAT",
     }

@@ -189,6 +189,19 @@ def test_a_top_is_bottom_up_and_float(td):
     assert array.dtype == np.float32
     assert array.shape == (4, 6, 4)
     assert list(array[3, 0]) == [1, 0, 0, 1]
+
+
+def test_a_delayed_array_is_that_of_the_call_before(td):
+    """None in the same frame, and while the graphics card is not done."""
+    top = td.root.create("nullTOP", "top")
+    top.image = np.zeros((4, 6, 3), np.uint8)
+    assert top.numpyArray(delayed=True) is None
+    top.image = np.full((4, 6, 3), 255, np.uint8)
+    assert top.numpyArray(delayed=True) is None
+    td.frame()
+    assert top.numpyArray(delayed=True)[0, 0, 0] == 1
+    top.slow_frames = 3
+    td.frame()
     assert top.numpyArray(delayed=True) is None
 
 

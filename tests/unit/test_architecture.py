@@ -164,8 +164,8 @@ def test_the_parent_stays_light(module):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "td").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_td_stands_alone(path):
-    """What is copied into a TouchDesigner project imports the standard library, TouchDesigner and its own neighbours only."""
-    neighbours = {other.stem for other in (ROOT / "td").rglob("*.py")} | {"td", "TDFunctions", "TDStoreTools"}
+    """What is copied into a TouchDesigner project imports the standard library, TouchDesigner, its NumPy and its own neighbours only."""
+    neighbours = {other.stem for other in (ROOT / "td").rglob("*.py")} | {"td", "TDFunctions", "TDStoreTools", "numpy"}
     names = {other.partition(".")[0] for other in imported(ast.parse(path.read_text(encoding="utf-8")))}
     assert names - set(sys.stdlib_module_names) - neighbours == set()
 
