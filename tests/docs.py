@@ -41,6 +41,7 @@ GROUPS = {
     "Measure and compare": ("measuring", "comparing"),
     "Cameras and motion": ("calibration", "pose", "motion"),
     "Change pictures": ("filtering", "geometry", "compositing", "convert"),
+    "Live": ("track",),
     "Video": ("video",),
     "Find settings": ("tuning",),
     "Files": ("text", "copying", "drawing"),

@@ -67,6 +67,14 @@ def turn(name: str, folder: Path) -> None:
     cv2.imwrite(str(folder / "upright.png"), cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
 
 
+def film_smarties(folder: Path) -> None:
+    """`live`: twelve images, as of a camera that is moved over smarties."""
+    picture = cv2.imread(str(DATA / "smarties.png"))
+    (folder / "live").mkdir(exist_ok=True)
+    for n in range(12):
+        cv2.imwrite(str(folder / "live" / f"{n:02}.png"), picture[10:350, 3 * n : 3 * n + 300])
+
+
 def lay_codes(folder: Path) -> None:
     """`codes.png`: a QR code, a barcode and three markers in a photograph."""
     picture = cv2.resize(cv2.imread(str(DATA / "board.jpg")), (960, 720))
@@ -456,6 +464,8 @@ EXAMPLES: Mapping[str, Example] = {
         shown="film.mp4",
         about="The photographs one after the other; those of other proportions have bars. Its frames:",
     ),
+    # track
+    "track": Example({"source": "live/*.png", "speed": 0, "rate": 240, "min_radius": 20}, 8, prepare=film_smarties),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
 }

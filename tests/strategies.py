@@ -26,6 +26,7 @@ _BY_FIELD: dict[tuple[type[messages.Message], str], st.SearchStrategy[Any]] = {
     (messages.Cancel, "id"): IDS,
     (messages.Query, "id"): IDS,
     (messages.Set, "value"): INT32 | FLOAT32 | TEXT,
+    (messages.Tracked, "numbers"): st.lists(FLOAT32, max_size=30).map(tuple),
     (messages.ResultRows, "numbers"): st.lists(FLOAT32, max_size=30).map(tuple),
 }
 

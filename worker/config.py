@@ -141,6 +141,25 @@ class ClusterSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What live jobs may do."""
+
+    sessions: Annotated[
+        int, Setting(JOBS, "How many live jobs (`track`) may run; each has a process of its own.", option="--live", unit="N", minimum=0)
+    ] = 4
+    hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            NETWORK,
+            "A computer whose streams live jobs may open (rtsp, http): a name, an address or a network; repeatable.",
+            option="--live-host",
+            unit="HOST",
+            shown=NONE,
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Where the worker listens, reports, reads and writes.
 
@@ -257,6 +276,7 @@ class Config:
         default_factory=default_workers
     )
     limits: Limits = Limits()
+    live: LiveSettings = LiveSettings()
     state: Annotated[
         Path | None,
         Setting(

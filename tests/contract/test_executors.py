@@ -27,6 +27,7 @@ from worker.core.jobs import Failure, Result, Task
 from worker.executors import frames
 from worker.executors import pool as pool_module
 from worker.executors.cluster import ClusterExecutor
+from worker.executors.keeper import Keeper
 from worker.executors.pool import PoolExecutor
 
 #: Long enough for the slowest machine; nothing waits for it unless something is wrong.
@@ -376,14 +377,14 @@ def test_starts_fail_for_a_while(monkeypatch, caplog):
     """No handles, no threads: whatever starting a child meets, it is tried again, and the work goes on. The keeper lives on."""
     monkeypatch.setattr(pool_module, "START_AGAIN_S", 0.05)
     errors = [OSError(errno.EMFILE, "Too many open files"), RuntimeError("can't start new thread"), MemoryError()]
-    whole = pool_module._Keeper._child
+    whole = Keeper._child
 
     def failing(keeper):
         if errors and keeper._links:
             raise errors.pop(0)
         return whole(keeper)
 
-    monkeypatch.setattr(pool_module._Keeper, "_child", failing)
+    monkeypatch.setattr(Keeper, "_child", failing)
     bench = Bench(PoolExecutor(2, bestiary.make_run_task, spares=0))
     wait_for(lambda: len(bench.executor.pids) == 2)
     assert errors == []
@@ -399,7 +400,7 @@ def test_keeper_does_not_end_unseen(monkeypatch):
     def ended(_keeper, _started, _failed):
         raise SystemExit
 
-    monkeypatch.setattr(pool_module._Keeper, "_begin", ended)
+    monkeypatch.setattr(Keeper, "_begin", ended)
     bench = Bench(PoolExecutor(1, bestiary.make_run_task))
     wait_for(lambda: bench.executor.error is not None)
     with pytest.raises(pool_module.KeeperEnded):
@@ -409,11 +410,9 @@ def test_keeper_does_not_end_unseen(monkeypatch):
 def test_first_child_alone(monkeypatch):
     """At the start one child is warmed up alone, so that it is ready sooner; then the others."""
     begun = []
-    whole = pool_module._Keeper.begin
+    whole = Keeper.begin
     bench = Bench(PoolExecutor(3, bestiary.make_run_task))
-    monkeypatch.setattr(
-        pool_module._Keeper, "begin", lambda keeper, *calls: begun.append(len(bench.executor.pids)) or whole(keeper, *calls)
-    )
+    monkeypatch.setattr(Keeper, "begin", lambda keeper, *calls: begun.append(len(bench.executor.pids)) or whole(keeper, *calls))
     wait_for(lambda: len(bench.executor.pids) == 4)
     assert begun[:3] == [1, 1, 1]
     bench.executor.close()
@@ -523,6 +522,7 @@ from pathlib import Path
 from tests.contract import bestiary
 from tests.polling import Polled
 from worker.catalog.noop import Noop
+from worker.executors.keeper import Keeper
 from worker.executors.pool import PoolExecutor
 from worker.core.jobs import Task
 

@@ -130,7 +130,16 @@ def test_operations_open_no_file():
 
 
 #: Files of the catalogue that hold no operation.
-_NO_FAMILY = {"catalog", "catalog.params", "catalog.fields", "catalog.table", "catalog.parse", "catalog.catalog", "catalog.rows"}
+_NO_FAMILY = {
+    "catalog",
+    "catalog.params",
+    "catalog.fields",
+    "catalog.table",
+    "catalog.parse",
+    "catalog.catalog",
+    "catalog.rows",
+    "catalog.live",
+}
 
 
 def test_catalog_and_operations_are_twins():

@@ -22,7 +22,7 @@ from worker.core.events import ChildrenChanged, SendNumbers
 from worker.core.reports import descriptions
 from worker.errors import DecodeError
 from worker.protocol import addresses
-from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, fields, wire
+from worker.protocol.messages import COMMANDS, REPORTS, Job, Message, Ready, ResultRows, Set, Tracked, fields, wire
 from worker.protocol.osc import decode_commands, decode_reports, encode
 from worker.settings import declared
 
@@ -168,7 +168,7 @@ def test_arguments(title, messages):
     """Arguments are documented by name, type tag and order, those in brackets have a default."""
     rows = {row[0].strip("`"): row[1] for row in table(title) if row[0].startswith("`/")}
     for message in messages.values():
-        if message in (Job, Set, ResultRows):  # said in words
+        if message in (Job, Set, ResultRows, Tracked):  # said in words
             continue
         tags = {"int": "i", "str": "s", "float": "f"}
         shown = []

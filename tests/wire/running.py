@@ -15,6 +15,7 @@ from worker.config import Config
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Outcome, Result, Task
 from worker.executors.base import Deliver, Executor
+from worker.executors.live import LiveExecutor
 from worker.poller import Poller
 from worker.protocol import osc
 from worker.protocol.messages import Message, Report
@@ -131,10 +132,10 @@ class Peer:
 
 
 @contextlib.contextmanager
-def running(executor: Executor, peer: Peer, **settings: Any) -> Iterator[Service]:
+def running(executor: Executor, peer: Peer, live: LiveExecutor | None = None, **settings: Any) -> Iterator[Service]:
     """A service whose default report ports are the peer's."""
     config = replace(Config(host="127.0.0.1", port=0, workers=2, text_port=peer.text_port, number_port=peer.number_port), **settings)
-    service = Service(config, executor)
+    service = Service(config, executor, live=live)
     if isinstance(executor, HoldingExecutor):
         executor.is_canary = lambda task: service._scheduler.is_canary(task.id)
     thread = threading.Thread(target=service.run)

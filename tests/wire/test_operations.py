@@ -8,7 +8,7 @@ import cv2
 import pytest
 
 from tests.examples import EXAMPLES, copy_data
-from tests.inline import InlineExecutor
+from tests.inline import InlineExecutor, InlineFollowers
 from tests.wire.running import Peer, running
 from worker.catalog.table import CATALOG
 from worker.files.paths import FileRules
@@ -28,7 +28,11 @@ def folder(tmp_path_factory):
 def peer(folder):
     """A peer in front of a worker that may use the folder."""
     peer, files = Peer(), FileRules((folder,))
-    with running(InlineExecutor(lambda task, progress: run_task(task, files, progress)), peer):
+
+    def run(task, progress):
+        return run_task(task, files, progress)
+
+    with running(InlineExecutor(run), peer, InlineFollowers(run)):
         yield peer
     peer.close()
 

@@ -8,10 +8,11 @@ from typing import final
 
 import msgspec
 
+from worker.catalog.fields import fields_of
 from worker.catalog.params import JobOptions, Params, Value
-from worker.catalog.parse import parse_pairs
+from worker.catalog.parse import as_setting, parse_pairs, settings_of
 from worker.catalog.rows import OperationInfo
-from worker.errors import UnknownOperation
+from worker.errors import ArgumentError, UnknownOperation
 from worker.words import did_you_mean
 
 
@@ -103,7 +104,27 @@ class Catalog(Mapping[str, OperationInfo]):
             ArgumentError: a key is unknown, double or missing, or a value is of the wrong type or out of range. The message is one
                 sentence that says what was expected and what came.
         """
-        return parse_pairs(operation, self.find(operation).params, pairs)
+        row = self.find(operation)
+        return parse_pairs(operation, row.params, self._passed_on(row, tuple(pairs)) if row.live else pairs)
+
+    def _passed_on(self, row: OperationInfo, pairs: tuple[tuple[str, Value], ...]) -> Iterable[tuple[str, Value]]:
+        """The pairs of a live job, those of the operation that searches checked and put into `settings`."""
+        names = {field.name for field in (*row.parameters, *fields_of(JobOptions))}
+        own, others = [pair for pair in pairs if pair[0] in names], [pair for pair in pairs if pair[0] not in names]
+        given = dict(own)
+        what = given.get("what") or next(field.default for field in row.parameters if field.name == "what")
+        searcher = next((one for one in self.values() if one.followed and one.followed == what), None)
+        if searcher is None:  # the field's own sentence says what there is
+            return own
+        held = settings_of(row.name, str(given.get("settings") or ""))
+        known = {field.name for field in searcher.parameters if field.name != "image" and field.role != "write"}
+        for key, _ in (*held, *others):
+            if key not in known:
+                advice = did_you_mean(key, {*names, *known}, f"{searcher.name} takes {', '.join(sorted(known))}.")
+                raise ArgumentError(f"{row.name} what={what} has no parameter {key!r}; {advice}")
+        parse_pairs(searcher.name, searcher.params, [("image", "-"), *held, *others])
+        text = "; ".join(f"{key}={as_setting(row.name, key, value)}" for key, value in (*held, *others) if value is not None)
+        return [*(pair for pair in own if pair[0] != "settings"), ("settings", text)]
 
     def unpacked(self, operation: str, content: bytes) -> Params:
         """A job's parameters, out of what `parse_job` has made of them: operation, parameters and options as JSON.

@@ -7,6 +7,7 @@ where they become a `Params` value, so that no operation checks its input again.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 P = TypeVar("P", bound="Params")
+
+#: Between two settings: a semicolon, if a name and = follow. Values may have semicolons, too.
+_BETWEEN = re.compile(r";\s*(?=[A-Za-z_]\w*\s*=)")
 
 
 def parse_pairs(operation: str, params: type[Params], pairs: Iterable[tuple[str, Value]]) -> tuple[Params, JobOptions]:
@@ -41,6 +45,33 @@ def parse_pairs(operation: str, params: type[Params], pairs: Iterable[tuple[str,
     if given.keys().isdisjoint(_OPTION_NAMES):
         return _convert(operation, params, own, given), _NO_OPTIONS
     return _convert(operation, params, own, given), _convert(operation, JobOptions, options, given)
+
+
+def settings_of(operation: str, text: str) -> tuple[tuple[str, str], ...]:
+    """Keys and values of `key=value; key=value`.
+
+    >>> settings_of("sweep", "steps=gray; blur 2; quality=80")
+    (('steps', 'gray; blur 2'), ('quality', '80'))
+    """
+    pairs = []
+    for part in filter(None, (part.strip(" ;\n") for part in _BETWEEN.split(text))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ArgumentError(f"{operation}: settings must be key=value, with ; between them; got {part[:60]!r}.")
+        pairs.append((key.strip(), value.strip()))
+    return tuple(pairs)
+
+
+def as_setting(operation: str, key: str, value: Value) -> str:
+    """A value as it stands in such a text.
+
+    Raises:
+        ArgumentError: it would be read as several.
+    """
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    if settings_of(operation, f"{key}={text}") != ((key, text.strip()),):
+        raise ArgumentError(f"{operation}: {key} may not hold a ; in front of a name and =; got {text[:60]!r}.")
+    return text
 
 
 def _convert(operation: str, target: type[P], fields: tuple[Field, ...], given: dict[str, Value]) -> P:

@@ -92,6 +92,9 @@ class OperationInfo:
             parameter `preset` names a preset in which the worker keeps them when the job is ready.
         probe: this operation does nothing; the worker and its clients use it to see whether a child works.
         own: the file that it stands in, if it is not one of the worker's.
+        live: a job of it lives until it is cancelled or its source ends, in a process of its own. It takes the parameters of the operation
+            that its parameter `what` names, too.
+        followed: what such a job calls what this operation finds; empty if it cannot be followed.
     """
 
     name: str
@@ -106,6 +109,8 @@ class OperationInfo:
     presets: str = ""
     probe: bool = False
     own: OwnFile | None = None
+    live: bool = False
+    followed: str = ""
 
     def __post_init__(self) -> None:
         """Finds mistakes in a table when it is imported, not when the operation is first used."""

@@ -30,6 +30,7 @@ from worker.catalog.reading import FindText
 from worker.catalog.rows import ANGLE, AREA, BLUE, BOX, GREEN, OBJECT, RADIUS, RED, RESPONSE, SCORE, SHARE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.catalog.text import WriteCsv, WriteJson, WriteText
+from worker.catalog.track import Track
 from worker.catalog.tuning import Sweep, Tune
 from worker.catalog.video import MakeVideo, ReadVideo
 
@@ -101,6 +102,12 @@ _MOTION = (
 )
 _FLOW = (X, Y, U, V, Column("dx", 3), Column("dy", 3), Column("length", 3), ANGLE, Column("error", 3))
 
+#: `row` is the object's place in a table of fixed length; `code` is a marker's number, otherwise -1.
+TRACK = (
+    *(Column("row", 0), Column("id", 0), Column("active", 0), X, Y, RADIUS, U, V),
+    *(Column("vx", 2), Column("vy", 2), Column("speed", 2), Column("age", 3), Column("missing", 0), ANGLE, Column("code", 0)),
+)
+
 CATALOG = Catalog(
     (
         # noop
@@ -115,22 +122,37 @@ CATALOG = Catalog(
         # drawing
         Row("draw_circles", DrawCircles, "Draws images with one circle each.", "circles", _CIRCLE, item="file", few=8),
         # circles
-        Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE),
+        Row("find_circles", FindCircles, "Finds circles in images.", "circles", _CIRCLE, followed="circles"),
         # ellipses
         Row("find_ellipses", FindEllipses, "Finds ellipses, such as circles seen at an angle.", "ellipses", _ELLIPSE),
         # features
         Row("find_features", FindFeatures, "Finds feature points in images.", "features", _FEATURE),
         # matching
         Row("match_features", MatchFeatures, "Finds how one picture of a thing maps onto another.", "homography", _HOMOGRAPHY),
-        Row("find_object", FindObject, "Finds a known flat thing, turned, scaled or in perspective.", "corners", _CORNERS),
+        Row(
+            "find_object",
+            FindObject,
+            "Finds a known flat thing, turned, scaled or in perspective.",
+            "corners",
+            _CORNERS,
+            followed="template",
+        ),
         Row("align", Align, "Lays pictures of the same scene onto one of them.", "aligned", _ALIGNED, item="file"),
         Row("stitch", Stitch, "Joins overlapping pictures into a panorama.", item="file"),
         # colors
         Row("find_colors", FindColors, "Finds the main colours of images.", "colors", _COLOR, ("hex",)),
-        Row("find_color_regions", FindColorRegions, "Finds regions of a given colour.", "color_regions", _COLOR_REGION),
+        Row("find_color_regions", FindColorRegions, "Finds regions of a given colour.", "color_regions", _COLOR_REGION, followed="colors"),
         Row("match_palette", MatchPalette, "Makes pictures in the colours of a palette.", "palette", (SHARE, RED, GREEN, BLUE), ("hex",)),
         # markers
-        Row("find_markers", FindMarkers, "Finds ArUco and AprilTag markers, QR codes and barcodes.", "markers", _MARKER, ("type", "text")),
+        Row(
+            "find_markers",
+            FindMarkers,
+            "Finds ArUco and AprilTag markers, QR codes and barcodes.",
+            "markers",
+            _MARKER,
+            ("type", "text"),
+            followed="markers",
+        ),
         # reading
         Row("find_text", FindText, "Finds lines of printed text, and reads them.", "text", _TEXT, ("text",)),
         # comparing
@@ -143,19 +165,26 @@ CATALOG = Catalog(
             (Column("best", 0), *_MEASURED, Column("image", 0)),
         ),
         # outlines
-        Row("find_contours", FindContours, "Finds contours of bright, dark or opaque things.", "contours", _CONTOUR),
-        Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0))),
+        Row("find_contours", FindContours, "Finds contours of bright, dark or opaque things.", "contours", _CONTOUR, followed="contours"),
+        Row("find_blobs", FindBlobs, "Finds round spots.", "blobs", (X, Y, RADIUS, U, V, Column("bright", 0)), followed="blobs"),
         Row("find_lines", FindLines, "Finds straight lines.", "lines", _LINE),
-        Row("find_rectangles", FindRectangles, "Finds sheets, screens and other rectangles in perspective.", "rectangles", _RECTANGLE),
+        Row(
+            "find_rectangles",
+            FindRectangles,
+            "Finds sheets, screens and other rectangles in perspective.",
+            "rectangles",
+            _RECTANGLE,
+            followed="rectangles",
+        ),
         # calibration
         Row("calibrate", Calibrate, "Measures a camera from pictures of a printed board.", "calibration", _CALIBRATION),
         Row("undistort", Undistort, "Takes the distortion of a lens out of pictures.", "undistorted", _UNDISTORTED, item="file"),
         Row("pose", Pose, "Finds where markers or a board are in space, for a 3D scene.", "poses", _POSE),
         # motion
-        Row("find_motion", FindMotion, "Finds what moved since an earlier picture.", "motion", _MOTION),
+        Row("find_motion", FindMotion, "Finds what moved since an earlier picture.", "motion", _MOTION, followed="motion"),
         Row("optical_flow", OpticalFlow, "Measures the motion of each pixel since an earlier picture.", "flow", _FLOW),
         # faces
-        Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE),
+        Row("find_faces", FindFaces, "Finds faces, with eyes, nose and mouth.", "faces", _FACE, followed="faces"),
         # filtering
         Row("filter", FilterSteps, "Changes images by a list of steps: blur, levels, edges, threshold and others.", item="file"),
         # geometry
@@ -171,6 +200,8 @@ CATALOG = Catalog(
         # video
         Row("read_video", ReadVideo, "Takes frames out of a video, as images.", "frames", _FRAME, item="file"),
         Row("make_video", MakeVideo, "Makes a video of images.", item="file"),
+        # track
+        Row("track", Track, "Follows things in a live picture: each keeps its id.", "tracks", TRACK, live=True),
         # convert
         Row("convert", Convert, "Reads images, resizes them if asked, and writes them in another format.", item="file"),
     )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from worker.catalog.live import LiveParams
 from worker.catalog.params import JobOptions, Params
 from worker.core import reports
 from worker.core.delivery import Client
@@ -51,6 +52,7 @@ class Admission:
         self._delivery = shared.delivery
         self._quarantine = shared.quarantine
         self._suspects = shared.suspects
+        self._sessions = shared.sessions
         self._ending = ending
         self._watching = shared.watching
         self._made_ids = itertools.count(1)
@@ -157,7 +159,9 @@ class Admission:
         if options.after and options.after not in ids and self._ledger.find((client.key, options.after)) is None:
             message = f"after: there is no job {options.after!r} of this client."
             raise UnknownJob(message, "Send the job that must be ready first before this one.")
-        return Job(client.key, job_id, row.name, options, content, now, params if row.own else None)
+        if isinstance(params, LiveParams):
+            self._sessions.check(client.key, params, sum(job.live for job in siblings))
+        return Job(client.key, job_id, row.name, options, content, now, params if row.own else None, live=row.live)
 
     def _accept_again(self, job: Job | EndedJob, content: bytes, now: float) -> None:
         if (digest(content) != job.digest) if isinstance(job, EndedJob) else (content != job.content):
@@ -221,16 +225,17 @@ class Admission:
         except WorkerError as error:  # written by a version that knew more
             failure, parsed = error, (Params(), JobOptions())
         params, options = parsed
-        job = Job(kept.client, kept.job_id, operation, options, kept.content, now - kept.age_s, params, attempt=kept.attempt)
+        live = isinstance(params, LiveParams)
+        job = Job(kept.client, kept.job_id, operation, options, kept.content, now - kept.age_s, params, attempt=kept.attempt, live=live)
         if failure is None and kept.attempt and not params.repeatable():
             failure = ChildDied("The worker ended while the job ran, and its operation may not be repeated.")
-        if failure is None and kept.crashes >= MAX_CRASHES:
+        if failure is None and kept.crashes >= MAX_CRASHES and not live:
             message = f"The worker ended unexpectedly {kept.crashes} times while the job ran. It is not tried again."
             failure = ChildDied(message, "Make the job smaller, or give the worker more memory; then send it with a new id.")
         if failure is not None:
             self._ledger.move(job, State.QUEUED, now, "after a restart")
             self._ending.end(job, failure, now)
         else:
-            if kept.crashes:
+            if kept.crashes and not live:
                 self._suspects.add(job, kept.crashes)
             self._take(job, "after a restart", now)

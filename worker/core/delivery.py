@@ -280,6 +280,19 @@ class Delivery:
             if gone or target != own:
                 self._emit(Send(target, report))
 
+    def stream(self, key: str, reports: Iterable[Report], numbers: Iterable[Report], now: float) -> None:
+        """Sends what a live job of a client sees to it, while it is present, and to the fixed targets. Nothing of it is ever repeated."""
+        client = self._clients.get(key)
+        if client is not None and not self.is_present(client, now):
+            client = None
+        texts = {**dict.fromkeys(self._config.report, False), **({client.text: client.bundles} if client else {})}
+        for target, bundled in texts.items():
+            for report in reports:
+                self._emit(Send(target, report, bundled))
+        for target in dict.fromkeys([*self._config.report_numbers, *([client.numbers] if client and client.numbers else [])]):
+            for number in numbers:
+                self._emit(Send(target, number, bundled=True))
+
     def answer(self, key: str, report: Report) -> None:
         """Sends to this client alone."""
         client = self._clients.get(key)

@@ -35,6 +35,7 @@ class Ending:
         self._ledger = shared.ledger
         self._backlog = shared.backlog
         self._slots = shared.slots
+        self._sessions = shared.sessions
         self._barrier = shared.barrier
         self._delivery = shared.delivery
         self._board = shared.board
@@ -125,13 +126,14 @@ class Ending:
         self._timers.at(at, lambda now: self._delivery.deliver_again(ended.client, ended.final, now))
 
     def unfinished(self, client: str) -> list[Key]:
-        """The jobs of this client whose final has not been sent yet."""
+        """The jobs of this client whose final has not been sent yet, apart from live ones, which may never end."""
         undelivered = [key for key in self._undelivered if key[0] == client]
-        return [*undelivered, *(job.key for job in self._ledger.open_of(client))]
+        return [*undelivered, *(job.key for job in self._ledger.open_of(client) if not job.live)]
 
     def _clear_away(self, job: Job) -> None:
         """Takes a job out of everything that would let it go on."""
         self._slots.abort(job)
+        self._sessions.abort(job)
         self._backlog.remove(job.key, job.options.priority)
         if self._replaceable.get((job.client, job.options.replace)) is job:
             del self._replaceable[job.client, job.options.replace]
@@ -166,6 +168,13 @@ class Ending:
         elif isinstance(first, EndedJob) and isinstance(first.final, wire.Failed):
             self._after_failed(job, now)
         else:
+            self.line_up(job)
+
+    def line_up(self, job: Job) -> None:
+        """Lets a job wait for its turn. A live one needs none."""
+        if job.live:
+            self._sessions.wait(job)
+        else:
             self._backlog.add(job.key, job.options.priority)
 
     def release_waiting(self, now: float) -> None:
@@ -174,7 +183,7 @@ class Ending:
             key, ready = self._just_ended.popleft()
             for waiting in self._waiting_for.pop(key, {}).values():
                 if ready:
-                    self._backlog.add(waiting.key, waiting.options.priority)
+                    self.line_up(waiting)
                 else:
                     self._after_failed(waiting, now)
 

@@ -127,8 +127,52 @@ class StoringChanged(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """A live job has looked at one picture.
+
+    Attributes:
+        session: the number of its session.
+        frame: counts the pictures of the source.
+        delay_ms: from the picture to now.
+        ratio: the time that a picture takes, over the time between two of the source; above 1 some are left out.
+        per_second: how many were looked at in the last second or so.
+        next_id: the id that the next new object gets.
+        size: width and height of the picture that the rows belong to.
+        rows: the columns as in the catalogue.
+        count: how many objects there are.
+    """
+
+    session: int
+    frame: int
+    delay_ms: float
+    ratio: float
+    per_second: float
+    next_id: int
+    size: tuple[int, int]
+    rows: tuple[tuple[float, ...], ...]
+    count: int
+
+
+class SourceChanged(msgspec.Struct, frozen=True):
+    """The source of a live job has come or gone: Opening, Live, Lost or Ended, with a sentence."""
+
+    session: int
+    word: str
+    message: str
+
+
+class SessionEnded(msgspec.Struct, frozen=True):
+    """The process of a live job has ended. Comes exactly once for each `Follow`, unless it was aborted."""
+
+    session: int
+    outcome: Outcome
+
+
 Event = (
-    Throttled
+    Seen
+    | SourceChanged
+    | SessionEnded
+    | Throttled
     | Received
     | Progressed
     | Finished
@@ -175,6 +219,25 @@ class Abort(msgspec.Struct, frozen=True):
     """Stop this task, native code included."""
 
     task_id: int
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Run this live job in a process of its own. The task's id is the number of the session."""
+
+    task: Task
+
+
+class Unfollow(msgspec.Struct, frozen=True):
+    """End this session, native code included."""
+
+    session: int
+
+
+class SendBytes(msgspec.Struct, frozen=True, gc=False):
+    """Send a datagram in another protocol than OSC's reports: TUIO."""
+
+    peer: Peer
+    datagram: bytes
 
 
 class StoreJob(msgspec.Struct, frozen=True):
@@ -311,7 +374,7 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 Store = StoreJob | StoreAttempt | StoreBegun | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
-Effect = Send | SendNumbers | Execute | Abort | Store | Commit | JobEnded | Change | Exit
+Effect = Send | SendNumbers | SendBytes | Execute | Abort | Follow | Unfollow | Store | Commit | JobEnded | Change | Exit
 
 
 # ------------------------------------------------------------------------------------------- what an earlier run left

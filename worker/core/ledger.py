@@ -77,6 +77,7 @@ class Job(msgspec.Struct, eq=False):
         timers: of its `ttl`, the `timeout` of its attempt and its `again`, the time of the next one; to be cancelled with it.
         stored_in: number of the commit that stores its newest record; what is reported about it waits for that.
         latest: the newest report about it, for `query`.
+        live: it lives until it is cancelled or its source ends, beside the slots (`tracks`).
     """
 
     client: str
@@ -103,6 +104,7 @@ class Job(msgspec.Struct, eq=False):
     timers: dict[str, int] = _NONE
     latest: Report | None = None
     stored_in: int = 0
+    live: bool = False
 
     @property
     def key(self) -> Key:
@@ -182,6 +184,7 @@ class Ledger:
         open: the jobs that wait or run.
         queued: how many wait.
         running: how many run.
+        live: how many of those are live.
         queued_bytes: how large the content of those that wait is.
         stories: what happened to each.
         moved: hears of each job that has moved, from where, and why; None if nobody watches.
@@ -192,6 +195,7 @@ class Ledger:
         self.open: dict[Key, Job] = {}
         self.queued = 0
         self.running = 0
+        self.live = 0
         self.queued_bytes = 0
         self.stories = Stories()
         self.moved: Callable[[Job, State, str], None] | None = None
@@ -253,6 +257,7 @@ class Ledger:
             self.queued_bytes += by * len(job.content)
         elif job.state is State.RUNNING:
             self.running += by
+            self.live += by * job.live
 
     def end(self, job: Job, final: Final, now: float, why: str = "") -> EndedJob:
         """Moves a job from the open to the ended ones, and forgets the oldest of those."""

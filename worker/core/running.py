@@ -44,6 +44,7 @@ class Running:
         self._ledger = shared.ledger
         self._backlog = shared.backlog
         self._slots = shared.slots
+        self._sessions = shared.sessions
         self._pace = Pace()
         self._barrier = shared.barrier
         self._board = shared.board
@@ -108,7 +109,7 @@ class Running:
         if not working:
             return
         for job in self._ledger.open.values():
-            if job.state is State.RUNNING:
+            if job.state is State.RUNNING and not job.live:
                 self._barrier.store(StoreBegun(job.client, job.id))
 
     def _overrun(self, job: Job, timeout_ms: int, now: float) -> None:
@@ -123,6 +124,7 @@ class Running:
 
     def _queue_again(self, job: Job, delay: float, why: str, now: float) -> None:
         self._slots.abort(job)
+        self._sessions.abort(job)
         if "timeout" in job.timers:
             self._timers.cancel(job.timers.pop("timeout"))
         self._backlog.remove(job.key, job.options.priority)
@@ -134,7 +136,7 @@ class Running:
 
     def _try_again(self, job: Job) -> None:
         del job.timers["again"]
-        self._backlog.add(job.key, job.options.priority)
+        self._ending.line_up(job)
 
     # ------------------------------------------------------------------------------------------------ progress
 
@@ -300,13 +302,16 @@ class Running:
                 yield f"{key} is to have its turn, but is not open"
         for job in self._ledger.open.values():
             in_backlog = job.key in self._backlog
-            if job.state is State.RUNNING and not job.running and not job.todo:
+            if job.state is State.RUNNING and not job.live and not job.running and not job.todo:
                 yield f"{job.key} runs without a task"
             if job.state is State.RUNNING and bool(job.todo) != in_backlog:
                 yield f"{job.key} has {len(job.todo)} tasks to do and is {'' if in_backlog else 'not '}in the backlog"
             if job.state is State.QUEUED and (job.running or not job.todo):
                 yield f"{job.key} waits, but has {len(job.running)} running tasks and {len(job.todo)} to do"
-            if job.state is State.QUEUED and in_backlog + self._ending.waits(job) + ("again" in job.timers) != 1:
+            if (
+                job.state is State.QUEUED
+                and in_backlog + self._sessions.waits(job) + self._ending.waits(job) + ("again" in job.timers) != 1
+            ):
                 yield f"{job.key} waits for nothing, or for more than one of: its turn, another job, its next attempt"
             if not all(self._slots.belongs_to(task_id, job) for task_id in job.running):
                 yield f"a task of {job.key} is not in the slots"

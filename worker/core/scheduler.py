@@ -15,6 +15,7 @@ knows where each is in its life, and its table `TRANSITIONS` is the only way thr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from worker.catalog.catalog import Catalog
@@ -36,6 +37,9 @@ from worker.core.events import (
     NotStored,
     Progressed,
     Received,
+    Seen,
+    SessionEnded,
+    SourceChanged,
     StopAsked,
     Store,
     StoreAttempt,
@@ -49,6 +53,7 @@ from worker.core.events import (
     WatchAsked,
     Woke,
 )
+from worker.core.following import Following
 from worker.core.gate import Gate
 from worker.core.ledger import State
 from worker.core.preset_commands import PresetCommands
@@ -117,6 +122,7 @@ class Scheduler:
         self._ending = Ending(shared)
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending, self._presets)
+        self._following = Following(shared, self._ending)
         self._preset_commands = PresetCommands(shared, self._admission, self._presets)
         self._watching = shared.watching
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
@@ -145,6 +151,8 @@ class Scheduler:
 
     def _take_rare(self, event: Event, now: float) -> None:
         match event:
+            case Seen() | SourceChanged() | SessionEnded():
+                self._following.heard(event, now)
             case Progressed(task_id, done):
                 self._running.progressed(task_id, done, now)
             case NotStored(number, reason):
@@ -176,6 +184,7 @@ class Scheduler:
         self._timers.run_due(now)
         self._ending.release_waiting(now)
         if not self._leaving:
+            self._following.start_waiting(now)
             self._running.fill_slots(now)
         self._barrier.ask()
         # Otherwise after what the new status tells of has been released; but not for ever, if jobs come without a pause.
@@ -355,6 +364,7 @@ class Scheduler:
         """Takes no new jobs. At once also means: unfinished jobs wait in the journal for the next start, or end now without one."""
         self._admission.stopping = self._admission.stopping or reason
         self._board.stopping = True
+        self._following.stop(reason, now)
         if not at_once:
             return
         for job in list(self._ledger.open.values()):
@@ -365,7 +375,7 @@ class Scheduler:
         self._leaving = True
 
     def _exit_when_done(self, now: float) -> None:
-        done = self._admission.stopping and not self._ledger.open and self._barrier.is_empty
+        done = self._admission.stopping and not self._following.is_work_left and self._barrier.is_empty
         if (done or self._leaving) and not self._board.exited:
             self._leaving = True
             self._board.report_last(now)
@@ -411,7 +421,7 @@ class Scheduler:
         yield from self._ending.violations()
         yield from self._watching.violations()
         if not self._leaving:
-            yield from self._running.violations()
+            yield from itertools.chain(self._running.violations(), self._following.violations())
 
 
 def _means_a_job(command: wire.Command | DecodeError) -> bool:

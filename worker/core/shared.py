@@ -19,6 +19,7 @@ from worker.core.slots import Slots
 from worker.core.status import StatusBoard
 from worker.core.suspects import Suspects
 from worker.core.syncs import Syncs
+from worker.core.tracks import Sessions
 from worker.core.watching import Watching
 from worker.timers import Timers
 
@@ -34,6 +35,7 @@ class Shared:
         ledger: where each job is in its life.
         backlog: which jobs may run, and in which order.
         slots: which tasks run.
+        sessions: which live jobs run.
         barrier: what must be stored before something else may leave.
         delivery: the clients, and the finals on their way to them.
         answers: the long answers that are under way.
@@ -53,6 +55,7 @@ class Shared:
     ledger: Ledger
     backlog: Backlog
     slots: Slots
+    sessions: Sessions
     barrier: Barrier
     delivery: Delivery
     answers: Answers
@@ -71,10 +74,26 @@ class Shared:
         delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open)
         board = StatusBoard(boot, config, delivery, ledger, timers, emit, watched=watched)
         slots = Slots(config.workers, catalog.probe, barrier, emit)
+        sessions = Sessions(config, ledger, barrier, delivery, emit)
         answers = Answers(delivery, timers)
         backlog, syncs, quarantine = Backlog(), Syncs(), Quarantine()
         known, suspects = Known(catalog), Suspects(ledger, backlog)
         lease_s = config.limits.lease_ms / 1000
         watching = Watching(delivery, ledger, slots, timers, emit, lease_s=lease_s, children=lambda: board.children)
-        parts = (timers, ledger, backlog, slots, barrier, delivery, answers, board, syncs, quarantine, suspects, watching, watched)
+        parts = (
+            timers,
+            ledger,
+            backlog,
+            slots,
+            sessions,
+            barrier,
+            delivery,
+            answers,
+            board,
+            syncs,
+            quarantine,
+            suspects,
+            watching,
+            watched,
+        )
         return cls(config, known, boot, emit, *parts)

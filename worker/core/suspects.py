@@ -38,7 +38,7 @@ class Suspects:
         if not ready:  # they wait for their next attempt
             return self._backlog.take_turn()
         _, suspect = min(ready, key=lambda one: (one[1].state is not State.RUNNING, one[0]))
-        if self._ledger.running > (suspect.state is State.RUNNING):  # what has begun meanwhile ends first
+        if self._ledger.running - self._ledger.live > (suspect.state is State.RUNNING):  # what has begun meanwhile ends first
             return next((key for key in self._backlog if self._ledger.open[key].state is State.RUNNING), None)
         return suspect.key if suspect.key in self._backlog else None
 
@@ -50,5 +50,5 @@ class Suspects:
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
         running = [job for _, job in self._jobs.values() if job.state is State.RUNNING]
-        if running and self._ledger.running > 1:
+        if running and self._ledger.running - self._ledger.live > 1:
             yield f"{running[0].key} is to run alone, and {self._ledger.running} jobs run"

@@ -40,30 +40,38 @@ _PR_SET_PDEATHSIG = 1
 
 def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.socket, mark: Mark) -> None:
     """The whole life of a child: says when it is warm, then takes tasks until the parent is gone."""
+    parent = prepare(link)
+    with contextlib.suppress(OSError):  # a parent that is gone
+        _serve(make_run_task, find_missing, parent, mark)
+
+
+def prepare(link: socket.socket) -> Parent:
+    """What every child does first: signals are the parent's, its death is the child's, and what is logged goes to it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     _silence_stdout()
     if sys.stderr is not None:
         faulthandler.enable()
-    parent = _Parent(link)
+    parent = Parent(link)
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(parent)], force=True)
-    with contextlib.suppress(OSError):  # a parent that is gone
-        _serve(make_run_task, find_missing, parent, mark)
+    return parent
 
 
-def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Parent, mark: Mark) -> None:
+def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: Parent, mark: Mark) -> None:
     try:
         run_task = make_run_task()
         warm = frames.frame(frames.Warm(dict(find_missing())))
     except Exception:  # noqa: BLE001 - the parent gets every error as a value
-        parent.say(frames.frame(frames.CannotStart(_clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
+        parent.say(frames.frame(frames.CannotStart(clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
     parent.say(warm)
     taught: dict[str, OwnFile] = {}
     for told in parent.tells():
         if isinstance(told, frames.Probe):
             parent.say(frames.frame(frames.Alive()))
+            continue
+        if isinstance(told, frames.Taken):  # for those that follow a live job
             continue
         if isinstance(told, frames.Taught):
             taught[told.where] = OwnFile(told.where, told.digest, told.text)
@@ -79,7 +87,7 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: _Paren
         parent.say(frame)
 
 
-class _Parent:
+class Parent:
     """The other end."""
 
     def __init__(self, link: socket.socket) -> None:
@@ -118,23 +126,23 @@ class _Parent:
 class _ToParent(logging.Handler):
     """Hands log records to the parent, which knows where the log goes. Only one process can write a file that is rotated."""
 
-    def __init__(self, parent: _Parent) -> None:
+    def __init__(self, parent: Parent) -> None:
         super().__init__()
         self._parent = parent
 
     def emit(self, record: logging.LogRecord) -> None:
-        level, name = max(0, min(100, record.levelno)), _clean(record.name[: frames.LONGEST_NAME])
-        text = _clean(self.format(record)[: frames.LONGEST_LOG])
+        level, name = max(0, min(100, record.levelno)), clean(record.name[: frames.LONGEST_NAME])
+        text = clean(self.format(record)[: frames.LONGEST_LOG])
         with contextlib.suppress(OSError):  # a parent that is gone needs no log
             self._parent.say(frames.frame(frames.Logged(level, name, text)))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without half characters, which a frame cannot hold."""
     return text.encode(errors="replace").decode()
 
 
-def _outcome(run_task: RunTask, task: Task, parent: _Parent) -> Outcome:
+def _outcome(run_task: RunTask, task: Task, parent: Parent) -> Outcome:
     told_at = 0.0
 
     def progress(done: int) -> None:

@@ -13,7 +13,7 @@ import functools
 import importlib
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,8 @@ LONGEST_LOG = 20_000
 LONGEST_NAME = 200
 LONGEST_REASON = 1000
 MOST_MISSING = 1000
+#: Of one live job in one picture.
+MOST_OBJECTS = 1024
 
 _SIZE = struct.Struct("<I")
 #: Bytes of a frame before its body.
@@ -112,9 +114,34 @@ class Described(msgspec.Struct, frozen=True, array_like=True, tag=11):
     operations: Annotated[tuple[OwnOperation, ...], Meta(max_length=MAX_OPERATIONS)]
 
 
+class Looked(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """A live job has looked at a picture. The next may follow once the parent has `Taken` this one.
+
+    `taken_at` is the time of the picture, by this machine's monotonic clock.
+    """
+
+    task_id: TaskId
+    frame: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    taken_at: float
+    ratio: Annotated[float, Meta(ge=0, le=1e6)]
+    per_second: Annotated[float, Meta(ge=0, le=1e6)]
+    next_id: Annotated[int, Meta(ge=1, le=2**53)]
+    size: tuple[Annotated[int, Meta(ge=1, le=2**16)], Annotated[int, Meta(ge=1, le=2**16)]]
+    rows: Annotated[tuple[tuple[float, ...], ...], Meta(max_length=MOST_OBJECTS)]
+    count: Annotated[int, Meta(ge=0, le=MOST_OBJECTS)]
+
+
+class SourceSaid(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """The source of a live job has come or gone."""
+
+    task_id: TaskId
+    word: Literal["Opening", "Live", "Lost", "Ended"]
+    message: Annotated[str, Meta(max_length=LONGEST_REASON)]
+
+
 Ended = Done | Found | Planned | Failed | Described
 ENDED = (Done, Found, Planned, Failed, Described)
-Said = Warm | CannotStart | Logged | Alive | Stepped | Done | Found | Planned | Failed | Described
+Said = Warm | CannotStart | Logged | Alive | Stepped | Done | Found | Planned | Failed | Described | Looked | SourceSaid
 
 # --------------------------------------------------------------------------------------------------- downwards, to a child
 
@@ -137,6 +164,7 @@ class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
     skips: bool = False
     own: str = ""
     step_s: float = 0.0
+    next_id: int = 1
 
 
 class Taught(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -147,7 +175,11 @@ class Taught(msgspec.Struct, frozen=True, array_like=True, tag=3):
     text: bytes
 
 
-Told = Probe | Given | Taught
+class Taken(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The picture that a live job has looked at last has gone out; another may follow."""
+
+
+Told = Probe | Given | Taught | Taken
 
 _encode = msgspec.msgpack.Encoder().encode
 _said = msgspec.msgpack.Decoder(Said).decode
@@ -197,7 +229,9 @@ def given(task: Task) -> bytes:
     joined = None if task.joined == NOTHING else task.joined
     params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
     kind, own = ("", task.own.digest) if task.own else (_name(type(task.params)), "")
-    asked = Given(task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own, task.step_s)
+    asked = Given(
+        task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own, task.step_s, task.next_id
+    )
     return frame(asked)
 
 
@@ -216,7 +250,7 @@ def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
     params: Params = _params(message.kind)(message.params) if message.kind else OwnValues(values=_values(message.params))
     own = next((file for file in taught if file.digest == message.own), None) if message.own else None
     phase, slots, part, joined = message.phase, message.slots, message.part, message.joined or NOTHING
-    return Task(message.id, message.operation, params, phase, slots, part, joined, message.skips, own, message.step_s)
+    return Task(message.id, message.operation, params, phase, slots, part, joined, message.skips, own, message.step_s, message.next_id)
 
 
 def packed(task: Task) -> bytes:

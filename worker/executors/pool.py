@@ -21,21 +21,18 @@ There is one child more than tasks run at a time: a warm spare, so that after a 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import queue
-import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Phase, Task
-from worker.errors import ChildDied, InternalError, LimitExceeded, NoChild, ResultLost
-from worker.executors import child, frames, memory
+from worker.errors import ChildDied, InternalError, NoChild, ResultLost
+from worker.executors import child, frames
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
+from worker.executors.keeper import Keeper, cause, death
 from worker.executors.mark import Mark
 from worker.poller import Poller
 
@@ -44,8 +41,6 @@ log = logging.getLogger(__name__)
 #: How long to wait after a child could not even be started, before the next is tried: twice as long each time, up to the maximum.
 START_AGAIN_S = 1.0
 START_AGAIN_MAX_S = 60.0
-#: How long a child may take to be gone after its socket has ended, or after it was killed.
-GONE_WITHIN_S = 5.0
 #: So often each child is looked at: one that is idle is asked whether it hears. If nothing came from it since the last look although
 #: it had been asked, or had been given a task, it is stopped or hangs: another takes its place.
 LOOK_EVERY_S = 5.0
@@ -122,7 +117,7 @@ class PoolExecutor:
         self._size = workers + spares
         self.workers = workers
         self._patient = patient
-        self._keeper = _Keeper(make_run_task, find_missing)
+        self._keeper = Keeper(child.main, (make_run_task, find_missing))
         self._deliver: Deliver = lambda _: None
         self._poller: Poller | None = None
         self._children: dict[_Child, None] = {}
@@ -265,6 +260,8 @@ class PoolExecutor:
                 one.reason = reason
             case frames.Alive():
                 pass
+            case frames.Looked() | frames.SourceSaid():
+                raise frames.BadFrame("A child process of the pool speaks of a live job.")
 
     def _ended(self, one: _Child, said: frames.Ended) -> None:
         self._check_task(one, said.task_id)
@@ -341,9 +338,9 @@ class PoolExecutor:
         if self._dying.pop(one, one) is one:  # closed meanwhile
             return
         if one.task is not None:
-            self._end(one.task, one.lost or (_ABORTED if one.aborted else _death(one)))
+            self._end(one.task, one.lost or (_ABORTED if one.aborted else death(one.process)))
         elif not one.warm:
-            self._cannot_start(f"it ended while it was starting, {_cause(one)}", one.reason)
+            self._cannot_start(f"it ended while it was starting, {cause(one.process)}", one.reason)
         self._fill()
 
     def _fill(self) -> None:
@@ -420,117 +417,3 @@ class PoolExecutor:
     @property
     def _has_warm(self) -> bool:
         return any(one.warm and not one.aborted for one in self._children)
-
-
-_Started = Callable[[BaseProcess, socket.socket, Mark], None]
-
-
-class _Keeper:
-    """The thread that does what takes its time: starts processes, and waits until killed ones are gone.
-
-    It lives as long as they do: Linux ends a child together with the *thread* that started it (see child.py). So whatever goes wrong with
-    one order, a system without handles or threads among it, is reported, and the next order is carried out.
-    """
-
-    def __init__(self, make_run_task: MakeRunTask, find_missing: FindMissing) -> None:
-        self._make_run_task = make_run_task
-        self._find_missing = find_missing
-        self._context = multiprocessing.get_context("spawn")
-        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._links: dict[BaseProcess, tuple[socket.socket, Mark]] = {}
-        self._call: Callable[[Callable[[], None]], None] = lambda _: None
-        self._thread: threading.Thread | None = None
-
-    def start(self, call: Callable[[Callable[[], None]], None], ended: Callable[[], None]) -> None:
-        """Everything that it has to say it says through `call`; that it has ended, too."""
-        self._call = call
-        self._thread = threading.Thread(target=self._run, args=(ended,), name="child-keeper", daemon=True)
-        self._thread.start()
-
-    def begin(self, started: _Started, failed: Callable[[Exception], None]) -> None:
-        """Starts a child."""
-        self._orders.put(lambda: self._begin(started, failed))
-
-    def bury(self, process: BaseProcess, buried: Callable[[], None]) -> None:
-        """Waits until a child is gone."""
-        self._orders.put(lambda: self._bury(process, buried))
-
-    def close(self) -> None:
-        """Ends all children and itself. None is left when it returns."""
-        if self._thread is None:
-            return
-        self._orders.put(None)
-        self._thread.join()
-        for process in self._links:
-            process.kill()
-        for process, (link, mark) in self._links.items():
-            process.join(GONE_WITHIN_S)
-            link.close()
-            mark.close()
-        self._thread = None
-
-    def _run(self, ended: Callable[[], None]) -> None:
-        try:
-            while (order := self._orders.get()) is not None:
-                order()
-        finally:
-            self._call(ended)
-
-    def _begin(self, started: _Started, failed: Callable[[Exception], None]) -> None:
-        try:
-            process, link, mark = self._child()
-        except Exception as error:  # noqa: BLE001 - out of memory, handles, processes or threads
-            problem = error
-            self._call(lambda: failed(problem))
-        else:
-            self._links[process] = link, mark
-            self._call(lambda: started(process, link, mark))
-
-    def _child(self) -> tuple[BaseProcess, socket.socket, Mark]:
-        ours, its = socket.socketpair()
-        mark: Mark | None = None
-        try:
-            mark = Mark.made()
-            ours.setblocking(False)
-            process = self._context.Process(
-                target=child.main, args=(self._make_run_task, self._find_missing, its, mark), name="td-image-worker-child", daemon=True
-            )
-            process.start()
-            mark.handed_over()
-        except BaseException:
-            ours.close()
-            if mark is not None:
-                mark.close()
-            raise
-        finally:
-            its.close()  # the child has its own by now, so that ours ends when it dies
-        return process, ours, mark
-
-    def _bury(self, process: BaseProcess, buried: Callable[[], None]) -> None:
-        try:
-            process.kill()  # in case it only closed its socket
-            process.join(GONE_WITHIN_S)
-            del self._links[process]
-        except Exception:
-            log.exception("child %s could not be waited for", process.pid)
-        self._call(buried)
-
-
-def _death(one: _Child) -> Failure:
-    log.warning("child %s died while it ran a task: %s", one.process.pid, _cause(one))
-    if one.process.exitcode == memory.OVER_MEMORY:
-        return Failure.of(LimitExceeded("The job took more memory than a job may take.", "The worker's --max-child-mb changes this limit."))
-    message = f"The child process that ran the job ended unexpectedly ({_cause(one)})."
-    return Failure.of(ChildDied(message, "Other jobs are not affected; the worker's log may say more."))
-
-
-def _cause(one: _Child) -> str:
-    code = one.process.exitcode
-    if code is None:
-        return "it does not end"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

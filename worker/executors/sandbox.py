@@ -62,6 +62,11 @@ _SYSTEM = (
     "/dev/random",
 )
 _DEVICE_FILES = "/dev"
+#: What looking names up and TLS read.
+_NETWORK_FILES = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
+    "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/run/systemd/resolve",
+)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------------------- seccomp
 _PR_SET_PDEATHSIG, _PR_GET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 21, 38
@@ -217,7 +222,7 @@ def _landlock(libc: ctypes.CDLL, version: int, reach: Reach) -> None:
             _allow(libc, rules, handle, _WRITING & handled)
         for handle in reach.read:
             _allow(libc, rules, handle, _READING & handled)
-        for path in (*_SYSTEM, *_code(reach.programs)):
+        for path in (*_SYSTEM, *_code(reach.programs), *(_NETWORK_FILES if NETWORK in reach.needs else ())):
             with _opened(path) as found:
                 _allow(libc, rules, found, _READING & handled)
         with _opened(os.devnull) as found:

@@ -132,7 +132,7 @@ def rotate(image: Image, params: Rotate) -> Image:
 
 def check_warp(params: Warp) -> None:
     """Raises ArgumentError if the corners are not those of a shape without dents and crossings."""
-    _corners(params.corners)
+    corners_of(params.corners)
 
 
 def warped_size(size: Size, params: Warp) -> Size:
@@ -143,7 +143,7 @@ def warped_size(size: Size, params: Warp) -> Size:
     """
     if params.mode == "pin":
         return params.width or size[0], params.height or size[1]
-    top_left, top_right, bottom_right, bottom_left = _corners(params.corners)
+    top_left, top_right, bottom_right, bottom_left = corners_of(params.corners)
     wide = max(math.dist(top_left, top_right), math.dist(bottom_left, bottom_right))
     high = max(math.dist(top_left, bottom_left), math.dist(top_right, bottom_right))
     return params.width or min(_WIDEST, max(1, round(wide))), params.height or min(_WIDEST, max(1, round(high)))
@@ -160,7 +160,7 @@ def warp(image: Image, params: Warp) -> Image:
         UnfitImage: a side is longer than OpenCV can map.
     """
     size = warped_size(size_of(image), params)
-    corners = _corners(params.corners)
+    corners = corners_of(params.corners)
     source, target = (outline(image), corners) if params.mode == "pin" else (corners, _outline_of(size))
     transform = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
     return _mapped(image, np.asarray(transform), size, params.background)
@@ -171,14 +171,14 @@ def _outline_of(size: Size) -> NDArray[np.float64]:
     return np.array([(-0.5, -0.5), (width - 0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
 
 
-def _corners(text: str) -> NDArray[np.float64]:
+def corners_of(text: str, key: str = "corners") -> NDArray[np.float64]:
     """`(4, 2)`."""
-    numbers = numbers_of(text, "corners")
+    numbers = numbers_of(text, key)
     if len(numbers) != 8:
-        raise ArgumentError(f"corners must be 8 numbers, x and y of four corners in pixels; got {len(numbers)}.")
+        raise ArgumentError(f"{key} must be 8 numbers, x and y of four corners in pixels; got {len(numbers)}.")
     corners = np.array(numbers).reshape(4, 2)
     if np.abs(corners).max() > 100_000:
-        raise ArgumentError(f"corners must lie from -100000 to 100000; got {np.abs(corners).max():g}.")
+        raise ArgumentError(f"{key} must lie from -100000 to 100000; got {np.abs(corners).max():g}.")
     sides = np.roll(corners, -1, axis=0) - corners
     following = np.roll(sides, -1, axis=0)
     turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]

@@ -10,7 +10,7 @@ All functions are pure: image and frozen params in, values out, no file is opene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -297,4 +297,20 @@ class Film:
     unavailable: Unavailable = all_available
 
 
-Operation = Nothing | Text | Transfer | Source | Detector | Filter | Folder | Trials | Frames | Film
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Follows what a `Detector` finds, in picture after picture.
+
+    Attributes:
+        view: called with the params, width and height of the source, and the bytes of the calibration file or None: how the source is
+            looked at.
+        places: what the rows of a detector with these columns say about places.
+    """
+
+    view: Callable[[Any, Size, bytes | None], Any]
+    places: Callable[[Rows, Sequence[str]], Any]
+    check: Callable[[Any], None] = anything_goes
+    unavailable: Unavailable = all_available
+
+
+Operation = Nothing | Text | Transfer | Source | Detector | Filter | Folder | Trials | Frames | Film | Live

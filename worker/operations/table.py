@@ -28,10 +28,11 @@ from worker.operations import (
     reading,
     rectangles,
     text,
+    track,
     tuning,
     video,
 )
-from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
+from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Live, Nothing, Operation, Source, Text, Transfer, Trials
 
 _FRAMES = Frames(video.expected, video.takes, video.is_past, video.as_it_is, check=video.check_range, unavailable=video.unavailable)
 
@@ -101,6 +102,8 @@ OPERATIONS: Mapping[str, Operation] = {
     # video
     "read_video": Frames(video.expected, video.takes, video.is_past, video.scaled, video.frame_size, video.check_range, video.unavailable),
     "make_video": Film(video.film_size, video.codec, video.as_frame, video.check_film, video.unavailable),
+    # track
+    "track": Live(track.view_of, track.places_of, track.check),
     # convert
     "convert": Filter(
         convert.convert_file, convert.check, size=convert.target_size, unavailable=convert.unavailable, shrinks=True, profiles=True

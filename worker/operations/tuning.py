@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from worker.catalog.circles import FindCircles
+from worker.catalog.parse import settings_of
 from worker.catalog.tuning import Sweep, Tune
 from worker.errors import ArgumentError
 from worker.operations import circles
@@ -34,8 +35,6 @@ MOST_TRIALS = 64
 _LONGEST_SIDE, _MOST_MEGAPIXELS = 16384, 100
 _GAP = 10  # pixels around each tile
 _GROUND, _FAILED, _TEXT, _ALARM = (32, 32, 32), (40, 30, 60), (235, 235, 235), (120, 130, 255)
-#: Between two settings: a semicolon, if a name and = follow. Values may have semicolons, too.
-_BETWEEN = re.compile(r";\s*(?=[A-Za-z_]\w*\s*=)")
 
 
 def check_sweep(params: Sweep) -> None:
@@ -63,26 +62,11 @@ def trials(params: Sweep) -> tuple[Trial, ...]:
         ArgumentError: there is no value, one is there twice, or the other settings are not key=value.
     """
     first, second = _values(params.values, "values"), _values(params.second_values, "second_values") if params.second_param else ()
-    settings = settings_of(params.settings)
+    settings = settings_of("sweep", params.settings)
     if second:
         pairs = itertools.product(second, first)
         return tuple(Trial((*settings, (params.param, value), (params.second_param, other)), (value, other)) for other, value in pairs)
     return tuple(Trial((*settings, (params.param, value)), (value,)) for value in first)
-
-
-def settings_of(text: str) -> tuple[tuple[str, str], ...]:
-    """Keys and values of `key=value; key=value`.
-
-    >>> settings_of("steps=gray; blur 2; quality=80")
-    (('steps', 'gray; blur 2'), ('quality', '80'))
-    """
-    pairs = []
-    for part in filter(None, (part.strip(" ;\n") for part in _BETWEEN.split(text))):
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise ArgumentError(f"sweep: settings must be key=value, with ; between them; got {part[:60]!r}.")
-        pairs.append((key.strip(), value.strip()))
-    return tuple(pairs)
 
 
 def _values(text: str, key: str) -> tuple[str, ...]:

@@ -61,6 +61,9 @@ CATALOG: Final = "/worker/catalog"
 WATCHED: Final = "/worker/watched"
 CHILDREN: Final = "/worker/children"
 NUMBER: Final = "/worker/n"
+TRACKED: Final = "/worker/tracked"
+SOURCE: Final = "/worker/source"
+TRACK_NUMBER: Final = "/worker/n/track"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

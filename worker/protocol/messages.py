@@ -785,6 +785,72 @@ class Number(Message, frozen=True):
     value: float
 
 
+class Tracked(Message, frozen=True):
+    """What a live job sees in one picture: `fields` numbers per object, one object after the other, as in `ResultRows`.
+
+    `frame` counts the pictures of the source, so numbers are left out; `delay_ms` is the time from the picture to this report.
+
+    >>> wire(Tracked("cam", "j1", 812, 17.5, 0, 1, 0, 1, 3, (0.0, 7.0, 1.0)))
+    '/worker/tracked/cam ,sifiiiiifff j1 812 17.5 0 1 0 1 3 0.0 7.0 1.0'
+    """
+
+    address = addresses.TRACKED
+    tail = 1
+    name: str
+    id: str
+    frame: int
+    delay_ms: float
+    chunk: int
+    chunks: int
+    first: int
+    total: int
+    fields: int
+    numbers: tuple[float, ...] = ()
+
+    def arguments(self) -> tuple[Plain, ...]:
+        counts = self.chunk, self.chunks, self.first, self.total, self.fields
+        return (self.id, self.frame, float(self.delay_ms), *counts, *map(float, self.numbers))
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        if len(arguments) < 8:
+            message = "/worker/tracked/<name> takes id, frame, delay_ms, chunk, chunks, first, total, fields, then numbers."
+            raise BadArguments(message, address=cls.address)
+        job_id, frame = _converted(cls, "id", "str", arguments[0]), _converted(cls, "frame", "int", arguments[1])
+        delay_ms = _converted(cls, "delay_ms", "float", arguments[2])
+        chunk, chunks, first, total, columns = (_converted(cls, "count", "int", part) for part in arguments[3:8])
+        numbers = tuple([_converted(cls, "number", "float", part) for part in arguments[8:]])
+        return cls(names[0], job_id, frame, delay_ms, chunk, chunks, first, total, columns, numbers)
+
+
+class Source(Message, frozen=True):
+    """The source of a live job: Opening, Live, Lost or Ended, with a sentence.
+
+    >>> wire(Source("j1", "cam", "Live", "camera:0, 1280x720"))
+    '/worker/source ,ssss j1 cam Live camera:0, 1280x720'
+    """
+
+    address = addresses.SOURCE
+    id: str
+    name: str
+    word: str
+    message: str
+
+
+class TrackNumber(Message, frozen=True):
+    """One number of a live job, for an OSC In CHOP.
+
+    >>> wire(TrackNumber("cam", "x0", 447.0))
+    '/worker/n/track/cam/x0 ,f 447.0'
+    """
+
+    address = addresses.TRACK_NUMBER
+    tail = 2
+    name: str
+    channel: str
+    value: float
+
+
 Command = (
     Hello
     | Bye
@@ -827,6 +893,9 @@ Report = (
     | Watched
     | Children
     | Number
+    | Tracked
+    | Source
+    | TrackNumber
 )
 #: Exactly one of these ends each accepted job.
 Final = Ready | Failed
@@ -858,7 +927,7 @@ REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
         Challenge, Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced,
-        PresetValue, OperationDescription, CatalogChanged, Watched, Children, Number,
+        PresetValue, OperationDescription, CatalogChanged, Watched, Children, Number, Tracked, Source, TrackNumber,
     )
 }  # fmt: skip
 

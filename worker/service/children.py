@@ -11,9 +11,11 @@ from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.executors.cluster import Certificates
+from worker.executors.live import Followers
 from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
 from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
+from worker.tasks.prepare_live import make_follow
 
 
 def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
@@ -38,6 +40,12 @@ def pool_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operat
     confined = config.sandbox == "on"
     make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, nice=config.nice)
     return PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations), patient=config.show)
+
+
+def followers_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> Followers:
+    """The processes of live jobs, always on this machine."""
+    make = functools.partial(make_follow, rules, catalog, operations, confined=config.sandbox == "on", nice=config.nice)
+    return Followers(make, catalog)
 
 
 def certificates_of(config: Config) -> Certificates:

@@ -33,20 +33,27 @@ from worker.core.events import (
     Execute,
     Exit,
     Finished,
+    Follow,
     JobEnded,
     Kept,
     NotStored,
     Send,
+    SendBytes,
     SendNumbers,
+    SessionEnded,
     StopAsked,
     Store,
     Stored,
     Throttled,
+    Unfollow,
     Woke,
 )
 from worker.core.gate import Gate
+from worker.core.jobs import Failure
 from worker.core.scheduler import Scheduler
+from worker.errors import Unavailable
 from worker.executors.base import Executor
+from worker.executors.live import LiveExecutor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
 from worker.network.names import Names
@@ -84,18 +91,28 @@ class Service:
         executor: runs the tasks.
         catalog: the operations that jobs can ask for; the executor's children have their functions.
         tap: takes everything that happens, for another thread that watches; None if nobody does.
+        live: runs live jobs; without it they fail.
 
     Raises:
         OSError: the port cannot be bound.
         JournalError: `config.state` is given and holds no usable journal.
     """
 
-    def __init__(self, config: Config, executor: Executor, catalog: Catalog = CATALOG, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        executor: Executor,
+        catalog: Catalog = CATALOG,
+        tap: Tap | None = None,
+        *,
+        live: LiveExecutor | None = None,
+    ) -> None:
         self._tap = tap
         self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
         self._executor = executor
+        self._live = live
         self._unreachable = unreachable.Unreachables(unreachable.log_unreachable)
         self._limits = config.limits
         self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst, secrets.token_bytes(32))
@@ -164,6 +181,8 @@ class Service:
         self._thread = threading.get_ident()
         try:
             self._executor.start(self._tell, self._poller)
+            if self._live is not None:
+                self._live.start(self._tell, self._poller)
             if self._own is not None:
                 self._learn(self._own)
             if self._writer is not None:
@@ -182,6 +201,8 @@ class Service:
             if self._own is not None:
                 self._own.close()
             self._executor.close()
+            if self._live is not None:
+                self._live.close()
             self._log_dropped()
             self._endpoint.close()
             if self._writer is not None:
@@ -298,6 +319,10 @@ class Service:
                     self._executor.execute(effect.task)  # type: ignore[union-attr]
                 elif kind is Abort:
                     self._executor.abort(effect.task_id)  # type: ignore[union-attr]
+                elif kind is Follow:
+                    self._follow(effect)  # type: ignore[arg-type]
+                elif kind is Unfollow:
+                    self._unfollow(effect)  # type: ignore[arg-type]
                 else:
                     others.append(effect)
             rest = self._report(others)
@@ -308,6 +333,16 @@ class Service:
             log_ended(job)
         if self._tap is not None and ended:
             self._tap.put(*ended)
+
+    def _follow(self, wanted: Follow) -> None:
+        if self._live is None:
+            self._tell(SessionEnded(wanted.task.id, Failure.of(Unavailable("This worker runs no live jobs."))))
+        else:
+            self._live.follow(wanted.task)
+
+    def _unfollow(self, unwanted: Unfollow) -> None:
+        if self._live is not None:
+            self._live.unfollow(unwanted.session)
 
     def _report(self, effects: Sequence[Effect]) -> list[Effect]:
         """Sends what is to be sent. Gives back what has to do with nobody outside."""
@@ -327,6 +362,8 @@ class Service:
             elif isinstance(effect, SendNumbers):
                 if effect.peer[0] != PAGE_HOST:
                     self._send(osc.encode_bundle(effect.numbers), effect.peer)
+            elif isinstance(effect, SendBytes):
+                self._send(effect.datagram, effect.peer)
             elif isinstance(effect, Exit):
                 log.info("stopping: %s", effect.reason)
                 self._exited = True

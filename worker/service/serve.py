@@ -21,7 +21,7 @@ from worker.files.paths import FileRules
 from worker.network.discovery import OSC, Announced, Discovery, name_of
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
-from worker.service.children import certificates_of, own_files, pool_of, rules_of
+from worker.service.children import certificates_of, followers_of, own_files, pool_of, rules_of
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
 from worker.tasks.prepare import OPERATIONS
@@ -55,7 +55,8 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
             announce(line)
     web = _web(config, announce)
     try:
-        service = Service(config, executor, catalog, web.tap if web is not None else None)
+        live = followers_of(config, rules, catalog, operations)
+        service = Service(config, executor, catalog, web.tap if web is not None else None, live=live)
     except OSError as error:
         holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
         _close(web)

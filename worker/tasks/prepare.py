@@ -117,12 +117,12 @@ def _confine(rules: FileRules, catalog: Catalog, operations: str, scratch: Path 
     packages = {sys.modules[name.partition(".")[0]] for name in (__name__, operations)}
     programs = [*(Path(found).parent for package in packages if (found := package.__file__)), *own]
     with contextlib.ExitStack() as stack:
-        write = _opened(stack, (*rules.resolved_roots, *([scratch] if scratch else [])))
-        read = _opened(stack, rules.resolved_read_roots)
+        write = opened(stack, (*rules.resolved_roots, *([scratch] if scratch else [])))
+        read = opened(stack, rules.resolved_read_roots)
         sandbox.confine(sandbox.Reach(write, read, programs, needs))
 
 
-def _opened(stack: contextlib.ExitStack, folders: Sequence[Path]) -> list[int]:
+def opened(stack: contextlib.ExitStack, folders: Sequence[Path]) -> list[int]:
     """Handles of the folders that are there, and are the ones that the worker started with."""
     found = []
     for path in folders:

@@ -10,22 +10,25 @@ image that it reads.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
+from worker.catalog.live import source_of
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Outcome, Part, Phase, Plan, Result, Task
 from worker.errors import InternalError, Unavailable, WorkerError
 from worker.files.paths import names_video
-from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Nothing, Operation, Source, Text, Transfer, Trials
+from worker.operations.shapes import Detector, Film, Filter, Folder, Frames, Live, Nothing, Operation, Source, Text, Transfer, Trials
 from worker.operations.table import OPERATIONS
 from worker.pictures.images import is_out_of_memory, wanted_memory
 from worker.tasks.base import BaseBatch, Batch, Progress, limits_of
 from worker.tasks.copying import Copying
 from worker.tasks.drawing import Drawing
 from worker.tasks.folder import Combining
+from worker.tasks.live import LiveJob, Nobody
 from worker.tasks.own import OwnModules, failed
 from worker.tasks.reading import Detecting, Filtering
 from worker.tasks.trials import Trying
@@ -86,7 +89,7 @@ def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[s
     reason = operation.unavailable().get("") if task.phase is Phase.PLAN else None
     if reason:
         raise Unavailable(f"{task.operation} is not available here: {reason}", "`td-image-worker ops` lists what is missing.")
-    others = (catalog, operations) if isinstance(operation, Trials) else ()
+    others = (catalog, operations) if isinstance(operation, Trials | Live) else ()
     return _BATCHES[type(operation)](task, files, info, operation, *others)
 
 
@@ -123,6 +126,21 @@ class Idle(BaseBatch):
         return Result()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Looking(Idle):
+    """A live job without anybody who hears of each picture: finds what was to be seen last. For `run`; a worker has processes for them."""
+
+    catalog: Catalog
+    operations: Mapping[str, Operation]
+
+    def plan(self) -> Plan:
+        return Plan((Part(0, 0, 1),))
+
+    def run(self, _part: Part, _progress: Progress) -> Result:
+        job = LiveJob(self.files, self.catalog, self.operations, self.task, source_of(self.params.source))
+        return Result(self.info.kind, self.info.fields, job.rows(Nobody()))
+
+
 def _detecting(task: Task, files: FileRules, info: OperationInfo, operation: Detector) -> Batch:
     image = getattr(task.params, "image", "")
     return (Watching if operation.frames is not None and names_video(image) else Detecting)(task, files, info, operation)
@@ -139,4 +157,5 @@ _BATCHES: dict[type, Callable[..., Batch]] = {
     Trials: Trying,
     Frames: Unreeling,
     Film: Filming,
+    Live: Looking,
 }

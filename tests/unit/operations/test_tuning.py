@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.pictures import any_picture
 from worker.catalog.circles import FindCircles
+from worker.catalog.parse import settings_of
 from worker.catalog.tuning import Sweep, Tune
 from worker.errors import ArgumentError
 from worker.operations import circles, tuning
@@ -36,8 +37,8 @@ def test_trials_in_reading_order():
 def test_values_with_spaces():
     """With | between them, values may have spaces and semicolons; so may the other settings."""
     assert [trial.values for trial in tuning.trials(sweep("gray; blur 1 | edges 5 9"))] == [("gray; blur 1",), ("edges 5 9",)]
-    assert tuning.settings_of(" steps=gray; blur 2 ;quality=80; ") == (("steps", "gray; blur 2"), ("quality", "80"))
-    assert tuning.settings_of("") == ()
+    assert settings_of("sweep", " steps=gray; blur 2 ;quality=80; ") == (("steps", "gray; blur 2"), ("quality", "80"))
+    assert settings_of("sweep", "") == ()
 
 
 @pytest.mark.parametrize(

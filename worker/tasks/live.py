@@ -1,0 +1,149 @@
+"""A live job: how it opens its source and searches pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker.catalog.catalog import Catalog
+from worker.catalog.live import SourceName
+from worker.catalog.parse import parse_pairs, settings_of
+from worker.core.jobs import Failure, Outcome, Result, Task
+from worker.errors import InternalError, WorkerError
+from worker.executors import frames
+from worker.files.limits import NO_LIMITS
+from worker.files.paths import FileRules
+
+if TYPE_CHECKING:
+    from worker.executors.live_child import Mouth
+    from worker.tracking.loop import Report
+    from worker.tracking.session import Looked, Pace, Row, Session
+    from worker.tracking.sources import LiveSource, Picture
+
+
+class LiveJob:
+    """One live job: how it opens its source and searches pictures."""
+
+    def __init__(self, rules: FileRules, catalog: Catalog, functions: Any, task: Task, source: SourceName) -> None:
+        params: Any = task.params
+        self.rules, self.task, self.source, self.params = rules, task, source, params
+        self.info, self.live = catalog.find(task.operation), functions[task.operation]
+        self.searcher = next(row for row in catalog.values() if row.followed and row.followed == params.what)
+        self.detector = functions[self.searcher.name]
+        pairs = [("image", "-"), *settings_of(self.info.name, params.settings)]
+        self.search, _ = parse_pairs(self.searcher.name, self.searcher.params, pairs)
+        self.limits = NO_LIMITS if rules.unrestricted else rules.limits
+        self.lens = self._file(params.lens)
+        self.references = {name: self._file(getattr(self.search, name)) for name in self.detector.references}
+
+    def _file(self, text: str) -> Path | None:
+        """What a parameter names. The sentence for one that is missing comes when it is read."""
+        try:
+            return self.rules.to_read_file(text) if text else None
+        except WorkerError:
+            return Path(text)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it reads beside its source."""
+        return tuple(path for path in (self.lens, *self.references.values()) if path is not None and path.is_file())
+
+    def run(self, mouth: Mouth) -> Outcome:
+        """Follows the source to its end, and tells `mouth` what it sees."""
+        try:
+            rows = self.rows(_Reports(mouth, self.task.id))
+        except WorkerError as error:
+            return Failure.of(error)
+        return Result(self.info.kind, self.info.fields, rows)
+
+    def rows(self, report: Report) -> tuple[Row, ...]:
+        """As `run`; gives the rows of the last picture, and raises what went wrong."""
+        from worker.tracking import loop
+
+        self.live.check(self.params)
+        self.detector.check(self.search)
+        session = self._session()
+        return loop.Loop(self._opened, session, report, self.source.shown, lasting=self.source.kind != "file").run()
+
+    def _session(self) -> Session:
+        from worker.files.whole import read_bytes
+        from worker.pictures.images import read_image
+        from worker.tracking.session import Session
+
+        limits, params = self.limits, self.params
+        lens = read_bytes(self.rules.to_read_file(params.lens), limits) if params.lens else None
+        held = {field.name: field.holds for field in self.searcher.parameters}
+        references: dict[str, Any] = {}
+        for name in self.detector.references:
+            text = getattr(self.search, name)
+            read: Callable[..., Any] = read_bytes if held[name] == "bytes" else read_image
+            references[name] = read(self.rules.to_read_file(text), limits=limits) if text else None
+        before = self.detector.previous if self.detector.previous and references[self.detector.previous] is None else ""
+
+        def find(image: Any) -> Any:
+            found = self.detector.find(image, *references.values(), self.search)
+            if before:
+                references[before] = image
+            return getattr(found, "rows", found)
+
+        return Session(
+            params,
+            lambda size: self.live.view(params, size, lens),
+            lambda rows: self.live.places(rows, self.searcher.fields),
+            find,
+            self.info.fields,
+            self.task.next_id,
+        )
+
+    def _opened(self) -> LiveSource:
+        from worker.pictures.images import readable_endings
+        from worker.tracking import sources
+
+        params, limits, text = self.params, self.limits, self.source.text
+        match self.source.kind:
+            case "camera":
+                return sources.camera(int(text), limits, silent_s=params.silent_s)
+            case "file":
+                if Path(text).suffix.lower() not in readable_endings() and self.rules.folder_of(text) is None:
+                    return sources.video_file(self.rules.to_read_file(text), limits, speed=params.speed, loop=params.loop)
+                paths = self.rules.to_read_all(text, readable_endings()).paths
+                return sources.image_series(paths, limits, fps=params.fps, speed=params.speed, loop=params.loop)
+            case _:
+                raise InternalError(f"{self.source.kind} sources cannot be opened yet.")
+
+
+class Nobody:
+    """Hears nothing of a live job."""
+
+    def may_send(self, wait_s: float = 0.0) -> bool:  # noqa: ARG002 - as others
+        return True
+
+    def looked(self, picture: Picture, looked: Looked, pace: Pace) -> None:
+        """Nothing."""
+
+    def say(self, word: str, message: str) -> None:
+        """Nothing."""
+
+
+class _Reports:
+    """What a live job says, as frames for the parent."""
+
+    def __init__(self, mouth: Mouth, number: int) -> None:
+        self._mouth = mouth
+        self._number = number
+
+    def may_send(self, wait_s: float = 0.0) -> bool:
+        return self._mouth.may_send(wait_s)
+
+    def looked(self, picture: Picture, looked: Looked, pace: Pace) -> None:
+        frame = min(picture.number, 2**31 - 1)
+        self._mouth.send(
+            frames.Looked(
+                *(self._number, frame, picture.taken_at, min(pace.ratio, 1e6), min(pace.per_second, 1e6)),
+                *(looked.next_id, looked.size, looked.rows, looked.count),
+            )
+        )
+
+    def say(self, word: str, message: str) -> None:
+        self._mouth.say(word, message)
