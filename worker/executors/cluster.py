@@ -30,11 +30,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.catalog.fields import fields_of
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import ChildDied, InternalError, NodeLost, NoNode, ResultLost, Unavailable
 from worker.executors import frames
 from worker.executors.base import Deliver, Executor
+from worker.files.frames import PREFIX
 from worker.poller import Poller
 
 if TYPE_CHECKING:
@@ -177,6 +179,13 @@ class LocalExecutor(Executor, Protocol):
         """How many."""
 
 
+def _frame_of(task: Task) -> str:
+    """A frame that a task reads or writes; empty if there is none."""
+    values = (getattr(task.params, field.name) for field in fields_of(type(task.params)) if field.role)
+    return next((value for value in values if isinstance(value, str) and value.startswith(PREFIX)), "")
+
+
+_NO_FRAMES = "Name a file in the folder that the nodes share; or start a worker without --cluster for frames."
 _LOST = "The connection to the cluster {} is lost."
 
 
@@ -219,6 +228,14 @@ class ClusterExecutor:
             self._run_here(task)
             return
         self._open[task.id] = task
+        if frame := _frame_of(task):
+            self._ended(
+                task.id,
+                Failure.of(
+                    Unavailable(f"{frame} is in this computer's memory, where no node of the cluster can read or write it.", _NO_FRAMES)
+                ),
+            )
+            return
         if not self._nodes.slots and self._poller.now() - self._since > NO_NODE_S:
             self._ended(task.id, Failure.of(NoNode(self._nodes.reason)))
         else:

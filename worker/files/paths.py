@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files import handles
-from worker.files.frames import PREFIX, FrameName
+from worker.files.frames import ENDING, PREFIX, FrameName
 from worker.files.handles import Place, place_of
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.spelling import as_stored, composed, natural, near, without_case
@@ -60,8 +60,10 @@ _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS | PIXEL_ENDINGS
 _COPIED = _WRITTEN | MEDIA_ENDINGS
 #: Videos that are made; others are read, too.
 VIDEO_ENDINGS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
+#: Of the kinds that are not `_WRITTEN`.
+_ENDINGS = {"a copy": _COPIED, "a video": VIDEO_ENDINGS, "a frame": frozenset({ENDING})}
 #: The kind of a file to write, with its article.
-Kind = Literal["an image", "text", "a video", "a file", "a copy"]
+Kind = Literal["an image", "text", "a video", "a file", "a copy", "a frame"]
 
 #: Windows takes these for devices, in every folder and with every ending; no other system could give such a file to a Windows machine.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
@@ -153,6 +155,9 @@ class FileRules:
             UnsupportedFormat: no such file is written under this ending.
             DiskFull: the root itself is not there. It is not made: if its disk is missing, another one would fill up.
         """
+        frame = FrameName.of(text)
+        if frame is not None:
+            return self._frame_to_write(text, frame, kind)
         path, root = self._checked(text, self.resolved_roots, "written")
         _check_kind(text, path, kind)
         if root is None:
@@ -161,12 +166,22 @@ class FileRules:
             raise DiskFull(f"The folder that would hold {text} is not there at the moment.", "Is its disk connected?")
         if any(path == own or _inside(path, own) for own in self._kept):
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
-        if path.suffix.lower() not in {"a copy": _COPIED, "a video": VIDEO_ENDINGS}.get(kind, _WRITTEN) and not os.path.isdir(path):
+        if path.suffix.lower() not in _ENDINGS.get(kind, _WRITTEN) and not os.path.isdir(path):
             if os.path.lexists(path):
                 raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
-            raise UnsupportedFormat(f"{text} has no ending that this worker writes.", _endings_hint(kind))
+            hint = f"{PREFIX}{text} writes a frame." if path.suffix == ENDING else _endings_hint(kind)
+            raise UnsupportedFormat(f"{text} has no ending that this worker writes.", hint)
         _check_others(text, path.parts[len(root.parts) :])
         return path
+
+    def _frame_to_write(self, text: str, frame: FrameName, kind: Kind) -> Path:
+        if kind not in ("an image", "a file"):
+            raise ArgumentError(f"{text} names a frame, and this job writes {kind}.", "Only pictures are written as frames.")
+        if frame.slot is not None:
+            raise ArgumentError(
+                f"{text} names a slot, and the worker chooses the slot of a frame that it writes.", f"Name {PREFIX}{frame.path}."
+            )
+        return self.to_write(frame.path, "a frame")
 
     def to_read_all(self, text: str, endings: Collection[str]) -> Inputs:
         """The image files that `text` names: one file, those in a folder, or those that match a pattern; or the file of a frame.
@@ -387,7 +402,8 @@ def _endings_hint(kind: Kind) -> str:
     pixels, others = f"Pixels: {_listed(PIXEL_ENDINGS)}.", f"Others: {_listed(MEDIA_ENDINGS)}."
     every = f"{images} {texts} {pixels}"
     videos = f"Videos: {_listed(VIDEO_ENDINGS)}."
-    return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": f"{every} {others}"}[kind]
+    frames = f"Frames: {ENDING}."
+    return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": f"{every} {others}", "a frame": frames}[kind]
 
 
 def _check_kind(text: str, path: Path, kind: Kind) -> None:

@@ -203,7 +203,7 @@ class FrameFile:
     def _read_head(self) -> bytes:
         buffer = bytearray(HEAD_BYTES)
         try:
-            return bytes(buffer[: _read_into(self._descriptor, memoryview(buffer), 0)])
+            return bytes(buffer[: read_into(self._descriptor, memoryview(buffer), 0)])
         except OSError as error:
             raise refusal(error, self._path, "read") from error
 
@@ -263,7 +263,7 @@ def _converted(descriptor: int, layout: Layout, slot: int) -> Image | None:
         count = min(rows, height - first)
         block = buffer[:count]
         wanted = count * layout.row_bytes
-        if _read_into(descriptor, block.data.cast("B"), layout.offset_of(slot) + first * layout.row_bytes) < wanted:
+        if read_into(descriptor, block.data.cast("B"), layout.offset_of(slot) + first * layout.row_bytes) < wanted:
             return None
         if layout.rows == BOTTOM_FIRST:
             target = image[height - first - count : height - first]
@@ -297,7 +297,7 @@ def _whole(block: NDArray[Any]) -> NDArray[Any]:
 
 if hasattr(os, "preadv"):
 
-    def _read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
+    def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
         """Reads from a place in the file until the buffer is full or the file ends; how many bytes came."""
         done = 0
         while done < len(buffer):
@@ -309,7 +309,7 @@ if hasattr(os, "preadv"):
 
 else:
 
-    def _read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
+    def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
         """Reads from a place in the file until the buffer is full or the file ends; how many bytes came."""
         done = 0
         with io.FileIO(descriptor, closefd=False) as file:

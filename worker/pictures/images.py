@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 
 from worker.errors import LimitExceeded, UnsupportedFormat
+from worker.files.frames import ENDING
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
 from worker.pictures import heic, heif, icc, jpeg, pam, png, ranges, tiff
 from worker.pictures.exif import UPRIGHT, orientation
+from worker.pictures.frame_writing import write_frame
 from worker.pictures.headers import Header, read_header
 from worker.pictures.jpeg import Size
 from worker.pictures.pixels import LIES, Image, color, from_floats, grey, over_black, size_of, upright, with_depth
@@ -205,6 +207,8 @@ def _megabytes(size_bytes: int) -> str:
 def check_ending(path: Path) -> None:
     """Raises UnsupportedFormat if no image can be written under this name."""
     ending = path.suffix.lower()
+    if ending == ENDING:
+        return
     if ending not in FORMATS or not cv2.haveImageWriter(ending):
         known = " ".join(known for known in FORMATS if cv2.haveImageWriter(known))
         said = f"{path.name} has no ending" if not ending else f"This worker writes no {ending} images"
@@ -212,7 +216,7 @@ def check_ending(path: Path) -> None:
 
 
 def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits = DEFAULT_LIMITS, *, profile: bytes = b"") -> WrittenFile:
-    """Writes one image in the format that the path's ending names.
+    """Writes one image in the format that the path's ending names; `.frame` is the newest frame of a frame file.
 
     What the format cannot hold is converted: 16 bits to 8, alpha laid on black, colour to grey and grey to colour.
 
@@ -228,6 +232,8 @@ def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits 
         LimitExceeded: it is too large.
         ArgumentError, PathError, DiskFull: the file cannot be written.
     """
+    if path.suffix.lower() == ENDING:
+        return write_frame(path, image, limits)
     width, height = size_of(image)
     limits.check_picture(path.name, width, height)
     data = encoded(path, image, quality)

@@ -112,6 +112,10 @@ class BaseBatch:
             return self.spelled(write_bytes_whole(path, blocks, self.limits))
 
     def spelled(self, written: WrittenFile) -> WrittenFile:
+        frame = FrameName.of(written.path)
+        if frame is not None:
+            spelled = dataclasses.replace(frame, path=self.files.spell(Path(frame.path)))
+            return dataclasses.replace(written, path=str(spelled))
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
 
 

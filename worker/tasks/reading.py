@@ -11,6 +11,7 @@ import msgspec
 
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Skipped
 from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, UnfitImage, UnsupportedFormat
+from worker.files.frames import FrameName
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
 from worker.pictures.images import Loaded, check_ending, readable_endings, write_image
@@ -185,6 +186,8 @@ class Reading(BaseBatch):
         path = self.to_write(name)
         if field.holds == "image":
             check_ending(path)
+        elif FrameName.of(name) is not None:
+            raise ArgumentError(f"{self.info.name}: {field.name} is no picture, so it cannot be a frame.", "Name a file.")
 
     def check_table_and_inputs(self, inputs: Inputs, targets: dict[str, str]) -> None:
         """The table has a place of its own, too. Files are compared themselves, not their names: a name has many spellings."""

@@ -198,7 +198,7 @@ class Clipper:
 
     def __init__(self, path, monkeypatch, after):
         self.reads = 0
-        real = frames._read_into
+        real = frames.read_into
 
         def read_into(descriptor, buffer, offset):
             self.reads += 1
@@ -206,7 +206,7 @@ class Clipper:
                 os.truncate(path, frame_files.OFFSET + 100)
             return real(descriptor, buffer, offset)
 
-        monkeypatch.setattr(frames, "_read_into", read_into)
+        monkeypatch.setattr(frames, "read_into", read_into)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])
@@ -222,7 +222,7 @@ def test_a_slot_that_changes_is_read_again(tmp_path, monkeypatch):
     """A frame that is overwritten during the copy is not handed out; the next whole one is."""
     old, new = ramps(4, height=3000), ramps(4, height=3000)[:, ::-1]
     path = written(tmp_path / "a.frame", old)
-    real, reads = frames._read_into, []
+    real, reads = frames.read_into, []
 
     def read_into(descriptor, buffer, offset):
         reads.append(offset)
@@ -230,7 +230,7 @@ def test_a_slot_that_changes_is_read_again(tmp_path, monkeypatch):
             path.write_bytes(frame_files.whole(np.ascontiguousarray(new), sequences=[6]))
         return real(descriptor, buffer, offset)
 
-    monkeypatch.setattr(frames, "_read_into", read_into)
+    monkeypatch.setattr(frames, "read_into", read_into)
     frame = newest(path)
     assert frame.sequence == 6
     np.testing.assert_array_equal(frame.image, ours(np.ascontiguousarray(new)))

@@ -11,6 +11,8 @@ import pytest
 from tests import frame_files
 from tests.unit.tasks.desk import Desk, paths
 from worker.core.jobs import Failure, Result
+from worker.files.frames import FrameName
+from worker.pictures.frames import read_frame
 from worker.pictures.images import read_image
 
 
@@ -109,3 +111,55 @@ def test_where_a_file_is_needed(camera, operation, values):
     """What takes no pictures says so."""
     outcome = camera.task(operation, **values)
     assert (outcome.code, outcome.message) == (400, "frame:frames/cam1.frame names a frame, and here a file is needed.")
+
+
+# ------------------------------------------------------------------------------------------------------------------- out
+
+
+def test_pictures_come_back_as_frames(camera):
+    """Overlays and filtered pictures; the report names the frame, and the next job takes it by that name."""
+    result = camera.job("find_circles", image="frame:frames/cam1.frame#0", overlay="frame:out/{name}.frame")
+    (written,) = result.files
+    assert written.path == f"frame:{camera.root.as_posix()}/out/cam1.frame#{FrameName.of(written.path).slot}@2"
+    assert (written.width, written.height, written.size_bytes) == (200, 120, 200 * 120 * 3)
+    camera.job("filter", image="frame:frames/cam1.frame#0", output="frame:out/soft.frame", steps="blur 3")
+    assert (read_frame(camera.root / "out/cam1.frame", FrameName.of(written.path)).image[..., 2] > 200).any()
+    ((x, y, *_),) = camera.task("find_circles", image="frame:out/soft.frame").rows
+    assert (x, y) == pytest.approx((60, 50), abs=1)
+
+
+def test_many_frames(camera):
+    """A folder needs a name for each, as for files; a source of pictures, too."""
+    camera.discs("in/a.png", "in/b.png")
+    camera.job("find_circles", image="in", overlay="frame:out/{name}.frame")
+    assert camera.names("out") == ["a.frame", "b.frame"]
+    assert "names one file for many images" in camera.task("find_circles", image="in", overlay="frame:out/a.frame").message
+    camera.job("draw_circles", output="frame:drawn/{n}.frame", count=2, width=64, height=64)
+    assert camera.names("drawn") == ["0.frame", "1.frame"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "values", "code", "match"),
+    [
+        ("convert", {"output": "frame:../x.frame"}, 403, "is outside the folders in which files may be written"),
+        ("convert", {"output": "frame:x.png"}, 415, "x.png has no ending that this worker writes"),
+        ("convert", {"output": "x.frame"}, 415, "x.frame has no ending that this worker writes"),
+        ("convert", {"output": "frame:x.frame#1"}, 400, "names a slot, and the worker chooses the slot"),
+        ("convert", {"output": "frame:frames/cam1.frame"}, 400, "would write over frame:frames/cam1.frame, which is one of its own inputs"),
+        ("find_circles", {"data": "frame:x.frame"}, 415, "frame"),
+        ("measure", {"histogram": "frame:x.frame"}, 400, "histogram is no picture, so it cannot be a frame"),
+    ],
+)
+def test_frames_that_are_not_written(camera, operation, values, code, match):
+    """Every mistake has a sentence, and nothing is written."""
+    before = camera.names()
+    outcome = camera.task(operation, image="frame:frames/cam1.frame#0", **values)
+    assert isinstance(outcome, Failure)
+    assert re.search(match, outcome.message), outcome.message
+    assert outcome.code == code
+    assert camera.names() == before
+
+
+def test_a_text_is_no_frame(desk):
+    outcome = desk.task("write_text", output="frame:a.frame", text="hello")
+    assert (outcome.code, outcome.message) == (400, "frame:a.frame names a frame, and this job writes text.")

@@ -1,0 +1,32 @@
+"""Frames stay on one computer, so a cluster refuses them."""
+
+import pytest
+
+pytest.importorskip("distributed", reason="not in this environment: Dask distributed")
+
+from worker.catalog.circles import FindCircles
+from worker.catalog.text import WriteText
+from worker.core.jobs import Task
+from worker.executors.cluster import ClusterExecutor, Nodes
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "frame"),
+    [
+        ("find_circles", FindCircles(image="frame:cam1.frame#2"), "frame:cam1.frame#2"),
+        ("find_circles", FindCircles(image="a.png", overlay="frame:out.frame"), "frame:out.frame"),
+        ("find_circles", FindCircles(image="a.png"), ""),
+        ("write_text", WriteText(output="a.txt", text="frame: a text"), ""),
+    ],
+)
+def test_a_frame_is_refused(operation, params, frame):
+    """In a sentence, and before anything is sent."""
+    executor, heard, sent = ClusterExecutor("tcp://127.0.0.1:1"), [], []
+    executor._deliver, executor._nodes, executor._link.tell = heard.append, Nodes({"node": 2}, {}), sent.append
+    executor.execute(Task(1, operation, params))
+    assert len(sent) == (not frame)
+    if frame:
+        ((task_id, failure),) = [(event.task_id, event.outcome) for event in heard]
+        assert (task_id, failure.code) == (1, 501)
+        assert failure.message == f"{frame} is in this computer's memory, where no node of the cluster can read or write it."
+        assert failure.hint.startswith("Name a file")
