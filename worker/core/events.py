@@ -114,6 +114,10 @@ class CancelAsked(msgspec.Struct, frozen=True):
     waiting_only: bool = False
 
 
+class ReportAsked(msgspec.Struct, frozen=True):
+    """All clients are to get the status and all numbers now, whether or not they have changed."""
+
+
 class WatchAsked(msgspec.Struct, frozen=True):
     """Somebody who watches has missed something, and wants to know of all open jobs and presets again."""
 
@@ -185,6 +189,7 @@ Event = (
     | CatalogChanged
     | CancelAsked
     | WatchAsked
+    | ReportAsked
 )
 
 # ----------------------------------------------------------------------------------------------------------- effects

@@ -37,6 +37,7 @@ from worker.core.events import (
     NotStored,
     Progressed,
     Received,
+    ReportAsked,
     Seen,
     SessionEnded,
     SourceChanged,
@@ -170,6 +171,8 @@ class Scheduler:
                     self._slots.resize(slots)
                 self._board.nodes = nodes
                 self._running.children_changed(working=working)
+            case ReportAsked():
+                self._board.report_again(now)
             case WatchAsked():
                 self._telling.all(now)
             case CancelAsked():
@@ -388,6 +391,10 @@ class Scheduler:
     def is_canary(self, task_id: int) -> bool:
         """Whether a task is nobody's job, but shows that the children work."""
         return task_id == self._slots.canary
+
+    def about(self, task_id: int) -> tuple[str, str, str, str] | None:
+        """As `Slots.about`."""
+        return self._slots.about(task_id)
 
     def open_jobs(self) -> dict[tuple[str, str], State]:
         """The accepted jobs that have no final yet: client and id, and where each is in its life."""

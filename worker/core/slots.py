@@ -55,6 +55,15 @@ class Slots:
         """The job of a task that runs; None for the canary, and for tasks that were aborted or not executed yet."""
         return None if task_id in self._held else self._jobs.get(task_id)
 
+    def about(self, task_id: int) -> tuple[str, str, str, str] | None:
+        """Client, id and operation of a task's job, and what the task does of it, in words; None if it is no job's."""
+        job = self._jobs.get(task_id)
+        if job is None:
+            return None
+        part = job.running.get(task_id)
+        what = "" if part is None else f"items {part.first + 1} to {part.stop} of {job.steps}"
+        return job.client, job.id, job.operation, what
+
     def belongs_to(self, task_id: int, job: Job) -> bool:
         """Whether a task is this job's, executed or not."""
         return self._jobs.get(task_id) is job

@@ -112,6 +112,10 @@ class StatusBoard:
             self._timer_set = True
             self.timers.at(self._sent_at + INTERVAL_S, self._timer_rang)
 
+    def report_again(self, now: float) -> None:
+        """Sends everybody everything, changed or not."""
+        self._tell_everybody(now)
+
     def report_last(self, now: float) -> None:
         """Tells everybody that the worker ends."""
         self.exited = True

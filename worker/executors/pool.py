@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
@@ -142,6 +142,12 @@ class PoolExecutor:
     def pids(self) -> tuple[int, ...]:
         """The process ids of the warm children."""
         return tuple(one.process.pid or 0 for one in list(self._children) if one.warm)
+
+    def seen(self) -> Iterator[tuple[int, str, int]]:
+        """Each child: its process id, `starting`, `free`, `works` or `ends`, and its task, 0 for none."""
+        for one in (*self._children, *self._dying):
+            state = "ends" if one.aborted or one in self._dying else "starting" if not one.warm else "works" if one.task else "free"
+            yield one.process.pid or 0, state, one.task.id if one.task else 0
 
     def execute(self, task: Task) -> None:
         if self._failed_starts and not self._has_warm and self._now < self._start_at:

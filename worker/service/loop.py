@@ -22,7 +22,7 @@ from pathlib import Path
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
-from worker.core.changes import PAGE_HOST, Answered, Change
+from worker.core.changes import PAGE_HOST, Answered, Change, ChildrenSeen, ChildSeen
 from worker.core.events import (
     Abort,
     CatalogChanged,
@@ -54,6 +54,7 @@ from worker.core.scheduler import Scheduler
 from worker.errors import Unavailable
 from worker.executors.base import Executor
 from worker.executors.live import LiveExecutor
+from worker.executors.pool import PoolExecutor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
 from worker.network.names import Names
@@ -78,6 +79,9 @@ PACKETS_BETWEEN_READS = 32
 BYTES_PER_PACKET = 768
 #: In a show the journal is pruned so many times more rarely.
 RARER_IN_A_SHOW = 50
+
+#: So often those who watch hear what the child processes do.
+CHILDREN_EVERY_S = 0.1
 
 #: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.
 VALIDATE_VARIABLE = "TD_IMAGE_WORKER_VALIDATE"
@@ -108,6 +112,8 @@ class Service:
         live: LiveExecutor | None = None,
     ) -> None:
         self._tap = tap
+        self._children_due = 0.0
+        self._children_told: list[ChildSeen] = []
         self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
@@ -331,8 +337,21 @@ class Service:
             effects = self._handle([stored]) if stored is not None else ()
         for job in ended:
             log_ended(job)
-        if self._tap is not None and ended:
+        if self._tap is not None:
             self._tap.put(*ended)
+            self._tell_children(self._tap)
+
+    def _tell_children(self, tap: Tap) -> None:
+        """Tells those who watch what each child process does, from time to time; there is a round each second at least."""
+        now = self._poller.now()
+        if now < self._children_due or not isinstance(self._executor, PoolExecutor):
+            return
+        self._children_due = now + CHILDREN_EVERY_S
+        nobody = ("", "", "", "")
+        children = [ChildSeen(pid, state, *(self._scheduler.about(task) or nobody)) for pid, state, task in self._executor.seen()]
+        if children != self._children_told:
+            self._children_told = children
+            tap.put(ChildrenSeen(tuple(children)))
 
     def _follow(self, wanted: Follow) -> None:
         if self._live is None:

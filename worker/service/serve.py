@@ -75,7 +75,7 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         sweep.begin(rules.roots)
     results.begin(rules.roots[0], config.files)
     with contextlib.closing(discovery_of(config, service)):
-        _run(service, web, rules, catalog)
+        _run(config, service, web, rules, catalog)
     announce("Stopped.")
     return 0
 
@@ -93,13 +93,15 @@ def _web(config: Config, announce: Callable[[str], None]) -> Web | None:
         return None
 
 
-def _run(service: Service, web: Web | None, rules: FileRules, catalog: Catalog) -> None:
-    if web is not None:
-        web.start(service.address[1], rules, catalog, service.tell)
-    try:
+def _run(config: Config, service: Service, web: Web | None, rules: FileRules, catalog: Catalog) -> None:
+    if web is None:
         service.run()
-    finally:
-        _close(web)
+        return
+    from worker.service.thumbnails import Thumbnails
+
+    with contextlib.closing(web), contextlib.closing(Thumbnails(config, rules)) as thumbnails:
+        web.start(service.address[1], rules, catalog, service.tell, thumbnails)
+        service.run()
 
 
 def _close(web: Web | None) -> None:

@@ -17,6 +17,7 @@ from worker.core.events import CatalogChanged, ChildrenChanged, Event, WatchAske
 from worker.files.paths import FileRules
 from worker.web.commands import Commands
 from worker.web.guard import Guard
+from worker.web.pictures import Maker, NoPictures, Pictures
 from worker.web.state import State
 from worker.web.tap import Tap
 
@@ -41,6 +42,7 @@ class Hub:
         tell: lets something happen in the worker's thread.
         guard: who may ask for what.
         commands: the way to the scheduler.
+        maker: makes pictures of files, in another process.
         state: everything that the page shows.
         watchers: are called 20 times a second.
         missing: what this build cannot do, as the first child that works has said.
@@ -54,6 +56,7 @@ class Hub:
     tap: Tap
     tell: Callable[[Event], None]
     guard: Guard
+    maker: Maker = field(default_factory=NoPictures)
     state: State = field(default_factory=State)
     watchers: list[Watcher] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Hub:
     def __post_init__(self) -> None:
         """Makes what follows from the rest."""
         self.commands = Commands(self.tell)
+        self.pictures = Pictures(self.maker)
 
     def drain(self) -> None:
         """Takes in what has happened, and tells those who watch."""

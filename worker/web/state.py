@@ -11,7 +11,7 @@ A job is a row of plain values, in JSON an array, because 10,000 of them are sen
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -274,6 +274,13 @@ class State:
         self._told_again = set()
 
     # ------------------------------------------------------------------------------------------------------- rows
+
+    def forget_ended(self, numbers: Iterable[int]) -> int:
+        """Forgets those of these jobs that have ended; says how many."""
+        rows = [row for number in numbers if (row := self.by_number.get(number)) is not None and row.state in (READY, FAILED)]
+        for row in rows:
+            self._forget((row.client, row.job_id))
+        return len(rows)
 
     def content(self, number: int) -> bytes:
         """A job's operation, parameters and options as JSON; empty if they are not kept any more."""

@@ -20,6 +20,7 @@ from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer, reachable
 from worker.web.guard import Guard
 from worker.web.hub import Hub
+from worker.web.pictures import Maker
 from worker.web.tap import Tap
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Web:
         host = reachable(self.address[0])
         return f"http://[{host}]:{self.address[1]}/" if ":" in host else f"http://{host}:{self.address[1]}/"
 
-    def start(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None]) -> None:
+    def start(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None], maker: Maker) -> None:
         """Begins to serve.
 
         Args:
@@ -71,10 +72,11 @@ class Web:
             rules: which files may be seen.
             catalog: the operations.
             tell: lets something happen in the worker's thread.
+            maker: makes pictures of files.
         """
         names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
         guard = Guard(self._config.allow, self._config.token, names)
-        hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard)
+        hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
         logging.getLogger("worker").addHandler(self._log)
         self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
         self._thread.start()
