@@ -227,12 +227,12 @@ class Look(Guarded):
             self.set_header("Content-Type", "image/jpeg")
             self.set_header("Cache-Control", "private, max-age=300")
             self.set_header("X-Picture-Size", f"{found.width}x{found.height}")
-            await self.finish(found.jpeg)
+            self.finish(found.jpeg)
         else:
             self.refuse(404, found)
 
 
-COLUMNS = tuple(name for name in Row.__struct_fields__ if name not in ("n", "files"))
+COLUMNS = tuple(name for name in Row.__struct_fields__ if name not in ("n", "files", "reads"))
 
 
 class Export(Guarded):

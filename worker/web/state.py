@@ -10,6 +10,7 @@ A job is a row of plain values, in JSON an array, because 10,000 of them are sen
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -34,7 +35,7 @@ from worker.core.changes import (
 from worker.core.events import CatalogChanged, ChildrenChanged, JobEnded, Received
 from worker.errors import DecodeError
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Failed, File, Progress, Ready, Skipped
+from worker.protocol.messages import Ack, Failed, File, Ping, Progress, Ready, Skipped
 from worker.web.series import Series
 
 #: How many ended jobs are kept, and how large the parameters of all jobs may be together: they are there for another try.
@@ -48,6 +49,11 @@ MOST_LINES = 500
 MOST_PACKETS = 60
 PACKETS_AT_ONCE = 20
 LONGEST_PACKET = 160
+
+#: A parameter that names one picture, and not a folder or a pattern, in a job's content.
+_PICTURE = re.compile(rb'"image":"[^"*?\[]+\.(?:avif|bmp|exr|gif|hdr|hei[cf]|jp2|jpe?g|p[abgnp]m|png|tiff?|webp)"', re.IGNORECASE)
+#: Packets that say nothing but that something has arrived.
+_UNTOLD = (Ack, Ping)
 
 QUEUED, RUNNING, READY, FAILED = "queued", "running", "ready", "failed"
 Key = tuple[str, str]
@@ -64,6 +70,8 @@ class Row(msgspec.Struct, array_like=True):
         files: the newest that it wrote.
         wrote: how many there were.
         skipped: how many inputs were left out.
+        name: what its client calls itself.
+        reads: its parameter `image` names a single picture.
     """
 
     n: int
@@ -89,6 +97,7 @@ class Row(msgspec.Struct, array_like=True):
     wrote: int = 0
     skipped: int = 0
     name: str = ""
+    reads: bool = False
 
 
 class Packet(msgspec.Struct, array_like=True):
@@ -180,7 +189,8 @@ class State:
             self._told_again.add(key)
             if key in self.rows:
                 return
-        self._add(Row(0, *key, change.operation, QUEUED, change.priority, self._now), change.content)
+        reads = _PICTURE.search(change.content) is not None
+        self._add(Row(0, *key, change.operation, QUEUED, change.priority, self._now, reads=reads), change.content)
 
     def _moved(self, change: JobMoved) -> None:
         row = self.rows.get((change.client, change.job_id))
@@ -265,6 +275,8 @@ class State:
         self._new_lines.append(one)
 
     def _received(self, packet: Received) -> None:
+        if packet.commands and all(isinstance(command, _UNTOLD) for command in packet.commands):
+            return
         self._new_packets += 1
         if self._new_packets <= PACKETS_AT_ONCE:
             self.packets.append(Packet(self._now, _place(packet.peer), in_words(packet)))
