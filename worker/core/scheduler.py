@@ -63,6 +63,7 @@ from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
 from worker.core.shared import Shared
 from worker.core.telling import Telling
+from worker.core.wishes import Wishes
 from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError, WorkerError
 from worker.protocol import addresses
 from worker.protocol import messages as wire
@@ -127,6 +128,8 @@ class Scheduler:
         self._preset_commands = PresetCommands(shared, self._admission, self._presets)
         self._watching = shared.watching
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
+        self._wishes = Wishes(self._questions, self._board, self._telling)
+        self.about = self._slots.about
         self._board.children = children
         self._board.start(now)
         self._timers.at(now + CANARY_INTERVAL_S, self._running.send_canary)
@@ -171,12 +174,8 @@ class Scheduler:
                     self._slots.resize(slots)
                 self._board.nodes = nodes
                 self._running.children_changed(working=working)
-            case ReportAsked():
-                self._board.report_again(now)
-            case WatchAsked():
-                self._telling.all(now)
-            case CancelAsked():
-                self._questions.cancel_asked(event, now)
+            case ReportAsked() | WatchAsked() | CancelAsked():
+                self._wishes.take(event, now)
             case CatalogChanged():
                 self._questions.catalog_changed(event, now)
             case Woke():
@@ -391,10 +390,6 @@ class Scheduler:
     def is_canary(self, task_id: int) -> bool:
         """Whether a task is nobody's job, but shows that the children work."""
         return task_id == self._slots.canary
-
-    def about(self, task_id: int) -> tuple[str, str, str, str] | None:
-        """As `Slots.about`."""
-        return self._slots.about(task_id)
 
     def open_jobs(self) -> dict[tuple[str, str], State]:
         """The accepted jobs that have no final yet: client and id, and where each is in its life."""

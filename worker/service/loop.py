@@ -22,7 +22,7 @@ from pathlib import Path
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
-from worker.core.changes import PAGE_HOST, Answered, Change, ChildrenSeen, ChildSeen
+from worker.core.changes import PAGE_HOST, Answered, Change
 from worker.core.events import (
     Abort,
     CatalogChanged,
@@ -54,13 +54,13 @@ from worker.core.scheduler import Scheduler
 from worker.errors import Unavailable
 from worker.executors.base import Executor
 from worker.executors.live import LiveExecutor
-from worker.executors.pool import PoolExecutor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
 from worker.network.names import Names
 from worker.poller import Poller
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
+from worker.service.children_seen import ChildrenTeller
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
@@ -79,9 +79,6 @@ PACKETS_BETWEEN_READS = 32
 BYTES_PER_PACKET = 768
 #: In a show the journal is pruned so many times more rarely.
 RARER_IN_A_SHOW = 50
-
-#: So often those who watch hear what the child processes do.
-CHILDREN_EVERY_S = 0.1
 
 #: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.
 VALIDATE_VARIABLE = "TD_IMAGE_WORKER_VALIDATE"
@@ -112,8 +109,6 @@ class Service:
         live: LiveExecutor | None = None,
     ) -> None:
         self._tap = tap
-        self._children_due = 0.0
-        self._children_told: list[ChildSeen] = []
         self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
@@ -149,6 +144,7 @@ class Service:
             checked=checked,
             watched=tap is not None,
         )
+        self._children = ChildrenTeller(executor, self._scheduler.about)
         self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
         self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
         self._exited = False
@@ -339,19 +335,7 @@ class Service:
             log_ended(job)
         if self._tap is not None:
             self._tap.put(*ended)
-            self._tell_children(self._tap)
-
-    def _tell_children(self, tap: Tap) -> None:
-        """Tells those who watch what each child process does, from time to time; there is a round each second at least."""
-        now = self._poller.now()
-        if now < self._children_due or not isinstance(self._executor, PoolExecutor):
-            return
-        self._children_due = now + CHILDREN_EVERY_S
-        nobody = ("", "", "", "")
-        children = [ChildSeen(pid, state, *(self._scheduler.about(task) or nobody)) for pid, state, task in self._executor.seen()]
-        if children != self._children_told:
-            self._children_told = children
-            tap.put(ChildrenSeen(tuple(children)))
+            self._children.tell(self._tap, self._poller.now())
 
     def _follow(self, wanted: Follow) -> None:
         if self._live is None:
