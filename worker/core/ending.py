@@ -74,8 +74,9 @@ class Ending:
     def end(self, job: Job, why: WorkerError | Failure | None, now: float) -> None:
         """Ends a job: ready, or for the reason `why`."""
         started = job.state is State.RUNNING
-        run_ms = round((now - job.started_at) * 1000) if started else 0
-        wait_ms = round(((job.started_at if started else now) - job.accepted_at) * 1000)
+        run_s = now - job.started_at if started else 0.0
+        wait_s = (job.started_at if started else now) - job.accepted_at
+        run_ms, wait_ms = round(run_s * 1000), round(wait_s * 1000)
         final: wire.Final
         if why is None:
             found = job.result
@@ -91,7 +92,8 @@ class Ending:
         self._board.job_ended(final, run_ms)
         name = self._delivery.name(job.client)
         items = job.result.items
-        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint)
+        times = wait_s, run_s, now - job.accepted_at
+        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint, *times)
         self._emit(told)
         self._watching.ended(job, told, now)
         self._just_ended.append((job.key, why is None))

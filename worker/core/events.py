@@ -356,6 +356,8 @@ class JobEnded(msgspec.Struct, frozen=True):
         items: rows or files that it found.
         message: why it failed, "" if it is ready.
         hint: what helps, "" if nothing is known.
+        wait_s, run_s: as `wait_ms` and `run_ms`, not rounded.
+        total_s: from its acceptance to its end, over all attempts.
     """
 
     client: str
@@ -370,6 +372,9 @@ class JobEnded(msgspec.Struct, frozen=True):
     attempts: int
     message: str = ""
     hint: str = ""
+    wait_s: float = 0.0
+    run_s: float = 0.0
+    total_s: float = 0.0
 
 
 class Exit(msgspec.Struct, frozen=True):

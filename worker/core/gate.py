@@ -74,6 +74,10 @@ class Gate:
         packets_per_s: how many packets a sender may send, on the long run.
         burst: how many at once.
         secret: random bytes of this start; the numbers that strangers have to bring back are made with it.
+
+    Attributes:
+        strangers: how many packets of strangers were left unread.
+        dropped: how many packets of others were, because they were too many.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Gate:
         self._wrong = TokenBucket(WRONG_PER_S, WRONG_BURST)
         self._closed_until = float("-inf")
         self.strangers = 0
+        self.dropped = 0
 
     @property
     def has_token(self) -> bool:
@@ -128,6 +133,7 @@ class Gate:
         if one.packets.take(now, cost) and computer.take(now, cost):
             return None
         one.dropped += 1
+        self.dropped += 1
         if not one.report.is_due(now):
             return 0
         dropped, one.dropped = one.dropped, 0

@@ -54,6 +54,9 @@ class PresetCommands:
         try:
             operation, pairs = self._presets.job(command.preset)
         except WorkerError as error:
-            self._admission.complain(client, command.full_address, error, now)
+            if command.id:  # its sender waits for this job
+                self._admission.reject(client, command.id, error, now)
+            else:
+                self._admission.complain(client, command.full_address, error, now)
         else:
-            self._admission.job(client, wire.Job("", operation, pairs), now)
+            self._admission.job(client, wire.Job(command.id, operation, pairs), now)

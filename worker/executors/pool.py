@@ -109,6 +109,9 @@ class PoolExecutor:
         spares: how many warm children more are kept.
         find_missing: called in each child after that, and importable likewise.
         patient: a spare is started only while no task runs, because starting one takes half a second of a core.
+
+    Attributes:
+        children_ended: how many child processes have ended so far, and were replaced.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class PoolExecutor:
         self._reason = ""
         self._working = False
         self._closing = False
+        self.children_ended = 0
 
     def start(self, deliver: Deliver, poller: Poller) -> None:
         self._deliver = deliver
@@ -137,6 +141,12 @@ class PoolExecutor:
         self._keeper.start(poller.call, self._ended_unseen)
         self._fill()
         poller.at(poller.now() + LOOK_EVERY_S, self._look)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many children are warm, and how many of these have a task."""
+        warm = [one for one in list(self._children) if one.warm and not one.aborted]
+        return len(warm), sum(one.task is not None for one in warm)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -343,6 +353,7 @@ class PoolExecutor:
     def _buried(self, one: _Child) -> None:
         if self._dying.pop(one, one) is one:  # closed meanwhile
             return
+        self.children_ended += 1
         if one.task is not None:
             self._end(one.task, one.lost or (_ABORTED if one.aborted else death(one.process)))
         elif not one.warm:

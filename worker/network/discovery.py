@@ -19,8 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import psutil
-
 from worker.protocol.addresses import Peer
 
 if TYPE_CHECKING:
@@ -85,6 +83,8 @@ def name_of(computer: str, port: int) -> str:
 
 def our_addresses() -> tuple[str, ...]:
     """The IPv4 addresses of this computer, in an order that stays the same. Known clients read no other ones."""
+    import psutil  # here: a worker must be there in a quarter of a second
+
     found = {address.address for ones in psutil.net_if_addrs().values() for address in ones if address.family == socket.AF_INET}
     return tuple(sorted(found, key=lambda one: ipaddress.ip_address(one).packed))
 

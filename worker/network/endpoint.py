@@ -48,6 +48,10 @@ class Endpoint:
         unreachable: called with (peer, reason) if nobody listens at a peer; must return at once.
         longest: a longer datagram is not sent, because networks would split it; whoever wants that has made a mistake, which is logged.
 
+    Attributes:
+        packets_in: how many datagrams have come, and how many bytes: `bytes_in`.
+        packets_out: how many were given to the system, or wait for it: `bytes_out`.
+
     Raises:
         OSError: the address cannot be bound.
     """
@@ -78,6 +82,7 @@ class Endpoint:
         self._poller: Poller | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
+        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -110,6 +115,8 @@ class Endpoint:
                 self._own.errors.read()
                 return
             nothing = False
+            self.packets_in += 1
+            self.bytes_in += len(datagram)
             if datagram:
                 deliver(datagram, sender[:2])
 
@@ -119,6 +126,8 @@ class Endpoint:
             if self._too_long.is_due(time.monotonic()):
                 log.error("a datagram of %d bytes was not sent; the limit is %d: %r", len(datagram), self._longest, datagram[:60])
             return
+        self.packets_out += 1
+        self.bytes_out += len(datagram)
         outlet = self._outlet(peer[0])
         if outlet.unsent or not outlet.send(datagram, peer):
             self._send_later(outlet, datagram, peer)

@@ -424,7 +424,7 @@ class ListPresets(Message, frozen=True):
 
 
 class Trigger(Message, frozen=True):
-    """Starts a job from a preset when the number rises through 0.5.
+    """Starts a job from a preset when the number rises through 0.5. The job has the id that is given, otherwise one of the worker's.
 
     >>> wire(Trigger("logo", 1.0))
     '/worker/trigger/logo ,f 1.0'
@@ -434,6 +434,19 @@ class Trigger(Message, frozen=True):
     tail = 1
     preset: str
     value: float
+    id: str = ""
+
+    def arguments(self) -> tuple[Plain, ...]:
+        return (self.value, self.id) if self.id else (self.value,)
+
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        if len(arguments) > 1 and not isinstance(arguments[1], str | None):  # a CHOP of several samples means no id
+            raise BadArguments(f"{cls.address} takes {usage(cls)}; got {arguments[1]!r:.80} for id.", address=cls.address)
+        trigger = super().parse(names, arguments)
+        if trigger.id:
+            _within_datagram(cls, trigger.id)
+        return trigger
 
 
 class Watch(Message, frozen=True):

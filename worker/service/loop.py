@@ -67,6 +67,7 @@ from worker.service.inbox import Inbox
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
+from worker.web.figures import Figures
 from worker.web.tap import Tap
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,14 @@ class Service:
     def tell(self, event: Event) -> None:
         """Lets something happen: a command of the page, or the operator's wish. From any thread."""
         self._tell(event)
+
+    def figures(self) -> Figures:
+        """What was counted since the start. From any thread."""
+        gate, endpoint = self._gate, self._endpoint
+        dropped = {"stranger": gate.strangers, "rate": gate.dropped, "inbox": self._packets.lost, "system": endpoint.dropped}
+        ended = getattr(self._executor, "children_ended", 0)
+        counts = getattr(self._executor, "counts", None)
+        return Figures(endpoint.packets_in, endpoint.bytes_in, endpoint.packets_out, endpoint.bytes_out, dropped, ended, counts)
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Asks it to end: after its accepted jobs, or at once. From any thread or signal handler."""

@@ -18,7 +18,7 @@ from worker.executors import sandbox
 from worker.executors.base import Executor
 from worker.files import results, sweep
 from worker.files.paths import FileRules
-from worker.network.discovery import OSC, Announced, Discovery, name_of
+from worker.network.discovery import OSC, OSCQUERY, Announced, Discovery, name_of
 from worker.protocol.addresses import Peer
 from worker.service import parent, takeover
 from worker.service.children import certificates_of, followers_of, own_files, pool_of, rules_of
@@ -74,7 +74,7 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
     if not config.show:
         sweep.begin(rules.roots)
     results.begin(rules.roots[0], config.files)
-    with contextlib.closing(discovery_of(config, service)):
+    with contextlib.closing(discovery_of(config, service, web)):
         _run(config, service, web, rules, catalog)
     announce("Stopped.")
     return 0
@@ -100,6 +100,7 @@ def _run(config: Config, service: Service, web: Web | None, rules: FileRules, ca
     from worker.service.thumbnails import Thumbnails
 
     with contextlib.closing(web), contextlib.closing(Thumbnails(config, rules)) as thumbnails:
+        web.figures, web.journal = service.figures, service.journal_path
         web.start(service.address[1], rules, catalog, service.tell, thumbnails)
         service.run()
 
@@ -123,10 +124,12 @@ def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, op
     return ClusterExecutor(config.cluster.address, certificates_of(config), installed_version(), local)
 
 
-def discovery_of(config: Config, service: Service) -> Discovery:
+def discovery_of(config: Config, service: Service, web: Web | None) -> Discovery:
     """What lets other programs find this worker; has begun already, unless the settings say no."""
-    port = service.address[1]
-    services = [Announced(OSC, service.address, {"version": installed_version()})]
+    port, says = service.address[1], {"version": installed_version()}
+    services = [Announced(OSC, service.address, says)]
+    if web is not None:
+        services.insert(0, Announced(OSCQUERY, web.address, says))
     found = Discovery(name_of(socket.gethostname(), port), services)
     if not config.no_discovery:
         found.start()

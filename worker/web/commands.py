@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.core.changes import PAGE, Answered
 from worker.core.events import CancelAsked, Event, Received
-from worker.protocol.messages import Accepted, Command, Error, Failed, Job, Report
+from worker.protocol.messages import Accepted, Command, Error, Failed, Job, Report, Trigger
 
 #: How long somebody waits for the first answer about a job, and how many may wait.
 ANSWER_S = 10.0
@@ -33,7 +33,7 @@ class Commands:
         self._tell = tell
         self._numbers = itertools.count(1)
         self._run = secrets.token_hex(3)
-        self._waiting: dict[str, asyncio.Future[Report]] = {}
+        self._waiting: dict[str, list[asyncio.Future[Report]]] = {}
         self.errors: list[Error] = []
 
     def send(self, *commands: Command) -> None:
@@ -56,25 +56,36 @@ class Commands:
             TimeoutError: the worker does not answer.
             OverflowError: too many wait for an answer.
         """
+        job_id = job_id or self.new_id()
+        return await self._answer(job_id, Job(job_id, operation, tuple(pairs)))
+
+    async def press(self, preset: str, job_id: str = "") -> Accepted | Failed:
+        """Starts a job from a preset, as a button that is pressed and let go. Waits and raises as `job` does."""
+        job_id = job_id or self.new_id("trigger")
+        return await self._answer(job_id, Trigger(preset, 1.0, job_id), Trigger(preset, 0.0))
+
+    async def _answer(self, job_id: str, *commands: Command) -> Accepted | Failed:
+        """Sends commands, and waits for the first answer about a job. Several may wait for the same one."""
         if len(self._waiting) >= MOST_WAITING:
             raise OverflowError
-        job_id = job_id or self.new_id()
         answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
-        self._waiting[job_id] = answer
+        self._waiting.setdefault(job_id, []).append(answer)
         try:
-            self.send(Job(job_id, operation, tuple(pairs)))
+            self.send(*commands)
             found = await asyncio.wait_for(answer, ANSWER_S)
             assert isinstance(found, Accepted | Failed)  # noqa: S101 - no other is put in below
             return found
         finally:
-            del self._waiting[job_id]
+            self._waiting[job_id].remove(answer)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
 
     def heard(self, answered: Answered) -> None:
         """A report has come for the page."""
         report = answered.report
         if isinstance(report, Accepted | Failed):
-            waiting = self._waiting.get(report.id)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(report)
+            for waiting in self._waiting.get(report.id, ()):
+                if not waiting.done():
+                    waiting.set_result(report)
         elif isinstance(report, Error):
             self.errors = [*self.errors[-31:], report]

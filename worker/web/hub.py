@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from worker.catalog.catalog import Catalog
@@ -16,6 +17,7 @@ from worker.core.changes import Answered
 from worker.core.events import CatalogChanged, ChildrenChanged, Event, WatchAsked
 from worker.files.paths import FileRules
 from worker.web.commands import Commands
+from worker.web.figures import Figures
 from worker.web.guard import Guard
 from worker.web.pictures import Maker, NoPictures, Pictures
 from worker.web.state import State
@@ -46,6 +48,9 @@ class Hub:
         state: everything that the page shows.
         watchers: are called 20 times a second.
         missing: what this build cannot do, as the first child that works has said.
+        figures: reads what the worker has counted.
+        journal: its file; None without one.
+        at_end: is called when the server ends.
     """
 
     config: Config
@@ -60,6 +65,9 @@ class Hub:
     state: State = field(default_factory=State)
     watchers: list[Watcher] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    figures: Callable[[], Figures] = Figures
+    journal: Path | None = None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Makes what follows from the rest."""

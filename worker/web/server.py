@@ -19,7 +19,7 @@ import tornado.ioloop
 import tornado.iostream
 import tornado.web
 
-from worker.web import jobs, page
+from worker.web import jobs, oscquery_server, page, remote
 from worker.web.handlers import Missing
 from worker.web.hub import EVERY_S, Hub
 
@@ -36,7 +36,7 @@ MAX_CONNECTIONS_OF_ONE = 64
 
 #: What adds routes to the server. Those of the page come first; a new part stands here.
 Routes = Callable[[Hub], Sequence[Any]]
-PARTS: tuple[Routes, ...] = (page.routes, jobs.routes)
+PARTS: tuple[Routes, ...] = (page.routes, jobs.routes, remote.routes, oscquery_server.routes)
 
 
 class Server(tornado.httpserver.HTTPServer):
@@ -125,6 +125,8 @@ async def _serve(hub: Hub, listening: socket.socket, ended: Callable[[Callable[[
         drain.stop()
         server.stop()
         page.close(hub)
+        for end in hub.at_end:
+            end()
         await asyncio.wait_for(server.close_all_connections(), 1.0)
 
 

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from worker.catalog.catalog import Catalog
 from worker.config import Config
@@ -18,6 +19,7 @@ from worker.core.events import Event
 from worker.core.gate import Gate
 from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer, reachable
+from worker.web.figures import Figures
 from worker.web.guard import Guard
 from worker.web.hub import Hub
 from worker.web.pictures import Maker
@@ -43,6 +45,10 @@ class Web:
 
     Raises:
         NotServed: a package is missing, the port is taken, or others could reach it and nobody is allowed to.
+
+    Attributes:
+        figures: reads what the worker has counted; to be set before the start.
+        journal: the worker's, or None; likewise.
     """
 
     def __init__(self, place: Peer, config: Config) -> None:
@@ -54,6 +60,8 @@ class Web:
         self._socket = _bound(place)
         self.address: Peer = self._socket.getsockname()[:2]
         self.tap = Tap()
+        self.figures: Callable[[], Figures] = Figures
+        self.journal: Path | None = None
         self._log = _ToTap(self.tap)
         self._end: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
@@ -77,6 +85,7 @@ class Web:
         names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
         guard = Guard(self._config.allow, self._config.token, names)
         hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
+        hub.figures, hub.journal = self.figures, self.journal
         logging.getLogger("worker").addHandler(self._log)
         self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
         self._thread.start()

@@ -846,6 +846,17 @@ def test_trigger():
     assert sent(play(0.4, Trigger("logo", 0.0), Trigger("logo", 1.0))) == ["accepted w7-2 0 0", "processing w7-2 1"]
 
 
+def test_a_trigger_names_its_job():
+    """Then the job has that id, the same trigger once more starts nothing, and what goes wrong is told about the id."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"))
+    assert sent(play(0.1, Trigger("logo", 1.0, "a"))) == ["accepted a 0 0", "processing a 1"]
+    assert sent(play(0.2, Trigger("logo", 0.0), Trigger("logo", 1.0, "a"))) == ["accepted a 0 1"]
+    assert sent(play(0.3, Trigger("lego", 1.0, "b")))[0].startswith(
+        "failed b seq=0 404 preset There is no preset 'lego'; did you mean logo?"
+    )
+
+
 def test_bad_setting():
     """A value that does not fit is told at once, where the operation is known."""
     play = Play(show=["store"])

@@ -67,6 +67,16 @@ def test_truth_values_for_numbers():
     assert parse_command("/worker/ping", [False]) == Ping(0)
 
 
+def test_a_trigger_may_name_its_job():
+    """As text only: a CHOP of several samples sends several numbers, and means no id."""
+    assert parse_command("/worker/trigger/logo", [1.0, "j1"]) == Trigger("logo", 1.0, "j1")
+    assert parse_command("/worker/trigger/logo", [1.0, None]) == Trigger("logo", 1.0)
+    assert Trigger("logo", 1.0, "j1").arguments() == (1.0, "j1")
+    for job_id in (0.5, 7, True, "a\n", "a" * 201):
+        with pytest.raises(BadArguments):
+            parse_command("/worker/trigger/logo", [1.0, job_id])
+
+
 @pytest.mark.parametrize("value", [7.5, "seven", float("nan"), float("inf"), b"7", [[7, 8]], "9" * 400])
 def test_no_whole_number(value):
     """What is no whole number is refused with what was expected and what came."""

@@ -1,0 +1,224 @@
+"""What Prometheus reads: jobs by operation and outcome, times, and how the worker is. Nothing here runs in the worker's own thread.
+
+The jobs come from the tap as they end; each pair of operation and outcome has its counters looked up once. All other figures are read when
+Prometheus asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from worker.core.changes import LevelsChanged
+from worker.core.events import JobEnded
+from worker.web.figures import Figures, serving
+
+PREFIX: Final = "td_image_worker_"
+#: The upper bounds of the histograms' buckets, in seconds: from an operation that does nothing to a batch of half an hour.
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+#: Stands for an operation that is in the catalogue no longer, so that the number of series stays bounded.
+OTHER: Final = "other"
+
+
+class _Bound:
+    """The metrics of one operation and outcome."""
+
+    __slots__ = ("count", "run", "trip", "wait")
+
+    def __init__(self, count: Counter, wait: Histogram, run: Histogram, trip: Histogram) -> None:
+        self.count, self.wait, self.run, self.trip = count, wait, run, trip
+
+
+class Metrics:
+    """See the module's docstring.
+
+    Args:
+        version: of the worker.
+        workers: how many children serve.
+        operations: the names of the operations, as they are now.
+        figures: reads the worker's counters; may be called from any thread.
+        folders: their free space is told.
+        journal: the file of the journal; None without one.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        *,
+        workers: int,
+        operations: Callable[[], Collection[str]],
+        figures: Callable[[], Figures],
+        folders: Sequence[Path] = (),
+        journal: Path | None = None,
+    ) -> None:
+        self._version = version
+        self._workers = workers
+        self._operations = operations
+        self._figures = figures
+        self._space = _Space(folders, journal)
+        self._levels: dict[str, float] = {}
+        self._word = "Starting"
+        self._bound: dict[tuple[str, str], _Bound] = {}
+        self._registry = CollectorRegistry()
+        self._count = Counter(f"{PREFIX}jobs", "Jobs that ended.", ("operation", "outcome"), registry=self._registry)
+        self._wait = self._histogram("wait", "From acceptance to the start of the last attempt.")
+        self._run = self._histogram("run", "The last attempt.")
+        self._trip = self._histogram("round_trip", "From acceptance to the end, over all attempts.")
+        ProcessCollector(registry=self._registry)
+        self._registry.register(_Read(self._families))
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"{PREFIX}job_{name}_seconds", text, ("operation",), registry=self._registry, buckets=BUCKETS)
+
+    def watch(self, happened: Iterable[Any], now: float) -> None:  # noqa: ARG002 - watchers are given the time
+        """Takes in what has happened."""
+        for one in happened:
+            kind = type(one)
+            if kind is JobEnded:
+                self._ended(one)
+            elif kind is LevelsChanged:
+                self._word = one.status.word
+                self._levels = {number.name: number.value for number in one.numbers}
+
+    def _ended(self, ended: JobEnded) -> None:
+        key = (ended.operation, ended.word)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bind(*key)
+        bound.count.inc()
+        bound.wait.observe(ended.wait_s)
+        bound.run.observe(ended.run_s)
+        bound.trip.observe(ended.total_s)
+
+    def _bind(self, operation: str, outcome: str) -> _Bound:
+        name = operation if operation in self._operations() else OTHER
+        bound = _Bound(self._count.labels(name, outcome), *(one.labels(name) for one in (self._wait, self._run, self._trip)))
+        if name != OTHER:  # one that has gone may come again
+            self._bound[operation, outcome] = bound
+        return bound
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """Everything in the form that Prometheus wants, and its content type.
+
+        Args:
+            accept: the header of the request.
+        """
+        encode, content_type = choose_encoder(accept)
+        self._space.look()
+        return encode(self._registry), content_type
+
+    def _families(self) -> Iterator[Metric]:
+        figures, levels = self._figures(), self._levels
+        yield _gauge("info", "The version of the worker.", {("version",): {(self._version,): 1}})
+        yield _gauge("status", "1 for the status word that holds, 0 for the others.", {("word",): _one_of(_WORDS, self._word)})
+        for name, text in _LEVELS.items():
+            if name in levels:
+                yield _gauge(_NAMES.get(name, name), text, levels[name])
+        if figures.children is not None:
+            serve, busy = serving(figures.children, self._workers)
+            states = {("busy",): busy, ("free",): serve - busy}
+            yield _gauge("children_wanted", "Child processes that serve, if all are well; a spare one is not counted.", self._workers)
+            yield _gauge("children", "Child processes that serve, by what they do; a spare one is not counted.", {("state",): states})
+        yield _counter("children_ended", "Child processes that ended while the worker ran, and were replaced.", figures.children_ended)
+        yield _counter("packets_received", "Datagrams that came to the OSC port.", figures.packets_in)
+        yield _counter("received_bytes", "Bytes of these.", figures.bytes_in)
+        yield _counter("packets_sent", "Datagrams that were sent.", figures.packets_out)
+        yield _counter("sent_bytes", "Bytes of these.", figures.bytes_out)
+        dropped = {(reason,): count for reason, count in figures.dropped.items()}
+        yield _counter("packets_dropped", "Datagrams that were not read, by reason.", {("reason",): dropped})
+        yield _gauge(
+            "disk_free_bytes", "Free space where jobs read and write.", {("folder",): {(one,): n for one, n in self._space.free.items()}}
+        )
+        yield _gauge("journal_bytes", "Size of the journal; 0 without one.", self._space.journal_bytes)
+        yield _gauge("journal_storing", "0 while the journal cannot be written, otherwise 1.", float(self._word != "NotStoring"))
+
+
+#: Of protocol.md.
+_WORDS: Final = ("Starting", "Ready", "Processing", "NotStoring", "Draining", "Stopping")
+_LEVELS: Final = {
+    "queued": "Jobs that wait.",
+    "running": "Jobs that run.",
+    "canary_s": "Seconds since a child process last showed that it works.",
+    "beat": "Seconds since the start.",
+    "nodes": "Machines of the cluster that work for this worker.",
+}
+_NAMES: Final = {"queued": "jobs_queued", "running": "jobs_running", "canary_s": "canary_age_seconds", "beat": "uptime_seconds"}
+
+_Values = float | Mapping[tuple[str], Mapping[tuple[str], float]]
+
+
+def _gauge(name: str, text: str, values: _Values) -> Metric:
+    return _filled(GaugeMetricFamily, name, text, values)
+
+
+def _counter(name: str, text: str, values: _Values) -> Metric:
+    return _filled(CounterMetricFamily, name, text, values)
+
+
+def _filled(family: Any, name: str, text: str, values: _Values) -> Metric:
+    if not isinstance(values, Mapping):
+        one: Metric = family(PREFIX + name, text, value=values)
+        return one
+    [(labels, samples)] = values.items()
+    several = family(PREFIX + name, text, labels=labels)
+    for sample, value in samples.items():
+        several.add_metric(sample, value)
+    found: Metric = several
+    return found
+
+
+def _one_of(words: Sequence[str], word: str) -> dict[tuple[str], float]:
+    return {(one,): float(one == word) for one in words}
+
+
+class _Read(Collector):
+    """Reads figures when they are asked for."""
+
+    def __init__(self, families: Callable[[], Iterator[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, by the name that the library gives this."""
+        return self._families()
+
+
+class _Space:
+    """How much room there is, as a thread of its own has seen it last: a network drive that does not answer must not stop the server."""
+
+    def __init__(self, folders: Sequence[Path], journal: Path | None) -> None:
+        self._folders = folders
+        self._journal = journal
+        self._looking: threading.Thread | None = None
+        self.free: dict[str, float] = {}
+        self.journal_bytes = 0.0
+        self._look()
+
+    def look(self) -> None:
+        """Looks again, if the last look has ended. What it finds is there at the next time at the latest."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(target=self._look, name="free-space", daemon=True)
+            self._looking.start()
+            self._looking.join(0.05)
+
+    def _look(self) -> None:
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                self.free[str(folder)] = float(shutil.disk_usage(folder).free)
+        if self._journal is not None:
+            self.journal_bytes = float(sum(map(_size, (self._journal, self._journal.with_name(self._journal.name + "-wal")))))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,232 @@
+"""OSCQuery over HTTP and its WebSocket: the address space for those who ask, values for those who listen, OSC packets from both sides.
+
+A packet that comes over the WebSocket counts as one that comes over UDP: whoever may look here is known to the gate there, and the same
+rates hold. Its sender has no UDP port, so answers to it are left out; errors stand in the list of the page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Any
+
+import tornado.routing
+import tornado.websocket
+
+from worker.core.changes import PAGE_HOST, LevelsChanged, PresetsChanged
+from worker.core.events import CatalogChanged, Received, Throttled
+from worker.core.gate import Gate
+from worker.core.presets import MAX_LEVELS, THRESHOLD
+from worker.protocol import osc
+from worker.protocol.addresses import MAX_DATAGRAM_IN, Peer
+from worker.protocol.messages import Command, Message, Trigger
+from worker.web.guard import Refused
+from worker.web.handlers import Guarded, asked_of
+from worker.web.hub import Hub
+from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, AddressSpace, Changes, Listener, host_info
+
+#: How many clients may be connected, all together and from one computer.
+MAX_CLIENTS = 64
+MAX_CLIENTS_OF_ONE = 24
+#: What a client that is slow has yet to get is the newest value of each address, so many presses of buttons, and this for all changes.
+MAX_PRESSES = 256
+_ALL_CHANGED = ("PATH_CHANGED", "/worker")
+
+
+class AddressSpaceMatcher(tornado.routing.Matcher):
+    """`/` and everything below `/worker`. The page at `/` is asked for in another way, and stands before this."""
+
+    def match(self, request: Any) -> dict[str, Any] | None:
+        """An empty dict for an address of OSC, or a question about the host, which may come with any path."""
+        path = str(request.path)
+        is_ours = path in ("/", "/worker") or path.startswith("/worker/") or request.query.partition("=")[0] == "HOST_INFO"
+        return {} if is_ours else None
+
+
+class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
+    """A question about the address space, or a client of the WebSocket."""
+
+    def initialize(self, clients: Clients) -> None:
+        """Args: as the routes give them."""
+        self.clients = clients
+        self.slot = 0
+        self.listener = Listener()
+        self.waiting_values: dict[str, Message] = {}
+        self.waiting_commands: list[tuple[str, str]] = []
+        self.waiting_presses: deque[Trigger] = deque(maxlen=MAX_PRESSES)
+
+    async def get(self, *_: str) -> None:
+        """Becomes a WebSocket if that is asked for; otherwise answers with JSON."""
+        if self.request.headers.get("Upgrade", "").lower() == "websocket":
+            await super().get()
+            return
+        answer = self.clients.space.answer(self.request.path, self.request.query, self.clients.host_info)
+        self.set_status(answer.status)
+        if answer.body is None:
+            self.finish()
+        else:
+            self.answer(answer.body)
+
+    def head(self, *_: str) -> None:
+        """Whether there is a server."""
+        self.finish()
+
+    def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - the guard finds it among the headers
+        """The guard has looked at it already, and looks again."""
+        return not isinstance(self.hub.guard.access(asked_of(self.request), time.monotonic()), Refused)
+
+    def open(self, *_: str) -> None:
+        """Takes the client in, if there is room."""
+        if not self.clients.add(self):
+            self.close(1013, "too many clients")
+            return
+        self.set_nodelay(True)
+
+    def on_message(self, message: str | bytes) -> None:
+        """A text is LISTEN or IGNORE, bytes are OSC."""
+        if not self.slot:
+            return
+        if isinstance(message, bytes):
+            self.clients.packet(self, message)
+            return
+        path = self.listener.told(message)
+        value = self.clients.space.message(path) if path else None
+        if path and value is not None:
+            self.waiting_values[path] = value
+            self.send_waiting()
+
+    def on_close(self) -> None:
+        """It has gone."""
+        self.clients.remove(self)
+
+    @property
+    def peer(self) -> Peer:
+        """The sender of its packets, as the worker sees it. Its button is another one than that of the next client."""
+        return PAGE_HOST, 1 + self.slot
+
+    def send_waiting(self) -> None:
+        """Sends what waits, unless the last of it has not left yet."""
+        stream = getattr(self.ws_connection, "stream", None)
+        if stream is None or stream.writing():
+            return
+        commands, self.waiting_commands = self.waiting_commands, []
+        values, self.waiting_values = self.waiting_values, {}
+        presses = list(self.waiting_presses)
+        self.waiting_presses.clear()
+        try:
+            for text in Listener.texts(commands):
+                self.write_message(text)
+            for message in (*values.values(), *presses):
+                self.write_message(osc.encode(message), binary=True)
+        except tornado.websocket.WebSocketClosedError:
+            self.clients.remove(self)
+
+    def hear(self, changes: Changes) -> None:
+        """Takes in what has changed."""
+        self.waiting_commands += changes.commands
+        if len(self.waiting_commands) > MANY_CHANGES:
+            self.waiting_commands = [_ALL_CHANGED]
+        self.waiting_values.update(self.listener.heard(changes))
+
+
+class Clients:
+    """All clients, and the address space that they see.
+
+    Args:
+        hub: what the handlers share.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.space = AddressSpace(hub.catalog)
+        limits = hub.config.limits
+        self._gate = Gate(hub.config.allow, hub.config.token, limits.packets_per_s, limits.packets_burst)
+        self._slots: dict[int, OscQuery] = {}
+        self._down: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
+        host = "127.0.0.1" if hub.config.host == "localhost" else hub.config.host
+        self.host_info = host_info((host, hub.command_port), hub.address, "TD Image Worker")
+
+    def add(self, client: OscQuery) -> bool:
+        """Whether there was room for it."""
+        mine = sum(one.request.remote_ip == client.request.remote_ip for one in self._slots.values())
+        if len(self._slots) >= MAX_CLIENTS or mine >= MAX_CLIENTS_OF_ONE:
+            return False
+        client.slot = next(slot for slot in range(1, MAX_CLIENTS + 1) if slot not in self._slots)
+        self._slots[client.slot] = client
+        return True
+
+    def remove(self, client: OscQuery) -> None:
+        """It has gone, or was never there. The buttons that it has left pressed are let go: another client may get its place."""
+        if self._slots.get(client.slot) is not client:
+            return
+        del self._slots[client.slot]
+        left = tuple(Trigger(preset, 0.0) for (peer, preset), is_down in self._down.items() if peer == client.peer and is_down)
+        if left:
+            self._hub.tell(Received(client.peer, left))
+            self._press(client.peer, left)
+
+    def packet(self, client: OscQuery, datagram: bytes) -> None:
+        """An OSC packet of a client."""
+        if len(datagram) > MAX_DATAGRAM_IN:
+            return
+        sender = str(client.request.remote_ip), 1 + client.slot
+        dropped = self._gate.throttled(sender, time.monotonic(), len(datagram))
+        if dropped is not None:
+            if dropped:
+                self._hub.tell(Throttled(client.peer, dropped))
+            return
+        commands = osc.decode_commands(datagram)
+        self._hub.tell(Received(client.peer, commands))
+        self._press(client.peer, commands, but=client)
+
+    def watch(self, happened: Sequence[Any], _now: float) -> None:
+        """Hears of everything in the worker, 20 times a second; then every client is sent what has changed."""
+        for one in happened:
+            kind = type(one)
+            if kind is LevelsChanged:
+                self._tell(self.space.set_numbers({number.name: number.value for number in one.numbers}))
+            elif kind is PresetsChanged:
+                self._tell(self.space.set_presets(one.presets))
+            elif kind is CatalogChanged:
+                self._tell(self.space.set_catalog(one.catalog))
+            elif kind is Received and self._slots:
+                self._press(one.peer, one.commands)
+        for client in list(self._slots.values()):
+            client.send_waiting()
+
+    def close(self) -> None:
+        """Ends all connections, in order."""
+        for client in list(self._slots.values()):
+            client.close(1001, "the worker ends")
+
+    def _press(self, peer: Peer, commands: Sequence[Command | Exception], but: OscQuery | None = None) -> None:
+        """Tells of buttons that were pressed or let go. A channel that is sent with every frame is told of when it changes."""
+        for command in commands:
+            if type(command) is not Trigger or len(command.preset) > MAX_ADDRESS:
+                continue
+            is_down = command.value >= THRESHOLD
+            if self._down.get((peer, command.preset), False) is is_down:
+                continue
+            self._down[peer, command.preset] = is_down
+            self._down.move_to_end((peer, command.preset))
+            if len(self._down) > MAX_LEVELS:
+                self._down.popitem(last=False)
+            for client in self._slots.values():
+                if client is not but and command.full_address in client.listener:
+                    client.waiting_presses.append(Trigger(command.preset, float(is_down)))
+
+    def _tell(self, changes: Changes, but: OscQuery | None = None) -> None:
+        if not changes.commands and not changes.messages:
+            return
+        for client in self._slots.values():
+            if client is not but:
+                client.hear(changes)
+
+
+def routes(hub: Hub) -> Sequence[Any]:
+    """The routes of this file."""
+    clients = Clients(hub)
+    hub.watchers.append(clients.watch)
+    hub.at_end.append(clients.close)
+    return [tornado.routing.Rule(AddressSpaceMatcher(), OscQuery, {"clients": clients})]
