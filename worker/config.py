@@ -114,6 +114,26 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """Where everything that the worker is sent and sends is written down."""
+
+    file: Annotated[
+        Path | None,
+        Setting(
+            LOG,
+            "Add every packet and event to this file; `td-image-worker replay` plays it back. It holds names of files, and no token.",
+            option="--record",
+            unit="FILE",
+            shown=NONE,
+        ),
+    ] = None
+    max_mb: Annotated[
+        float,
+        Setting(LOG, "How large that file may become; then the recording ends.", option="--record-mb", unit="MB", minimum=0, above=True),
+    ] = 200.0
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """The Dask cluster that does the work, if there is one, and the certificates for it."""
 
@@ -189,6 +209,7 @@ class Config:
         http: where the page is served; None for nowhere.
         files: what the files of one job may amount to, and its memory.
         cluster: who does the work, if not child processes of this machine.
+        record: where a recording goes.
     """
 
     host: Annotated[str, Setting(NETWORK, "Where to listen; 0.0.0.0 can be reached from other computers (see --allow).", unit="HOST")] = (
@@ -329,6 +350,7 @@ class Config:
     replace: Annotated[bool, Setting(PROCESS, "If a worker already listens on the port, ask it to leave first.")] = False
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
+    record: RecordSettings = RecordSettings()
 
 
 def installed_version() -> str:

@@ -22,6 +22,7 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
+from tests import small_recording
 from tests.reliability.running import REPOSITORY, free_port, wait_until_it_answers
 from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli
@@ -31,7 +32,7 @@ OWN = REPOSITORY / "docs" / "own_operations.md"  # its commands need its files: 
 DOCUMENTS += sorted(path for path in (REPOSITORY / "docs").glob("*.md") if path != OWN)
 PLACEHOLDER = re.compile(r"\.\.\.|\b[A-Z]{3,}\b|<|\$|%h")
 #: Names of commands in a sentence, which need an argument.
-MENTIONS = (["send"], ["run"], ["component"], ["node"])
+MENTIONS = (["send"], ["run"], ["component"], ["node"], ["replay"])
 SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 END_S = 100
 DATA = REPOSITORY / "tests" / "data"
@@ -109,6 +110,7 @@ class Desk:
         (folder / "my_ops.py").write_text(
             re.findall(r"^```python\n(.*?)^```", OWN.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[0], "utf-8"
         )
+        small_recording.write(folder / "session.jsonl")
         (folder / "letter.txt").write_text("Dear ...\n", encoding="utf-8")
         for name, port in (("td-image-worker.toml", self.port), ("second.toml", self.port)):
             (folder / name).write_text(f"port = {port}\n", encoding="utf-8")
@@ -125,6 +127,7 @@ class Desk:
         line = re.sub(r"(?<![\w/=])[CD]:[/\\](show|cache)\b", rf"{self.folder}/\1", line)
         line = re.sub(r"(?<=[ =])/data\b", f"{self.folder}/data", line)
         line = re.sub(r"--host 192\.168\.\d+\.\d+", "--host 127.0.0.1", line)
+        line = re.sub(r"--to 127\.0\.0\.1:\d+", f"--to 127.0.0.1:{self.port}", line)
         line = re.sub(r"^td-image-worker watch(?!.* --(?:seconds|help))", "td-image-worker watch --seconds 1", line)
         line = re.sub(r"(?<==)E:/backup\b", "backup", line)
         line = re.sub(r"(?<=[ =])/mnt/show\b", f"{self.folder}/show", line)

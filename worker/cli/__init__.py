@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "ops": "worker.cli.ops",
     "presets": "worker.cli.presets",
     "watch": "worker.cli.watch",
+    "replay": "worker.cli.replay",
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
     "component": "worker.cli.component",

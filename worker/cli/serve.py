@@ -62,7 +62,7 @@ def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = ()) ->
     return replace(
         config,
         roots=config.roots or (Path.cwd(),),
-        kept=(config.log.file.absolute(),) if config.log.file else (),
+        kept=tuple(file.absolute() for file in (config.log.file, config.record.file) if file),
         workers=min(config.workers, max(1, (os.cpu_count() or 1) - 1)) if config.show else config.workers,
         presets=presets,
         state=None if config.no_journal else config.state,

@@ -70,6 +70,15 @@ def note(line: str) -> None:
     click.echo(line, err=True)
 
 
+def printable(text: str) -> str:
+    r"""Names come from packets, so nothing in them may move a cursor.
+
+    >>> print(printable("a\x1b[31mb"))
+    a\x1b[31mb
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def left_out(listed: int, count: int) -> None:
     """Says that more was found than is listed, if so."""
     if count:

@@ -68,7 +68,7 @@ class _Lines:
         """Nothing: the board makes sentences of it."""
 
     def say(self, sentence: str) -> None:
-        show.say(f"{time.strftime('%H:%M:%S')} {_printable(sentence)}")
+        show.say(f"{time.strftime('%H:%M:%S')} {show.printable(sentence)}")
 
     def draw(self) -> None:
         """Nothing: what was said stands."""
@@ -97,7 +97,7 @@ class _Table(_Lines):
         self._drawn_at = float("-inf")
 
     def say(self, sentence: str) -> None:
-        self._said = f"{time.strftime('%H:%M:%S')} {_printable(sentence)}"
+        self._said = f"{time.strftime('%H:%M:%S')} {show.printable(sentence)}"
 
     def draw(self) -> None:
         now = time.monotonic()
@@ -154,15 +154,6 @@ def _say(sentences: Callable[[], Iterator[str]], out: _Lines) -> None:
         out.say(sentence)
 
 
-def _printable(text: str) -> str:
-    r"""Names come from packets, so nothing in them may move a cursor.
-
-    >>> print(_printable("a\x1b[31mb"))
-    a\x1b[31mb
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 # ------------------------------------------------------------------------------------------------------------- the table
 
 
@@ -173,16 +164,16 @@ def picture(board: Board, said: str, height: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    head = Text(_printable(_about(board)), style="bold")
+    head = Text(show.printable(_about(board)), style="bold")
     tasks = board.children.tasks if board.children else ""
-    doing = Text(_printable(f"children: {tasks or 'nothing to do'}"), style="dim", overflow="ellipsis", no_wrap=True)
+    doing = Text(show.printable(f"children: {tasks or 'nothing to do'}"), style="dim", overflow="ellipsis", no_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, expand=True)
     for name, options in _COLUMNS.items():
         table.add_column(name, **options)
     rows = board.rows()
     room = max(1, height - _HEAD_LINES)
     for job in rows[:room]:
-        table.add_row(*(Text(_printable(cell)) for cell in _cells(job)), style=_style(job))
+        table.add_row(*(Text(show.printable(cell)) for cell in _cells(job)), style=_style(job))
     more = len(rows) - room
     foot = Text(f"... and {more} more. " if more > 0 else "", style="dim")
     foot.append(said).append("   Ctrl-C ends this.")

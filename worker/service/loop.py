@@ -65,7 +65,9 @@ from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
+from worker.service.recorded import RecordedScheduler
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
+from worker.storage.recording import Recorder
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
 from worker.web.figures import Figures
 from worker.web.tap import Tap
@@ -94,6 +96,7 @@ class Service:
         catalog: the operations that jobs can ask for; the executor's children have their functions.
         tap: takes everything that happens, for another thread that watches; None if nobody does.
         live: runs live jobs; without it they fail.
+        recorder: writes everything down that happens.
 
     Raises:
         OSError: the port cannot be bound.
@@ -108,8 +111,10 @@ class Service:
         tap: Tap | None = None,
         *,
         live: LiveExecutor | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._tap = tap
+        self._recorder = recorder
         self._packets = Inbox(config.limits.inbox, config.limits.inbox_bytes)
         self._happened: deque[Event] = deque()
         self._thread = threading.get_ident()
@@ -134,16 +139,10 @@ class Service:
             raise
         boot = self._journal.boot if self._journal else _random_boot()
         checked = bool(os.environ.get(VALIDATE_VARIABLE))
-        self._scheduler = Scheduler(
-            config,
-            boot,
-            self._poller.now(),
-            installed_version(),
-            self._gate,
-            children=False,
-            catalog=catalog,
-            checked=checked,
-            watched=tap is not None,
+        version, now = installed_version(), self._poller.now()
+        make = Scheduler if recorder is None else functools.partial(RecordedScheduler, recorder)
+        self._scheduler = make(
+            config, boot, now, version, self._gate, children=False, catalog=catalog, checked=checked, watched=tap is not None
         )
         self._children = ChildrenTeller(executor, self._scheduler.about)
         self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
@@ -218,6 +217,8 @@ class Service:
             self._endpoint.close()
             if self._writer is not None:
                 self._writer.close()
+            if self._recorder is not None:
+                self._recorder.close()
             self._poller.close()
 
     def _round(self) -> None:
@@ -298,10 +299,16 @@ class Service:
             if self._writer is not None and isinstance(event, Stored | NotStored):
                 self._writer.heard(event.number)
             events.append(event)
-        packets = [self._door.opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
+        packets = [self._opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
         if self._tap is not None and packets:
             self._tap.put(*packets)
         return [*events, *packets]
+
+    def _opened(self, datagram: bytes, sender: Peer) -> Event:
+        event = self._door.opened(datagram, sender)
+        if isinstance(self._scheduler, RecordedScheduler):
+            self._scheduler.came(event, datagram, sender)
+        return event
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
         now = self._poller.now()

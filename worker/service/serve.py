@@ -24,6 +24,7 @@ from worker.service import parent, takeover
 from worker.service.children import certificates_of, followers_of, own_files, pool_of, rules_of
 from worker.service.loop import Service
 from worker.storage.journal import JournalError
+from worker.storage.recording import Recorder, RecordingError
 from worker.tasks.prepare import OPERATIONS
 
 if TYPE_CHECKING:
@@ -54,16 +55,20 @@ def serve(config: Config, announce: Callable[[str], None] = print, catalog: Cata
         for line in takeover.ask_to_leave(config.host, config.port):
             announce(line)
     web = _web(config, announce)
+    recorder: Recorder | None = None
     try:
+        recorder = recorder_of(config)
         live = followers_of(config, rules, catalog, operations)
-        service = Service(config, executor, catalog, web.tap if web is not None else None, live=live)
+        service = Service(config, executor, catalog, web.tap if web is not None else None, live=live, recorder=recorder)
     except OSError as error:
+        _close(recorder)
         holder = takeover.holder(config.host, config.port) if error.errno == errno.EADDRINUSE else ""
         _close(web)
         announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
         return 1
-    except JournalError as error:
+    except (JournalError, RecordingError) as error:
         _close(web)
+        _close(recorder)
         announce(str(error))
         return 1
     _stop_on_signals(service, announce)
@@ -105,9 +110,20 @@ def _run(config: Config, service: Service, web: Web | None, rules: FileRules, ca
         service.run()
 
 
-def _close(web: Web | None) -> None:
-    if web is not None:
-        web.close()
+def _close(part: Web | Recorder | None) -> None:
+    if part is not None:
+        part.close()
+
+
+def recorder_of(config: Config) -> Recorder | None:
+    """Who writes everything down, if somebody is to.
+
+    Raises:
+        RecordingError: the file cannot be written.
+    """
+    if config.record.file is None:
+        return None
+    return Recorder(config.record.file, round(config.record.max_mb * 2**20), (config.token,))
 
 
 def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> Executor:
@@ -156,6 +172,8 @@ def announcement(config: Config, service: Service, page: str = "") -> Iterator[s
         if any(path.is_relative_to(root.resolve()) for root in config.roots):
             yield f"                  {path.name} lies in a folder that jobs write; another folder is safer"
     yield f"  journal         {service.journal_path or 'none: unfinished jobs do not survive a crash'}"
+    if config.record.file:
+        yield f"  recording       {config.record.file}, up to {config.record.max_mb:g} MB"
     if config.cluster.address:
         open_door = "" if certificates_of(config) else ", without TLS: whoever reaches it can run code"
         yield f"  cluster         {config.cluster.address}{open_door}"
