@@ -233,6 +233,8 @@ class ImageWorkerExt:
         self._tables = tables.Tables(ownerComp)
         self._control = Control(ownerComp, self._pending, self._tables)
         self._sources = frames.Sources(self._frames_folder, f"{ownerComp.par.Textport.eval()}")
+        self._screen = frames.Screen()
+        self._frame_path = ""  # of the newest picture that a job has written as a frame
         self._on_ready = {}
         self._calls = []  # of the artist's functions: (function or name, job or nothing)
         self._asked_at = {}  # when `flush` and `catch_up` were asked for
@@ -380,6 +382,7 @@ class ImageWorkerExt:
             if jobs[row, "word"].val not in pending.ENDED:
                 self._pending.watch(jobs[row, "id"].val, jobs[row, "operation"].val, self._moment())
         self._pending.greet(self._moment())
+        self.look_at_frame()
         self._go_on()
 
     def catch_up(self):
@@ -399,9 +402,29 @@ class ImageWorkerExt:
         self._send_with_pixels(self._sources.collect(absTime.frame))
         self._go_on()
 
+    def look_at_frame(self):
+        """Every frame while Frame File names a file, and whenever a job has written a frame: a newer picture is shown."""
+        self._asked_at.pop("look_at_frame", None)
+        wanted = self.ownerComp.par.Framefile.eval().replace("\\", "/")
+        path = os.path.join(self._root(), frames.path_of(wanted)) if wanted else self._frame_path
+        before = self._screen.problem
+        if path and self._screen.look(path):
+            self.ownerComp.op("frame").cook(force=True)
+        elif self._screen.problem and self._screen.problem != before:
+            self._tables.complain(self._screen.problem)
+            self._ask("flush", self._now(), endFrame=True)
+        if wanted:
+            self._ask("look_at_frame", self._now(), delayFrames=1)
+
+    def cooked(self, scriptOp):
+        """The Script TOP cooks. It never waits: what it shows was read before."""
+        if self._screen.pixels is not None:
+            scriptOp.copyNumpyArray(self._screen.pixels)
+
     def exit(self):
         """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
         self._sources.close()
+        self._screen.close()
         self._control.exit()
         self._pending.outbox.bye()
         self._send_packets()
@@ -423,6 +446,8 @@ class ImageWorkerExt:
         if name in ("Host", "Port", "Textport", "Numberport", "Token"):
             self._pending.greet(self._moment())
             self._go_on()
+        elif name == "Framefile":
+            self.look_at_frame()
 
     # ------------------------------------------------------------------------------------------------------ inside
 
@@ -442,7 +467,10 @@ class ImageWorkerExt:
         self._ask("flush", self._now(), endFrame=True)
 
     def _frames_folder(self):
-        return (self.ownerComp.par.Root.eval() or project.folder).replace("\\", "/") + "/" + FRAMES_FOLDER
+        return f"{self._root()}/{FRAMES_FOLDER}"
+
+    def _root(self):
+        return (self.ownerComp.par.Root.eval() or project.folder).replace("\\", "/")
 
     def _check_top(self, top, params):
         """Raises ValueError if the pixels of this TOP cannot be handed over."""
@@ -490,6 +518,7 @@ class ImageWorkerExt:
             self._job_news(word, what)
         elif word == "file":
             self._tables.show_file(*what)
+            self._note_frame(what[1][0])
         elif word == "skipped":
             job, (_, _, message) = what
             self._tables.complain(f"{job.id}: skipped: {message}")
@@ -502,6 +531,12 @@ class ImageWorkerExt:
         elif word == "status":
             self._tables.set(Workerage=0)
             self._control.status_came(self._now())
+
+    def _note_frame(self, path):
+        """A job has written this; the flush in which that is told is the last thing in a frame, so it is shown in the next one."""
+        if path.startswith(frames.PREFIX):
+            self._frame_path = frames.path_of(path)
+            self._ask("look_at_frame", self._now(), delayFrames=1)
 
     def _job_news(self, word, job):
         (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))

@@ -61,7 +61,7 @@ TRIGGERS_OUT = {
 EXECUTE = {"start": True, "create": True, "exit": True, "framestart": False, "frameend": False, "active": True}
 PARAMETER_EXECUTE = {
     "op": Expression("parent()"),  # a path would break when the component is copied
-    "pars": "Host Port Textport Numberport Token Start Stop Cancelall Replay Clearmessage",  # not those that the worker changes
+    "pars": "Host Port Textport Numberport Token Framefile Start Stop Cancelall Replay Clearmessage",  # not those that the worker changes
     "custom": True,
     "builtin": False,
     "onpulse": True,
@@ -128,12 +128,14 @@ OPERATORS: tuple = (
         "Your own code: onProcessing, onProgress, onReady, onFailed, onWorkerLost, onWorkerBack.",
         {},
     ),
+    ("frame", "scriptTOP", 0, -450, GREEN, "The newest picture that a job has written as a frame, or that of Frame File.", {}),
+    ("out2", "outTOP", 200, -450, GREEN, "The same, outside.", {}),
     ("frames", "textDAT", 400, -450, GREY, "Pixels of TOPs on their way to the worker and back. Plain Python.", {}),
     ("tables", "textDAT", 600, -450, GREY, "Fills the tables and the page Status.", {}),
     ("parexec", "parameterexecuteDAT", 200, -300, GREY, "Pulses and changes of the component's parameters.", PARAMETER_EXECUTE),
     ("execute", "executeDAT", 400, -300, GREY, "Start with the project, and end with it.", EXECUTE),
 )
-WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"))
+WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"), ("frame", "out2"))
 HEADINGS = {
     "jobs": ("id", "operation", "word", "progress", "position", "wait", "run", "items", "message"),
     "results": ("x", "y", "u", "v"),
@@ -150,7 +152,8 @@ TEXTS = {
     "execute": "callbacks/execute.py",
     "parexec": "callbacks/parexec.py",
 }
-OSCIN_CALLBACKS = "callbacks/oscin_callbacks.py"
+# TouchDesigner docks a callbacks DAT to some operators: the operator, the file, and where the DAT stands.
+DOCKED = (("oscin", "callbacks/oscin_callbacks.py", 400, 300), ("frame", "callbacks/frame_callbacks.py", 0, -600))
 ARTISTS_CALLBACKS = "callbacks/callbacks.py"
 
 # page, style, name, label, default, read only, help
@@ -187,6 +190,15 @@ PARAMETERS = (
     ),
     ("Process", "Pulse", "Start", "Start", None, False, "Starts the worker, unless one answers on the port."),
     ("Process", "Pulse", "Stop", "Stop", None, False, "Asks the worker to finish its jobs and to end. Press again to end it now."),
+    (
+        "Frames",
+        "Str",
+        "Framefile",
+        "Frame File",
+        "",
+        False,
+        "The frame file that the TOP frame shows, below Root, such as frames/out.frame. Empty: the one that a job wrote last.",
+    ),
     ("Status", "Str", "Status", "Status", "Unknown", True, "Ready, Processing, Starting, Draining, Stopping, Stopped, Lost, Unknown."),
     ("Status", "Str", "Message", "Message", "", True, "What went wrong last. Empty again when a job is ready, or the worker is back."),
     ("Status", "Pulse", "Clearmessage", "Clear Message", None, False, "Clears the message, and the error flag on the component."),
@@ -313,21 +325,22 @@ class Builder:
     def texts(self):
         for name, file in TEXTS.items():
             self.text(self.component.op(name), file)
-        self.text(self.oscin_callbacks(), OSCIN_CALLBACKS)
+        for name, file, x, y in DOCKED:
+            self.text(self.docked(name, x, y), file)
         callbacks = self.component.op("callbacks")
         if not callbacks.text.strip():  # otherwise the artist has edited it
             self.text(callbacks, ARTISTS_CALLBACKS)
 
-    def oscin_callbacks(self):
-        """TouchDesigner docks a callbacks DAT to a new OSC In DAT. If it does not, we make one."""
-        oscin = self.component.op("oscin")
-        docked = oscin.par.callbacks.eval() if hasattr(oscin.par, "callbacks") else None
+    def docked(self, name, x, y):
+        """TouchDesigner docks a callbacks DAT to a new operator of such a type. If it does not, we make one."""
+        owner = self.component.op(name)
+        docked = owner.par.callbacks.eval() if hasattr(owner.par, "callbacks") else None
         if docked is None:
-            docked = self.operator(self.component, "oscin_callbacks", "textDAT")
-            self.set(oscin, "callbacks", docked.name)
-        docked.nodeX, docked.nodeY = 400, 300
+            docked = self.operator(self.component, f"{name}_callbacks", "textDAT")
+            self.set(owner, "callbacks", docked.name)
+        docked.nodeX, docked.nodeY = x, y
         docked.color = GREY
-        docked.comment = "Hands each report to the extension."
+        docked.comment = "Hands each event to the extension."
         return docked
 
     def text(self, dat, file):

@@ -304,7 +304,7 @@ class Reader:
         if count < head.frame_bytes or not is_same or after.entries[slot][0] != head.entries[slot][0]:
             return None  # it changed meanwhile; the next frame of TouchDesigner looks again
         self.sequence = head.entries[slot][0]
-        return self._pixels if head.rows == 0 else self._pixels[::-1]
+        return self._pixels if head.rows == 0 else numpy.ascontiguousarray(self._pixels[::-1])
 
     def close(self):
         if self._file is not None:
@@ -327,6 +327,40 @@ class Reader:
         if not is_same:
             self.close()
             self.sequence = 0
+
+
+class Screen:
+    """What a Script TOP shows: the newest whole frame of a file.
+
+    Attributes:
+        pixels: an array for copyNumpyArray(); None before the first frame.
+        problem: why there is none, as a sentence; empty if all is well.
+    """
+
+    def __init__(self):
+        self.pixels = None
+        self.problem = ""
+        self._reader: Any = None
+
+    def look(self, path):
+        """Whether there is a newer picture in this file than at the last look."""
+        if self._reader is None or self._reader.path != path:
+            self.close()
+            self._reader = Reader(path)
+        try:
+            pixels = self._reader.newest()
+        except (OSError, ValueError) as error:
+            self.problem = f"{path} is not shown: {error}."
+            return False
+        if pixels is None:
+            return False
+        self.pixels, self.problem = pixels, ""
+        return True
+
+    def close(self):
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
 
 def path_of(reference):

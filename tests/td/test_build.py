@@ -47,7 +47,10 @@ def test_every_operator_stands_where_it_should(projects, year):
         "launcher": "textDAT",
         "ImageWorkerExt": "textDAT",
         "callbacks": "textDAT",
+        "frame": "scriptTOP",
+        "frame_callbacks": "textDAT",
         "frames": "textDAT",
+        "out2": "outTOP",
         "parexec": "parameterexecuteDAT",
         "execute": "executeDAT",
     }
@@ -74,7 +77,7 @@ def test_every_parameter_and_wire_is_as_specified(projects, year):
     triggers = comp.op("triggers").par
     assert (triggers.active.eval(), triggers.numericformat.eval(), triggers.format.eval()) == (True, "float", "sample")
     assert (triggers.sendevents.eval(), triggers.cookalways.eval()) == (True, True)
-    for target, source in (("triggers", "in1"), ("status", "numbers_in"), ("out1", "status")):
+    for target, source in (("triggers", "in1"), ("status", "numbers_in"), ("out1", "status"), ("out2", "frame")):
         assert comp.op(target).inputConnectors[0].source is comp.op(source)
     execute, parexec = comp.op("execute").par, comp.op("parexec").par
     assert all(getattr(execute, name).eval() for name in ("active", "start", "create", "exit"))

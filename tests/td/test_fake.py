@@ -205,6 +205,24 @@ def test_a_delayed_array_is_that_of_the_call_before(td):
     assert top.numpyArray(delayed=True) is None
 
 
+def test_a_script_top_takes_arrays_while_it_cooks(td):
+    """Not elsewhere, and no other arrays."""
+    top = td.root.create("scriptTOP", "script1")
+    with pytest.raises(tdError, match="within the onCook"):
+        top.copyNumpyArray(np.zeros((4, 6, 3), np.uint8))
+    td.root.op(
+        "script1_callbacks"
+    ).text = "import numpy\ndef onCook(scriptOp):\n    scriptOp.copyNumpyArray(numpy.ones((4, 6, 3), 'uint8'))\n"
+    top.cook()
+    assert top.shown is None
+    top.cook(force=True)
+    assert top.shown.sum() == 72
+    for wrong in ("ones((4, 6), 'uint8')", "ones((4, 6, 3), 'float64')", "ones((4, 6, 5), 'uint8')"):
+        td.root.op("script1_callbacks").text = f"import numpy\ndef onCook(scriptOp):\n    scriptOp.copyNumpyArray(numpy.{wrong})\n"
+        top.cook(force=True)
+        assert "copyNumpyArray does not take" in td.errors.pop()
+
+
 @pytest.mark.parametrize(("year", "has_status"), [(2023, False), (2025, True)])
 def test_an_asynchronous_save_is_incomplete_at_first(tmp_path, year, has_status):
     td = TouchDesigner(year, tmp_path)

@@ -417,6 +417,55 @@ def test_frames_from_top(projects, worker):
     assert len(project.words()) == sent
 
 
+def test_an_overlay_comes_back_into_a_top(projects, worker):
+    """The Script TOP shows what a job wrote as a frame, the bottom row first and red first."""
+    project, top = with_top(projects, worker, 2025, "uint8")
+    frame, outside = project.component.op("frame"), project.component.op("out2")
+    for x in (150, 300):
+        top.image = np.zeros((400, 600, 3), np.uint8)
+        cv2.circle(top.image, (x, 100), 50, (255, 255, 255), -1, cv2.LINE_AA)
+        cooks = frame.cooks
+        job = project.component.Submit("find_circles", top=top, overlay="frame:frames/out.frame")
+        project.td.until(lambda cooks=cooks: frame.cooks > cooks)
+        assert project.component.Files(job)[0].startswith("frame:")
+        shown = outside.shown
+        assert shown.shape == (400, 600, 3)
+        assert (shown[399 - 100, x + 20] > 200).all()
+        assert list(shown[399 - 100, x] > 200) == [True, False, False]  # the mark in the middle is red
+        assert (shown[100, x] == 0).all()
+    project.td.frames(5)
+    assert frame.cooks == 2  # nothing cooks for nothing
+
+
+def test_a_frame_file_of_another_program(projects, worker):
+    """Frame File is looked at in every frame; half frames and what lies are never shown."""
+    project = projects(2025, worker.start())
+    component, frame = project.component, project.component.op("frame")
+    component.par.Root = str(worker.root)
+    component.par.Framefile = "cam.frame"
+    project.td.frames(3)
+    path = worker.root / "cam.frame"
+    writer = frames.Writer(str(path))
+    for value in (1, 2):
+        writer.write(picture(value))
+        project.td.frames(2)
+        assert (frame.shown == value).all()
+    writer.close()
+    path.write_bytes(frame_files.whole(picture(3), sequences=[99]))
+    project.td.frames(2)
+    assert (frame.shown == 2).all()
+    assert component.par.Message.eval() == ""
+    path.write_bytes(b"no frame file")
+    project.td.until(lambda: "it is no frame file" in component.par.Message.eval())
+    lines = project.table("log").numRows
+    project.td.frames(20)
+    assert (frame.shown == 2).all()
+    assert project.table("log").numRows == lines  # it is said once
+    component.par.Framefile = ""
+    project.td.frames(2)
+    assert "look_at_frame" not in component.ext.ImageWorkerExt._asked_at  # nothing runs for nothing
+
+
 def test_what_top_cannot_be(projects, worker):
     project, top = with_top(projects, worker, 2025)
     for params, match in (

@@ -13,6 +13,11 @@ import types
 from tests.td.fake import osc, schema
 from tests.td.fake.parameters import Page, Par, ParCollection, tdAttributeError, tdError
 
+#: The types to which TouchDesigner docks a callbacks DAT, and what is in it.
+DOCKED = {
+    "oscinDAT": "def onReceiveOSC(dat, rowIndex, message, bytes, timeStamp, address, args, peer):\n\treturn\n",
+    "scriptTOP": "def onSetupParameters(scriptOp):\n\treturn\n\n\ndef onCook(scriptOp):\n\treturn\n",
+}
 SETTABLE = {"nodeX", "nodeY", "color", "comment", "tags", "viewer", "dock", "text"}
 
 
@@ -162,10 +167,10 @@ class baseCOMP(Operator):
             raise tdError(f"there is no operator type {op_type}")
         made = TYPES[op_type](self.session, self, self._free_name(name))
         self._children[made.name] = made
-        if op_type == "oscinDAT":
+        if op_type in DOCKED:
             docked = self.create("textDAT", made.name + "_callbacks")
             docked.dock = made
-            docked.text = "def onReceiveOSC(dat, rowIndex, message, bytes, timeStamp, address, args, peer):\n\treturn\n"
+            docked.text = DOCKED[op_type]
             made.par.callbacks = docked.name
         if op_type == "inCHOP":
             self.inputConnectors.append(Connector(made))
@@ -657,10 +662,53 @@ class moviefileinTOP(_Top):
     pass
 
 
+class outTOP(_Top):
+    """`shown` is what its input shows."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__["inputConnectors"] = [Connector(self)]
+
+    @property
+    def shown(self):
+        return self.inputConnectors[0].source.shown
+
+
+class scriptTOP(_Top):
+    """`shown` is what its script has copied into it, the bottom row first."""
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(shown=None, cooks=0, _cooking=False)
+
+    def cook(self, force=False):
+        """Calls onCook of its callbacks DAT."""
+        self.session.check_thread()
+        callbacks = self.par.callbacks.eval()
+        if force and callbacks is not None:
+            self.__dict__.update(_cooking=True, cooks=self.cooks + 1)
+            callbacks.call("onCook", self)
+            self.__dict__["_cooking"] = False
+
+    def copyNumpyArray(self, arr):
+        """Only inside onCook; (h, w, 1 to 4) of uint8, uint16 or float32."""
+        self.session.check_thread()
+        if not self._cooking:
+            raise tdError("copyNumpyArray can only be called within the onCook callback")
+        if (
+            arr.ndim != 3
+            or not 1 <= arr.shape[2] <= 4
+            or str(arr.dtype) not in ("uint8", "uint16", "float32")
+            or not arr.flags.c_contiguous
+        ):
+            raise tdError(f"copyNumpyArray does not take {arr.dtype} {arr.shape}")
+        self.__dict__["shown"] = arr.copy()
+
+
 TYPES = {
     kind.__name__: kind
     for kind in (
         *(baseCOMP, tableDAT, textDAT, executeDAT, parameterexecuteDAT, oscinDAT, oscoutDAT),
-        *(constantCHOP, nullCHOP, inCHOP, outCHOP, oscoutCHOP, oscinCHOP, dattoCHOP, nullTOP, moviefileinTOP),
+        *(constantCHOP, nullCHOP, inCHOP, outCHOP, oscoutCHOP, oscinCHOP, dattoCHOP, nullTOP, moviefileinTOP, outTOP, scriptTOP),
     )
 }

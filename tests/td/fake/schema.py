@@ -87,6 +87,8 @@ PARAMETERS = {
         "extractcols": ("Menu", "all", ("all", "byname", "byindex")),
     },
     "nullTOP": {},
+    "outTOP": {},
+    "scriptTOP": {"callbacks": ("OP", ""), "setuppars": ("Pulse", None)},
     "moviefileinTOP": {"file": ("File", ""), "reload": ("Toggle", False), "reloadpulse": ("Pulse", None)},
 }
 for _type, _parameters in PARAMETERS.items():

@@ -25,6 +25,7 @@ def test_a_frame_is_refused(operation, params, frame):
     executor._deliver, executor._nodes, executor._link.tell = heard.append, Nodes({"node": 2}, {}), sent.append
     executor.execute(Task(1, operation, params))
     assert len(sent) == (not frame)
+    executor._link._loop.close()
     if frame:
         ((task_id, failure),) = [(event.task_id, event.outcome) for event in heard]
         assert (task_id, failure.code) == (1, 501)

@@ -1,0 +1,2 @@
+def onCook(scriptOp):
+    ext.ImageWorkerExt.cooked(scriptOp)
