@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from worker.core.events import ReportAsked
-from worker.protocol.messages import MAX_ID_BYTES, Failed, Set, Unset
+from worker.protocol.messages import MAX_ID_BYTES, Accepted, Failed, Set, Unset
 from worker.web.guard import Access
 from worker.web.handlers import Guarded
 from worker.web.hub import Hub
@@ -70,11 +70,11 @@ class Jobs(Writing):
     async def post(self) -> None:
         """Sends one, and answers when it is accepted or refused."""
         new: NewJob = self.body(NewJob)
-        await self._answer_job(new.operation, new.params.items(), new.id)
+        await self._answer_job(self.hub.commands.job(new.operation, new.params.items(), new.id))
 
-    async def _answer_job(self, operation: str, pairs: Iterable[tuple[str, Value]], job_id: str = "") -> None:
+    async def _answer_job(self, sent: Awaitable[Accepted | Failed]) -> None:
         try:
-            answer = await self.hub.commands.job(operation, pairs, job_id)
+            answer = await sent
         except (TimeoutError, OverflowError):
             self.refuse(503, "The worker does not answer now. Try again later.")
             return
@@ -174,12 +174,7 @@ class Pressing(Jobs):
     async def post(self) -> None:
         """Starts the job of one, and answers as for any other job."""
         pressed: Press = self.body(Press)
-        pairs = dict(self.hub.state.presets.get(pressed.preset, {}))
-        operation = pairs.pop("operation", None)
-        if operation is None:
-            self.refuse(404, f"There is no preset {pressed.preset!r} with an operation.")
-            return
-        await self._answer_job(str(operation), pairs.items())
+        await self._answer_job(self.hub.commands.press(pressed.preset))
 
 
 class One(Guarded):

@@ -98,8 +98,11 @@ function App() {
       if (place >= 1 && place <= PARTS.length) show(PARTS[place - 1][0]);
       else if (event.key === "/") {
         event.preventDefault();
-        show("jobs");
-        setTimeout(() => search.current && search.current.focus());
+        if (part === "jobs") search.current.focus();
+        else {
+          show("jobs");
+          setTimeout(() => search.current && search.current.focus());
+        }
       } else if (event.key === "?") setHelp(true);
       else if (event.key === "Escape") setChosen(0);
       else if (event.key === "r" && row && row.state === "failed" && may) actions.again([row.n]);

@@ -50,7 +50,7 @@ export function Clients() {
         <h2 id="clients-title">Clients</h2>
         ${clients.length ? html`
           <table>
-            <thead><tr><th>Name</th><th>Reports go to</th><th>Last packet</th><th></th></tr></thead>
+            <thead><tr><th>Name</th><th>Reports go to</th><th>Last packet</th><th>State</th></tr></thead>
             <tbody>${clients.map((one) => html`
               <tr key=${one.key}><td>${one.name || html`<span class="dim">without a hello</span>`}</td><td class="value">${one.key}</td><td>${ago(one.heard_s)}</td>
               <td>${one.present ? html`<span class="word ready">present</span>` : html`<span class="word cancelled">gone</span>`}</td></tr>
