@@ -41,6 +41,11 @@ def default_state() -> Path:
     return user_state_path(PROGRAM, appauthor=False)
 
 
+def default_page() -> HttpPlace:
+    """Where the page is served. A function of its own: in Python 3.11 a lambda in an annotation does not see this module's names."""
+    return HttpPlace(PAGE_PLACE)
+
+
 def default_workers() -> int:
     """One child per core, and one core left for TouchDesigner if there are more than two."""
     cores = os.cpu_count() or 1
@@ -261,7 +266,7 @@ class Config:
             "Where the page is served (extra [page]), such as 0.0.0.0:9463; off for nowhere. See docs/page.md.",
             unit="HOST:PORT",
             shown=":".join(map(str, PAGE_PLACE)),
-            default=lambda: PAGE_PLACE,
+            default=default_page,
         ),
     ] = None
     roots: Annotated[
