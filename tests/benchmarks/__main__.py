@@ -103,6 +103,7 @@ SECTIONS = (
     Section("flood", (), ("--trips", "100", "--rounds", "1")),
     Section("circles", (), ("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
     Section("features", (), ("--count", "1")),
+    Section("identity", (), ("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True),
     Section("cluster", (), ("--single", "20", "--many", "100", "--rounds", "1"), needs="distributed"),
     Section("tried", (), ("--jobs", "100", "--rounds", "1")),
     Section("demo", (), ("--rounds", "1")),

@@ -1,6 +1,6 @@
-"""Do ids stay with their objects? 20 circles cross, vanish and return; trackers beside each other. `python -m tests.benchmarks.identity`.
+"""Do ids stay with their objects? Circles cross, vanish and return; trackers beside each other. `python -m tests.benchmarks.identity`.
 
-    python -m tests.benchmarks.identity                       all scenes, 5 seeds of 20 seconds each
+    python -m tests.benchmarks.identity                       all scenes, 3 seeds of 10 seconds each
     python -m tests.benchmarks.identity --seeds 1 --seconds 4 --scenes crossing
 
 Every tracker gets the same detections and the same reach in pixels, and keeps what is missing for the same number of frames. `nearest`
@@ -34,7 +34,7 @@ from tests.benchmarks.identity_scenes import SCENES, Frame, Scene, Seen, filmed,
 from worker.tracking.assignment import Choice, Costs, assign
 from worker.tracking.identity import Detection, Identity, Rules
 
-RULES = Rules(slots=40, distance=60)
+RULES = Rules(slots=120, distance=60)
 #: What a tracker says of a frame: id, x, y.
 Said = Sequence[tuple[int, float, float]]
 #: Takes the detections of a frame and its time.
@@ -206,8 +206,8 @@ def measure(scene: Scene, names: Sequence[str], seeds: int, seconds: float) -> d
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20, help="of each sequence")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="of each sequence")
     parser.add_argument("--scenes", nargs="+", default=[scene.name for scene in SCENES], help="by their names or the beginnings of these")
     options = parser.parse_args()
     if importlib.util.find_spec("norfair"):

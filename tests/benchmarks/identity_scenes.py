@@ -15,7 +15,6 @@ from worker.operations.circles import find_circles
 from worker.tracking.identity import Detection
 
 WIDTH, HEIGHT = 1280, 720
-CIRCLES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ class Scene:
     """How circles move, and how well they are detected.
 
     Attributes:
+        circles: how many.
+        radius: least and greatest, in pixels.
         speed: least and greatest, in pixels per second.
         bend: how fast directions turn, radians per second, at most.
         noise: standard deviation of a detected center, pixels; the radius has a twentieth of itself beside it.
@@ -55,6 +56,8 @@ class Scene:
     """
 
     name: str
+    circles: int = 20
+    radius: tuple[float, float] = (12, 40)
     speed: tuple[float, float] = (60, 250)
     bend: float = 0.8
     fps: float = 30
@@ -76,6 +79,7 @@ SCENES = (
     Scene("leave, others come", noise=1, missed=0.02, false=0.2, vanishes=4, away=(60, 120), new=True),
     Scene("fast, 25 per second", speed=(300, 800), fps=25, noise=1, missed=0.05, false=0.2),
     Scene("slow camera, 10 per second", speed=(60, 300), fps=10, noise=1, missed=0.05, false=0.2),
+    Scene("80 of one size", circles=80, radius=(10, 10), noise=1, missed=0.02, false=0.2),
     Scene("a video, find_circles", hides=True, vanishes=3, away=(3, 12), drawn=True),
 )
 
@@ -88,11 +92,12 @@ def frames(scene: Scene, count: int, seed: int) -> Iterator[Frame]:
 
 
 def _moved(scene: Scene, count: int, random: np.random.Generator) -> Iterator[tuple[Seen, ...]]:
-    radius = random.uniform(12, 40, CIRCLES)
-    x, y = random.uniform(50, WIDTH - 50, CIRCLES), random.uniform(50, HEIGHT - 50, CIRCLES)
-    heading, speed = random.uniform(0, math.tau, CIRCLES), random.uniform(*scene.speed, CIRCLES)
-    bend = random.uniform(-scene.bend, scene.bend, CIRCLES)
-    ids, away = np.arange(CIRCLES), np.zeros(CIRCLES, int)
+    many = scene.circles
+    radius = random.uniform(*scene.radius, many)
+    x, y = random.uniform(50, WIDTH - 50, many), random.uniform(50, HEIGHT - 50, many)
+    heading, speed = random.uniform(0, math.tau, many), random.uniform(*scene.speed, many)
+    bend = random.uniform(-scene.bend, scene.bend, many)
+    ids, away = np.arange(many), np.zeros(many, int)
     for _ in range(count):
         x, y = x + np.cos(heading) * speed / scene.fps, y + np.sin(heading) * speed / scene.fps
         heading = heading + bend / scene.fps
@@ -104,14 +109,14 @@ def _moved(scene: Scene, count: int, random: np.random.Generator) -> Iterator[tu
             back = away == 1
             if scene.new:
                 ids = np.where(back, np.cumsum(back) + ids.max(), ids)
-                x = np.where(back, random.uniform(50, WIDTH - 50, CIRCLES), x)
-                y = np.where(back, random.uniform(50, HEIGHT - 50, CIRCLES), y)
+                x = np.where(back, random.uniform(50, WIDTH - 50, many), x)
+                y = np.where(back, random.uniform(50, HEIGHT - 50, many), y)
             away = np.maximum(away - 1, 0)
-            goes = (away == 0) & ~back & (random.random(CIRCLES) < 1 / scene.fps / scene.vanishes)
-            away = np.where(goes, random.integers(*scene.away, CIRCLES), away)
+            goes = (away == 0) & ~back & (random.random(many) < 1 / scene.fps / scene.vanishes)
+            away = np.where(goes, random.integers(*scene.away, many), away)
         shown = away == 0
         if scene.hides:  # the first is the nearest
-            for k in range(1, CIRCLES):
+            for k in range(1, many):
                 covering = shown[:k] & (np.hypot(x[:k] - x[k], y[:k] - y[k]) < radius[:k])
                 shown[k] &= not covering.any()
         yield tuple(Seen(int(ids[k]), float(x[k]), float(y[k]), float(radius[k])) for k in np.flatnonzero(shown))
@@ -124,7 +129,7 @@ def _detected(scene: Scene, truth: tuple[Seen, ...], random: np.random.Generator
         if seen:
             found.append(Detection(one.x + off[0], one.y + off[1], one.radius * larger))
     false = random.poisson(scene.false)
-    found += [Detection(random.uniform(0, WIDTH), random.uniform(0, HEIGHT), random.uniform(12, 40)) for _ in range(false)]
+    found += [Detection(random.uniform(0, WIDTH), random.uniform(0, HEIGHT), random.uniform(*scene.radius)) for _ in range(false)]
     random.shuffle(found)  # type: ignore[arg-type]
     return tuple(found)
 

@@ -32,10 +32,11 @@ def assign(costs: Costs, alone: float) -> Choice:
     [0, -1]
     """
     chosen = [-1] * len(costs)
-    for rows, columns in _groups(costs < alone):
-        if len(rows) == len(columns) == 1:
-            chosen[rows[0]] = columns[0]
-            continue
+    allowed = costs < alone
+    for row, column in _alone_together(allowed):
+        chosen[row] = column
+        allowed[row, column] = False
+    for rows, columns in _groups(allowed):
         inner = costs[np.ix_(rows, columns)]
         inner = np.where(inner < alone, inner, np.inf)
         for row, place in zip(rows, _shortest_paths(inner, alone), strict=True):
@@ -44,17 +45,24 @@ def assign(costs: Costs, alone: float) -> Choice:
     return chosen
 
 
+def _alone_together(allowed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs of a row and a column of which neither may be with any other."""
+    rows, columns = np.nonzero(allowed)
+    only = (allowed.sum(axis=1)[rows] == 1) & (allowed.sum(axis=0)[columns] == 1)
+    return list(zip(rows[only].tolist(), columns[only].tolist(), strict=True))
+
+
 def _groups(allowed: NDArray[np.bool_]) -> list[tuple[list[int], list[int]]]:
     """Rows and columns that are connected by allowed pairs, each list in order."""
     groups: list[tuple[list[int], list[int]]] = []
-    of_row = [np.flatnonzero(row).tolist() for row in allowed]
+    of_row: dict[int, list[int]] = {}
     of_column: dict[int, list[int]] = {}
-    for row, allowed_columns in enumerate(of_row):
-        for column in allowed_columns:
-            of_column.setdefault(column, []).append(row)
+    for row, column in np.argwhere(allowed).tolist():
+        of_row.setdefault(row, []).append(column)
+        of_column.setdefault(column, []).append(row)
     seen: set[int] = set()
-    for first, its_columns in enumerate(of_row):
-        if first in seen or not its_columns:
+    for first in of_row:
+        if first in seen:
             continue
         seen.add(first)
         rows: list[int] = []
@@ -81,8 +89,12 @@ def _shortest_paths(costs: Costs, alone: float) -> list[int]:
     whole[:, :width] = costs
     whole[np.arange(count), width + np.arange(count)] = alone
     of_row, of_column = [-1] * count, np.full(width + count, -1)
-    price_row, price_column = np.zeros(count), np.zeros(width + count)
-    for start in range(count):
+    # Most rows may simply have what costs them least; paths are searched for those that cannot.
+    price_row, price_column = whole.min(axis=1), np.zeros(width + count)
+    for row, column in enumerate(whole.argmin(axis=1).tolist()):
+        if of_column[column] < 0:
+            of_row[row], of_column[column] = column, row
+    for start in [row for row in range(count) if of_row[row] < 0]:
         length = np.full(width + count, np.inf)  # of the shortest path from `start` to each column
         before = np.full(width + count, -1)  # the row from which that path comes
         done = np.zeros(width + count, bool)

@@ -134,6 +134,18 @@ def test_crossing():
     assert [track.detection for track in tracks[-1]] == [track.detection for track in tracks[0]]
 
 
+@pytest.mark.parametrize("off", [0, 25, 40])
+def test_a_false_detection(off):
+    """An object is missing, and something is found beside it: it is itself when it returns. A turn is followed all the same."""
+    frames = [[Detection(100 + 8.0 * n, 100, 10)] for n in range(12)]
+    frames[8] = [Detection(164, 100 + off, 10)]
+    tracks = follow(Identity(Rules(confirm=1, distance=60)), frames)
+    assert [(track.id, track.missing) for track in tracks[-1]] == [(1, 0)]
+    turned = frames[:8] + [[Detection(156, 100 + 8.0 * n, 10)] for n in range(1, 8)]
+    tracks = follow(Identity(Rules(confirm=1, distance=60)), turned)
+    assert [(track.id, track.missing) for track in tracks[-1]] == [(1, 0)]
+
+
 def test_sizes():
     """A large one and a small one in one place are told apart by their sizes."""
     identity = Identity(Rules(confirm=1, distance=50))
