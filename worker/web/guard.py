@@ -165,7 +165,8 @@ def name_of(host: str) -> str:
     ('127.0.0.1', '::1', 'show-pc')
     """
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        name, closed, _ = host[1:].partition("]")
+        return name.lower() if closed else ""
     return host.partition(":")[0].lower().rstrip(".")
 
 

@@ -19,6 +19,7 @@ import tornado.ioloop
 import tornado.iostream
 import tornado.web
 
+from worker.core.gate import Gate
 from worker.web import jobs, oscquery_server, page, remote
 from worker.web.handlers import Missing
 from worker.web.hub import EVERY_S, Hub
@@ -30,7 +31,7 @@ MAX_BODY_BYTES = 2**20
 #: How long headers may take, and how long a connection may say nothing between two requests.
 HEADERS_WITHIN_S = 10.0
 BODY_WITHIN_S = 10.0
-#: How many connections there may be, of all computers and of one.
+#: How many connections there may be, of all other computers and of one. Others cannot take this computer's.
 MAX_CONNECTIONS = 256
 MAX_CONNECTIONS_OF_ONE = 64
 
@@ -51,7 +52,8 @@ class Server(tornado.httpserver.HTTPServer):
     def handle_stream(self, stream: tornado.iostream.IOStream, address: tuple[Any, ...]) -> None:
         """Takes a connection, or closes it at once if there are too many."""
         host = str(address[0])
-        if self.open.total() >= MAX_CONNECTIONS or self.open[host] >= MAX_CONNECTIONS_OF_ONE:
+        others = 0 if Gate.is_this_computer(host) else sum(count for one, count in self.open.items() if not Gate.is_this_computer(one))
+        if others >= MAX_CONNECTIONS or self.open[host] >= MAX_CONNECTIONS_OF_ONE:
             self.refused += 1
             stream.close()
             return
