@@ -141,8 +141,7 @@ class AddressSpace:
             case ["worker", "set", name] if self._has(name):
                 return self._set(name)
             case ["worker", "set", name, key] if self._has(name):
-                node: Node | None = self._leaves(name).get(key)
-                return node
+                return next((leaf for one, leaf in _leaves(self._catalog, name, self._presets[name]) if one == key), None)
         return None
 
     def answer(self, path: str, query: str, host_info: Mapping[str, Any]) -> Answer:
@@ -189,7 +188,7 @@ class AddressSpace:
         """The numbers are these from now on."""
         before, self._numbers = self._numbers, dict(numbers)
         commands: list[tuple[str, str]] = []
-        if before.keys() != numbers.keys():
+        if before.keys() != numbers.keys():  # a cluster
             commands = [
                 *(("PATH_ADDED", f"{addresses.NUMBER}/{name}") for name in numbers if name not in before),
                 *(("PATH_REMOVED", f"{addresses.NUMBER}/{name}") for name in before if name not in numbers),
@@ -403,7 +402,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 #: Of one client: how many addresses it may listen to, and how long each may be.
-MAX_LISTENED = 4096
+MAX_LISTENED = 1024
 MAX_ADDRESS = 1000
 _decode = msgspec.json.Decoder(Command).decode
 
@@ -442,8 +441,16 @@ class Listener:
         """The values of those addresses to which it listens. It stops to listen to what has gone."""
         for command, path in changes.commands:
             if command == "PATH_REMOVED":
-                self._paths = {one for one in self._paths if one != path and not one.startswith(path + "/")}
+                self._paths.difference_update(self._at_or_below(path))
         return {path: message for path, message in changes.messages.items() if path in self._paths}
+
+    def come(self, changes: Changes) -> list[str]:
+        """The addresses to which it listens, and that were not there before: a client may be quicker than what it waits for."""
+        added = (come for command, come in changes.commands if command == "PATH_ADDED" or come == _ROOT)
+        return [path for come in added for path in self._at_or_below(come)]
+
+    def _at_or_below(self, path: str) -> list[str]:
+        return [one for one in self._paths if one == path or one.startswith(path + "/")]
 
     @staticmethod
     def texts(commands: Iterable[tuple[str, str]]) -> list[str]:

@@ -24,7 +24,7 @@ from worker.protocol.messages import Command, Message, Trigger
 from worker.web.guard import Refused
 from worker.web.handlers import Guarded, asked_of
 from worker.web.hub import Hub
-from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, AddressSpace, Changes, Listener, host_info
+from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, NUMBERS, AddressSpace, Changes, Listener, host_info
 
 #: How many clients may be connected, all together and from one computer.
 MAX_CLIENTS = 64
@@ -52,6 +52,7 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         self.clients = clients
         self.slot = 0
         self.listener = Listener()
+        self.knows_texts: bool | None = None  # one that begins with a packet may know packets only, and end at a text
         self.waiting_values: dict[str, Message] = {}
         self.waiting_commands: list[tuple[str, str]] = []
         self.waiting_presses: deque[Trigger] = deque(maxlen=MAX_PRESSES)
@@ -88,8 +89,10 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         if not self.slot:
             return
         if isinstance(message, bytes):
+            self.knows_texts = bool(self.knows_texts)
             self.clients.packet(self, message)
             return
+        self.knows_texts = True
         path = self.listener.told(message)
         value = self.clients.space.message(path) if path else None
         if path and value is not None:
@@ -115,7 +118,7 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         presses = list(self.waiting_presses)
         self.waiting_presses.clear()
         try:
-            for text in Listener.texts(commands):
+            for text in Listener.texts(() if self.knows_texts is False else commands):
                 self.write_message(text)
             for message in (*values.values(), *presses):
                 self.write_message(osc.encode(message), binary=True)
@@ -128,6 +131,9 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         if len(self.waiting_commands) > MANY_CHANGES:
             self.waiting_commands = [_ALL_CHANGED]
         self.waiting_values.update(self.listener.heard(changes))
+        for path in self.listener.come(changes):
+            if (value := self.clients.space.message(path)) is not None:
+                self.waiting_values[path] = value
 
 
 class Clients:
@@ -139,7 +145,7 @@ class Clients:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.space = AddressSpace(hub.catalog)
+        self.space = AddressSpace(hub.catalog, numbers={name: 0.0 for name in NUMBERS if name != "nodes"})
         limits = hub.config.limits
         self._gate = Gate(hub.config.allow, hub.config.token, limits.packets_per_s, limits.packets_burst)
         self._slots: dict[int, OscQuery] = {}

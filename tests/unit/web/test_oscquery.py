@@ -280,6 +280,16 @@ def test_a_listener_hears_exact_addresses_only():
     assert listener.heard(changes) == {}
 
 
+def test_a_listener_may_come_first():
+    """It has listened before the preset was there, such as after a restart of the worker."""
+    listener, tree = Listener(), space({})
+    for path in ("/worker/set/logo/image", "/worker/trigger/logo", "/worker/set/logo2/image"):
+        listener.told(f'{{"COMMAND": "LISTEN", "DATA": "{path}"}}')
+    assert set(listener.come(tree.set_presets({"logo": LOGO}))) == {"/worker/set/logo/image", "/worker/trigger/logo"}
+    many = tree.set_presets({f"p{n}": LOGO for n in range(MANY_CHANGES)} | {"logo2": LOGO})
+    assert set(listener.come(many)) == {"/worker/set/logo/image", "/worker/trigger/logo", "/worker/set/logo2/image"}
+
+
 def test_a_listener_hears_of_changes_and_forgets_what_has_gone():
     """The tree's changes go to every client, whatever it listens to."""
     listener = Listener()
