@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -131,6 +132,22 @@ def test_python_oscquery_parses_the_whole_tree(running):
     parameters = {field.name for field in CATALOG["draw_circles"].parameters}
     assert {path.rpartition("/")[2] for path in nodes if path.startswith("/worker/set/logo/")} > parameters
     assert client.query_node("/worker/none") is None
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="not on this system: curl")
+def test_the_commands_of_the_page_about_http(running):
+    """In order, as they stand there; each is answered with what the page says."""
+    text = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^curl .*$", text, re.MULTILINE)
+    answers = []
+    for line in lines:
+        command = shlex.split(line.replace("127.0.0.1:9463", f"127.0.0.1:{running.http_port}"))
+        answers.append(subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout)
+    sent, looked, pressed, status = answers
+    assert json.loads(sent)["id"] == json.loads(looked)["id"] == "j1"
+    assert pressed in ("ready", "accepted")
+    assert re.fullmatch("#[0-9a-f]{6}", status)
+    assert status in text
 
 
 class Heard:
