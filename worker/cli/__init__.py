@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "health": "worker.cli.health",
     "doctor": "worker.cli.doctor",
     "component": "worker.cli.component",
+    "card": "worker.cli.card",
     "node": "worker.cli.node",
     "cluster": "worker.cli.cluster",
 }
