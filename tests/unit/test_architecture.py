@@ -190,6 +190,7 @@ _SHOWN = {
     "cli.ops": "help texts",
     "cli.send": "help texts",
     "cli.serve": "help texts",
+    "cli.card": "the line to paste, as it stands on the card",
     "cli.presets": "help texts",
     "cli.examples": "the demo's jobs, with their names, as a reader of the demo sees them",
 }
