@@ -79,8 +79,10 @@ class Poller:
 
     def wait(self, deadline: float | None = None) -> None:
         """Sleeps until something happens or it is `deadline`, then makes the calls that are due. Whatever they raise goes up."""
-        deadlines = [time for time in (deadline, self._timers.next_deadline()) if time is not None]
-        timeout = max(0.0, min(deadlines) - self.now()) if deadlines else None
+        own = self._timers.next_deadline()
+        if own is not None and (deadline is None or own < deadline):
+            deadline = own
+        timeout = None if deadline is None else max(0.0, deadline - self.now())
         ready = self._selector.select(timeout)
         now = self._awake(math.inf if timeout is None else timeout + ASLEEP_S)
         for key, mask in ready:

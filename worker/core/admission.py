@@ -9,6 +9,7 @@ import msgspec
 
 from worker.catalog.live import LiveParams
 from worker.catalog.params import JobOptions, Params
+from worker.catalog.parse import parse_pairs
 from worker.core import reports
 from worker.core.delivery import Client
 from worker.core.ending import Ending
@@ -141,7 +142,7 @@ class Admission:
             WorkerError: it is rejected.
         """
         row = self._known.find(command.operation)
-        params, options = self._known.catalog.parse_job(command.operation, command.pairs)
+        params, options = parse_pairs(command.operation, row.params, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
         known = self._ledger.find((client.key, command.id)) if command.id else None
         if known is not None:
@@ -161,7 +162,8 @@ class Admission:
             raise UnknownJob(message, "Send the job that must be ready first before this one.")
         if isinstance(params, LiveParams):
             self._sessions.check(client.key, params, sum(job.live for job in siblings))
-        return Job(client.key, job_id, row.name, options, content, now, params if row.own else None, live=row.live)
+        at_once = not self._ledger.queued  # then it starts soon, and its params need not be read from the content again
+        return Job(client.key, job_id, row.name, options, content, now, params if row.own or at_once else None, live=row.live)
 
     def _accept_again(self, job: Job | EndedJob, content: bytes, now: float) -> None:
         if (digest(content) != job.digest) if isinstance(job, EndedJob) else (content != job.content):

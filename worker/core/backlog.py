@@ -70,6 +70,8 @@ class Backlog:
 
     def take_turn(self) -> Key | None:
         """Whose turn it is, or None. The job stays in its place."""
+        if not self._tickets:
+            return None
         waiting = [priority for priority, queue in enumerate(self._queues) if queue]
         if not waiting:
             return None

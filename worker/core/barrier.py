@@ -79,10 +79,12 @@ class Barrier:
         if not self._journal:
             self._emit(record)
             return 0
-        self._store_again()
-        self._store_later()
+        if self._again:
+            self._store_again()
+        if self._later:
+            self._store_later()
         self._add(record)
-        return self.next
+        return self._asked + 1
 
     def later(self, record: Store, now: float) -> None:
         """Wants a record to be stored that nothing depends on: with the next commit, for whatever reason that comes."""
@@ -140,7 +142,7 @@ class Barrier:
     def stored(self, number: int, now: float) -> None:
         """A commit has succeeded, and all before it."""
         self._settle(number)
-        for held in sorted(held for held in self._held if held <= number):
+        for held in sorted([held for held in self._held if held <= number]):
             for release in self._held.pop(held):
                 release(now)
 
@@ -159,7 +161,7 @@ class Barrier:
 
     def _add(self, record: Store) -> None:
         self._emit(record)
-        self._records.append((self.next, record))
+        self._records.append((self._asked + 1, record))
 
     def _store_again(self) -> None:
         if self._again_timer is not None:

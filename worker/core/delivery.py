@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from worker.config import Config
 from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
 from worker.errors import QueueFull
@@ -311,13 +309,13 @@ class Delivery:
 
     # -------------------------------------------------------------------------------------------------------- finals
 
-    def number(self, key: str, final: Final) -> Final:
-        """The final with the next number of this client."""
-        self._numbered[key] = self._numbered.get(key, 0) + 1
+    def next_seq(self, key: str) -> int:
+        """The number for the next final of this client."""
+        self._numbered[key] = seq = self._numbered.get(key, 0) + 1
         self._numbered.move_to_end(key)
         while len(self._numbered) > MAX_NUMBERED:  # that client's numbers begin again, as after a lost journal
             self._newest_seqs.pop(self._numbered.popitem(last=False)[0], None)
-        return msgspec.structs.replace(final, seq=self._numbered[key])
+        return seq
 
     def newest_number(self, key: str) -> int:
         """The newest number that a final of this client was given, whether or not it was sent. 0 before the first."""

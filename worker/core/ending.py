@@ -74,19 +74,19 @@ class Ending:
     def end(self, job: Job, why: WorkerError | Failure | None, now: float) -> None:
         """Ends a job: ready, or for the reason `why`."""
         started = job.state is State.RUNNING
+        seq = self._delivery.next_seq(job.client)
         run_s = now - job.started_at if started else 0.0
         wait_s = (job.started_at if started else now) - job.accepted_at
         run_ms, wait_ms = round(run_s * 1000), round(wait_s * 1000)
         final: wire.Final
         if why is None:
             found = job.result
-            final = wire.Ready(job.id, 0, self._boot, wait_ms, run_ms, found.items, job.operation, len(found.skipped), found.left_out)
+            final = wire.Ready(job.id, seq, self._boot, wait_ms, run_ms, found.items, job.operation, len(found.skipped), found.left_out)
             word, code, message, hint = "ready", NO_FAILURE, "", ""
         else:
-            final = reports.failed(job.id, self._boot, why)
+            final = reports.failed(job.id, self._boot, why, seq)
             word, code, message, hint = why.word, why.code, why.message, why.hint
         self._clear_away(job)
-        final = self._delivery.number(job.client, final)
         ended = self._ledger.end(job, final, now, word)
         self._store_final(ended)
         self._board.job_ended(final, run_ms)
@@ -96,7 +96,7 @@ class Ending:
         told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint, *times)
         self._emit(told)
         self._watching.ended(job, told, now)
-        self._just_ended.append((job.key, why is None))
+        self._lets_go_on(job, ready=why is None)
         self._deliver(ended, now)
 
     def _store_final(self, ended: EndedJob) -> None:
@@ -105,6 +105,9 @@ class Ending:
     def _deliver(self, ended: EndedJob, now: float) -> None:
         """Sends the final once it is stored, and then what waits for it."""
         number = ended.stored_in
+        if self._barrier.is_stored(number):
+            self._deliver_now(ended, now)
+            return
         self._undelivered[ended.key] = ended
 
         def release(now: float) -> None:
@@ -112,11 +115,14 @@ class Ending:
                 return
             if self._undelivered.get(ended.key) is ended:
                 del self._undelivered[ended.key]
-            self._delivery.deliver(ended.client, ended.final, now)
-            for answer in self._syncs.ended(ended.key, ready=isinstance(ended.final, wire.Ready)):
-                self._delivery.answer_late(ended.client, answer)
+            self._deliver_now(ended, now)
 
         self._barrier.after(number, release, now)
+
+    def _deliver_now(self, ended: EndedJob, now: float) -> None:
+        self._delivery.deliver(ended.client, ended.final, now)
+        for answer in self._syncs.ended(ended.key, ready=isinstance(ended.final, wire.Ready)):
+            self._delivery.answer_late(ended.client, answer)
 
     def restore(self, ended: EndedJob, now: float, *, told: bool) -> None:
         """Takes over a job that ended in an earlier run. Its client may not have got its final; a few are sent at a time, of thousands."""
@@ -137,11 +143,14 @@ class Ending:
         self._slots.abort(job)
         self._sessions.abort(job)
         self._backlog.remove(job.key, job.options.priority)
-        if self._replaceable.get((job.client, job.options.replace)) is job:
-            del self._replaceable[job.client, job.options.replace]
+        options = job.options
+        if options.replace and self._replaceable.get((job.client, options.replace)) is job:
+            del self._replaceable[job.client, options.replace]
         for timer in job.timers.values():
             self._timers.cancel(timer)
-        first = (job.client, job.options.after)
+        if not options.after:
+            return
+        first = (job.client, options.after)
         if job.key in (waiting := self._waiting_for.get(first, {})):
             del waiting[job.key]
             if not waiting:
@@ -179,6 +188,11 @@ class Ending:
         else:
             self._backlog.add(job.key, job.options.priority)
 
+    def _lets_go_on(self, job: Job, *, ready: bool) -> None:
+        """Notes that a job has ended, if others wait for it."""
+        if self._waiting_for and job.key in self._waiting_for:
+            self._just_ended.append((job.key, ready))
+
     def release_waiting(self, now: float) -> None:
         """Lets those go on that waited for jobs which have just ended. A queue, because one failure may end a long chain of them."""
         while self._just_ended:
@@ -202,7 +216,7 @@ class Ending:
         """Refuses a job that could not be stored. It never was accepted: nothing of it is kept, and its id is free."""
         self._clear_away(job)
         self._ledger.move(job, State.WITHDRAWN, now, reason)
-        self._just_ended.append((job.key, False))
+        self._lets_go_on(job, ready=False)
         error = DiskFull(f"The job could not be stored: {reason}.", "Make room on the disk of the state directory (--state).")
         self._delivery.answer(job.client, reports.failed(job.id, self._boot, error))
         told = JobEnded(job.client, "", job.id, job.operation, error.word, error.code, 0, 0, 0, job.attempt, error.message)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import msgspec
 
@@ -384,6 +385,7 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 Store = StoreJob | StoreAttempt | StoreBegun | StoreFinal | StoreTold | StoreClient | StorePeer | StorePreset | StoreUnset
+STORES = frozenset(get_args(Store))
 Effect = Send | SendNumbers | SendBytes | Execute | Abort | Follow | Unfollow | Store | Commit | JobEnded | Change | Exit
 
 

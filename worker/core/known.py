@@ -43,9 +43,10 @@ class Known:
         Raises:
             UnknownOperation: there is none, or none any more.
         """
-        if name not in self.catalog and name in self.gone:
-            raise UnknownOperation(f"{self.gone[name]} has no operation {name!r} any more.", "`describe` lists what there is.")
         try:
             return self.catalog.find(name)
         except UnknownOperation as error:
+            if name in self.gone:
+                message = f"{self.gone[name]} has no operation {name!r} any more."
+                raise UnknownOperation(message, "`describe` lists what there is.") from None
             raise UnknownOperation(error.message, self.problem or error.hint) from None

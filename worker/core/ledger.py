@@ -166,7 +166,9 @@ class _Finals:
 
     def add(self, ended: EndedJob) -> None:
         seq = ended.final.seq
-        if seq not in self.jobs:
+        if not self.numbers or seq > self.numbers[-1]:
+            self.numbers.append(seq)
+        elif seq not in self.jobs:
             bisect.insort(self.numbers, seq)
         self.jobs[seq] = ended
 
@@ -277,9 +279,10 @@ class Ledger:
 
     def restore(self, ended: EndedJob) -> None:
         """Takes in a job that has ended."""
-        if ended.key in self._ended:
-            self._forget(ended.key)
-        self._ended[ended.key] = ended
+        key = ended.key
+        if key in self._ended:
+            self._forget(key)
+        self._ended[key] = ended
         self._finals.setdefault(ended.client, _Finals()).add(ended)
         while len(self._ended) > self._limits.remembered_jobs:
             self._forget(next(iter(self._ended)))

@@ -82,11 +82,8 @@ class Running:
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, NOTHING)
         assert params is not None  # noqa: S101 - a job that has started has them
         slots, skips, step_s = self._slots.count, job.options.on_error == "skip", self._pace.step_s(job.operation)
-
-        def make(task_id: int) -> Task:
-            return Task(task_id, job.operation, params, phase, slots, part, joined, skips, own, step_s)
-
-        self._slots.execute(job, part, make, now)
+        task = Task(self._slots.next_id(), job.operation, params, phase, slots, part, joined, skips, own, step_s)
+        self._slots.execute(job, task, now)
 
     def _start(self, job: Job, now: float) -> None:
         job.attempt += 1
@@ -234,6 +231,8 @@ class Running:
         return LimitExceeded(message, "A smaller max_items finds fewer.")
 
     def _found(self, job: Job, result: Result, now: float) -> None:
+        if result is NOTHING:
+            return
         job.result = job.result.joined(result)
         for report in reports.files(job.id, result):
             self._ending.send(job, report, now)
@@ -262,10 +261,12 @@ class Running:
 
     def _keep_preset(self, job: Job) -> None:
         """Keeps the settings that a job found under the name that it gives. They are stored with its final or before."""
+        if len(job.result.rows) != 1:
+            return
         row = self._known.catalog.get(job.operation)
         target = row.presets if row is not None else ""
         name = getattr(job.params, "preset", "") if target else ""
-        if not name or len(job.result.rows) != 1:
+        if not name:
             return
         keys = {field.name for field in self._known.find(target).parameters}
         found = [(key, _whole(value)) for key, value in zip(job.result.fields, job.result.rows[0], strict=True) if key in keys]

@@ -264,13 +264,13 @@ class Scheduler:
         except QueueFull as error:
             self._delivery.turn_away(peer, wire.Error(error.code, addresses.ROOT, reports.sentence(error)), now)
             return
-        jobs = [command for command in commands if _means_a_job(command)]
+        jobs = [command for command in commands if _means_a_job(command)] if len(commands) > 1 else ()
         bundled = len(jobs) > 1
         for command in commands:
             if bundled and _means_a_job(command):  # all of them at the place of the first
                 if jobs:
                     self._admission.bundle(client, jobs, now)
-                    jobs = []
+                    jobs = ()
             else:
                 self._command(peer, client, command, now)
 
@@ -294,13 +294,20 @@ class Scheduler:
         self._questions.tell_catalog(client)
 
     def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
+        kind = type(command)  # the two that come with each job first, as in `take`
+        if kind is wire.Job:
+            self._admission.job(client, command, now)  # type: ignore[arg-type]
+        elif kind is wire.Ack:
+            self._delivery.acknowledged(client.key, command.seq, now)  # type: ignore[union-attr]
+        else:
+            self._rare_command(peer, client, command, now)
+
+    def _rare_command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
         match command:
             case DecodeError():
                 self._admission.unreadable(client, command, now)
             case wire.Hello():
                 self._hello(peer, client, command, now)
-            case wire.Job():
-                self._admission.job(client, command, now)
             case wire.Cancel(id=job_id):
                 self._questions.cancel(client, job_id, now)
             case wire.Clear():
@@ -315,8 +322,6 @@ class Scheduler:
                 self._board.answer(client)
             case wire.Describe(operation=name):
                 self._questions.describe(client, name, now)
-            case wire.Ack(seq=seq):
-                self._delivery.acknowledged(client.key, seq, now)
             case wire.Replay(from_seq=seq):
                 self._questions.replay(client, seq, now)
             case wire.Set():
@@ -428,4 +433,4 @@ class Scheduler:
 
 def _means_a_job(command: wire.Command | DecodeError) -> bool:
     """Whether it is a job, or was meant to be one."""
-    return isinstance(command, wire.Job) or (isinstance(command, DecodeError) and command.address == wire.Job.address)
+    return type(command) is wire.Job or (isinstance(command, DecodeError) and command.address == wire.Job.address)

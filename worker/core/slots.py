@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from worker.catalog.rows import OperationInfo
 from worker.core.barrier import Barrier
 from worker.core.events import Abort, Effect, Execute
-from worker.core.jobs import Part, Task
+from worker.core.jobs import Task
 from worker.core.ledger import Job, State
 
 #: A canary that is still out when so many more were due (a minute) has met a child that hangs.
@@ -68,12 +68,19 @@ class Slots:
         """Whether a task is this job's, executed or not."""
         return self._jobs.get(task_id) is job
 
-    def execute(self, job: Job, part: Part | None, make: Callable[[int], Task], now: float) -> None:
+    def next_id(self) -> int:
+        """The number for the next task."""
+        return next(self._ids)
+
+    def execute(self, job: Job, task: Task, now: float) -> None:
         """Runs a task of a job, as soon as what is known of the job is stored."""
-        task_id = next(self._ids)
+        task_id = task.id
         self._jobs[task_id] = job
-        job.running[task_id] = part
-        task = make(task_id)
+        job.running[task_id] = task.part
+        if self._barrier.is_stored(job.stored_in):
+            self._since[task_id] = now
+            self._emit(Execute(task))
+            return
         self._held.add(task_id)
 
         def release(now: float) -> None:

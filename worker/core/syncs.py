@@ -59,6 +59,8 @@ class Syncs:
         tally = self._tally(key[0])
         tally.ready += ready
         tally.failed += not ready
+        if not tally.open:
+            return iter(())
         for awaited in tally.open.values():
             awaited.discard(key)
         return self._answers(tally)

@@ -24,6 +24,7 @@ from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
 from worker.core.changes import PAGE_HOST, Answered, Change
 from worker.core.events import (
+    STORES,
     Abort,
     CatalogChanged,
     ChildrenChanged,
@@ -296,13 +297,15 @@ class Service:
         events: list[Event] = []
         while self._happened and len(events) < BATCH:
             event = self._happened.popleft()
-            if self._writer is not None and isinstance(event, Stored | NotStored):
+            if self._writer is not None and isinstance(event, (Stored, NotStored)):
                 self._writer.heard(event.number)
             events.append(event)
-        packets = [self._opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
-        if self._tap is not None and packets:
-            self._tap.put(*packets)
-        return [*events, *packets]
+        if self._packets:
+            packets = [self._opened(*self._packets.take()) for _ in range(min(len(self._packets), PACKETS_BETWEEN_READS))]
+            if self._tap is not None:
+                self._tap.put(*packets)
+            events += packets
+        return events
 
     def _opened(self, datagram: bytes, sender: Peer) -> Event:
         event = self._door.opened(datagram, sender)
@@ -330,22 +333,30 @@ class Service:
         """
         ended: list[JobEnded] = []
         while effects:
-            others: list[Effect] = []
+            reports: list[Effect] = []
+            records: list[Store] = []
+            commit = 0
             for effect in effects:
                 kind = type(effect)  # not `match`, which takes several times as long: this is on the way of every job
                 if kind is Execute:
                     self._executor.execute(effect.task)  # type: ignore[union-attr]
                 elif kind is Abort:
                     self._executor.abort(effect.task_id)  # type: ignore[union-attr]
+                elif kind in STORES:
+                    records.append(effect)  # type: ignore[arg-type]
+                elif kind is JobEnded:
+                    ended.append(effect)  # type: ignore[arg-type]
+                elif kind is Commit:
+                    commit = effect.number  # type: ignore[union-attr] # the highest is the last
                 elif kind is Follow:
                     self._follow(effect)  # type: ignore[arg-type]
                 elif kind is Unfollow:
                     self._unfollow(effect)  # type: ignore[arg-type]
                 else:
-                    others.append(effect)
-            rest = self._report(others)
-            ended += [effect for effect in rest if type(effect) is JobEnded]
-            stored = self._store(rest)
+                    reports.append(effect)
+            if reports:
+                self._report(reports)
+            stored = self._store(records, commit) if commit else None
             effects = self._handle([stored]) if stored is not None else ()
         for job in ended:
             log_ended(job)
@@ -363,10 +374,9 @@ class Service:
         if self._live is not None:
             self._live.unfollow(unwanted.session)
 
-    def _report(self, effects: Sequence[Effect]) -> list[Effect]:
-        """Sends what is to be sent. Gives back what has to do with nobody outside."""
+    def _report(self, effects: Sequence[Effect]) -> None:
+        """Sends what is to be sent."""
         together: dict[Peer, list[bytes]] = {}
-        rest: list[Effect] = []
         changes: list[Change] = []
         for effect in effects:
             if type(effect) is Send:
@@ -386,21 +396,17 @@ class Service:
             elif isinstance(effect, Exit):
                 log.info("stopping: %s", effect.reason)
                 self._exited = True
-            else:
-                rest.append(effect)
         if changes and self._tap is not None:
             self._tap.put(*changes)
         for peer, reports in together.items():
             for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
                 self._send(datagram, peer)
-        return rest
 
-    def _store(self, effects: Sequence[Effect]) -> Stored | None:
+    def _store(self, records: Sequence[Store], number: int) -> Stored | None:
         """Has committed what is to be stored. If that takes time, the scheduler hears of it as of everything else that happens."""
-        commits = [effect.number for effect in effects if isinstance(effect, Commit)]
-        if not commits or self._writer is None:
+        if self._writer is None:
             return None
-        stored = self._writer.write([effect for effect in effects if isinstance(effect, Store)], max(commits))
+        stored = self._writer.write(records, number)
         self._thread = threading.get_ident()  # another one may have stood in meanwhile
         return stored
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.play import OTHER, TD, Play, finished, found, job
 from tests.strategies import osc_message
@@ -139,7 +140,7 @@ def test_resends_to_a_client_that_never_acknowledges_are_bounded():
     delivery, timers, sent = desk(lease_ms=10**9)
     client = delivery.hello(TD, Hello("td", 1, 0, acknowledges=1), 0.0)
     for _ in range(5000):
-        delivery.deliver(client.key, delivery.number(client.key, READY), 0.0)
+        delivery.deliver(client.key, replace(READY, seq=delivery.next_seq(client.key)), 0.0)
     sent.clear()
     while (deadline := timers.next_deadline()) is not None and deadline <= 60.0:
         timers.run_due(deadline)
@@ -156,7 +157,7 @@ def test_finals_that_wait_for_an_acknowledgement_are_bounded(monkeypatch):
     for port in range(1, 51):
         client = delivery.hello(("10.0.0.1", port), Hello("td", 0, 0, acknowledges=1), 0.0)
         for _ in range(10):
-            delivery.deliver(client.key, delivery.number(client.key, READY), 0.0)
+            delivery.deliver(client.key, replace(READY, seq=delivery.next_seq(client.key)), 0.0)
     assert sum(map(len, delivery._unacknowledged.values())) == 100
     assert [*delivery.violations()] == []
 
@@ -166,7 +167,7 @@ def test_numbers_of_clients_are_bounded(monkeypatch):
     monkeypatch.setattr(delivery_module, "MAX_NUMBERED", 100)
     delivery, _, _ = desk()
     for port in range(1, 1001):
-        delivery.deliver(key := f"10.0.0.1:{port}", delivery.number(key, READY), 0.0)
+        delivery.deliver(key := f"10.0.0.1:{port}", replace(READY, seq=delivery.next_seq(key)), 0.0)
     assert len(delivery._numbered) == len(delivery._newest_seqs) == 100
 
 
@@ -191,7 +192,7 @@ def test_a_client_with_recent_jobs_stays():
     """Others that only come and go push each other out."""
     delivery, timers, _ = desk(clients=3)
     client = delivery.hello(TD, Hello("td", 7001, 0), 0.0)
-    delivery.deliver(client.key, delivery.number(client.key, READY), 0.0)
+    delivery.deliver(client.key, replace(READY, seq=delivery.next_seq(client.key)), 0.0)
     timers.run_due(1.0)
     for port in range(1, 50):
         delivery.hello(("10.0.0.9", port), Hello("x", 0, 0), 10.0)

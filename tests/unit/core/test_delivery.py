@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from worker.config import Config, Limits
 from worker.core.delivery import Delivery
@@ -30,7 +31,7 @@ class Desk:
         return times
 
     def final(self, client, now):
-        final = self.delivery.number(client.key, READY)
+        final = replace(READY, seq=self.delivery.next_seq(client.key))
         self.delivery.deliver(client.key, final, now)
         return final
 
@@ -81,15 +82,15 @@ def test_numbers_without_a_gap():
     """Each client's finals are numbered from 1, without a gap."""
     delivery = Desk().delivery
     one, two = delivery.heard_from(TD, 0.0), delivery.heard_from(("10.0.0.2", 1), 0.0)
-    assert [delivery.number(client.key, READY).seq for client in (one, two, one, one, two)] == [1, 1, 2, 3, 2]
+    assert [delivery.next_seq(client.key) for client in (one, two, one, one, two)] == [1, 1, 2, 3, 2]
 
 
 def test_numbers_of_a_forgotten_client():
     """A client that was forgotten goes on where it was."""
     delivery = Desk(clients=1).delivery
-    delivery.number(delivery.heard_from(TD, 0.0).key, READY)
+    delivery.next_seq(delivery.heard_from(TD, 0.0).key)
     delivery.heard_from(("10.0.0.2", 1), 1.0)
-    assert delivery.number(delivery.heard_from(TD, 2.0).key, READY).seq == 2
+    assert delivery.next_seq(delivery.heard_from(TD, 2.0).key) == 2
 
 
 def test_twice():
@@ -198,7 +199,7 @@ def test_a_client_that_is_not_known_any_more():
     desk.delivery.send(key, READY)
     desk.delivery.answer(key, READY)
     assert desk.sent == [Send(("10.0.0.1", 7001), READY)] * 2
-    desk.delivery.deliver(key, desk.delivery.number(key, READY), 0.0)
+    desk.delivery.deliver(key, replace(READY, seq=desk.delivery.next_seq(key)), 0.0)
     desk.delivery.acknowledged(desk.delivery.hello(TD, Hello("td", 7001, 0, acknowledges=1), 0.05).key, 1, 0.05)
     assert desk.times(until=100.0) == []
     assert [*desk.delivery.violations()] == []
