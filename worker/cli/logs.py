@@ -50,7 +50,8 @@ class TextFormatter(logging.Formatter):
         return f"{self._shown},{int(record.msecs):03}"
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n    | ".join(map(_printable, super().format(record).split("\n")))
+        text = super().format(record)
+        return text if text.isprintable() else "\n    | ".join(map(_printable, text.split("\n")))
 
 
 def _printable(line: str) -> str:

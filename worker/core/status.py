@@ -102,12 +102,11 @@ class StatusBoard:
 
     def report(self, now: float) -> None:
         """Sends everybody what has changed since the last time, now or as soon as the interval allows."""
-        status = self._status()
-        if status == self._sent and not self._numbers_changed:
+        if not self._has_changed():
             return
         # The sum is the same as the timer's, or rounding lets it ring too early for ever.
         if self._is_new_word(now) or now >= self._sent_at + INTERVAL_S:
-            self._tell_everybody(now, only_numbers=status == self._sent)
+            self._tell_everybody(now, only_numbers=self._status() == self._sent)
         elif not self._timer_set:
             self._timer_set = True
             self.timers.at(self._sent_at + INTERVAL_S, self._timer_rang)
@@ -123,7 +122,7 @@ class StatusBoard:
 
     def is_overdue(self, now: float) -> bool:
         """Whether a change has waited for too long by now. The first look at a change begins the time."""
-        if self._status() == self._sent and not self._numbers_changed:
+        if not self._has_changed():
             self._waits_since = None
         elif self._waits_since is None:
             self._waits_since = now
@@ -143,6 +142,17 @@ class StatusBoard:
     def health(self, now: float) -> Health:
         """How long ago a child last ended a task, the canary included. Cannot be told by a worker whose children hang."""
         return Health(now - (self.started_at if self.alive_at is None else self.alive_at), self.beat)
+
+    def _has_changed(self) -> bool:
+        """Whether there is something to tell. Asked several times for each job, so nothing is made for it."""
+        sent, ledger = self._sent, self.ledger
+        return (
+            sent is None
+            or sent.running != ledger.running
+            or sent.queued != ledger.queued
+            or self._numbers_changed
+            or sent.word != self.word
+        )
 
     def _is_new_word(self, now: float) -> bool:
         """Whether the word has changed, and not too often lately."""

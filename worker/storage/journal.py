@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import secrets
 import sqlite3
@@ -67,6 +68,7 @@ _FINAL: Constant = """
 UPDATE job SET content = CASE WHEN final IS NULL THEN digest(content) ELSE content END,
     seq = ?, final = ?, ended = ?, ended_at = ?, ended_up = ?, told = ? WHERE client = ? AND id = ?
 """
+_TOLD: Constant = "UPDATE job SET told = 1 WHERE client = ? AND id = ?"
 _USED_SEQ: Constant = """
 INSERT INTO client (key, newest_seq, used) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET newest_seq = excluded.newest_seq, used = excluded.used
@@ -209,8 +211,12 @@ class Journal:
                 self._write(writes[0])  # a statement alone is a transaction of its own, and two calls cheaper
             else:
                 with self._transaction():
-                    for write in writes:
-                        self._write(write)
+                    for kind, group in itertools.groupby(writes, type):
+                        if kind is StoreTold:  # they come many at a time
+                            self._database.executemany(_TOLD, [(told.client, told.job_id) for told in group if isinstance(told, StoreTold)])
+                        else:
+                            for write in group:
+                                self._write(write)
         except sqlite3.Error as error:
             raise JournalError(str(error)) from error
         self._pages += _PAGES_OF_RECORD * len(writes)
@@ -325,18 +331,23 @@ class Journal:
             # An id that was forgotten in memory may still stand here.
             who, what = (store.job.client, store.job.job_id, store.job.content), (store.attempt, store.begun)
             execute(_NEW_JOB, (*who, time.time(), self._up(), *what))
-            return
+        elif type(store) is StoreFinal:
+            if not self._write_final(store.client, store.job_id, store.final, told=False):
+                # A job that could not be kept has used a number all the same.
+                execute(_USED_SEQ, (store.client, store.final.seq, self._next_end()))
+            self._since_pruned += 1
+        else:
+            self._write_rare(store)
+
+    def _write_rare(self, store: Store) -> None:
+        execute = self._database.execute
         match store:
             case StoreAttempt(client, job_id, attempt, begun):
                 execute("UPDATE job SET attempt = ?, running = ? WHERE client = ? AND id = ?", (attempt, begun, client, job_id))
             case StoreBegun(client, job_id):
                 execute("UPDATE job SET running = 1 WHERE client = ? AND id = ?", (client, job_id))
-            case StoreFinal(client, job_id, final):
-                if not self._write_final(client, job_id, final, told=False):  # a job that could not be kept has used a number all the same
-                    execute(_USED_SEQ, (client, final.seq, self._next_end()))
-                self._since_pruned += 1
             case StoreTold(client, job_id):
-                execute("UPDATE job SET told = 1 WHERE client = ? AND id = ?", (client, job_id))
+                execute(_TOLD, (client, job_id))
             case StoreClient():
                 execute(_CLIENT, (*dataclasses.astuple(store), self._next_end()))
             case StorePeer((host, port), client):
@@ -491,6 +502,8 @@ class _StartedJob:
 def _with_attempts(stores: Iterable[Store]) -> list[_StartedJob | Store]:
     """Most jobs are started in the round that accepts them: that is one row to write and not two changes of it."""
     stores = tuple(stores)
+    if len(stores) == 1 and type(stores[0]) is StoreFinal:
+        return [stores[0]]
     attempts = {(store.client, store.job_id): store for store in stores if type(store) is StoreAttempt}
     writes: list[_StartedJob | Store] = []
     for store in stores:

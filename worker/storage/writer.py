@@ -114,8 +114,8 @@ class Writer:
         while that one waits for what only the other thread commits.
         """
         return (
-            threading.current_thread() is not self._thread
-            and self._heard >= self._asked
+            self._heard >= self._asked
+            and threading.get_ident() != self._thread.ident
             and not self._trouble
             and self._stand_in is not None
             and not self._journal.waits_for_disk
