@@ -294,16 +294,11 @@ class Scheduler:
         self._questions.tell_catalog(client)
 
     def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
-        kind = type(command)  # the two that come with each job first, as in `take`
-        if kind is wire.Job:
-            self._admission.job(client, command, now)  # type: ignore[arg-type]
-        elif kind is wire.Ack:
-            self._delivery.acknowledged(client.key, command.seq, now)  # type: ignore[union-attr]
-        else:
-            self._rare_command(peer, client, command, now)
-
-    def _rare_command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
-        match command:
+        match command:  # the two that each job brings stand first
+            case wire.Job():
+                self._admission.job(client, command, now)
+            case wire.Ack():
+                self._delivery.acknowledged(client.key, command.seq, now)
             case DecodeError():
                 self._admission.unreadable(client, command, now)
             case wire.Hello():

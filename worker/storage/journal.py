@@ -331,16 +331,13 @@ class Journal:
             # An id that was forgotten in memory may still stand here.
             who, what = (store.job.client, store.job.job_id, store.job.content), (store.attempt, store.begun)
             execute(_NEW_JOB, (*who, time.time(), self._up(), *what))
-        elif type(store) is StoreFinal:
+            return
+        if type(store) is StoreFinal:
             if not self._write_final(store.client, store.job_id, store.final, told=False):
                 # A job that could not be kept has used a number all the same.
                 execute(_USED_SEQ, (store.client, store.final.seq, self._next_end()))
             self._since_pruned += 1
-        else:
-            self._write_rare(store)
-
-    def _write_rare(self, store: Store) -> None:
-        execute = self._database.execute
+            return
         match store:
             case StoreAttempt(client, job_id, attempt, begun):
                 execute("UPDATE job SET attempt = ?, running = ? WHERE client = ? AND id = ?", (attempt, begun, client, job_id))
