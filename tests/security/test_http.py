@@ -18,6 +18,8 @@ import pytest
 from tests.conftest import ELSEWHERE
 from tests.web.serving import worker
 from worker.client import Client
+from worker.protocol import osc
+from worker.protocol.messages import Quit, Set
 from worker.web.server import MAX_CONNECTIONS_OF_ONE, MAX_HEADER_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason=f"{ELSEWHERE} only Linux has all of 127.0.0.0/8")
@@ -105,6 +107,40 @@ def test_another_page_cannot_listen(served):
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "eA" * 11 + "=="}
     assert ask(served, path="/api/told", Origin="http://evil.example", **upgrade)[0] == 403
     assert ask(served, path="/api/told", source=STRANGER, **upgrade)[0] == 401
+
+
+def osc_over_websocket(served, source, packet):
+    """The status of the handshake; if it is one, a packet was sent."""
+    with socket.create_connection((HERE, served.http_port), 10, (source, 0)) as link:
+        head = f"GET / HTTP/1.1\r\nHost: {HERE}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        link.sendall(f"{head}Sec-WebSocket-Key: {'eA' * 11}==\r\n\r\n".encode())
+        status = int(link.recv(4096).split()[1])
+        if status == 101:
+            link.sendall(bytes([0x82, 0x80 | len(packet)]) + bytes(4) + packet)  # masked with zeros
+            link.sendall(b"\x88\x80" + bytes(4))
+            while link.recv(4096):
+                pass
+        return status
+
+
+def test_osc_over_the_websocket(served):
+    """Who may send over UDP may send here: not a stranger, but a computer of --allow. Nobody can end the worker from here."""
+    assert osc_over_websocket(served, STRANGER, osc.encode(Set("theirs", "operation", "noop"))) == 401
+    assert osc_over_websocket(served, LOOKER, osc.encode(Set("ours", "operation", "noop"))) == 101
+    assert osc_over_websocket(served, HERE, osc.encode(Quit("wrong"))) == 101
+    until = time.monotonic() + 20
+    while ask(served, path="/worker/trigger/ours")[0] != 200:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert ask(served, path="/worker/trigger/theirs")[0] == 404
+    assert json.loads(ask(served, path="/status")[2])["word"] in ("Starting", "Ready")
+    assert ask(served, path="/worker", source=STRANGER)[0] == 401
+    for path in ("/jobs/a", "/status", "/health", "/metrics"):
+        assert ask(served, path=path, source=STRANGER)[0] == 401
+        assert ask(served, path=path, source=LOOKER)[0] in (200, 404)
+    for path in ("/jobs", "/trigger/ours"):
+        assert ask(served, "POST", path, LOOKER, JOB, Content_Type=JSON)[0] == 401
+    assert jobs(served) == []
 
 
 def test_strangers(served):

@@ -19,6 +19,7 @@ from worker.core.jobs import Failure, Result
 from worker.errors import MissingFile
 from worker.protocol import osc
 from worker.protocol.messages import Number, Set, Trigger
+from worker.web.oscquery_server import MAX_CLIENTS_OF_ONE
 
 PRESETS = (("logo", "operation", "draw_circles"), ("logo", "output", "a{n}.png"), ("logo", "count", 12))
 
@@ -136,6 +137,23 @@ def test_buttons_are_heard_by_others(here, peer, executor):
     asyncio.run(play())
 
 
+def test_clients_are_bounded(here):
+    """One too many is refused before it becomes a WebSocket, and there is room again when others have gone."""
+
+    async def play():
+        async with contextlib.AsyncExitStack() as opened:
+            for _ in range(MAX_CLIENTS_OF_ONE):
+                await opened.enter_async_context(connected(here))
+            with pytest.raises(HTTPClientError) as refused:
+                await opened.enter_async_context(connected(here))
+            assert refused.value.code == 503
+        async with connected(here) as one:
+            await one.say("LISTEN", "/worker/n/boot")
+            assert await one.until(lambda found: isinstance(found, Number))
+
+    asyncio.run(play())
+
+
 def test_presets_that_come_and_go_are_told(here, peer):
     """To every client, and what has gone is listened to no longer."""
 
@@ -249,6 +267,8 @@ def test_a_preset_as_a_button(here, executor):
         assert answer.status == 202
         executor.finish(executor.next_task())
         here.until(f"/jobs/{answer.json['id']}?as=text", lambda answer: answer.text == "ready")
+    for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        assert here.ask("/trigger/logo", "POST", b"", **{"Content-Type": kind}).status in (400, 415)
     looked = here.ask("/trigger/logo")
     assert (looked.status, looked.headers["Allow"]) == (405, "POST")
     assert here.ask("/trigger/lgo?as=text", "POST").text == "There is no preset 'lgo'; did you mean logo?"

@@ -60,7 +60,10 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
     async def get(self, *_: str) -> None:
         """Becomes a WebSocket if that is asked for; otherwise answers with JSON."""
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
-            await super().get()
+            if self.clients.has_room(self):
+                await super().get()
+            else:
+                self.refuse(503, f"{MAX_CLIENTS} clients are connected, or {MAX_CLIENTS_OF_ONE} from this computer, which is the limit.")
             return
         answer = self.clients.space.answer(self.request.path, self.request.query, self.clients.host_info)
         self.set_status(answer.status)
@@ -87,6 +90,8 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
     def on_message(self, message: str | bytes) -> None:
         """A text is LISTEN or IGNORE, bytes are OSC."""
         if not self.slot:
+            return
+        if not self.clients.lets_in(self, len(message)):
             return
         if isinstance(message, bytes):
             self.knows_texts = bool(self.knows_texts)
@@ -155,12 +160,16 @@ class Clients:
 
     def add(self, client: OscQuery) -> bool:
         """Whether there was room for it."""
-        mine = sum(one.request.remote_ip == client.request.remote_ip for one in self._slots.values())
-        if len(self._slots) >= MAX_CLIENTS or mine >= MAX_CLIENTS_OF_ONE:
+        if not self.has_room(client):
             return False
         client.slot = next(slot for slot in range(1, MAX_CLIENTS + 1) if slot not in self._slots)
         self._slots[client.slot] = client
         return True
+
+    def has_room(self, client: OscQuery) -> bool:
+        """Whether another one of this computer may connect."""
+        mine = sum(one.request.remote_ip == client.request.remote_ip for one in self._slots.values())
+        return len(self._slots) < MAX_CLIENTS and mine < MAX_CLIENTS_OF_ONE
 
     def remove(self, client: OscQuery) -> None:
         """It has gone, or was never there. The buttons that it has left pressed are let go: another client may get its place."""
@@ -172,15 +181,17 @@ class Clients:
             self._hub.tell(Received(client.peer, left))
             self._press(client.peer, left)
 
+    def lets_in(self, client: OscQuery, size_bytes: int) -> bool:
+        """Whether a client is within its rates, which are those of UDP. What is beyond is dropped, and told to the worker."""
+        sender = str(client.request.remote_ip), 1 + client.slot
+        dropped = self._gate.throttled(sender, time.monotonic(), size_bytes)
+        if dropped:
+            self._hub.tell(Throttled(client.peer, dropped))
+        return dropped is None
+
     def packet(self, client: OscQuery, datagram: bytes) -> None:
         """An OSC packet of a client."""
         if len(datagram) > MAX_DATAGRAM_IN:
-            return
-        sender = str(client.request.remote_ip), 1 + client.slot
-        dropped = self._gate.throttled(sender, time.monotonic(), len(datagram))
-        if dropped is not None:
-            if dropped:
-                self._hub.tell(Throttled(client.peer, dropped))
             return
         commands = osc.decode_commands(datagram)
         self._hub.tell(Received(client.peer, commands))

@@ -107,11 +107,17 @@ class Told(Guarded, tornado.websocket.WebSocketHandler):
     A browser that is slow misses frames, and then gets everything anew; nothing waits for it.
     """
 
+    async def get(self, *args: str) -> None:
+        """Becomes a WebSocket, if there is room: one that is closed again would stay for seconds if its browser does not answer."""
+        if _sockets(self.hub).have_room(self.request.remote_ip):
+            await super().get(*args)
+        else:
+            self.refuse(503, f"{MAX_SOCKETS} browsers listen, or {MAX_SOCKETS_OF_ONE} on this computer, which is the limit.")
+
     def open(self, *_: str) -> None:
         """Sends everything that is known."""
         sockets = _sockets(self.hub)
-        mine = sum(one.request.remote_ip == self.request.remote_ip for one in sockets.all)
-        if len(sockets.all) >= MAX_SOCKETS or mine >= MAX_SOCKETS_OF_ONE:
+        if not sockets.have_room(self.request.remote_ip):
             self.close(1013, "too many browsers")
             return
         self.set_nodelay(True)
@@ -150,6 +156,10 @@ class Sockets:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.all: list[Told] = []
+
+    def have_room(self, ip: str | None) -> bool:
+        """Whether another browser of this computer may listen."""
+        return len(self.all) < MAX_SOCKETS and sum(one.request.remote_ip == ip for one in self.all) < MAX_SOCKETS_OF_ONE
 
     def tell(self, _happened: Sequence[Any], _now: float) -> None:
         """Sends the newest frame to all."""

@@ -42,6 +42,9 @@ SILENT_S: Final = 10.0
 GREEN, AMBER, RED, BLUE = "#2e7d32", "#f9a825", "#c62828", "#1565c0"
 _COLORS: Final = {READY: GREEN, FAILED: RED, "Ready": GREEN, "Processing": AMBER, "Starting": BLUE}
 
+#: What a browser sends to another site without asking it first.
+_OF_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+
 _Text = Annotated[str, Meta(max_length=16 * 2**10)]
 _Number = int | float
 
@@ -215,7 +218,11 @@ class Pressed(Sending):
     """Presets as buttons."""
 
     async def post(self, preset: str) -> None:
-        """Presses one. What stands in the body does not matter, since some programs always send one."""
+        """Presses one. What stands in the body does not matter, since some programs always send one; but a form of another page cannot."""
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind in _OF_FORMS:
+            self.refuse(415, f"Send Content-Type: application/json, or no body; {kind} is what a form of any other page can send.")
+            return
         wait_s = self.number("wait_s", 0.0, MOST_WAIT_S)
         if wait_s is None:
             return

@@ -92,6 +92,7 @@ def run(hub: Hub, listening: socket.socket, ended: Callable[[Callable[[], None]]
         listening: the socket, bound.
         ended: is given what ends the server; to be called from any thread.
     """
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)  # else every stranger's rubbish would be a line
     loop = asyncio.SelectorEventLoop()  # on Windows the default one cannot watch Tornado's sockets
     asyncio.set_event_loop(loop)
     try:
