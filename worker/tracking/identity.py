@@ -94,7 +94,7 @@ class Track:
         size, kind, key: as of its last detection; the key stays once it was read.
         vx, vy: its velocity, in units per second.
         age: frames since it was first seen, that one included.
-        age_s: seconds since it was first seen.
+        age_s: seconds since it was first seen, without those of pauses.
         missing: frames in a row without a detection; 0 = it was seen.
         detection: the index of its detection in what was given; None while it is missing.
     """
@@ -163,25 +163,31 @@ class _Object:
     size: float  # smoothed
     kind: str
     key: str
-    born_s: float
     seen: Detection
     detection: int | None
     #: How it would move if its last detection, a surprise, had not been its own.
     otherwise: _Motion | None = None
+    rests: bool = False
     usual: float = 0.0  # distance of a detection from the expected place
     id: int = 0  # 0 until it is confirmed
     slot: int = -1
     age: int = 1
+    age_s: float = 0.0
     hits: int = 1
     missing: int = 0
 
     def predict(self, elapsed_s: float) -> None:
         if elapsed_s > _LONGEST_GAP_S:
-            self.motion, self.otherwise = _Motion(self.motion.x, self.motion.y), None
+            self.rest()
         for motion in self.motions():
             motion.predict(min(elapsed_s, _LONGEST_GAP_S))
         self.age += 1
+        self.age_s += elapsed_s
         self.detection = None
+
+    def rest(self) -> None:
+        """Nobody knows how it went on. It is expected where it was seen last, and no farther from there while it is missing."""
+        self.motion, self.otherwise, self.rests = _Motion(self.seen.x, self.seen.y), None, True
 
     def motions(self) -> tuple[_Motion, ...]:
         return (self.motion,) if self.otherwise is None else (self.motion, self.otherwise)
@@ -200,7 +206,7 @@ class _Object:
         if found.size:
             self.size += _SIZE_GAIN * (found.size - self.size) if self.size else found.size
         self.kind, self.key = found.kind, found.key or self.key
-        self.seen, self.detection, self.missing = found, index, 0
+        self.seen, self.detection, self.missing, self.rests = found, index, 0, False
         self.hits += 1
 
 
@@ -247,6 +253,12 @@ class Identity:
         self._confirm()
         return tuple(self._track(one) for one in sorted(self._objects, key=lambda one: one.id) if one.id)
 
+    def pause(self) -> None:
+        """The source was interrupted, and its clock may begin anew. What is found at its old place afterwards is still the same."""
+        for one in self._objects:
+            one.rest()
+        self._before_s = None
+
     def forget(self) -> None:
         """All objects are gone. Their ids are not given again."""
         self._objects.clear()
@@ -282,7 +294,7 @@ class Identity:
 
     def _costs(self, objects: list[_Object], found: list[Detection]) -> Costs:
         """What it costs to take a detection (column) for an object (row); infinite where that cannot be."""
-        old = np.array([(one.size, _reach(one.missing)) for one in objects]).reshape(-1, 1, 2)
+        old = np.array([(one.size, _reach(one)) for one in objects]).reshape(-1, 1, 2)
         new = np.array([(one.x, one.y, one.size) for one in found]).reshape(1, -1, 3)
         distance = _squares([one.motion for one in objects], new)
         unsure = [row for row, one in enumerate(objects) if one.otherwise is not None]
@@ -316,8 +328,7 @@ class Identity:
     def _begin(self, left: Iterable[tuple[int, Detection]]) -> None:
         room = 2 * max(1, self.rules.slots) - len(self._objects)
         for index, one in list(left)[: max(0, room)]:
-            born_s = self._before_s or 0.0
-            self._objects.append(_Object(_Motion(one.x, one.y), one.size, one.kind, one.key, born_s, one, index))
+            self._objects.append(_Object(_Motion(one.x, one.y), one.size, one.kind, one.key, one, index))
 
     def _confirm(self) -> None:
         """Gives ids and the lowest free rows to objects that were seen often enough, the oldest first."""
@@ -345,7 +356,7 @@ class Identity:
             vx=one.motion.vx,
             vy=one.motion.vy,
             age=one.age,
-            age_s=max(0.0, (self._before_s or 0.0) - one.born_s),
+            age_s=one.age_s,
             missing=one.missing,
             detection=one.detection,
         )
@@ -371,8 +382,8 @@ def _squares(motions: Iterable[_Motion], new: Costs) -> Costs:
     return squares
 
 
-def _reach(missing: int) -> float:
-    return min(1 + _WIDER * missing, _WIDEST)
+def _reach(one: _Object) -> float:
+    return 1.0 if one.rests else min(1 + _WIDER * one.missing, _WIDEST)
 
 
 def _within(value: float) -> float:
