@@ -30,6 +30,9 @@ PAGE_PLACE: Peer = ("127.0.0.1", 9463)
 #: Host and port; port 0 takes a free one.
 HttpPlace = NewType("HttpPlace", tuple)  # type: ignore[type-arg]  # a `NewType` cannot be made of `Peer`
 
+#: Minutes after midnight.
+DayTime = NewType("DayTime", int)
+
 #: A path that ends in .py, or the name of an entry point.
 OwnPlace = NewType("OwnPlace", str)
 
@@ -44,6 +47,20 @@ def default_state() -> Path:
 def default_page() -> HttpPlace:
     """Where the page is served. A function of its own: in Python 3.11 a lambda in an annotation does not see this module's names."""
     return HttpPlace(PAGE_PLACE)
+
+
+def default_night() -> DayTime:
+    """When the night log is written."""
+    return DayTime(6 * 60)
+
+
+def nights_beside(log_file: Path | None) -> Path | None:
+    """The file of the night log beside the log.
+
+    >>> nights_beside(Path("worker.log")).name
+    'worker-nights.txt'
+    """
+    return log_file.with_name(f"{log_file.stem}-nights.txt") if log_file is not None else None
 
 
 def default_workers() -> int:
@@ -116,6 +133,17 @@ class LogSettings:
     ] = None
     format: Annotated[Literal["text", "json"], Setting(LOG, "json: one object per line.", option="--log-format")] = "text"
     level: Annotated[Literal["debug", "info", "warning", "error"], Setting(LOG, "How much is logged.", option="--log-level")] = "info"
+    night: Annotated[
+        DayTime | None,
+        Setting(
+            LOG,
+            "When one summary of the day is written, by the clock on the wall: into the log, and into a file beside it; off for never.",
+            option="--night-log",
+            unit="HH:MM",
+            shown="06:00",
+            default=default_night,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

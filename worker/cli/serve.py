@@ -13,7 +13,7 @@ import click
 
 from worker.cli.logs import begin_logging
 from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
-from worker.config import Config
+from worker.config import Config, nights_beside
 from worker.core.gate import Gate, check_token
 
 
@@ -62,7 +62,7 @@ def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = ()) ->
     return replace(
         config,
         roots=config.roots or (Path.cwd(),),
-        kept=tuple(file.absolute() for file in (config.log.file, config.record.file) if file),
+        kept=tuple(file.absolute() for file in (config.log.file, nights_beside(config.log.file), config.record.file) if file),
         workers=min(config.workers, max(1, (os.cpu_count() or 1) - 1)) if config.show else config.workers,
         presets=presets,
         state=None if config.no_journal else config.state,

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from worker.config import PROGRAM, Config, HttpPlace, OwnPlace
+from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
@@ -74,6 +74,23 @@ class HttpType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not host or not port.isdecimal() or int(port) >= 2**16:
             self.fail(f"{value!r} is neither HOST:PORT, such as 127.0.0.1:9463, nor off.", param, ctx)
         return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class DayTimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """HH:MM as minutes after midnight; or "off", which is None."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower()
+        if text in ("off", "none", ""):
+            return None
+        found = re.fullmatch(r"(\d{1,2}):(\d{2})", text)
+        if found is None or int(found[1]) > 23 or int(found[2]) > 59:
+            self.fail(f"{value!r} is neither a time, such as 06:00, nor off.", param, ctx)
+        return 60 * int(found[1]) + int(found[2])
 
 
 class MapType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -147,6 +164,7 @@ _TYPES: Mapping[Any, Any] = {
     bool: click.BOOL,
     Peer: PeerType(),
     HttpPlace: HttpType(),
+    DayTime: DayTimeType(),
     Network: NetworkType(),
     tuple[str, str]: MapType(),
 }  # type: ignore[type-arg,unused-ignore]

@@ -65,6 +65,7 @@ from worker.service.children_seen import ChildrenTeller
 from worker.service.door import Door
 from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
+from worker.service.nights import night_log
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.service.recorded import RecordedScheduler
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
@@ -148,6 +149,7 @@ class Service:
         self._children = ChildrenTeller(executor, self._scheduler.about)
         self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
         self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
+        self._nights = night_log(config, self._endpoint.address[1])
         self._exited = False
         self._fault: BaseException | None = None
 
@@ -218,12 +220,15 @@ class Service:
             self._endpoint.close()
             if self._writer is not None:
                 self._writer.close()
-            if self._recorder is not None:
-                self._recorder.close()
+            for part in (self._nights, self._recorder):
+                if part is not None:
+                    part.close()
             self._poller.close()
 
     def _round(self) -> None:
         self._poller.wait(self._next_deadline())
+        if self._nights is not None:
+            self._nights.tick(self._poller.now(), self.load[1])
         events = self._next_events()
         if not events:  # often only a child has said something that concerns nobody else
             deadline = self._scheduler.next_deadline()
@@ -360,6 +365,8 @@ class Service:
             effects = self._handle([stored]) if stored is not None else ()
         for job in ended:
             log_ended(job)
+            if self._nights is not None:
+                self._nights.ended(job)
         if self._tap is not None:
             self._tap.put(*ended)
             self._children.tell(self._tap, self._poller.now())

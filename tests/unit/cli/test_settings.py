@@ -17,7 +17,7 @@ from worker.cli import doctor as doctor_module
 from worker.cli import health as health_module
 from worker.cli import serve as serve_module
 from worker.client.client import WorkerSilent
-from worker.config import Config, HttpPlace, OwnPlace
+from worker.config import Config, DayTime, HttpPlace, OwnPlace
 from worker.files.limits import FileLimits
 from worker.protocol.addresses import Network, Peer
 from worker.settings import Declared, declared
@@ -253,7 +253,7 @@ def test_limits_of_files(serve: Serve, configs: list[Config], tmp_path: Path, mo
     assert (config.files.megapixels, config.files.min_free_mb, config.files.rows, config.files.child_mb) == (5, 0, 7, 900)
     assert config.files.file_mb == FileLimits().file_mb
     assert config.read_roots == (tmp_path / "library",)
-    assert config.kept == (tmp_path / "a.log",)
+    assert config.kept == (tmp_path / "a.log", tmp_path / "a-nights.txt")
     assert serve("--max-megapixels", 0).exit_code == 2
 
 
@@ -275,7 +275,7 @@ def sample(one: Declared) -> Any:
     if one.name == "token":
         return "sixteen-letters-at-least"
     texts = {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}
-    return {**texts, HttpPlace: "127.0.0.1:8000"}[one.type]
+    return {**texts, HttpPlace: "127.0.0.1:8000", DayTime: "23:30"}[one.type]
 
 
 @pytest.mark.parametrize(("cores", "asked", "children"), [(1, 4, 1), (2, 2, 1), (8, 8, 7), (8, 3, 3)])
@@ -316,6 +316,15 @@ def test_http(serve: Serve, configs: list[Config]) -> None:
         assert serve("--http", value).exit_code == 0
     assert [config.http for config in configs] == [None, ("127.0.0.1", 0), ("::1", 9000)]
     assert "'9463' is neither HOST:PORT, such as 127.0.0.1:9463, nor off." in serve("--http", "9463").stderr
+
+
+def test_night_log(serve: Serve, configs: list[Config]) -> None:
+    """At six by default; `off` is never; a time that is none is refused in a sentence."""
+    for arguments in ((), ("--night-log", "off"), ("--night-log", "0:00"), ("--night-log", "23:59")):
+        assert serve(*arguments).exit_code == 0
+    assert [config.log.night for config in configs] == [360, None, 0, 1439]
+    for wrong in ("24:00", "6", "06:60", "six"):
+        assert f"'{wrong}' is neither a time, such as 06:00, nor off." in serve("--night-log", wrong).stderr
 
 
 def test_settings_are_said_once() -> None:
