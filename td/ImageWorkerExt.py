@@ -167,6 +167,7 @@ class Control:
                 root=(par.Root.eval() or folder).replace("\\", "/"),
                 parent_pid=os.getpid(),
                 log_file=self.launcher.log_file,
+                page_port=par.Pageport.eval(),
                 show=bool(par.Showmode.eval()),
                 options=shlex.split(par.Options.eval().replace("\\", "/")),
             )

@@ -58,6 +58,19 @@ TRIGGERS_OUT = {
     "cookalways": True,
     "active": True,
 }
+# Off until somebody asks for it: then TouchDesigner starts a browser in processes of its own. The page finds the worker again by itself.
+PAGE = {
+    "source": "urlorfile",
+    "url": Expression("f'http://{parent().par.Host.eval()}:{parent().par.Pageport.eval()}/'"),
+    "transparent": False,
+    "alwayscook": False,
+    "maxrenderrate": 30,
+    "autorestart": True,
+    "outputresolution": "custom",
+    "resolutionw": 1280,
+    "resolutionh": 720,
+    "active": Expression("parent().par.Showpage"),
+}
 EXECUTE = {"start": True, "create": True, "exit": True, "framestart": False, "frameend": False, "active": True}
 PARAMETER_EXECUTE = {
     "op": Expression("parent()"),  # a path would break when the component is copied
@@ -130,12 +143,14 @@ OPERATORS: tuple = (
     ),
     ("frame", "scriptTOP", 0, -450, GREEN, "The newest picture that a job has written as a frame, or that of Frame File.", {}),
     ("out2", "outTOP", 200, -450, GREEN, "The same, outside.", {}),
+    ("page", "webrenderTOP", 200, -600, GREEN, "The worker's page. Off until Show Page is on.", PAGE),
+    ("out3", "outTOP", 400, -600, GREEN, "The same, outside.", {}),
     ("frames", "textDAT", 400, -450, GREY, "Pixels of TOPs on their way to the worker and back. Plain Python.", {}),
     ("tables", "textDAT", 600, -450, GREY, "Fills the tables and the page Status.", {}),
     ("parexec", "parameterexecuteDAT", 200, -300, GREY, "Pulses and changes of the component's parameters.", PARAMETER_EXECUTE),
     ("execute", "executeDAT", 400, -300, GREY, "Start with the project, and end with it.", EXECUTE),
 )
-WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"), ("frame", "out2"))
+WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"), ("frame", "out2"), ("page", "out3"))
 HEADINGS = {
     "jobs": ("id", "operation", "word", "progress", "position", "wait", "run", "items", "message"),
     "results": ("x", "y", "u", "v"),
@@ -199,6 +214,16 @@ PARAMETERS = (
         False,
         "The frame file that the TOP frame shows, below Root, such as frames/out.frame. Empty: the one that a job wrote last.",
     ),
+    (
+        "Page",
+        "Toggle",
+        "Showpage",
+        "Show Page",
+        False,
+        False,
+        "Show the worker's page in the TOP page inside, and at the third output. It takes a browser's memory.",
+    ),
+    ("Page", "Int", "Pageport", "Page Port", 9463, False, "TCP port of the page; a worker that is started here serves it there."),
     ("Status", "Str", "Status", "Status", "Unknown", True, "Ready, Processing, Starting, Draining, Stopping, Stopped, Lost, Unknown."),
     ("Status", "Str", "Message", "Message", "", True, "What went wrong last. Empty again when a job is ready, or the worker is back."),
     ("Status", "Pulse", "Clearmessage", "Clear Message", None, False, "Clears the message, and the error flag on the component."),

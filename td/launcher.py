@@ -50,7 +50,7 @@ def clean_environment(environment):
     return kept
 
 
-def command(*, program, host, port, text_port, number_port, root, parent_pid, log_file, show=False, options=()):
+def command(*, program, host, port, text_port, number_port, root, parent_pid, log_file, page_port=None, show=False, options=()):
     """The command line of a worker that ends when the process `parent_pid` does. `program` is what `find_program` gives."""
     return [
         *program,
@@ -59,6 +59,7 @@ def command(*, program, host, port, text_port, number_port, root, parent_pid, lo
         *("--text-port", str(text_port), "--number-port", str(number_port)),
         *("--root", root, "--parent-pid", str(parent_pid)),
         *("--log-file", log_file),
+        *([] if page_port is None else ["--http", f"{host}:{page_port}"]),
         *(["--show"] if show else []),
         *options,
     ]

@@ -25,6 +25,19 @@ def snapshot(operator):
 
 
 @YEARS
+def test_the_page_is_off_until_it_is_asked_for(projects, year):
+    """Then it shows where the worker's page is, in the size of a screen."""
+    component = projects(year).component
+    assert component.op("out3").shown is None
+    component.par.Host = "10.0.0.5"
+    component.par.Pageport = 9500
+    assert component.op("page").shown is None
+    component.par.Showpage = True
+    assert component.op("out3").shown == "http://10.0.0.5:9500/"
+    assert (component.op("page").par.resolutionw.eval(), component.op("page").par.resolutionh.eval()) == (1280, 720)
+
+
+@YEARS
 def test_every_operator_stands_where_it_should(projects, year):
     project = projects(year)
     kinds = {child.name: child.OPType for child in project.component.children}
@@ -51,6 +64,8 @@ def test_every_operator_stands_where_it_should(projects, year):
         "frame_callbacks": "textDAT",
         "frames": "textDAT",
         "out2": "outTOP",
+        "page": "webrenderTOP",
+        "out3": "outTOP",
         "parexec": "parameterexecuteDAT",
         "execute": "executeDAT",
     }

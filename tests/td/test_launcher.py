@@ -155,10 +155,19 @@ def test_any_other_program_is_called_as_it_is(tmp_path, name):
     path = touch(tmp_path / name)
     assert launcher.find_program(path, TOUCHDESIGNER) == [path]
     command = launcher.command(
-        program=[path], host="h", port=1, text_port=2, number_port=3, root="r", parent_pid=4, log_file="l", options=["--workers", "2"]
+        program=[path],
+        host="h",
+        port=1,
+        text_port=2,
+        number_port=3,
+        root="r",
+        parent_pid=4,
+        log_file="l",
+        page_port=5,
+        options=["--workers", "2"],
     )
     assert command[:2] == [path, "serve"]
-    assert command[-4:] == ["--log-file", "l", "--workers", "2"]
+    assert command[-6:] == ["--log-file", "l", "--http", "h:5", "--workers", "2"]
     show = launcher.command(program=[path], host="h", port=1, text_port=2, number_port=3, root="r", parent_pid=4, log_file="l", show=True)
     assert show[-3:] == ["--log-file", "l", "--show"]
 

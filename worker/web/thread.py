@@ -64,6 +64,7 @@ class Web:
         self.journal: Path | None = None
         self._log = _ToTap(self.tap)
         self._end: Callable[[], None] = lambda: None
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -93,6 +94,7 @@ class Web:
     def close(self) -> None:
         """Ends the server. Nothing listens on its port when this returns."""
         logging.getLogger("worker").removeHandler(self._log)
+        self._closed = True
         self._end()
         if self._thread is not None:
             self._thread.join(CLOSE_WITHIN_S)
@@ -108,6 +110,8 @@ class Web:
 
     def _set_end(self, end: Callable[[], None]) -> None:
         self._end = end
+        if self._closed:  # before the server was there
+            end()
 
 
 class _ToTap(logging.Handler):

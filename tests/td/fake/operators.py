@@ -662,6 +662,14 @@ class moviefileinTOP(_Top):
     pass
 
 
+class webrenderTOP(_Top):
+    """`shown` is the address that a browser would show; None while it is off."""
+
+    @property
+    def shown(self):
+        return self.par.url.eval() if self.par.active.eval() else None
+
+
 class outTOP(_Top):
     """`shown` is what its input shows."""
 
@@ -709,6 +717,19 @@ TYPES = {
     kind.__name__: kind
     for kind in (
         *(baseCOMP, tableDAT, textDAT, executeDAT, parameterexecuteDAT, oscinDAT, oscoutDAT),
-        *(constantCHOP, nullCHOP, inCHOP, outCHOP, oscoutCHOP, oscinCHOP, dattoCHOP, nullTOP, moviefileinTOP, outTOP, scriptTOP),
+        *(
+            constantCHOP,
+            nullCHOP,
+            inCHOP,
+            outCHOP,
+            oscoutCHOP,
+            oscinCHOP,
+            dattoCHOP,
+            nullTOP,
+            moviefileinTOP,
+            outTOP,
+            scriptTOP,
+            webrenderTOP,
+        ),
     )
 }
