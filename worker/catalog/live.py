@@ -13,13 +13,13 @@ from msgspec import Meta
 
 from worker.catalog.params import Params
 from worker.errors import ArgumentError, PathError
+from worker.files.frames import FrameName
 from worker.protocol.addresses import Peer
 
 #: The kinds of sources. The sandbox of the child depends on the kind: a stream needs the network, a camera its device.
 SourceKind = Literal["frame", "camera", "file", "stream", "ndi"]
 #: What can be opened over the network. Everything else that FFmpeg knows (file, pipe, concat, ...) is refused.
 SCHEMES = ("rtsp", "http", "https")
-_FRAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MOST_CAMERAS = 64
 _LONGEST_NDI = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
@@ -33,7 +33,7 @@ class LiveParams(Params, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=2000,
-            description="frame:NAME, camera:0, a video, an image folder or pattern, rtsp://... or http://..., ndi:NAME",
+            description="frame:FILE, camera:0, a video, an image folder or pattern, rtsp://... or http://..., ndi:NAME",
         ),
     ]
     what: str = ""
@@ -65,7 +65,7 @@ class SourceName:
 
     Attributes:
         kind: what it is.
-        text: the name of a frame, the number of a camera, a path, an address, the name of an NDI source.
+        text: the path of a frame file, the number of a camera, a path, an address, the name of an NDI source.
     """
 
     kind: SourceKind
@@ -94,7 +94,7 @@ def shown(text: str) -> str:
 def source_of(text: str) -> SourceName:
     """Reads the parameter `source`.
 
-    >>> [source_of(text).kind for text in ("frame:top1", "camera:0", "shots/*.png", "rtsp://10.0.0.7/live", "ndi:DESK", "C:/show/a.mp4")]
+    >>> [source_of(text).kind for text in ("frame:top1.frame", "camera:0", "shots/*.png", "rtsp://10.0.0.7/live", "ndi:DESK", "C:/a.mp4")]
     ['frame', 'camera', 'file', 'stream', 'ndi', 'file']
 
     Raises:
@@ -102,10 +102,10 @@ def source_of(text: str) -> SourceName:
     """
     text = text.strip()
     kind, colon, rest = text.partition(":")
-    if colon and kind == "frame":
-        if not _FRAME.fullmatch(rest):
-            raise ArgumentError(f"source: the name of a frame has letters, digits, - and _, such as frame:top1; got {rest!r:.80}.")
-        return SourceName("frame", rest)
+    if (frame := FrameName.of(text)) is not None:
+        if frame.slot is not None or not frame.path:
+            raise ArgumentError(f"source: a live job takes the newest frame of a file, such as frame:cam.frame; got {text!r:.80}.")
+        return SourceName("frame", frame.path)
     if colon and kind == "camera":
         if not rest.isascii() or not rest.isdecimal() or int(rest) >= _MOST_CAMERAS:
             raise ArgumentError(f"source: a camera has a number from 0 to {_MOST_CAMERAS - 1}, such as camera:0; got {rest!r:.80}.")

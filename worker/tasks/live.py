@@ -10,7 +10,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.live import SourceName
 from worker.catalog.parse import parse_pairs, settings_of
 from worker.core.jobs import Failure, Outcome, Result, Task
-from worker.errors import InternalError, WorkerError
+from worker.errors import WorkerError
 from worker.executors import frames
 from worker.files.limits import NO_LIMITS
 from worker.files.paths import FileRules
@@ -102,6 +102,16 @@ class LiveJob:
 
         params, limits, text = self.params, self.limits, self.source.text
         match self.source.kind:
+            case "frame":
+                return sources.Frames(self.rules.to_read_file(text), self.source.shown, limits, silent_s=params.silent_s)
+            case "stream":
+                from worker.tracking import streams
+
+                return streams.stream(text, limits, silent_s=params.silent_s)
+            case "ndi":
+                from worker.tracking import ndi
+
+                return ndi.ndi(text, limits, silent_s=params.silent_s)
             case "camera":
                 return sources.camera(int(text), limits, silent_s=params.silent_s)
             case "file":
@@ -109,8 +119,6 @@ class LiveJob:
                     return sources.video_file(self.rules.to_read_file(text), limits, speed=params.speed, loop=params.loop)
                 paths = self.rules.to_read_all(text, readable_endings()).paths
                 return sources.image_series(paths, limits, fps=params.fps, speed=params.speed, loop=params.loop)
-            case _:
-                raise InternalError(f"{self.source.kind} sources cannot be opened yet.")
 
 
 class Nobody:

@@ -66,4 +66,6 @@ def _confine(rules: FileRules, source: SourceName, files: tuple[Path, ...]) -> N
         else:
             read = opened(stack, (*rules.resolved_roots, *rules.resolved_read_roots))
         programs = [Path(found).parent for name in {__name__.partition(".")[0]} if (found := sys.modules[name].__file__)]
+        if source.kind == "ndi":  # its settings say on which machines it looks for sources
+            programs.append(Path(os.environ.get("NDI_CONFIG_DIR") or Path.home() / ".ndi"))
         sandbox.confine(sandbox.Reach((), read, programs, source.needs))

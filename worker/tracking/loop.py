@@ -95,7 +95,7 @@ class Loop:
 
     def _watch(self, source: LiveSource) -> None:
         """Looks at picture after picture, until the source raises."""
-        is_live = False
+        is_live, came_at = False, self.clock()
         while True:
             until = self._pace.due_at - self.clock()
             if until > 0:
@@ -105,7 +105,11 @@ class Loop:
                 continue
             picture = source.newest(_LOOK_EVERY_S)
             if picture is None:
+                if is_live and 0 < source.silent_s < self.clock() - came_at:
+                    is_live = False
+                    self.report.say("Lost", f"{self.shown}: No picture came for {source.silent_s:g} s. It is waited for.")
                 continue
+            came_at = self.clock()
             began = self.clock()
             looked = self.session.look(picture.image, picture.seconds)
             if not is_live:

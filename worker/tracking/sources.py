@@ -8,6 +8,7 @@ A source that has come to its end raises `SourceEnded`, one that has vanished `S
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -25,6 +26,7 @@ import numpy as np
 from worker.errors import Unavailable, WorkerError
 from worker.files.limits import FileLimits
 from worker.pictures import video
+from worker.pictures.frames import FrameFile
 from worker.pictures.images import read_image
 from worker.pictures.pixels import Image, size_of
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 #: How long a thread that reads may take to end; the process ends with one that hangs.
 _ENDS_WITHIN_S = 15.0
 HUNG = 87
+#: A frame that was written longer ago is one that had been there.
+_OLDEST_S = 60.0
 
 
 class SourceEnded(Exception):
@@ -67,6 +71,10 @@ class LiveSource(Protocol):
     def about(self) -> str:
         """What is known of it, for a sentence."""
 
+    @property
+    def silent_s(self) -> float:
+        """Without a picture for so long it has gone quiet, and is waited for; 0 if that says nothing."""
+
     def newest(self, wait_s: float) -> Picture | None:
         """The newest picture that was not given yet; waits so long for one at most.
 
@@ -77,6 +85,31 @@ class LiveSource(Protocol):
 
     def close(self) -> None:
         """Gives back what it holds."""
+
+
+class Frames:
+    """A frame file that another program writes. While it writes none, nothing is wrong: TouchDesigner may be paused."""
+
+    def __init__(self, path: Path, name: str, limits: FileLimits, *, silent_s: float) -> None:
+        """Raises as `worker.pictures.frames.FrameFile.open`."""
+        self._stack = contextlib.ExitStack()
+        self._file = self._stack.enter_context(FrameFile.open(path, limits))
+        self._sequence = 0
+        self.silent_s = silent_s
+        self.about = name
+
+    def newest(self, wait_s: float) -> Picture | None:
+        frame = self._file.wait(self._sequence, wait_s)
+        if frame is None:
+            return None
+        self._sequence = frame.sequence
+        now = time.monotonic()
+        age_s = (time.time_ns() - frame.time_ns) / 1e9 if frame.time_ns else 0.0
+        taken_at = now - age_s if 0 <= age_s < _OLDEST_S else now
+        return Picture(frame.image, frame.sequence // 2, taken_at, taken_at)
+
+    def close(self) -> None:
+        self._stack.close()
 
 
 #: A picture of a recording: its number, when it is shown in seconds, and what loads it.
@@ -109,6 +142,7 @@ class Recording:
     ) -> None:
         self._begin, self._period_s, self._speed, self._loop = begin, period_s, speed, loop
         self.about = about
+        self.silent_s = 0.0
         self._close, self._clock, self._sleep = close, clock, sleep
         self._pictures = begin()
         self._waiting: Recorded | None = None
@@ -198,7 +232,8 @@ class Grabber:
     def __init__(
         self, grab: Callable[[], tuple[Callable[[], Image], float] | None], *, silent_s: float, about: str, close: Callable[[], None]
     ) -> None:
-        self._grab, self._silent_s, self._close = grab, silent_s, close
+        self._grab, self._vanishes_s, self._close = grab, silent_s, close
+        self.silent_s = 0.0  # it vanishes then, and is opened again
         self.about = about
         self._changed = threading.Condition()
         self._newest: tuple[Callable[[], Image], int, float, float] | None = None
@@ -220,8 +255,8 @@ class Grabber:
             return Picture(load(), number, taken_at, seconds)
         if problem:
             raise SourceVanished(problem)
-        if time.monotonic() - came_at > self._silent_s:
-            raise SourceVanished(f"No picture came for {self._silent_s:g} s.")
+        if time.monotonic() - came_at > self._vanishes_s:
+            raise SourceVanished(f"No picture came for {self._vanishes_s:g} s.")
         return None
 
     def close(self) -> None:
@@ -264,10 +299,11 @@ def camera(number: int, limits: FileLimits, *, silent_s: float) -> Grabber:
         capture.release()
         raise SourceVanished(f"Camera {number} cannot be opened. Is it connected, and does no other program use it?")
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    return _of_capture(capture, f"camera {number}", limits, silent_s)
+    return of_capture(capture, f"camera {number}", limits, silent_s)
 
 
-def _of_capture(capture: Any, name: str, limits: FileLimits, silent_s: float) -> Grabber:
+def of_capture(capture: Any, name: str, limits: FileLimits, silent_s: float) -> Grabber:
+    """What an open `cv2.VideoCapture` gives. Raises LimitExceeded, and then it is closed."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     try:
         limits.check_picture(name, width, height)

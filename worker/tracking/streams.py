@@ -1,0 +1,119 @@
+"""Streams over the network: RTSP and HTTP, by FFmpeg. PyAV gives the time of each picture; without it, OpenCV reads them.
+
+FFmpeg opens what it is told to, and some kinds of streams are lists of other addresses. So it may take only kinds that are one stream, and
+only protocols that lead nowhere else; and no HTTP server may send it on to another address.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+
+from worker.catalog.live import shown
+from worker.files.limits import FileLimits
+from worker.pictures.pixels import Image
+from worker.tracking.sources import Grabber, SourceVanished, of_capture
+
+#: FFmpeg's names. HLS, DASH and playlists are not among them.
+_FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,avi,ogg,asf"
+_PROTOCOLS = {"rtsp": "rtsp,tcp,udp,rtp", "http": "http,tcp", "https": "https,tls,tcp"}
+_OPEN_S = 10.0
+#: A file behind an address is read no faster than it plays, apart from its first seconds: a live stream begins with some that are old.
+_AHEAD_S = 5.0
+
+
+def can_read_times() -> bool:
+    """Whether PyAV is installed."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def stream(address: str, limits: FileLimits, *, silent_s: float) -> Grabber:
+    """A stream.
+
+    Raises:
+        SourceVanished: nobody answers there, or with something that is no stream.
+        LimitExceeded: its pictures are too large.
+    """
+    options = {
+        "protocol_whitelist": _PROTOCOLS[address.partition(":")[0].lower()],
+        "format_whitelist": _FORMATS,
+        "max_redirects": "0",
+        "rtsp_transport": "tcp",
+        "fflags": "nobuffer",
+    }
+    if can_read_times():
+        return _by_pyav(address, options, limits, silent_s)
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
+    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPEN_S * 1000), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(silent_s * 1000)]
+    capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [*timeouts, cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        capture.release()
+        raise SourceVanished("It cannot be opened: nobody answers, or with no stream that can be read.")
+    return of_capture(capture, shown(address), limits, silent_s)
+
+
+def _by_pyav(address: str, options: dict[str, str], limits: FileLimits, silent_s: float) -> Grabber:
+    import av
+
+    try:
+        container = av.open(address, options=options, timeout=(_OPEN_S, silent_s))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise SourceVanished(_reason(error)) from None
+    try:
+        if not container.streams.video:
+            raise SourceVanished("It has no picture.")
+        video = container.streams.video[0]
+        video.thread_type = "SLICE"  # threads over several pictures would hold each of them back
+        limits.check_picture(shown(address), video.width or 1, video.height or 1)
+        pictures = container.decode(video)
+    except BaseException:
+        container.close()
+        raise
+    play = _Play(limits, shown(address))
+
+    def grab() -> tuple[Callable[[], Image], float] | None:
+        try:
+            frame = next(pictures, None)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise SourceVanished(_reason(error)) from None
+        return None if frame is None else play.taken(frame)
+
+    about = f"{shown(address)}, {video.width}x{video.height}"
+    return Grabber(grab, silent_s=silent_s, about=about, close=container.close)
+
+
+class _Play:
+    """Keeps to the time of the stream."""
+
+    def __init__(self, limits: FileLimits, name: str) -> None:
+        self._limits = limits
+        self._name = name
+        self._began: tuple[float, float] | None = None
+        self._last_s = 0.0
+
+    def taken(self, frame: Any) -> tuple[Callable[[], Image], float]:
+        """What loads a frame of PyAV, and its time."""
+        self._limits.check_picture(self._name, frame.width, frame.height)
+        now = time.monotonic()
+        seconds = now if frame.time is None else float(frame.time)
+        if self._began is None or seconds < self._last_s:  # its clock may begin anew
+            self._began = now, seconds
+        self._last_s = seconds
+        ahead = (seconds - self._began[1]) - (now - self._began[0])
+        if ahead > _AHEAD_S:
+            time.sleep(min(ahead - _AHEAD_S, 1.0))
+        return (lambda: frame.to_ndarray(format="bgr24")), seconds
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's words, without the address: it may hold a password."""
+    words = getattr(error, "strerror", None) or type(error).__name__
+    return f"It cannot be read: {str(words)[:100]}."
