@@ -24,11 +24,13 @@ from worker.core.events import (
     Execute,
     Exit,
     Finished,
+    Follow,
     JobEnded,
     Kept,
     NotStored,
     Received,
     Send,
+    SendBytes,
     SendNumbers,
     StoreAttempt,
     StoreBegun,
@@ -40,6 +42,7 @@ from worker.core.events import (
     StorePreset,
     StoreTold,
     StoreUnset,
+    Unfollow,
     Woke,
 )
 from worker.core.jobs import Failure, Part, Plan, Result, Task
@@ -129,6 +132,12 @@ class Play:
                 return f"canary {task.id}"
             case Execute(task):
                 return f"run {task.id} {task.operation} {task.phase.value}" + (f" {task.part.index}" if task.part else "")
+            case Follow(task):
+                return f"follow {task.id} from {task.next_id}"
+            case Unfollow(session):
+                return f"unfollow {session}"
+            case SendBytes(peer, datagram):
+                return f"bytes to {peer[0]}:{peer[1]} {len(datagram)}"
             case Abort(task_id):
                 return f"abort {task_id}"
             case StoreJob(_, job_id, _):

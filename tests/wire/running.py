@@ -132,10 +132,10 @@ class Peer:
 
 
 @contextlib.contextmanager
-def running(executor: Executor, peer: Peer, live: LiveExecutor | None = None, **settings: Any) -> Iterator[Service]:
+def running(executor: Executor, peer: Peer, followers: LiveExecutor | None = None, **settings: Any) -> Iterator[Service]:
     """A service whose default report ports are the peer's."""
     config = replace(Config(host="127.0.0.1", port=0, workers=2, text_port=peer.text_port, number_port=peer.number_port), **settings)
-    service = Service(config, executor, live=live)
+    service = Service(config, executor, live=followers)
     if isinstance(executor, HoldingExecutor):
         executor.is_canary = lambda task: service._scheduler.is_canary(task.id)
     thread = threading.Thread(target=service.run)

@@ -53,6 +53,10 @@ class LiveParams(Params, frozen=True, kw_only=True):
         Meta(ge=0, le=256, description="for instancing: always this many rows, and an object stays in its row; 0 = a row for each object"),
     ] = 0
     tuio: Annotated[str, Meta(max_length=100, description="also send TUIO 1.1 to this HOST:PORT, such as 127.0.0.1:3333; empty = no")] = ""
+    tuio_profile: Annotated[
+        Literal["auto", "cursor", "object", "blob"],
+        Meta(description="which TUIO profile is sent; auto = object for markers and templates, otherwise blob"),
+    ] = "auto"
     settings: Annotated[
         str,
         Meta(max_length=8000, description="parameters of the operation that searches, as key=value with ; between them, or each as a key"),

@@ -74,7 +74,3 @@ class Track(LiveParams, frozen=True, kw_only=True):
     silent_s: Annotated[
         float, Meta(ge=0.5, le=3600, extra={"unit": "s"}, description="a source that brings no picture for so long is opened again")
     ] = 5.0
-    tuio_profile: Annotated[
-        Literal["auto", "cursor", "object", "blob"],
-        Meta(description="which TUIO profile is sent; auto = object for markers and templates, blob for what has a size, otherwise cursor"),
-    ] = "auto"

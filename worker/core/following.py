@@ -14,6 +14,7 @@ from worker.core.shared import Shared
 from worker.core.tracks import Session
 from worker.errors import ChildDied, Draining, Expired, UnknownOperation
 from worker.protocol import messages as wire
+from worker.protocol.tuio import IDLE_S
 
 #: A process that dies is started again: after this time, twice as long each time up to the maximum.
 FIRST_RESTART_S = 0.5
@@ -44,20 +45,25 @@ class Following:
         self._sessions = shared.sessions
         self._ending = ending
         self.left: set[tuple[str, str]] = set()
+        self._idle: int | None = None
 
     def start_waiting(self, now: float) -> None:
         """Starts the live jobs that may be started."""
-        for job in self._sessions.take_waiting():
-            try:
-                row = self._known.find(job.operation)
-            except UnknownOperation as error:
-                self._ending.end(job, error, now)
-            else:
-                self._start(job, row.fields, now)
+        while waiting := self._sessions.take_waiting():
+            for job in waiting:
+                try:
+                    row = self._known.find(job.operation)
+                except UnknownOperation as error:
+                    self._ending.end(job, error, now)
+                else:
+                    self._start(job, row.fields, now)
+            self._ending.release_waiting(now)  # of those that were replaced
 
     def _start(self, job: Job, fields: tuple[str, ...], now: float) -> None:
         job.attempt += 1
         job.started_at = now
+        job.start()
+        job.todo.clear()  # its session is no task of the pool
         if job.params is None:
             job.params = self._known.catalog.unpacked(job.operation, job.content)
         params = job.params
@@ -69,6 +75,12 @@ class Following:
         for older in self._sessions.replaced(job, params):
             self._ending.end(older, Expired(f"Replaced by the newer job {job.id!r} (name={params.name!r})."), now)
         self._follow(self._sessions.begin(job, params, fields), now)
+        if params.tuio and self._idle is None:
+            self._idle = self._timers.at(now + IDLE_S, self._tell_idle)
+
+    def _tell_idle(self, now: float) -> None:
+        self._sessions.tell_idle(now)
+        self._idle = self._timers.at(now + IDLE_S, self._tell_idle) if any(one.tuio for one in self._sessions) else None
 
     def _follow(self, session: Session, now: float) -> None:
         def make(number: int, next_id: int) -> Follow:

@@ -10,7 +10,8 @@ count: it runs all the time, so it is there at every end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from worker.catalog.live import LiveParams, check_host, source_of, tuio_target
@@ -24,6 +25,7 @@ from worker.core.reports import shortened
 from worker.errors import PathError, QueueFull
 from worker.protocol import messages as wire
 from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
+from worker.protocol.tuio import Profile, Touch, Tuio
 
 #: Channels on the number port are those of so many objects, if the job has no slots of its own; and of so many at most.
 CHANNELS = 8
@@ -46,7 +48,8 @@ class Session:
         frames: how many pictures were reported.
         deaths: how many processes in a row have died soon.
         begun_at: when its process was wanted.
-        tuio: where TUIO goes; None for nowhere.
+        target: where TUIO goes; None for nowhere.
+        tuio: makes it.
     """
 
     job: Job
@@ -58,7 +61,8 @@ class Session:
     frames: int = 0
     deaths: int = 0
     begun_at: float = 0.0
-    tuio: Peer | None = None
+    target: Peer | None = None
+    tuio: Tuio | None = None
     state: wire.Source | None = None
     rows: tuple[tuple[float, ...], ...] = field(default_factory=tuple)
 
@@ -140,8 +144,12 @@ class Sessions:
         """A session for a job. `follow` starts its process."""
         taken = {one.name for one in self._running.values()}
         name = params.name or next(str(n) for n in itertools.count(1) if str(n) not in taken)
-        session = Session(job, 0, name, params, fields, tuio=tuio_target(params.tuio) if params.tuio else None)
-        self._running[job.key] = session
+        session = self._running[job.key] = Session(job, 0, name, params, fields)
+        if params.tuio:
+            profile = _PROFILES.get(params.tuio_profile) or ("2Dobj" if params.what in _OBJECTS else "2Dblb")
+            session.target = tuio_target(params.tuio)
+            session.tuio = Tuio(f"td-image-worker-{name}@{job.client.rpartition(':')[0]}", profile, MAX_DATAGRAM_OUT)
+            self._send(session, session.tuio.begin())
         return session
 
     def follow(self, session: Session, make: Callable[[int, int], Follow], now: float) -> None:
@@ -181,6 +189,8 @@ class Sessions:
         """Ends a live job's process, and forgets the session. For any other job nothing happens."""
         self._waiting.pop(job.key, None)
         session = self._running.pop(job.key, None)
+        if session is not None and session.tuio is not None:
+            self._send(session, session.tuio.end())
         if session is None or self._of.pop(session.number, None) is None:
             return
         if session.number in self._held:
@@ -196,6 +206,8 @@ class Sessions:
         session.next_id = max(session.next_id, seen.next_id)
         session.rows = seen.rows
         self._delivery.stream(session.job.client, tracked(session, seen), numbers(session, seen), now)
+        if session.tuio is not None:
+            self._send(session, session.tuio.frame(touches(session, seen), now))
 
     def say(self, session: Session, word: str, message: str, now: float) -> wire.Source:
         """Sends what has become of the source."""
@@ -203,11 +215,16 @@ class Sessions:
         self._delivery.stream(session.job.client, (state,), (), now)
         return state
 
-    def send(self, session: Session, datagrams: Iterator[bytes]) -> None:
-        """Sends TUIO."""
-        if session.tuio is not None:
+    def tell_idle(self, now: float) -> None:
+        """Says, for those who read TUIO, that what was there still is. Once a second."""
+        for session in self._running.values():
+            if session.tuio is not None:
+                self._send(session, session.tuio.idle(now))
+
+    def _send(self, session: Session, datagrams: Iterable[bytes]) -> None:
+        if session.target is not None:
             for datagram in datagrams:
-                self._emit(SendBytes(session.tuio, datagram))
+                self._emit(SendBytes(session.target, datagram))
 
     def violations(self) -> Iterator[str]:
         """What must never be true, one sentence each."""
@@ -222,6 +239,26 @@ class Sessions:
             yield "a live job waits that is not open"
 
 
+def touches(session: Session, seen: Seen) -> Iterator[Touch]:
+    """The objects as TUIO has them."""
+    place = {name: number for number, name in enumerate(session.fields)}
+    for row in seen.rows:
+        if row[place["active"]]:
+            size = 2 * row[place["radius"]]
+            yield Touch.in_picture(
+                int(row[place["id"]]),
+                (row[place["x"]] + 0.5, row[place["y"]] + 0.5),
+                seen.size,
+                size=(size, size),
+                angle=math.radians(row[place["angle"]]),
+                marker=int(row[place["code"]]),
+                velocity=(row[place["vx"]], row[place["vy"]]),
+            )
+
+
+_PROFILES: dict[str, Profile] = {"cursor": "2Dcur", "object": "2Dobj", "blob": "2Dblb"}
+#: Things with a name or an angle of their own.
+_OBJECTS = frozenset({"markers", "template"})
 _HERE = frozenset({"127.0.0.1", "::1"})
 
 

@@ -1,0 +1,156 @@
+"""Live jobs in a real worker, over real UDP: each in a real process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.wire.running import LONG_S, Peer, running, wait_for
+from worker.catalog.table import CATALOG
+from worker.config import Config, LiveSettings
+from worker.protocol.messages import Cancel, Failed, Hello, Job, Ready, Source, Status, Tracked, TrackNumber
+from worker.service.children import followers_of, pool_of, rules_of
+
+FIELDS = CATALOG["track"].fields
+SIZE = (320, 240)
+
+
+def picture(n: int) -> np.ndarray:
+    """A disc that moves to the right by 4 pixels each time."""
+    image = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
+    cv2.circle(image, (40 + 4 * n, 120), 25, (230, 230, 230), -1, cv2.LINE_AA)
+    return image
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a series of images and a video."""
+    root = tmp_path_factory.mktemp("live").resolve()
+    (root / "series").mkdir()
+    film = cv2.VideoWriter(str(root / "disc.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, SIZE)
+    for n in range(50):
+        cv2.imwrite(str(root / "series" / f"{n:02}.png"), picture(n))
+        film.write(picture(n))
+    film.release()
+    return root
+
+
+@pytest.fixture(scope="module")
+def worker(place):
+    """A worker with one pool child, its peer, and its live processes."""
+    peer = Peer()
+    config = replace(Config(), roots=(place,), workers=1)
+    rules = rules_of(config)
+    live = followers_of(config, rules)
+    with running(pool_of(config, rules), peer, live, roots=(place,), workers=1, live=LiveSettings(sessions=2)):
+        peer.send(Hello("test", peer.text_port, peer.number_port))
+        yield peer, live
+    peer.close()
+
+
+def column(report: Tracked, name: str) -> list[float]:
+    return list(report.numbers[FIELDS.index(name) :: len(FIELDS)])
+
+
+def reports_of(peer: Peer, job_id: str):
+    """What is told of a job."""
+    return (report for report in peer.reports() if getattr(report, "id", "") == job_id)
+
+
+def test_series_to_its_end(worker):
+    """A disc keeps its id over all pictures, has the speed with which it moves, and the job is ready when the source ends."""
+    peer, _ = worker
+    pairs = {"source": "series/*.png", "speed": 0, "rate": 240, "min_radius": 10, "name": "disc", "slots": 3, "fps": 25}
+    peer.send(Job("series", "track", tuple(pairs.items())))
+    told = []
+    for report in reports_of(peer, "series"):
+        told.append(report)
+        if isinstance(report, Ready | Failed):
+            break
+    assert isinstance(told[-1], Ready), told[-1]
+    assert [report.word for report in told if isinstance(report, Source)] == ["Opening", "Live", "Ended"]
+    seen = [report for report in told if isinstance(report, Tracked)]
+    assert [report.frame for report in seen] == list(range(50))
+    assert {report.total for report in seen} == {3}
+    assert {identity for report in seen for identity in column(report, "id")} == {0.0, 1.0}
+    assert column(seen[-1], "x")[0] == pytest.approx(40 + 4 * 49, abs=0.5)
+    assert column(seen[-1], "vx")[0] == pytest.approx(100, rel=0.05)
+    assert column(seen[-1], "v")[0] == pytest.approx(1 - 120.5 / 240, abs=0.01)
+
+
+def test_video_beside_a_pool_that_works(worker):
+    """A looping video goes on while the pool does jobs, has its numbers on the number port, and ends when it is cancelled."""
+    peer, _ = worker
+    pairs = {"source": "disc.mp4", "loop": 1, "name": "cam", "min_radius": 10, "detect_width": 160}
+    peer.send(Job("video", "track", tuple(pairs.items())))
+    assert any(isinstance(report, Tracked) and report.total == 1 for report in reports_of(peer, "video"))
+    peer.send(Job("beside", "noop"))
+    final = next(report for report in reports_of(peer, "beside") if isinstance(report, Ready | Failed))
+    assert isinstance(final, Ready)
+    peer.until(
+        lambda report: isinstance(report, TrackNumber) and (report.name, report.channel) == ("cam", "x0") and report.value, "numbers"
+    )
+    peer.until(lambda report: isinstance(report, Status) and report.word == "Processing")
+    peer.send(Cancel("video"))
+    final = next(report for report in reports_of(peer, "video") if isinstance(report, Ready | Failed))
+    assert (final.code, final.word) == (499, "cancelled")
+
+
+def test_killed(worker):
+    """A process that is killed is started again, ids go on, and the worker lives."""
+    peer, live = worker
+    peer.send(Job("killed", "track", (("source", "series"), ("loop", 1), ("min_radius", 10), ("keep", 1))))
+    identities = next(column(report, "id") for report in reports_of(peer, "killed") if isinstance(report, Tracked) and report.total)
+    (pid,) = live.pids
+    os.kill(pid, signal.SIGKILL)
+    lost = next(report for report in reports_of(peer, "killed") if isinstance(report, Source) and report.word == "Lost")
+    assert "ended unexpectedly (SIGKILL)" in lost.message
+    assert lost.message.endswith("It is started again in 0.5 s.")
+    again = None
+    for report in reports_of(peer, "killed"):
+        again = again or (isinstance(report, Source) and report.word == "Live")
+        if again and isinstance(report, Tracked) and report.total:
+            assert min(column(report, "id")) > max(identities)
+            break
+    peer.send(Cancel("killed"))
+    assert next(report for report in reports_of(peer, "killed") if isinstance(report, Failed)).code == 499
+    wait_for(lambda: not live.pids)
+
+
+def test_a_file_that_vanishes_and_returns(worker, place):
+    """A source that was there and is gone is opened again; one that never was ends the job with a sentence."""
+    peer, _ = worker
+    peer.send(Job("never", "track", (("source", "never.mp4"),)))
+    final = next(report for report in reports_of(peer, "never") if isinstance(report, Failed))
+    assert (final.code, final.message) == (404, f"There is no file never.mp4 in {place}.")
+
+
+def test_a_frame_that_comes_late(worker, place):
+    """A frame file that is not there yet is waited for; what is written into it is seen; and a mistake is a sentence."""
+    from td import frames
+
+    peer, _ = worker
+    peer.send(Job("frame", "track", (("source", "frame:top.frame"), ("min_radius", 10), ("silent_s", 1))))
+    assert next(report for report in reports_of(peer, "frame") if isinstance(report, Source) and report.word == "Lost").message.startswith(
+        "frame:top.frame: There is no file top.frame"
+    )
+    writer = frames.Writer(str(place / "top.frame"))
+    deadline, total = time.monotonic() + LONG_S, 0
+    told = reports_of(peer, "frame")
+    n = 0
+    while total == 0 and time.monotonic() < deadline:
+        writer.write(picture(n)[::-1, :, ::-1])
+        n += 1
+        time.sleep(0.05)
+        report = next(told)
+        total = report.total if isinstance(report, Tracked) else 0
+    assert total == 1
+    assert next(report for report in told if isinstance(report, Source) and report.word == "Lost").message.endswith("It is waited for.")
+    peer.send(Cancel("frame"))
+    assert next(report for report in told if isinstance(report, Failed)).code == 499
