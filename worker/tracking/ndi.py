@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -49,46 +50,53 @@ def ndi(name: str, limits: FileLimits, *, silent_s: float) -> Grabber:
         receiver.set_source(source)
         _wait(receiver.is_connected, _CONNECT_S, f"{name} was found, but does not answer.")
     except BaseException:
-        if receiver is not None:
-            receiver.disconnect()
-        finder.close()
+        _end(finder, receiver)
         raise
-    before = None
+    grab = _Receiving(receiver, frame, name, limits).grab
+    return Grabber(grab, silent_s=silent_s, about=f"NDI {name}", close=functools.partial(_end, finder, receiver))
 
-    def grab() -> tuple[Callable[[], Image], float] | None:
-        nonlocal before
-        while receiver.is_connected():
-            receiver.frame_sync.capture_video()  # the newest one, again and again
+
+class _Receiving:
+    """Takes the newest picture of a receiver, as soon as there is a newer one."""
+
+    def __init__(self, receiver: Any, frame: Any, name: str, limits: FileLimits) -> None:
+        self._receiver, self._frame, self._name, self._limits = receiver, frame, name, limits
+        self._before: float | None = None
+
+    def grab(self) -> tuple[Callable[[], Image], float] | None:
+        frame = self._frame
+        while self._receiver.is_connected():
+            self._receiver.frame_sync.capture_video()  # the newest one, again and again
             taken = frame.get_timestamp_posix()
             width, height = frame.get_resolution()
-            if not width or not height or taken == before:
+            if not width or not height or taken == self._before:
                 time.sleep(_LOOK_EVERY_S)
                 continue
-            before = taken
-            limits.check_picture(name, width, height)
+            self._before = taken
+            self._limits.check_picture(self._name, width, height)
             pixels = np.frombuffer(frame, np.uint8).reshape(height, frame.get_line_stride() // 4, 4)[:, :width, :3].copy()
             return functools.partial(np.asarray, pixels), float(taken)
         return None
 
-    def close() -> None:
+
+def _end(finder: Any, receiver: Any) -> None:
+    if receiver is not None:
         receiver.disconnect()
-        finder.close()
-
-    return Grabber(grab, silent_s=silent_s, about=f"NDI {name}", close=close)
+    finder.close()
 
 
-def _found(finder: object, name: str) -> object:
+def _found(finder: Any, name: str) -> Any:
     """The source of this name, as soon as NDI knows it."""
     until = time.monotonic() + _FIND_S
     while True:
-        names = list(finder.get_source_names())  # type: ignore[attr-defined]
+        names = list(finder.get_source_names())
         for known in names:
             if name in (known, known.partition(" (")[2].removesuffix(")")):
-                return finder.get_source(known)  # type: ignore[attr-defined]
+                return finder.get_source(known)
         if time.monotonic() >= until:
             seen = f"It shows {', '.join(map(repr, names[:5]))}." if names else "It shows none."
             raise SourceVanished(f"NDI shows no source {name!r}. {seen}")
-        finder.wait_for_sources(0.5)  # type: ignore[attr-defined]
+        finder.wait_for_sources(0.5)
 
 
 def _wait(is_so: Callable[[], bool], seconds: float, otherwise: str) -> None:
