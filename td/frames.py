@@ -7,11 +7,14 @@
     pixels = reader.newest()                              an array for Script TOP copyNumpyArray(), or None if there is no newer one
 
 This file works alone: put it into a Text DAT and use `op('frames').module`, or import it in any Python. The layout is in the worker's
-protocol.md, "Frame files". Nothing here waits. A file is written and read, and not mapped: then a full disk and a file that somebody has
-shortened are errors, and do not end TouchDesigner.
+protocol.md, "Frame files". Nothing here waits. Pixels are written through a map of the file, because that is one copy and no more. A map of
+a file without room on its disk, or that somebody has shortened, would end the program at a touch. So all room is taken when the file is
+made, and its size is looked at before each picture.
 """
 
 import contextlib
+import errno
+import mmap
 import os
 import re
 import struct
@@ -117,6 +120,17 @@ class _File:
                 done += count
         return done
 
+    def extend(self, size):
+        """Makes the file so long. Raises OSError if the disk has no room for all of it."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.descriptor, 0, size)
+            return
+        if hasattr(os, "fstatvfs"):  # a Mac only promises the room
+            disk = os.fstatvfs(self.descriptor)
+            if disk.f_bavail * disk.f_frsize < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.ftruncate(self.descriptor, size)
+
     def lock(self):
         """Whether nobody else writes this file; then nobody can until it is closed."""
         try:
@@ -180,7 +194,9 @@ class Writer:
         self._generation += self._generation % 2
         self._slots = slots
         self._shape = None
+        self._like = None  # the shape and type of the last array, because the name of a type takes long to make
         self._slot_bytes = 0
+        self._map: Any = None
         self._sequences = [0] * slots
         self._leases = [0] * slots  # until when, in nanoseconds since 1970
 
@@ -198,20 +214,24 @@ class Writer:
             ValueError: it is no such array.
             OSError: the file cannot be written.
         """
-        shape = _shape_of(pixels)
-        if shape != self._shape:
+        like = (pixels.shape, pixels.dtype) if hasattr(pixels, "dtype") else None
+        shape = self._shape if like is not None and like == self._like else _shape_of(pixels)
+        self._like = like
+        if shape != self._shape or self._file.size() < len(self._map):
             self._change(shape)
         now = time.time_ns()
         slot = self._choose(now)
         entry = HEADER.size + SLOT.size * slot
-        view = memoryview(pixels) if pixels.flags.c_contiguous else memoryview(pixels.tobytes())
+        view = memoryview(pixels if pixels.flags.c_contiguous else pixels.tobytes()).cast("B")
         lease = now + int(lease_s * 1e9) if lease_s else 0
-        self._set_sequence(slot, self._sequence + 1)
-        self._file.write(view, PAGE + slot * self._slot_bytes)
-        self._file.write(SLOT.pack(self._sequences[slot], now, lease, 0)[NUMBER.size :], entry + NUMBER.size)
-        self._set_sequence(slot, self._sequence + 2)
+        self._map[entry : entry + SLOT.size] = SLOT.pack(self._sequence + 1, now, lease, 0)
+        self._file.size()  # a call that lets go of Python's lock keeps the order of what is written before and after, on every processor
+        begin = PAGE + slot * self._slot_bytes
+        self._map[begin : begin + len(view)] = view
+        self._file.size()
         self._sequence += 2
-        self._leases[slot] = lease
+        self._map[entry : entry + NUMBER.size] = NUMBER.pack(self._sequence)
+        self._sequences[slot], self._leases[slot] = self._sequence, lease
         return slot, self._sequence
 
     def give_back(self, slot, sequence):
@@ -226,6 +246,9 @@ class Writer:
         return self._shape is not None and self._leases[self._choose(now)] > now
 
     def close(self, remove=False):
+        if self._map is not None:
+            self._map.close()
+            self._map = None
         self._file.close()
         if remove:
             with contextlib.suppress(OSError):  # somebody reads it (Windows), or it has gone already
@@ -236,23 +259,29 @@ class Writer:
         others = [slot for slot in range(self._slots) if slot != newest or self._slots == 1]
         return min(others, key=lambda slot: (self._leases[slot] > now, self._sequences[slot]))
 
-    def _set_sequence(self, slot, sequence):
-        self._sequences[slot] = sequence
-        self._file.write(NUMBER.pack(sequence), HEADER.size + SLOT.size * slot)
-
     def _change(self, shape):
         """A new file, or pictures of another size or type. While the generation is odd, nobody reads."""
+        self._shape = self._like = None
         height, width, channels, kind = shape
         self._slot_bytes = max(self._slot_bytes, -(-height * width * channels * kind // PAGE) * PAGE)
         header = [MAGIC, VERSION, self._slots, self._generation + 1, width, height, channels, kind, 0, 0, PAGE, self._slot_bytes]
         self._file.write(HEADER.pack(*header), 0)
         self._file.write(bytes(SLOT.size * MAX_SLOTS), HEADER.size)
-        if self._file.size() < PAGE + self._slots * self._slot_bytes:
-            os.ftruncate(self._file.descriptor, PAGE + self._slots * self._slot_bytes)
+        self._map_anew(PAGE + self._slots * self._slot_bytes)
         header[3] = self._generation = self._generation + 2
         self._file.write(HEADER.pack(*header), 0)
         self._sequences, self._leases = [0] * self._slots, [0] * self._slots
         self._shape = shape
+
+    def _map_anew(self, size):
+        """Takes room on the disk for so many bytes, all of it now, and maps the file."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        have = self._file.size()
+        if have < size:
+            self._file.extend(size)
+        self._map = mmap.mmap(self._file.descriptor, max(have, size))
 
 
 def _shape_of(pixels):

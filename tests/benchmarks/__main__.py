@@ -100,6 +100,7 @@ SECTIONS = (
     Section("seed", (), ("--rounds", "1", "--warm", "1")),
     Section("photographs", (), ("--count", "4", "--rounds", "1", "--width", "1600", "--height", "1200"), plot=plot_photographs),
     Section("td_frame", (), ("--seconds", "1", "--rounds", "1", "--who", "worker"), plot=plot_td_frame),
+    Section("frames", (), ("--rounds", "1", "--frames", "60", "--sizes", "1080p")),
     Section("flood", (), ("--trips", "100", "--rounds", "1")),
     Section("circles", (), ("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
     Section("features", (), ("--count", "1")),

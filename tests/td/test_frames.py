@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -158,6 +159,45 @@ def test_one_writer_a_file(tmp_path):
     writer.close()
     frames.Writer(str(tmp_path / "a.frame")).close(remove=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_somebody_has_shortened(tmp_path):
+    """The writer lives, and the file is made right: its map is not touched before its size was looked at."""
+    path = tmp_path / "a.frame"
+    writer = frames.Writer(str(path))
+    writer.write(picture(1))
+    os.truncate(path, 100)
+    _, sequence = writer.write(picture(2))
+    frame = read(path)
+    assert (frame.sequence, frame.image[0, 0, 0]) == (sequence, 2)
+    os.truncate(path, 0)
+    writer.write(picture(3))
+    assert (read(path).image == 3).all()
+    writer.close()
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    """An error when the room is taken, and not the end of the program when it is used."""
+    writer = frames.Writer(str(tmp_path / "a.frame"))
+    monkeypatch.setattr(frames.os, "posix_fallocate", Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(picture(1))
+    monkeypatch.undo()
+    writer.write(picture(2))
+    assert (read(tmp_path / "a.frame").image == 2).all()
+    writer.close()
+
+
+def test_a_full_disk_on_a_mac(tmp_path, monkeypatch):
+    """There is no posix_fallocate: the free room is asked for, and nothing is extended if it is too little."""
+    monkeypatch.delattr(frames.os, "posix_fallocate")
+    writer = frames.Writer(str(tmp_path / "a.frame"))
+    writer.write(picture(1))
+    assert (read(tmp_path / "a.frame").image == 1).all()
+    monkeypatch.setattr(frames.os, "fstatvfs", lambda _: types.SimpleNamespace(f_bavail=1, f_frsize=4096))
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(picture(1, (90, 70, 4)))
+    writer.close()
 
 
 def test_what_is_no_frame_file_is_left_alone(tmp_path):

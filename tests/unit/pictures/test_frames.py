@@ -53,8 +53,9 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("height", [1, 37, 5000])
-def test_every_kind(tmp_path, kind, channels, height):
+def test_every_kind(tmp_path, monkeypatch, kind, channels, height):
     """All channels and types, upright and in our order; also pictures of many blocks."""
+    monkeypatch.setattr(frames, "BLOCK_BYTES", 2**16)
     pixels = ramps(channels, kind, height)
     frame = newest(written(tmp_path / "a.frame", pixels))
     np.testing.assert_array_equal(frame.image, ours(pixels))
@@ -213,6 +214,7 @@ class Clipper:
 def test_a_file_that_shrinks(tmp_path, monkeypatch, after):
     """A file that is shortened under the reader ends in a sentence: there is no map whose pages could be gone."""
     path = written(tmp_path / "a.frame", ramps(4, height=5000))
+    monkeypatch.setattr(frames, "BLOCK_BYTES", 2**16)
     Clipper(path, monkeypatch, after)
     with pytest.raises(UnsupportedFormat, match=r"1 slots end at byte \d+, and the file has 4196"):
         newest(path)
@@ -222,6 +224,7 @@ def test_a_slot_that_changes_is_read_again(tmp_path, monkeypatch):
     """A frame that is overwritten during the copy is not handed out; the next whole one is."""
     old, new = ramps(4, height=3000), ramps(4, height=3000)[:, ::-1]
     path = written(tmp_path / "a.frame", old)
+    monkeypatch.setattr(frames, "BLOCK_BYTES", 2**16)
     real, reads = frames.read_into, []
 
     def read_into(descriptor, buffer, offset):
