@@ -116,6 +116,20 @@ def test_values_are_listened_to_and_set(here, peer, executor):
     asyncio.run(play())
 
 
+def test_a_value_that_is_refused_goes_back(here):
+    """A fader that was moved too far, or a text where a number belongs: the client is told what holds."""
+
+    async def play():
+        async with connected(here) as one:
+            await one.say("LISTEN", "/worker/set/logo/count")
+            assert await one.until(lambda found: isinstance(found, Set)) == Set("logo", "count", 12)
+            for packet in (Set("logo", "count", -5), Set("logo", "count", "many"), b"/worker/set/logo/count\0\0,b\0\0\0\0\0\0"):
+                await one.send(packet)
+                assert await one.until(lambda found: isinstance(found, Set)) == Set("logo", "count", 12)
+
+    asyncio.run(play())
+
+
 def test_buttons_are_heard_by_others(here, peer, executor):
     """Once for each press, however often a channel is sent; not by the client that has pressed."""
 

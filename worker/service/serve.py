@@ -105,7 +105,7 @@ def _run(config: Config, service: Service, web: Web | None, rules: FileRules, ca
     from worker.service.thumbnails import Thumbnails
 
     with contextlib.closing(web), contextlib.closing(Thumbnails(config, rules)) as thumbnails:
-        web.figures, web.journal = service.figures, service.journal_path
+        web.figures, web.journal, web.name = service.figures, service.journal_path, _name(service)
         web.start(service.address[1], rules, catalog, service.tell, thumbnails)
         service.run()
 
@@ -142,14 +142,18 @@ def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, op
 
 def discovery_of(config: Config, service: Service, web: Web | None) -> Discovery:
     """What lets other programs find this worker; has begun already, unless the settings say no."""
-    port, says = service.address[1], {"version": installed_version()}
+    says = {"version": installed_version()}
     services = [Announced(OSC, service.address, says)]
     if web is not None:
         services.insert(0, Announced(OSCQUERY, web.address, says))
-    found = Discovery(name_of(socket.gethostname(), port), services)
+    found = Discovery(_name(service), services)
     if not config.no_discovery:
         found.start()
     return found
+
+
+def _name(service: Service) -> str:
+    return name_of(socket.gethostname(), service.address[1])
 
 
 def announcement(config: Config, service: Service, page: str = "") -> Iterator[str]:

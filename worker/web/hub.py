@@ -50,6 +50,7 @@ class Hub:
         missing: what this build cannot do, as the first child that works has said.
         figures: reads what the worker has counted.
         journal: its file; None without one.
+        name: of this worker, for people.
         at_end: is called when the server ends.
     """
 
@@ -67,6 +68,7 @@ class Hub:
     missing: dict[str, str] = field(default_factory=dict)
     figures: Callable[[], Figures] = Figures
     journal: Path | None = None
+    name: str = "TD Image Worker"
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

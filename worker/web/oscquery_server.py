@@ -18,9 +18,10 @@ from worker.core.changes import PAGE_HOST, LevelsChanged, PresetsChanged
 from worker.core.events import CatalogChanged, Received, Throttled
 from worker.core.gate import Gate
 from worker.core.presets import MAX_LEVELS, THRESHOLD
+from worker.errors import DecodeError
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_IN, Peer
-from worker.protocol.messages import Command, Message, Trigger
+from worker.protocol.messages import Command, Message, Set, Trigger
 from worker.web.guard import Refused
 from worker.web.handlers import Guarded, asked_of
 from worker.web.hub import Hub
@@ -29,6 +30,8 @@ from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, NUMBERS, AddressSpace
 #: How many clients may be connected, all together and from one computer.
 MAX_CLIENTS = 64
 MAX_CLIENTS_OF_ONE = 24
+#: So long after a client has set a value it is told which one holds, if it listens: the worker may have refused it.
+TRUTH_AFTER_S = 0.5
 #: What a client that is slow has yet to get is the newest value of each address, so many presses of buttons, and this for all changes.
 MAX_PRESSES = 256
 _ALL_CHANGED = ("PATH_CHANGED", "/worker")
@@ -56,6 +59,7 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         self.waiting_values: dict[str, Message] = {}
         self.waiting_commands: list[tuple[str, str]] = []
         self.waiting_presses: deque[Trigger] = deque(maxlen=MAX_PRESSES)
+        self.has_set: dict[str, float] = {}
 
     async def get(self, *_: str) -> None:
         """Becomes a WebSocket if that is asked for; otherwise answers with JSON."""
@@ -130,12 +134,22 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         except tornado.websocket.WebSocketClosedError:
             self.clients.remove(self)
 
+    def tell_truth(self, now: float) -> None:
+        """Tells what holds of values that it has set, once it sets them no more. A fader that was moved too far goes back."""
+        for path in [path for path, at in self.has_set.items() if now >= at + TRUTH_AFTER_S]:
+            del self.has_set[path]
+            if (value := self.clients.space.message(path)) is not None:
+                self.waiting_values[path] = value
+
     def hear(self, changes: Changes) -> None:
         """Takes in what has changed."""
         self.waiting_commands += changes.commands
         if len(self.waiting_commands) > MANY_CHANGES:
             self.waiting_commands = [_ALL_CHANGED]
-        self.waiting_values.update(self.listener.heard(changes))
+        heard = self.listener.heard(changes)
+        self.waiting_values.update(heard)
+        for path in heard:
+            self.has_set.pop(path, None)
         for path in self.listener.come(changes):
             if (value := self.clients.space.message(path)) is not None:
                 self.waiting_values[path] = value
@@ -156,7 +170,7 @@ class Clients:
         self._slots: dict[int, OscQuery] = {}
         self._down: OrderedDict[tuple[Peer, str], bool] = OrderedDict()
         host = "127.0.0.1" if hub.config.host == "localhost" else hub.config.host
-        self.host_info = host_info((host, hub.command_port), hub.address, "TD Image Worker")
+        self.host_info = host_info((host, hub.command_port), hub.address, hub.name)
 
     def add(self, client: OscQuery) -> bool:
         """Whether there was room for it."""
@@ -196,6 +210,9 @@ class Clients:
         commands = osc.decode_commands(datagram)
         self._hub.tell(Received(client.peer, commands))
         self._press(client.peer, commands, but=client)
+        for command in commands:
+            if isinstance(command, Set | DecodeError) and (path := _address(command)) in client.listener:
+                client.has_set[path] = time.monotonic()
 
     def watch(self, happened: Sequence[Any], _now: float) -> None:
         """Hears of everything in the worker, 20 times a second; then every client is sent what has changed."""
@@ -209,7 +226,9 @@ class Clients:
                 self._tell(self.space.set_catalog(one.catalog))
             elif kind is Received and self._slots:
                 self._press(one.peer, one.commands)
+        now = time.monotonic()
         for client in list(self._slots.values()):
+            client.tell_truth(now)
             client.send_waiting()
 
     def close(self) -> None:
@@ -239,6 +258,10 @@ class Clients:
         for client in self._slots.values():
             if client is not but:
                 client.hear(changes)
+
+
+def _address(command: Set | DecodeError) -> str:
+    return command.full_address if isinstance(command, Set) else command.address
 
 
 def routes(hub: Hub) -> Sequence[Any]:

@@ -49,6 +49,7 @@ class Web:
     Attributes:
         figures: reads what the worker has counted; to be set before the start.
         journal: the worker's, or None; likewise.
+        name: of the worker, for people; likewise.
     """
 
     def __init__(self, place: Peer, config: Config) -> None:
@@ -62,6 +63,7 @@ class Web:
         self.tap = Tap()
         self.figures: Callable[[], Figures] = Figures
         self.journal: Path | None = None
+        self.name = "TD Image Worker"
         self._log = _ToTap(self.tap)
         self._end: Callable[[], None] = lambda: None
         self._closed = False
@@ -86,7 +88,7 @@ class Web:
         names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
         guard = Guard(self._config.allow, self._config.token, names)
         hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
-        hub.figures, hub.journal = self.figures, self.journal
+        hub.figures, hub.journal, hub.name = self.figures, self.journal, self.name
         logging.getLogger("worker").addHandler(self._log)
         self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
         self._thread.start()
