@@ -17,7 +17,7 @@ import ipaddress
 import secrets
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.core.gate import WRONG_BURST, WRONG_PAUSE_S, WRONG_PER_S, Gate
 from worker.protocol.addresses import Network
@@ -71,6 +71,14 @@ class Refused:
     message: str
 
 
+@dataclass(slots=True)
+class _Guesses:
+    """Wrong tokens of one computer: how many it may still send, and until when it is not heard."""
+
+    left: TokenBucket = field(default_factory=lambda: TokenBucket(WRONG_PER_S, WRONG_BURST))
+    closed_until: float = float("-inf")
+
+
 class Guard:
     """See the module's docstring. All methods are called in the server's thread.
 
@@ -85,8 +93,7 @@ class Guard:
         self._names = {name.lower() for name in names if name} | {"localhost"}
         self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
         self._sessions: OrderedDict[str, float] = OrderedDict()
-        self._wrong = TokenBucket(WRONG_PER_S, WRONG_BURST)
-        self._closed_until = float("-inf")
+        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
 
     @property
     def has_token(self) -> bool:
@@ -109,14 +116,14 @@ class Guard:
             return Refused(403, sentence)
         given = _bearer(asked.headers.get("authorization", ""))
         if given:
-            return Access.WRITE if self._trusts(given, now) else Refused(401, "The token is wrong.")
+            return Access.WRITE if self._trusts(asked.ip, given, now) else Refused(401, "The token is wrong.")
         if self._gate.is_this_computer(asked.ip) or self._has_session(asked.cookie, now):
             return Access.WRITE
         return Access.READ if self._gate.knows(asked.ip) else Access.NOTHING
 
-    def log_in(self, token: str, now: float) -> str:
+    def log_in(self, ip: str, token: str, now: float) -> str:
         """The value of the cookie for a browser that brings the token; "" if it is wrong, or after many wrong ones within a second."""
-        if not self._trusts(token, now):
+        if not self._trusts(ip, token, now):
             return ""
         session = secrets.token_urlsafe(32)
         self._sessions[session] = now + SESSION_S
@@ -128,13 +135,19 @@ class Guard:
         """Forgets a browser."""
         self._sessions.pop(cookie, None)
 
-    def _trusts(self, token: str, now: float) -> bool:
-        if now < self._closed_until:
+    def _trusts(self, ip: str, token: str, now: float) -> bool:
+        """Whether this is the token. Who guesses waits alone: the others send it with each request."""
+        guesses = self._guesses.get(ip)
+        if guesses is not None and now < guesses.closed_until:
             return False
         if self._gate.is_token(token):
             return True
-        if not self._wrong.take(now):
-            self._closed_until = now + WRONG_PAUSE_S
+        if guesses is None:
+            guesses = self._guesses[ip] = _Guesses()
+            if len(self._guesses) > MAX_HOSTS:
+                self._guesses.popitem(last=False)
+        if not guesses.left.take(now):
+            guesses.closed_until = now + WRONG_PAUSE_S
         return False
 
     def _has_session(self, cookie: str, now: float) -> bool:

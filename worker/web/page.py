@@ -79,7 +79,7 @@ class Login(Guarded):
 
     def post(self) -> None:
         """The token stands in the body of a form."""
-        session = self.hub.guard.log_in(self.get_body_argument("token", ""), time.monotonic())
+        session = self.hub.guard.log_in(str(self.request.remote_ip), self.get_body_argument("token", ""), time.monotonic())
         if session:
             self.set_cookie(COOKIE, session, httponly=True, samesite="Strict", path="/", max_age=int(SESSION_S))
             self.redirect("/", status=303)

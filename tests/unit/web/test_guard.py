@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from worker.web.guard import REQUESTS_BURST, Access, Asked, Guard, Refused
+from worker.web.guard import MAX_HOSTS, REQUESTS_BURST, Access, Asked, Guard, Refused
 
 TOKEN = "the-secret-of-the-show"
 HERE = {"host": "127.0.0.1:9463"}
@@ -60,8 +60,8 @@ def test_refused(request_, status):
 def test_session():
     """A browser brings the token once, and then a cookie, until it logs out."""
     one = guard()
-    assert one.log_in("wrong", 0.0) == ""
-    session = one.log_in(TOKEN, 0.0)
+    assert one.log_in("10.0.1.7", "wrong", 0.0) == ""
+    session = one.log_in("10.0.1.7", TOKEN, 0.0)
     assert TOKEN not in session
     assert one.access(asked("10.0.1.7", cookie=session), 1.0) is Access.WRITE
     one.log_out(session)
@@ -69,17 +69,26 @@ def test_session():
 
 
 def test_guessing():
-    """After many wrong tokens not even the right one is heard for a second."""
+    """After many wrong tokens not even the right one is heard for a second. Somebody else, who has it, notices nothing."""
     one = guard()
     for _ in range(30):
-        one.log_in("guess", 0.0)
-    assert one.log_in(TOKEN, 0.5) == ""
-    assert one.log_in(TOKEN, 1.5)
+        one.log_in("10.0.1.7", "guess", 0.0)
+    assert one.log_in("10.0.1.7", TOKEN, 0.5) == ""
+    assert one.access(asked("10.0.1.8", authorization=f"Bearer {TOKEN}"), 0.5) is Access.WRITE
+    assert one.log_in("10.0.1.7", TOKEN, 1.5)
+
+
+def test_computers_that_guess_are_bounded():
+    """The newest are known."""
+    one = guard()
+    for n in range(MAX_HOSTS + 10):
+        one.log_in(f"10.1.{n // 256}.{n % 256}", "guess", 0.0)
+    assert len(one._guesses) == MAX_HOSTS
 
 
 def test_no_token():
     """Without --token nobody can log in, not even with an empty one."""
-    assert guard("").log_in("", 0.0) == ""
+    assert guard("").log_in("10.0.1.7", "", 0.0) == ""
     assert guard("").access(asked("10.0.1.7"), 0.0) is Access.NOTHING
 
 
