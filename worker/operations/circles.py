@@ -29,6 +29,7 @@ from worker.operations.arcs import candidates
 from worker.operations.edges import GAIN, Edges, find_edges
 from worker.operations.explained import explain_circles
 from worker.operations.keywords import takes_keywords
+from worker.operations.letters import among_letters
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
@@ -81,6 +82,7 @@ REASONS = (
     "its edges belong to a better one",
     "part of a larger one",
     "in small busy detail",
+    "a letter among others",
     "inside another circle",
     "closer than min_distance to a better one",
     "beyond max_items",
@@ -98,6 +100,7 @@ REASONS = (
     _CLAIMED,
     _PART,
     _BUSY,
+    _LETTER,
     _INSIDE,
     _CLOSE,
     _BEYOND,
@@ -413,6 +416,8 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reasons[good[circles[good, 3] < _SEEN * least]] = _LITTLE  # what only a smaller level has seen
     reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
     reasons[_among_failures(circles, reasons)] = _BUSY
+    good = np.flatnonzero(reasons == _FOUND)
+    reasons[good[among_letters(edges, image, circles[good], circles[good])]] = _LETTER
     return _Judged(_on_image(circles, scale), worth, flaw, reasons)
 
 
