@@ -52,17 +52,20 @@ def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles)
     boxes = _boxes(edges, others)
     for at in np.flatnonzero(is_stroke):
         for along in (0, 1):
-            near = _in_line(boxes, circles[at], along)
-            letter[at] |= _count(planes, near, along, ink[at], ground[at], _WIDE * circles[at, 2]) >= _FEWEST[int(circles[at, 3] > _WHOLE)]
+            near = _alike(_in_line(boxes, circles[at], along), along)
+            near = near[_of_ink(planes, near, ink[at], ground[at])]
+            count = np.clip(near[:, 2 + along] / (_WIDE * circles[at, 2]), 1, _MOST).sum()
+            letter[at] |= count >= _FEWEST[int(circles[at, 3] > _WHOLE)]
     return letter
 
 
-def _count(planes: Image, boxes: NDArray[np.float64], along: int, ink: Floats, ground: Floats, wide: float) -> float:
-    """How many letters are in boxes; one that is wider than `wide` is several that touch."""
+def _alike(boxes: NDArray[np.float64], along: int) -> NDArray[np.float64]:
+    """The boxes that are about as high as most of them."""
+    if not len(boxes):
+        return boxes
     heights = boxes[:, 3 - along]
-    middle = np.median(heights) if len(boxes) else 0.0
-    boxes = boxes[(heights >= _ALIKE[0] * middle) & (heights <= _ALIKE[1] * middle)]
-    return float(np.clip(boxes[_of_ink(planes, boxes, ink, ground), 2 + along] / wide, 1, _MOST).sum()) if len(boxes) else 0.0
+    low, high = (share * np.median(heights) for share in _ALIKE)
+    return np.asarray(boxes[(heights >= low) & (heights <= high)])
 
 
 def _boxes(edges: Edges, circles: Circles) -> NDArray[np.float64]:
