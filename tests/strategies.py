@@ -24,6 +24,7 @@ _BY_FIELD: dict[tuple[type[messages.Message], str], st.SearchStrategy[Any]] = {
     (messages.Job, "id"): st.one_of(st.just(""), IDS),
     (messages.Job, "pairs"): st.lists(st.tuples(TEXT, INT32 | FLOAT32 | TEXT), max_size=8).map(tuple),
     (messages.Cancel, "id"): IDS,
+    (messages.Trigger, "id"): st.just("") | IDS,
     (messages.Query, "id"): IDS,
     (messages.Set, "value"): INT32 | FLOAT32 | TEXT,
     (messages.Tracked, "numbers"): st.lists(FLOAT32, max_size=30).map(tuple),

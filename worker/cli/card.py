@@ -48,7 +48,10 @@ as the file of --config. The presets come from the worker, if it runs. The token
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("worker-card.html"))
 @click.option("--pdf", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a PDF, too.")
 def card(*, file: Path, pdf: Path | None, **values: Any) -> None:
-    """Write one printable page with this computer's addresses, the ports, presets and TouchDesigner lines."""
+    """Write a page to print for the venue.
+
+    It has this computer's addresses, the ports, the presets and the lines for TouchDesigner.
+    """
     config = config_of(values)
     presets, running = asyncio.run(_presets(config, click.get_current_context().meta.get(PRESETS, ())))
     made = card_of(config, addresses_here(), presets, running=running)

@@ -67,7 +67,10 @@ Exit codes:
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed loses the same share in the same order.")
 @setting_options("token", texts={"token": "If the worker wants one."})  # nosec B105 - a sentence
 def replay(file: Path, *, to: Peer | None, core: bool, as_list: bool, token: str, **bad: Any) -> None:
-    """Play a recorded session again, and say what came out differently."""
+    """Play a recorded session again.
+
+    At the end it says what came out differently.
+    """
     if sum((to is not None, core, as_list)) > 1:
         raise click.UsageError("--to, --core and --list exclude each other.")
     try:

@@ -46,7 +46,10 @@ Watching from another computer needs the worker's token.
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="End after S seconds.  [default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each report.")
 def watch(*, host: str, port: int, token: str, seconds: float | None, as_json: bool) -> None:
-    """Watch a running worker: its jobs, its child processes and its reports, live."""
+    """Watch a running worker's jobs, live.
+
+    Also its child processes, and what it reports.
+    """
     try:
         line = Line(host, port)
     except OSError as error:

@@ -35,6 +35,8 @@ from worker.protocol.messages import Command, Failed, Final, Hello, Job, Ready, 
 REORDER_S = 0.02
 CONNECT_S = 5.0
 SILENCE_S = 60.0
+#: How long the final of a job is waited for that a trigger has started under an id.
+TRIGGERED_S = 60.0
 #: How often a bundle of jobs is sent: about as long as a client waits for a silent worker.
 _BUNDLE_TRIES = 24
 #: How a job ends with these depends on when things happen, which no two sessions have in common.
@@ -213,6 +215,7 @@ class Playback:
         self._heard: set[tuple[str, str]] = set()
         self._open: dict[tuple[str, str], None] = {}
         self._bundled: dict[tuple[str, str], Job] = {}
+        self._triggered: dict[tuple[str, str], float] = {}
         self._given = 0
         self._lost: dict[tuple[str, str], str] = {}
         self._last: dict[tuple[str, str], str] = {}
@@ -238,7 +241,7 @@ class Playback:
     @property
     def is_done(self) -> bool:
         """Whether everything was played and every job has ended."""
-        return not self._steps and not self._open
+        return not self._steps and not self._open and not self._triggered
 
     @property
     def left(self) -> int:
@@ -259,6 +262,8 @@ class Playback:
 
     def due(self, now: float) -> Iterator[Sending]:
         """What is to be sent by now."""
+        for key in [key for key, until in self._triggered.items() if until <= now]:
+            del self._triggered[key]
         while self._under_way and self._under_way[0][0] <= now:
             yield from heapq.heappop(self._under_way)[2](now)
         for client, core in self._cores.items():
@@ -292,7 +297,7 @@ class Playback:
         return all(self._has_arrived(step.client, job) for job in step.commands if isinstance(job, Job))
 
     def _has_ended(self, key: tuple[str, str]) -> bool:
-        return key not in self._open or key in self._lost
+        return key not in self._open and key not in self._triggered
 
     def _has_arrived(self, client: str, job: Job) -> bool:
         pairs = dict(job.pairs)
@@ -316,6 +321,9 @@ class Playback:
                     yield from self._submit(step.client, command, now)
                 case wire.Cancel(id=job_id):
                     yield from self._carry_out(step.client, core.cancel(job_id, now), now)
+                case wire.Trigger(id=job_id) if job_id and command.value > 0:
+                    self._triggered.setdefault((step.client, job_id), now + TRIGGERED_S)
+                    yield from self._carry_out(step.client, core.tell(command), now, past=True)
                 case _:
                     past = not isinstance(command, _REPEATABLE)
                     yield from self._carry_out(step.client, core.tell(command), now, past=past)
@@ -389,6 +397,8 @@ class Playback:
                 self._hear_of_bundled((client, job_id), report, now)
             if isinstance(report, (Ready, Failed)) and report.seq and job_id.startswith(f"w{report.boot}-"):
                 self._made[client, job_id] = report
+            elif isinstance(report, (Ready, Failed)) and self._triggered.pop((client, job_id), None) is not None:
+                self._finals[client, job_id] = report
             yield from self._carry_out(client, self._cores[client].handle(report, now), now)
 
     def _hear_of_bundled(self, key: tuple[str, str], report: Report, now: float) -> None:

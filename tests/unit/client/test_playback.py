@@ -147,6 +147,8 @@ def a_show():
     packets += [
         (5.0, TD, (Set("logo", "operation", "noop"), Set("logo", "operation", "noop"))),
         (5.1, TD, (Trigger("logo", 1.0),)),
+        (5.15, TD, (Trigger("logo", 0.0),)),
+        (5.16, TD, (Trigger("logo", 1.0, "pressed"),)),
         (5.2, TD, (write("first"),)),
         (5.21, TD, (Job("second", "noop", (("after", "first"),)),)),
         (5.3, TD, (Job("", "noop", ()),)),
@@ -169,7 +171,7 @@ def test_what_is_kept_of_a_session():
     assert (finals["b1"][2], finals["b2"][2], finals["c1"][0]) == (400, 404, "ready")
     assert finals["w1"][0] == "ready"  # the second one with this id is refused, and is not what became of the first
     assert len(session.made) == 2  # the trigger's, and the one without an id
-    assert len(session.order) == len(session.finals) == 40 + 40 + 2 + 2 + 2
+    assert len(session.order) == len(session.finals) == 40 + 40 + 2 + 2 + 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_the_finals_are_the_same(network):
     playback = played(session, second, **network)
     found = playback.compared()
     assert (found.differences, found.by_timing, found.without) == ((), (), 0)
-    assert found.same == found.recorded == 88
+    assert found.same == found.recorded == 89
     assert second.ran == first.ran
     if network:
         assert playback._network.counts["lost"] > 0
