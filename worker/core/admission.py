@@ -142,7 +142,10 @@ class Admission:
             WorkerError: it is rejected.
         """
         row = self._known.find(command.operation)
-        params, options = parse_pairs(command.operation, row.params, command.pairs)
+        if row.live:  # it takes another operation's parameters, too
+            params, options = self._known.catalog.parse_job(command.operation, command.pairs)
+        else:
+            params, options = parse_pairs(command.operation, row.params, command.pairs)
         content = msgspec.json.encode([command.operation, params, options])
         known = self._ledger.find((client.key, command.id)) if command.id else None
         if known is not None:
