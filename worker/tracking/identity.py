@@ -167,7 +167,7 @@ class _Object:
     detection: int | None
     #: How it would move if its last detection, a surprise, had not been its own.
     otherwise: _Motion | None = None
-    rests: bool = False
+    rests: int = 0  # frames since a pause, if it was not seen since then; otherwise 0
     usual: float = 0.0  # distance of a detection from the expected place
     id: int = 0  # 0 until it is confirmed
     slot: int = -1
@@ -181,13 +181,14 @@ class _Object:
             self.rest()
         for motion in self.motions():
             motion.predict(min(elapsed_s, _LONGEST_GAP_S))
+        self.rests += self.rests > 0
         self.age += 1
         self.age_s += elapsed_s
         self.detection = None
 
     def rest(self) -> None:
         """Nobody knows how it went on. It is expected where it was seen last, and no farther from there while it is missing."""
-        self.motion, self.otherwise, self.rests = _Motion(self.seen.x, self.seen.y), None, True
+        self.motion, self.otherwise, self.rests = _Motion(self.seen.x, self.seen.y), None, 1
 
     def motions(self) -> tuple[_Motion, ...]:
         return (self.motion,) if self.otherwise is None else (self.motion, self.otherwise)
@@ -206,7 +207,7 @@ class _Object:
         if found.size:
             self.size += _SIZE_GAIN * (found.size - self.size) if self.size else found.size
         self.kind, self.key = found.kind, found.key or self.key
-        self.seen, self.detection, self.missing, self.rests = found, index, 0, False
+        self.seen, self.detection, self.missing, self.rests = found, index, 0, 0
         self.hits += 1
 
 
@@ -248,13 +249,13 @@ class Identity:
         left = self._match([one for one in self._objects if not one.id], left)
         for one in self._objects:
             one.missing += one.detection is None
-        self._objects = [one for one in self._objects if one.missing <= (self.rules.keep if one.id else 1)]
+        self._objects = [one for one in self._objects if self._stays(one)]
         self._begin(left)
         self._confirm()
         return tuple(self._track(one) for one in sorted(self._objects, key=lambda one: one.id) if one.id)
 
     def pause(self) -> None:
-        """The source was interrupted, and its clock may begin anew. What is found at its old place afterwards is still the same."""
+        """The source was interrupted, and its clock may begin anew. What is at its old place in the first frames is the same."""
         for one in self._objects:
             one.rest()
         self._before_s = None
@@ -263,6 +264,11 @@ class Identity:
         """All objects are gone. Their ids are not given again."""
         self._objects.clear()
         self._before_s = None
+
+    def _stays(self, one: _Object) -> bool:
+        if one.rests > self.rules.confirm + 2:  # what waits at its old place for longer would take whatever comes by
+            return False
+        return one.missing <= (self.rules.keep if one.id else 1)
 
     def _elapsed(self, now_s: float) -> float:
         before_s = self._before_s

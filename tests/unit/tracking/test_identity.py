@@ -192,18 +192,18 @@ def test_a_gap():
 
 
 def test_a_pause():
-    """After the source was interrupted, what is at its old place is the same, however long it takes until all are seen; the rest is new."""
-    identity = Identity(Rules(confirm=1, keep=20, distance=30))
-    follow(identity, [[Detection(10.0 * n, 0, 5), Detection(10.0 * n, 300, 5)] for n in range(10)])
+    """After a break of the source, what is at its old place in the first frames is the same. The rest is new, and nothing old waits."""
+    identity = Identity(Rules(confirm=2, keep=20, distance=30))
+    rows = (0, 200, 400)
+    follow(identity, [[Detection(10.0 * n, y, 5) for y in rows] for n in range(10)])
     identity.pause()
-    tracks = identity.update([Detection(95, 0, 5)], 0.0)
-    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 1)]
-    for number in range(1, 8):
-        tracks = identity.update([Detection(95, 0, 5)], number / 30)
-    tracks = identity.update([Detection(95, 0, 5), Detection(125, 300, 5)], 0.3)
-    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 9), (3, 0)]
-    tracks = identity.update([Detection(95, 0, 5), Detection(125, 300, 5), Detection(80, 290, 5)], 0.33)
-    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 0), (3, 0)]
+    tracks = identity.update([Detection(95, 0, 5), Detection(200, 400, 5)], 0.0)
+    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 1), (3, 1)]
+    tracks = identity.update([Detection(95, 0, 5), Detection(80, 200, 5), Detection(200, 400, 5)], 0.03)
+    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 0), (3, 2), (4, 0)]
+    for number in range(4):
+        tracks = identity.update([Detection(95, 0, 5), Detection(80, 200, 5), Detection(200, 400, 5)], 0.06 + number / 30)
+    assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 0), (4, 0)]
     assert all(track.age_s < 1 for track in tracks)
 
 
