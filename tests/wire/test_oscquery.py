@@ -151,6 +151,19 @@ def test_buttons_are_heard_by_others(here, peer, executor):
     asyncio.run(play())
 
 
+def test_a_button_that_is_left_pressed_is_let_go(here, executor):
+    """A client that goes while it presses does not keep the next one from pressing."""
+
+    async def play():
+        for _ in range(2):
+            async with connected(here) as one:
+                await one.send(Trigger("logo", 1.0))
+                task = await asyncio.to_thread(executor.next_task)
+                executor.finish(task)
+
+    asyncio.run(play())
+
+
 def test_clients_are_bounded(here):
     """One too many is refused before it becomes a WebSocket, and there is room again when others have gone."""
 
