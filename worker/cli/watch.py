@@ -13,7 +13,7 @@ import msgspec
 
 from worker.cli import show
 from worker.cli.settings import worker_address
-from worker.client.board import Board
+from worker.client.board import Board, sentence
 from worker.client.line import Line, NobodyListens
 from worker.protocol.messages import Challenge, Hello, Ping, Report, Watch, Watched
 
@@ -26,7 +26,7 @@ _PING_EVERY_S = 5.0
 _DRAW_EVERY_S = 0.25
 _HEAR_S = 0.1
 #: Lines of the table that are no jobs.
-_HEAD_LINES = 8
+_HEAD_LINES = 10
 
 
 @click.command(
@@ -70,8 +70,8 @@ class _Lines:
     def heard(self, report: Report) -> None:
         """Nothing: the board makes sentences of it."""
 
-    def say(self, sentence: str) -> None:
-        show.say(f"{time.strftime('%H:%M:%S')} {show.printable(sentence)}")
+    def say(self, text: str) -> None:
+        show.say(f"{time.strftime('%H:%M:%S')} {show.printable(text)}")
 
     def draw(self) -> None:
         """Nothing: what was said stands."""
@@ -85,8 +85,8 @@ class _JsonLines(_Lines):
             {"time": round(time.time(), 3), "report": report.full_address.removeprefix("/worker/"), **msgspec.to_builtins(report)}
         )
 
-    def say(self, sentence: str) -> None:
-        show.note(sentence)
+    def say(self, text: str) -> None:
+        show.note(text)
 
 
 class _Table(_Lines):
@@ -99,8 +99,8 @@ class _Table(_Lines):
         self._said = ""
         self._drawn_at = float("-inf")
 
-    def say(self, sentence: str) -> None:
-        self._said = f"{time.strftime('%H:%M:%S')} {show.printable(sentence)}"
+    def say(self, text: str) -> None:
+        self._said = f"{time.strftime('%H:%M:%S')} {show.printable(text)}"
 
     def draw(self) -> None:
         now = time.monotonic()
@@ -153,8 +153,8 @@ def _take(board: Board, report: Report, out: _Lines) -> None:
 
 
 def _say(sentences: Callable[[], Iterator[str]], out: _Lines) -> None:
-    for sentence in sentences():
-        out.say(sentence)
+    for text in sentences():
+        out.say(text)
 
 
 # ------------------------------------------------------------------------------------------------------------- the table
@@ -167,7 +167,7 @@ def picture(board: Board, said: str, height: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    head = Text(show.printable(_about(board)), style="bold")
+    head = Text(show.printable(_about(board)), style="bold", overflow="ellipsis", no_wrap=True)
     tasks = board.children.tasks if board.children else ""
     doing = Text(show.printable(f"children: {tasks or 'nothing to do'}"), style="dim", overflow="ellipsis", no_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, expand=True)
@@ -179,6 +179,8 @@ def picture(board: Board, said: str, height: int) -> RenderableType:
         table.add_row(*(Text(show.printable(cell)) for cell in _cells(job)), style=_style(job))
     more = len(rows) - room
     foot = Text(f"... and {more} more. " if more > 0 else "", style="dim")
+    if failed := next((job for job in reversed(board.ended.values()) if job.message), None):
+        foot.append(f"Newest failure: {show.printable(sentence(failed))}\n")  # whole: in its row there may be too little room for it
     foot.append(said).append("   Ctrl-C ends this.")
     return Group(head, doing, table, foot)
 
@@ -207,7 +209,7 @@ def _about(board: Board) -> str:
     if board.children:
         parts.append(f"children {board.children.busy} of {board.children.slots} busy")
     if board.health:
-        parts.append(f"last sign of life of a child {board.health.canary_s:.1f} s ago")
+        parts.append(f"last sign of life {board.health.canary_s:.1f} s ago")
     return ", ".join([*parts, f"version {board.welcome.version}"])
 
 
