@@ -48,6 +48,33 @@ def whole(pictures: list[NDArray] | NDArray, *, rows: int = 0, sequences: list[i
     return bytes(data)
 
 
+def newest(data: bytes) -> list[NDArray]:
+    """The newest picture in a file, by the table alone: top row first, blue first, and numbers in floating point as 16 bits.
+
+    Several if their sequences are the same, as a broken file may have them.
+    """
+    (slots,) = struct.unpack_from("<I", data, 12)
+    width, height, channels, kind, rows = struct.unpack_from("<IIIII", data, 24)
+    offset, slot_bytes = struct.unpack_from("<QQ", data, 48)
+    sequences = [struct.unpack_from("<Q", data, 64 + 32 * index)[0] for index in range(slots)]
+    highest = max(number for number in sequences if number and number % 2 == 0)
+    return [
+        _decoded(data, offset + index * slot_bytes, (height, width, channels), kind, rows)
+        for index, number in enumerate(sequences)
+        if number == highest
+    ]
+
+
+def _decoded(data: bytes, begin: int, shape: tuple[int, int, int], kind: int, rows: int) -> NDArray:
+    height, width, channels = shape
+    form = {1: "<u1", 2: "<u2", 4: "<f4"}[kind]
+    pixels = np.frombuffer(data[begin : begin + width * height * channels * kind], form).reshape(shape)
+    if kind == 4:
+        pixels = np.rint(np.clip(np.nan_to_num(pixels, nan=0, posinf=1, neginf=0), 0, 1) * 65535).astype(np.uint16)
+    pixels = pixels[..., {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]]
+    return pixels[::-1] if rows == 0 else pixels
+
+
 def plain(n: int, height: int = 480, width: int = 640) -> NDArray[np.uint8]:
     """The picture of the n-th frame: one value everywhere, so that two halves show."""
     return np.full((height, width, 4), n % 251, np.uint8)

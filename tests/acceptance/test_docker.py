@@ -39,11 +39,13 @@ from tests.acceptance.containers import (
     why_not,
 )
 from tests.reliability.running import free_port
+from tests.td.conftest import load
 from worker.client.client import Client
 from worker.pictures.images import encoded
 from worker.protocol.messages import Job, Number, Pong, Processing, Ready, Replay, Status
 
 pytestmark = pytest.mark.timeout(400)
+frames = load("frames")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="not on this system: only root can reach into a container from outside")
 
@@ -140,6 +142,29 @@ async def _seeds_jobs(port, seen):
         results = await text.result(), await circles.result()
         await client.status()
         return results
+
+
+def test_frames_across_the_volume(folder):
+    """Pixels that a program outside writes through a map are found inside, and the overlay comes back the same way."""
+    pixels = np.zeros((300, 400, 4), np.uint8)
+    cv2.circle(pixels, (150, 300 - 1 - 100), 40, (255, 255, 255), -1, cv2.LINE_AA)  # the bottom row comes first
+    writer = frames.Writer(str(folder / "frames" / "cam1.frame"))
+    with running(folder) as container:
+        container.wait_until_well()
+        slot, sequence = writer.write(pixels)
+        found = asyncio.run(_circles_of(container.port, f"frame:frames/cam1.frame#{slot}@{sequence}"))
+    ((x, y, radius, *_),) = found.rows
+    assert (x, y, radius) == pytest.approx((150, 100, 40), abs=1)
+    assert found.files[0].path.startswith("frame:/data/out/found.frame#")
+    shown = frames.Reader(str(folder / "out" / "found.frame")).newest()
+    assert shown.shape == (300, 400, 4)
+    assert list(shown[300 - 1 - 100, 150, :3] > 200) == [True, False, False]
+    writer.close()
+
+
+async def _circles_of(port, image):
+    async with Client(port=port) as client:
+        return await (await client.submit("find_circles", {"image": image, "overlay": "frame:out/found.frame"})).result()
 
 
 # --------------------------------------------------------------------------------------------- 2: stopped in the middle

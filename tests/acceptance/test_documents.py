@@ -22,7 +22,7 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
-from tests import small_recording
+from tests import frame_files, small_recording
 from tests.reliability.running import REPOSITORY, free_port, wait_until_it_answers
 from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli
@@ -110,6 +110,7 @@ class Desk:
         (folder / "my_ops.py").write_text(
             re.findall(r"^```python\n(.*?)^```", OWN.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[0], "utf-8"
         )
+        (folder / "frames" / "cam1.frame").write_bytes(frame_files.whole(frame_files.plain(7)))
         small_recording.write(folder / "session.jsonl")
         (folder / "letter.txt").write_text("Dear ...\n", encoding="utf-8")
         for name, port in (("td-image-worker.toml", self.port), ("second.toml", self.port)):

@@ -1,5 +1,9 @@
-"""Breaks real image files in every way that comes to mind, and lets a child read them: `python -m tests.security.mutate --files 5000`.
+"""Breaks real image files in every way that comes to mind, and lets a child read them.
 
+    python -m tests.security.mutate --files 5000     pictures of every format
+    python -m tests.security.mutate --frames 1000    frame files: their headers and the entries of their slots
+
+A frame file whose header is wrong may still be one: then the child's picture must be what the table in protocol.md makes of these bytes.
 Whatever they hold: no hang, no memory over the cap, no dead child, no answer but 200, 413 or 415, and the next job runs. The last line
 says how many of each there were; the exit code is 1 where something else happened.
 """
@@ -17,11 +21,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from tests import frame_files
 from tests.security.bombs import bombs, seeds
 from tests.security.children import Child, Hang, failed
 from worker.files.limits import DEFAULT_LIMITS
 
 CAP_MB = 1024
+#: The header of a frame file and the entries of two slots.
+HEAD = 128
 _LIMITS = dataclasses.replace(DEFAULT_LIMITS, megapixels=50, child_mb=CAP_MB)
 _EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, 60_000, 2**20, 2**30]
 
@@ -93,18 +103,82 @@ def break_files(root: Path, count: int, seed: int) -> Findings:
     return found
 
 
+def framed(data: bytes, chance: random.Random) -> bytes:
+    """A frame file, broken where its numbers stand; sometimes it is cut or longer, too."""
+    body = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 3, 8))):
+        at = chance.randrange(HEAD)
+        match chance.randrange(4):
+            case 0:
+                body[at] ^= 1 << chance.randrange(8)
+            case 1:
+                body[at] = chance.randrange(256)
+            case 2:
+                at, size = at // 4 * 4, chance.choice((4, 8))
+                number = chance.choice((*_EXTREMES, 2, 3, 4, 5, 2**63, 2**64 - 1, 4096, 4095, len(data))) % 256**size
+                body[at : at + size] = number.to_bytes(size, "little")
+            case 3:
+                at = at // 8 * 8
+                body[at : at + 8] = body[(other := chance.randrange(HEAD) // 8 * 8) : other + 8]
+    if not chance.randrange(10):
+        del body[chance.randrange(len(body)) :]
+    return bytes(body) + bytes(chance.choice((0, 0, 0, 100, 70_000)))
+
+
+def break_frames(root: Path, count: int, seed: int) -> Findings:
+    """Lets a child read `count` broken frame files. Wrong pictures are findings, too."""
+    chance, found = random.Random(seed), Findings()
+    pixels = np.random.default_rng(seed)
+    child = Child(root, _LIMITS)
+    pid = None
+    try:
+        for n in range(count):
+            shape = (chance.randrange(1, 40), chance.randrange(1, 40), chance.randrange(1, 5))
+            kind = chance.choice((np.uint8, np.uint16, np.float32))
+            pictures = [(pixels.random(shape) * (1 if kind == np.float32 else np.iinfo(kind).max)).astype(kind) for _ in range(2)]
+            data = framed(frame_files.whole(pictures, sequences=chance.choice(([2, 4], [8, 6], [5, 4]))), chance)
+            path = root / f"{n}.frame"
+            path.write_bytes(data)
+            began = time.monotonic()
+            try:
+                code = failed(child.job("convert", image=f"frame:{path.name}", output="out.png"))
+            except Hang:
+                code = 408
+            found.slowest_s = max(found.slowest_s, time.monotonic() - began)
+            found.codes[code] += 1
+            pid = pid or child.pid
+            wrong = code not in (200, 404, 413, 415) or child.pid != pid or (code == 200 and not _is_right(root / "out.png", data))
+            if wrong:
+                found.wrong.append(f"{path.name}: {code}")
+            else:
+                path.unlink()
+        found.peak_mb = child.peak_mb()
+        if failed(child.job("draw_circles", output="next.png", count=1)) != 200:
+            found.wrong.append("the next job does not run")
+    finally:
+        child.close()
+    return found
+
+
+def _is_right(made: Path, data: bytes) -> bool:
+    got = cv2.imread(str(made), cv2.IMREAD_UNCHANGED)
+    return any(got.dtype == wanted.dtype and np.array_equal(got.reshape(*got.shape[:2], -1), wanted) for wanted in frame_files.newest(data))
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--frames", type=int, default=0, help="so many frame files in place of pictures")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="mutate-"))
-    found = break_files(root, arguments.files, arguments.seed)
+    count = arguments.frames or arguments.files
+    found = (break_frames if arguments.frames else break_files)(root, count, arguments.seed)
     for line in found.wrong:
         print(line)
     codes = ", ".join(f"{code}: {number}" for code, number in sorted(found.codes.items()))
     print(
-        f"{arguments.files} files, seed {arguments.seed}; {codes}; slowest {found.slowest_s:.2f} s; "
+        f"{count} files, seed {arguments.seed}; {codes}; slowest {found.slowest_s:.2f} s; "
         f"peak {found.peak_mb:.0f} MB of {CAP_MB} MB; {len(found.wrong)} wrong" + (f", kept in {root}" if found.wrong else "")
     )
     return bool(found.wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import random
 import threading
 import time
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import frame_files
 from tests.security import mutate
 from tests.security.bombs import animated_gif, bombs, seeds
 from tests.security.children import Child, failed
@@ -296,3 +298,40 @@ def test_numbers_are_kept_in_view(tmp_path):
         assert all(number in outcome.message for number in numbers), outcome.message
     assert not list(tmp_path.glob("**/*.part"))
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_mutated_frames(tmp_path):
+    """Frame files with wrong numbers: the short run of `python -m tests.security.mutate --frames`. No picture is a wrong one."""
+    found = mutate.break_frames(tmp_path.resolve(), 60, seed=3)
+    assert found.wrong == []
+    assert {200, 415} <= set(found.codes)
+
+
+def test_a_frame_file_that_shrinks_and_grows(root, child):
+    """Under the child's hands, again and again: each job has a picture that was there, or a sentence, and the child lives."""
+    data = frame_files.whole([np.full((1000, 1500, 4), value, np.uint8) for value in (10, 20)])
+    path, ends = root / "live.frame", threading.Event()
+    path.write_bytes(data)
+
+    def play():
+        chance = random.Random(1)
+        while not ends.is_set():
+            os.truncate(path, chance.choice((0, 50, 5000, len(data) // 2, len(data) - 1)))
+            with path.open("r+b") as file:
+                file.write(data)
+
+    player = threading.Thread(target=play)
+    player.start()
+    pid, codes = child.pid, set()
+    try:
+        for _ in range(60):
+            code = failed(child.job("convert", image="frame:live.frame", output="live.png"))
+            codes.add(code)
+            if code == 200:
+                assert set(np.unique(cv2.imread(str(root / "live.png"), cv2.IMREAD_UNCHANGED))) <= {0, 20}
+    finally:
+        ends.set()
+        player.join()
+    assert codes <= {200, 404, 415}
+    assert child.pid == pid
+    assert failed(child.job("convert", image="frame:live.frame", output="live.png")) == 200
