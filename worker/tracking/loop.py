@@ -80,6 +80,7 @@ class Loop:
             wait_s = self._patience.vanished(self.clock())
             self.report.say("Lost", f"{self.shown}: {why} It is opened again in {wait_s:g} s.")
             self._pace.begin_again()
+            self.session.pause()
             self._wait(wait_s)
 
     def _may_come_back(self, error: WorkerError) -> bool:

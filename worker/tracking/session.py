@@ -92,10 +92,10 @@ class Session:
         table = tuple(self._row(place, track) for place, track in enumerate(rows))
         return Looked(table, len(tracks), self.next_id, self._view.size)
 
-    def forget(self) -> None:
-        """The source has vanished. What comes after it are other objects."""
+    def pause(self) -> None:
+        """The source has vanished. What is at its old place when it comes back is the same object."""
         if self._identity is not None:
-            self._identity.forget()
+            self._identity.pause()
 
     def _new_identity(self) -> Identity:
         params = self.params

@@ -46,17 +46,27 @@ def stream(address: str, limits: FileLimits, *, silent_s: float) -> Grabber:
         "protocol_whitelist": _PROTOCOLS[address.partition(":")[0].lower()],
         "format_whitelist": _FORMATS,
         "max_redirects": "0",
-        "rtsp_transport": "tcp",
         "fflags": "nobuffer",
     }
-    if can_read_times():
-        return _by_pyav(address, options, limits, silent_s)
+    opened = _by_pyav if can_read_times() else _by_opencv
+    try:
+        return opened(address, {**options, "rtsp_transport": "tcp"}, limits, silent_s)
+    except _Refused:
+        return opened(address, {**options, "rtsp_transport": "udp"}, limits, silent_s)
+
+
+class _Refused(SourceVanished):
+    """An RTSP server answers, but does not send over TCP; or it may be so."""
+
+
+def _by_opencv(address: str, options: dict[str, str], limits: FileLimits, silent_s: float) -> Grabber:
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPEN_S * 1000), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(silent_s * 1000)]
     capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [*timeouts, cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         capture.release()
-        raise SourceVanished("It cannot be opened: nobody answers, or with no stream that can be read.")
+        vanished = _Refused if address.lower().startswith("rtsp:") else SourceVanished
+        raise vanished("It cannot be opened: nobody answers, or with no stream that can be read.")
     return of_capture(capture, shown(address), limits, silent_s)
 
 
@@ -66,7 +76,9 @@ def _by_pyav(address: str, options: dict[str, str], limits: FileLimits, silent_s
     try:
         container = av.open(address, options=options, timeout=(_OPEN_S, silent_s))
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise SourceVanished(_reason(error)) from None
+        known = av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, av.error.HTTPNotFoundError
+        is_refused = isinstance(error, av.error.HTTPClientError) and not isinstance(error, known)
+        raise (_Refused if is_refused and address.lower().startswith("rtsp:") else SourceVanished)(_reason(error)) from None
     try:
         if not container.streams.video:
             raise SourceVanished("It has no picture.")

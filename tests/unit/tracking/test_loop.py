@@ -39,12 +39,16 @@ class Looks:
     def __init__(self, clock: Clock, took_s: float = 0.0, rate: float = 100.0) -> None:
         self.params = SimpleNamespace(rate=rate)
         self.seen: list[float] = []
+        self.pauses = 0
         self._clock, self._took_s = clock, took_s
 
     def look(self, _image: object, at_s: float) -> Looked:
         self.seen.append(at_s)
         self._clock.now += self._took_s
         return Looked(((float(len(self.seen)),),), 1, 1, (6, 4))
+
+    def pause(self) -> None:
+        self.pauses += 1
 
 
 class Reports:
@@ -196,6 +200,7 @@ def test_opened_again():
     session, reports = Looks(clock), Reports(clock)
     run(open_source, clock, session, reports, lasting=True)
     assert len(session.seen) == 2000
+    assert session.pauses == 10
     assert all(one.closed for one in opened)
     lost = [line for line in reports.said if line.startswith("Lost")]
     assert lost == ["Lost the source: The cable was pulled. It is opened again in 0.5 s."] * 10

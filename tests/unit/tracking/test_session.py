@@ -69,6 +69,15 @@ def test_ids_go_on():
     assert seen.next_id == 42
 
 
+def test_after_a_break():
+    """What is at its old place when the source comes back keeps its id; a row of it says so, and the clock may begin anew."""
+    one = session([[(10, 10, 3)], [(10, 10, 3), (60, 10, 3)]])
+    image = np.zeros((100, 200), np.uint8)
+    assert column(one.look(image, 50.0), "id") == [1]
+    one.pause()
+    assert column(one.look(image, 0.0), "id") == [1, 2]
+
+
 def test_another_size():
     """If the source's pictures get another size, the objects are others."""
     one = session([[(10, 10, 3)], [(10, 10, 3)]])
