@@ -89,6 +89,9 @@ def test_the_wheel_alone_builds_the_component(monkeypatch, tmp_path):
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if "__pycache__" in name or name.startswith(("tests/", "td/"))]
+        pages = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "worker/web/static").rglob("*") if path.is_file()}
+        assert len(pages) > 10
+        assert pages <= set(archive.namelist())
         archive.extractall(installed)
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
     code = "import worker; print(worker.__file__)"

@@ -259,7 +259,8 @@ def workers_on(port):
         line = process.info["cmdline"] or []
         if process.info["status"] != psutil.STATUS_ZOMBIE and "serve" in line and str(port) in line:
             found.append(process)
-    return found
+    pids = {process.pid for process in found}
+    return [process for process in found if process.ppid() not in pids]  # a child has its parent's command line for a moment
 
 
 @pytest.fixture

@@ -143,6 +143,7 @@ class State:
         self._told_again: set[Key] | None = None
         self._now = 0.0
         self._new_packets = 0
+        self._has_packets, self._packets_at = False, 0
         self._changed: set[str] = set()
         self._changed_rows: dict[int, Row] = {}
         self._gone: list[int] = []
@@ -181,6 +182,9 @@ class State:
             for key in [key for key, row in self.rows.items() if row.state in (QUEUED, RUNNING) and key not in self._told_again]:
                 self._forget(key)
             self._told_again = None
+        if self._has_packets and int(now) > self._packets_at:  # all of them are sent each time, so not often
+            self._has_packets, self._packets_at = False, int(now)
+            self._changed.add("packets")
         self.series.tick(now, self.levels.get("queued", 0), self.levels.get("running", 0))
 
     def _accepted(self, change: JobAccepted) -> None:
@@ -280,7 +284,7 @@ class State:
         self._new_packets += 1
         if self._new_packets <= PACKETS_AT_ONCE:
             self.packets.append(Packet(self._now, _place(packet.peer), in_words(packet)))
-            self._changed.add("packets")
+            self._has_packets = True
 
     def _all_open(self, _change: AllOpen) -> None:
         self._told_again = set()
