@@ -41,7 +41,14 @@ ENDING = ("Draining", "Stopping")
 REPLACED = 410  # a newer job has the place of one that waited
 
 # What the artist's own callbacks are called for.
-CALLBACKS = {"processing": "onProcessing", "progress": "onProgress", "ready": "onReady", "failed": "onFailed"}
+CALLBACKS = {
+    "source": "onSource",
+    "tracked": "onTracked",
+    "processing": "onProcessing",
+    "progress": "onProgress",
+    "ready": "onReady",
+    "failed": "onFailed",
+}
 
 
 class Control:
@@ -238,6 +245,8 @@ class ImageWorkerExt:
         self._frame_path = ""  # of the newest picture that a job has written as a frame
         self._on_ready = {}
         self._calls = []  # of the artist's functions: (function or name, job or nothing)
+        self._feeds = {}  # of live jobs that look at a TOP
+        self._made_feeds = 0
         self._asked_at = {}  # when `flush` and `catch_up` were asked for
         run("args[0].ext.ImageWorkerExt.resume()", ownerComp, delayFrames=1, fromOP=ownerComp)  # when the extension stands
 
@@ -266,6 +275,40 @@ class ImageWorkerExt:
             self._send_with_pixels(self._sources.ask(top, job_id, absTime.frame))
         self._go_on()
         return job_id
+
+    def Live(self, operation, top=None, **params):
+        """Begins a job that looks at a live picture until it is cancelled, and returns its id.
+
+        Args:
+            operation: its name.
+            top: a TOP, whose pixels are its `source`: it looks at them all the time. They go through memory.
+            **params: the other parameters of the operation, such as `source`, and those of the one that searches.
+
+        Raises:
+            ValueError: a parameter cannot be sent, or the TOP's pixels cannot be handed over.
+        """
+        feed = None
+        if top is not None:
+            self._check_top(top, params)
+            self._made_feeds += 1
+            name = f"live-{self._pending.session}-{self._made_feeds}.frame"
+            feed = frames.Feed(top, f"{self._frames_folder()}/{name}")
+            params["source"] = f"{frames.PREFIX}{FRAMES_FOLDER}/{name}"
+        try:
+            job_id = self.Submit(operation, **params)
+        except ValueError:
+            if feed is not None:
+                feed.close()
+            raise
+        if feed is not None:
+            self._feeds[job_id] = feed
+            self._ask("feed", self._now(), delayFrames=1)
+        return job_id
+
+    def Tracks(self, job_id):
+        """What a live job sees now: one dictionary per object, such as {'id': 7.0, 'u': 0.25, 'v': 0.5, 'radius': 31.0, ...}."""
+        job = self._pending.jobs.get(job_id)
+        return [] if job is None else [dict(zip(job.track_fields, row)) for row in job.tracks]
 
     def Cancel(self, job_id):
         """Ends a job; its word becomes `Cancelled`, unless it had ended before."""
@@ -403,6 +446,24 @@ class ImageWorkerExt:
         self._send_with_pixels(self._sources.collect(absTime.frame))
         self._go_on()
 
+    def feed(self):
+        """Every frame while a live job looks at a TOP."""
+        self._asked_at.pop("feed", None)
+        for job_id, feed in list(self._feeds.items()):
+            job = self._pending.jobs.get(job_id)
+            try:
+                if job is None or job.ended:
+                    del self._feeds[job_id]
+                    feed.close()
+                else:
+                    feed.step()
+            except Exception:  # the TOP is gone, or the disk is full: the job says that no picture comes
+                self._feeds.pop(job_id, None)
+                self._tables.complain(traceback.format_exc(limit=-1))
+                self.Cancel(job_id)
+        if self._feeds:
+            self._ask("feed", self._now(), delayFrames=1)
+
     def look_at_frame(self):
         """Every frame while Frame File names a file, and whenever a job has written a frame: a newer picture is shown."""
         self._asked_at.pop("look_at_frame", None)
@@ -425,6 +486,8 @@ class ImageWorkerExt:
     def exit(self):
         """TouchDesigner ends. This may be called twice, and delayed scripts do not run any more."""
         self._sources.close()
+        for feed in self._feeds.values():
+            feed.close()
         self._screen.close()
         self._control.exit()
         self._pending.outbox.bye()
@@ -540,7 +603,16 @@ class ImageWorkerExt:
             self._ask("look_at_frame", self._now(), delayFrames=1)
 
     def _job_news(self, word, job):
-        (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))
+        if word == "tracked":
+            self._tables.show_tracks(job)
+        else:
+            (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))
+        if word == "source" and job.source == "Lost":
+            self._tables.complain(f"{job.id}: {job.message}")
+        elif word == "source" and job.source == "Live":
+            self._tables.all_is_well()
+        if job.ended:
+            self._tables.end_tracks(job)
         if word in ("ready", "failed", "old"):
             self._sources.ended(job.id)
         if word == "ready":

@@ -118,6 +118,7 @@ OPERATORS: tuple = (
         {},
     ),
     ("results", "tableDAT", 600, 150, ORANGE, "What the newest job has found, numbers only: ready for a DAT to CHOP.", {}),
+    ("tracks", "tableDAT", 800, 150, ORANGE, "What live jobs see now, numbers only; with slots always so many rows: for instances.", {}),
     ("files", "tableDAT", 600, 0, ORANGE, "Every file that was written; it is complete when its row appears.", {}),
     ("log", "tableDAT", 600, -150, ORANGE, "What went wrong, and starts and stops of the worker.", {}),
     ("operations", "tableDAT", 600, -300, ORANGE, "What the worker can do, with all parameters; as the worker describes it.", {}),
@@ -129,7 +130,7 @@ OPERATORS: tuple = (
         400,
         -150,
         GREY,
-        "The extension: Submit, Cancel, OnReady, Status, Results, Preset, Trigger, Start, Stop.",
+        "The extension: Submit, Live, Cancel, OnReady, Status, Results, Preset, Trigger, Start, Stop.",
         {},
     ),
     (
@@ -138,7 +139,7 @@ OPERATORS: tuple = (
         0,
         -300,
         ORANGE,
-        "Your own code: onProcessing, onProgress, onReady, onFailed, onWorkerLost, onWorkerBack.",
+        "Your own code: onProcessing, onProgress, onReady, onFailed, onTracked, onSource, onWorkerLost, onWorkerBack.",
         {},
     ),
     ("frame", "scriptTOP", 0, -450, GREEN, "The newest picture that a job has written as a frame, or that of Frame File.", {}),
@@ -154,6 +155,10 @@ WIRES = (("in1", "triggers"), ("numbers_in", "status"), ("status", "out1"), ("fr
 HEADINGS = {
     "jobs": ("id", "operation", "word", "progress", "position", "wait", "run", "items", "message"),
     "results": ("x", "y", "u", "v"),
+    "tracks": (
+        *("row", "id", "active", "x", "y", "radius", "u", "v"),
+        *("vx", "vy", "speed", "age", "missing", "angle", "code"),
+    ),
     "files": ("id", "path", "bytes", "width", "height"),
     "log": ("time", "text"),
     "operations": ("operation", "parameter", "type", "default", "range", "help"),

@@ -411,6 +411,29 @@ class _Source:
         self.was_full = False
 
 
+class Feed:
+    """Writes a TOP into a frame file, picture after picture, for a live job.
+
+    Args:
+        top: the TOP.
+        path: of the file.
+    """
+
+    def __init__(self, top, path):
+        self._top = top
+        self._writer = Writer(path)
+
+    def step(self):
+        """Once in a frame. The graphics card is not waited for: what is written is the picture of the frame before."""
+        pixels = self._top.numpyArray(delayed=True)
+        if pixels is not None:
+            self._writer.write(pixels)
+
+    def close(self):
+        """Removes the file."""
+        self._writer.close(remove=True)
+
+
 class Sources:
     """Takes pixels out of TOPs without waiting for the graphics card.
 

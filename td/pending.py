@@ -52,6 +52,8 @@ FAILED = "/worker/failed"
 ERROR = "/worker/error"
 OPERATION = "/worker/operation"
 CATALOG = "/worker/catalog"
+SOURCE = "/worker/source"
+TRACKED = "/worker/tracked"
 
 # These have the values and the names that they have in worker/client/core.py; a test holds them equal.
 FIRST_RESEND_S = 0.1
@@ -184,6 +186,9 @@ class Job:
         rows: one tuple of numbers per item found; `fields` are the names of these numbers.
         left_out: how many items were found beyond max_items; then `message` says so.
         complete: whether all rows and files came that the worker spoke of; known when the job is ready.
+        name: of a live job, as its addresses and channels call it.
+        source: of a live job: Opening, Live, Lost or Ended.
+        frame, delay_ms: of the picture that a live job has seen last; `tracks` are its rows, with the names `track_fields`.
     """
 
     def __init__(self, job_id, operation="", pairs=None):
@@ -215,6 +220,14 @@ class Job:
         self.chunks = {}  # by number: the numbers of one report, as they came
         self.chunks_expected = 0
         self.skipped_count = 0  # as the final says
+        self.name = ""
+        self.source = ""
+        self.frame = -1
+        self.delay_ms = 0.0
+        self.tracks = []
+        self.track_fields = ()
+        self._sight_of = None  # the frame of a picture of which not all rows have come
+        self._sight = {}  # its chunks
         self._skipped = {}  # by path
         self._files = {}  # by path; the answer to a query repeats them
         self._order = []  # of the files: (place, path)
@@ -242,6 +255,18 @@ class Job:
     @property
     def files_count(self):
         return len(self._files)
+
+    def add_sight(self, frame, delay_ms, chunk, chunks, fields, numbers):
+        """Takes note of some rows of a picture. Whether all of it have come; those of an older one are left."""
+        if self._sight_of != frame:
+            self._sight_of, self._sight = frame, {}
+        self._sight[chunk] = numbers
+        if len(self._sight) < chunks:
+            return False
+        all_numbers = [number for place in range(chunks) for number in self._sight.get(place, ())]
+        self._sight_of, self.frame, self.delay_ms = None, frame, delay_ms
+        self.tracks = [tuple(all_numbers[at : at + fields]) for at in range(0, len(all_numbers), fields)]
+        return True
 
     @property
     def rows(self):
@@ -690,7 +715,8 @@ class Pending:
         """Takes note of one report. What cannot be understood is news, too, and no error."""
         args = [] if list(args) == [""] else list(args)  # how TouchDesigner may show "no arguments"
         is_result = address.startswith(RESULT + "/")
-        if not is_result and address not in HANDLERS:
+        is_tracked = address.startswith(TRACKED + "/")
+        if not is_result and not is_tracked and address not in HANDLERS:
             return
         knows_us = address != CHALLENGE
         if knows_us:
@@ -698,6 +724,8 @@ class Pending:
         try:
             if is_result:
                 self._result(address[len(RESULT) + 1 :], args, now)
+            elif is_tracked:
+                self._tracked(address[len(TRACKED) + 1 :], args, now)
             else:
                 HANDLERS[address](self, args, now)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -818,6 +846,34 @@ class Pending:
             job.chunks_expected = chunks
             job.pieces += 1
         self._end_if_complete(job)
+
+    def _source(self, args, now):
+        name, word, message = str(args[1]), str(args[2]), str(args[3])
+        job = self._ledger.find(str(args[0]), now)
+        if job is None:
+            return
+        self._arrived(job, now)
+        if job.final is not None:
+            return
+        if job.word != "Processing":  # the report that it had started was lost
+            self._under_way(job)
+        if (job.source, job.message) != (word, message):
+            job.name, job.source, job.message = name, word, message
+            self._tell("source", job)
+
+    def _tracked(self, name, args, now):
+        frame, delay_ms, chunk, chunks, _first, _total, fields = int(args[1]), float(args[2]), *[int(part) for part in args[3:8]]
+        job = self._ledger.find(str(args[0]), now)
+        if job is None:
+            return
+        self._arrived(job, now)
+        job.name = name
+        if job.add_sight(frame, delay_ms, chunk, chunks, fields, args[8:]):
+            if len(job.track_fields) != fields or job.track_fields[:1] == ("f0",):  # the worker had not described it yet
+                job.kind = job.kind or "tracks"
+                job.track_fields = self.operations.names(job, fields)
+            if ("tracked", job) not in self._news:  # the newest counts
+                self._tell("tracked", job)
 
     def _file(self, args, now):
         told = (str(args[1]), int(args[2]), int(args[3]), int(args[4]))
@@ -980,6 +1036,7 @@ HANDLERS = {
     ERROR: Pending._error,
     OPERATION: Pending._operation,
     CATALOG: Pending._catalog_changed,
+    SOURCE: Pending._source,
 }
 
 

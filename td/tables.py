@@ -97,6 +97,9 @@ class Tables:
         self._gone = 0  # rows of the table `jobs` that were dropped
         self._files: collections.deque = collections.deque(maxlen=FILES_SHOWN)
         self._results = _Text()
+        self._tracks = collections.OrderedDict()  # of live jobs: the lines of each
+        self._tracks_head = ""
+        self._tracks_changed = False
         self._operations = _Text()
 
     # --------------------------------------------------------------------------------------------- what is to be shown
@@ -137,6 +140,26 @@ class Tables:
         if job.kind:
             self._results.becomes(_result_lines(job))
 
+    def show_tracks(self, job):
+        """What a live job sees now: numbers only, a row for each object or each slot. Those of several jobs stand one below the other."""
+        self._tracks_head = "\t".join(job.track_fields) or self._tracks_head
+        template = "\t".join(["%.7g"] * len(job.track_fields))
+        if job.id not in self._tracks:  # what an older one has left
+            for other in [other for other, lines in self._tracks.items() if lines and lines[0] is None]:
+                del self._tracks[other]
+        self._tracks[job.id] = [template % row for row in job.tracks]
+        self._tracks_changed = True
+
+    def end_tracks(self, job):
+        """A live job has ended. With slots its rows stay, empty, until another one begins: a CHOP never changes its length."""
+        lines = self._tracks.pop(job.id, None)
+        if lines is None:
+            return
+        if job.pairs is not None and float(dict(job.pairs).get("slots") or 0) > 0:
+            empty = "\t".join(["0"] * (len(job.track_fields) - 1))
+            self._tracks[job.id] = [None] + [f"{place}\t{empty}" for place in range(len(lines))]
+        self._tracks_changed = True
+
     def show_operations(self, operations):
         """Everything that the worker can do: one row for each operation, then one for each of its parameters."""
         self._operations.becomes(_operation_lines(operations))
@@ -145,17 +168,27 @@ class Tables:
 
     def unwritten(self):
         """Whether something is not written yet."""
-        return bool(self._wanted or self._lines or self._jobs or self._files or self._results.waits or self._operations.waits)
+        waits = self._results.waits or self._operations.waits or self._tracks_changed
+        return bool(self._wanted or self._lines or self._jobs or self._files or waits)
 
     def write(self):
         """Writes as much as may be written at once. Twice in a frame is possible: what was left over, and what has come."""
         rows = ROWS_AT_ONCE_IN_A_SHOW if self.show else ROWS_AT_ONCE
         self._write_parameters()
+        self._write_tracks()
         rows -= self._append("log", self._lines, rows, LINES_LOGGED)
         rows -= self._write_jobs(rows)
         rows -= self._results.go_on(self.ownerComp.op("results"), LINES_PER_ROW * rows) // LINES_PER_ROW
         rows -= self._append("files", self._files, rows, FILES_SHOWN)
         self._operations.go_on(self.ownerComp.op("operations"), rows)
+
+    def _write_tracks(self):
+        """At once: what is late is of no use."""
+        table = self.ownerComp.op("tracks")
+        if self._tracks_changed and table is not None:
+            lines = [line for lines in self._tracks.values() for line in lines if line is not None]
+            table.text = "\n".join([self._tracks_head, *lines])
+        self._tracks_changed = False
 
     def _write_parameters(self):
         """Only those that change, so that nothing cooks for nothing."""

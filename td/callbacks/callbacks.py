@@ -8,6 +8,14 @@ Each job calls onReady or onFailed, once. onProcessing and onProgress are not ca
 """
 
 
+def onTracked(worker, job):
+    """A live job has seen a picture: job.tracks are its rows, job.track_fields their names."""
+
+
+def onSource(worker, job):
+    """The source of a live job: job.source is Opening, Live, Lost or Ended."""
+
+
 def onProcessing(worker, job):
     pass
 

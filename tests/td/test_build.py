@@ -52,6 +52,7 @@ def test_every_operator_stands_where_it_should(projects, year):
         "out1": "outCHOP",
         "jobs": "tableDAT",
         "results": "tableDAT",
+        "tracks": "tableDAT",
         "files": "tableDAT",
         "log": "tableDAT",
         "operations": "tableDAT",

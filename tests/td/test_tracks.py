@@ -1,0 +1,94 @@
+"""Live jobs in the component: the table of tracks, callbacks, and the two examples, with a real worker."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from tests.td.conftest import TD, load
+
+pending = load("pending")
+
+
+def with_top(projects, worker):
+    project = projects(2025, worker.start())
+    project.component.par.Root = str(worker.root)
+    top = project.network.create("nullTOP", "null1")
+    top.dtype = "uint8"
+    show(top, (150, 100))
+    return project, top
+
+
+def show(top, *centers):
+    image = np.zeros((400, 600, 3), np.uint8)
+    for center in centers:
+        cv2.circle(image, center, 50, (255, 255, 255), -1, cv2.LINE_AA)
+    top.image = image
+
+
+def test_instances(projects, worker):
+    """The example: a circle stays in its row and keeps its id while it moves, and the channels never change their length."""
+    project, top = with_top(projects, worker)
+    project.component.op("callbacks").text = (
+        "def onTracked(worker, job):\n    worker.storage['seen'] = len(job.tracks)\n"
+        "def onSource(worker, job):\n    worker.storage.setdefault('words', []).append(job.source)\n"
+    )
+    dat = project.run_script(TD / "examples" / "instances.py")
+    chop = project.network.op("slots")
+    project.td.until(lambda: 1 in chop.current().get("active", ()))
+    channels = chop.current()
+    assert {len(samples) for samples in channels.values()} == {16}
+    assert (channels["id"][0], channels["radius"][0]) == (1, pytest.approx(50, abs=1.5))
+    assert (channels["u"][0], channels["v"][0]) == pytest.approx((150.5 / 600, 1 - 100.5 / 400), abs=0.01)
+    for x in range(150, 300, 10):
+        show(top, (x, 100), (450, 300))
+        project.td.frames(3)
+    project.td.until(lambda: (now := chop.current())["x"][0] == pytest.approx(290, abs=2) and now["active"][1] == 1)
+    now = chop.current()
+    assert list(now["id"][:3]) == [1, 2, 0]
+    assert {len(samples) for samples in now.values()} == {16}
+    assert project.component.storage["seen"] == 16
+    assert {"Opening", "Live"} <= set(project.component.storage["words"])
+    dat.run()
+    project.td.until(lambda: set(project.words().values()) == {"Cancelled"})
+    project.td.until(lambda: not any(chop.current()["active"]))
+    assert {len(samples) for samples in chop.current().values()} == {16}
+    project.td.frames(5)
+    assert list((worker.root / "td-image-worker-frames").iterdir()) == []
+
+
+def test_track_circles(projects, worker):
+    """The example of a table whose rows are the objects; `Tracks` has them by name."""
+    project, _ = with_top(projects, worker)
+    dat = project.run_script(TD / "examples" / "track_circles.py")
+    project.td.until(lambda: list(project.network.op("tracked").current().get("id", ())) == [1])
+    (found,) = project.component.Tracks(dat.fetch("job", ""))
+    assert (found["x"], found["y"], found["active"]) == (pytest.approx(150, abs=1.5), pytest.approx(100, abs=1.5), 1)
+    dat.run()
+    project.td.until(lambda: list(project.network.op("tracked").current().get("id", ())) == [])
+
+
+def test_a_picture_in_several_reports():
+    """Rows that come in chunks are one picture, in order; one of which a chunk was lost is left out when the next one comes."""
+    asked = pending.Pending(session="s")
+    job_id = asked.submit("track", {"source": "a.mp4"}, 0.0)
+    job = asked.jobs[job_id]
+    asked.received("/worker/tracked/cam", [job_id, 1, 5.0, 1, 2, 2, 3, 2, 30.0, 31.0], 0.1)
+    assert job.tracks == []
+    asked.received("/worker/tracked/cam", [job_id, 1, 5.0, 0, 2, 0, 3, 2, 10.0, 11.0, 20.0, 21.0], 0.1)
+    assert (job.name, job.frame, job.tracks) == ("cam", 1, [(10.0, 11.0), (20.0, 21.0), (30.0, 31.0)])
+    asked.received("/worker/tracked/cam", [job_id, 2, 5.0, 0, 2, 0, 3, 2, 0.0, 0.0, 0.0, 0.0], 0.2)
+    asked.received("/worker/tracked/cam", [job_id, 3, 5.0, 0, 1, 0, 1, 2, 7.0, 8.0], 0.3)
+    assert (job.frame, job.tracks) == (3, [(7.0, 8.0)])
+    assert [word for word, _ in asked.take_news() if word == "tracked"] == ["tracked"]  # the newest counts
+
+
+def test_a_source_is_a_sign_of_life():
+    """What is told of the source says that the job was accepted and runs, and is its message."""
+    asked = pending.Pending(session="s")
+    job_id = asked.submit("track", {"source": "camera:0"}, 0.0)
+    asked.received("/worker/source", [job_id, "cam", "Lost", "Camera 0 cannot be opened."], 0.1)
+    job = asked.jobs[job_id]
+    assert (job.word, job.source, job.message) == ("Processing", "Lost", "Camera 0 cannot be opened.")
+    asked.received("/worker/source", [job_id, "cam", "Lost", "Camera 0 cannot be opened."], 0.2)
+    assert [word for word, _ in asked.take_news()] == ["processing", "source"]
