@@ -26,6 +26,8 @@ NOT_AGAIN = ("after", "replace")
 Value = int | float | str | bool
 Text = Annotated[str, Meta(max_length=16 * 2**10)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+#: What can be a part of an OSC address.
+Part = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\s#*,/?\[\]{}]+$")]
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,8 +49,8 @@ class Which(msgspec.Struct, forbid_unknown_fields=True):
 class NewValue(msgspec.Struct, forbid_unknown_fields=True):
     """One value of a preset."""
 
-    preset: Name
-    key: Name
+    preset: Part
+    key: Part
     value: int | float | Text | bool
 
 
@@ -210,7 +212,7 @@ class Look(Guarded):
         if row is None or int(place) >= len(paths) or not is_picture(paths[int(place)]):
             self.refuse(404, "There is no such picture.")
             return
-        size = LARGE if self.request.query == "large" else SMALL
+        size = LARGE if self.get_query_argument("large", None) is not None else SMALL
         try:
             found = await self.hub.pictures.of(paths[int(place)], size, row.n if kind == "out" else 0)
         except TimeoutError:

@@ -84,7 +84,8 @@ function App() {
     const source = pictureOf(found);
     setChosen(found.n);
     if (!source) return;
-    const path = source.includes("/out/") ? found.files[Number(source.split("/").pop())] : "input";
+    const place = source.match(/\/out\/(\d+)/);
+    const path = place ? found.files[Number(place[1])] : "input";
     setLarge({ path, source });
   };
 
@@ -170,7 +171,7 @@ function App() {
       ${part === "log" ? html`<${Log} />` : null}
     </main>
     <p class="said" role="status">${said}</p>
-    <${Large} picture=${large} close=${() => setLarge(null)} />
+    <${Large} shown=${large} close=${() => setLarge(null)} />
     ${help ? html`<${Keys} close=${() => setHelp(false)} />` : null}
   `;
 }

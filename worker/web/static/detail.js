@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { base, clientName, clock, count, duration } from "./format.js";
-import { How, Word, pictureOf } from "./list.js";
+import { How, Word, picture } from "./list.js";
 import { now, store } from "./store.js";
 
 export function Detail({ row, actions, close }) {
@@ -73,8 +73,8 @@ function given(more) {
 }
 
 function Pictures({ row, more, show }) {
-  const inputs = more ? more.inputs.map((path, place) => [path, `/api/jobs/${row.n}/in/${place}`, "in"]) : [];
-  const outputs = more ? more.outputs.slice(-4).map(([place, path]) => [path, `/api/jobs/${row.n}/out/${place}`, "out"]) : [];
+  const inputs = more ? more.inputs.map((path, place) => [path, picture(row.n, "in", place), "in"]) : [];
+  const outputs = more ? more.outputs.slice(-4).map(([place, path]) => [path, picture(row.n, "out", place), "out"]) : [];
   const all = [...outputs.reverse(), ...inputs];
   if (!all.length) return null;
   return html`<div class=${`pictures of-${Math.min(all.length, 3)}`}>
@@ -94,18 +94,16 @@ function Look({ path, source, kind, show }) {
 }
 
 // A picture as large as there is room.
-export function Large({ picture, close }) {
+export function Large({ shown, close }) {
   const dialog = useRef(null);
   useEffect(() => {
     if (dialog.current && !dialog.current.open) dialog.current.showModal();
-  }, [picture]);
-  if (!picture) return null;
+  }, [shown]);
+  if (!shown) return null;
   return html`
-    <dialog class="large" ref=${dialog} onClose=${close} onClick=${() => dialog.current.close()} aria-label=${base(picture.path)}>
-      <img src=${`${picture.source}?large`} alt=${base(picture.path)} />
-      <p>${picture.path} <button class="quiet" onClick=${() => dialog.current.close()}>Close <kbd>Esc</kbd></button></p>
+    <dialog class="large" ref=${dialog} onClose=${close} onClick=${() => dialog.current.close()} aria-label=${base(shown.path)}>
+      <img src=${`${shown.source}&large`} alt=${base(shown.path)} />
+      <p>${shown.path} <button class="quiet" onClick=${() => dialog.current.close()}>Close <kbd>Esc</kbd></button></p>
     </dialog>
   `;
 }
-
-export { pictureOf };

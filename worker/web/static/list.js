@@ -1,7 +1,7 @@
 // The jobs: a window of rows over as many as there are, newest first.
 
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ago, base, clientName, duration } from "./format.js";
+import { base, clientName, duration } from "./format.js";
 import { now, store } from "./store.js";
 
 const ROW = 52;
@@ -158,16 +158,23 @@ export function Bar({ row }) {
 }
 
 const ENDINGS = /\.(avif|bmp|dib|exr|gif|hdr|hei[cf]|jp2|jpe?g?|p[abgnp]m|pic|png|pxm|ras|sr|tiff?|webp)$/i;
-const missing = new Set();
+// Pictures that did not come, and how often. After a while they are asked for once more: too many may have been wanted at once.
+const missing = new Map();
+const AGAIN_MS = 4000;
 // Errors after which the input cannot be shown, either.
 const NO_PICTURE = new Set([403, 404, 413, 415]);
 
 // Which picture stands for a job: the newest that it wrote, otherwise the first that it reads.
 export function pictureOf(row) {
   for (let place = row.files.length - 1; place >= 0; place--) {
-    if (ENDINGS.test(row.files[place])) return `/api/jobs/${row.n}/out/${place}`;
+    if (ENDINGS.test(row.files[place])) return picture(row.n, "out", place);
   }
-  return row.reads && !NO_PICTURE.has(row.code) ? `/api/jobs/${row.n}/in/0` : "";
+  return row.reads && !NO_PICTURE.has(row.code) ? picture(row.n, "in", 0) : "";
+}
+
+// The number of the start is there for the browser, which keeps pictures: after another start the same job is another one.
+export function picture(n, kind, place) {
+  return `/api/jobs/${n}/${kind}/${place}?run=${store.boot}`;
 }
 
 // A browser has six connections to a server. Small pictures take three at most, so that nothing else waits for them.
@@ -205,19 +212,18 @@ function Small({ row }) {
   const [source, setSource] = useState("");
   const end = useRef(() => {});
   useEffect(() => {
-    if (!wanted || missing.has(wanted)) return undefined;
+    if (!wanted || missing.get(wanted) > 1) return undefined;
     end.current = turn(() => setSource(wanted));
     return () => end.current();
   }, [wanted]);
   const gone = () => {
     end.current();
     if (missing.size > 20000) missing.clear();
-    missing.add(source);
+    missing.set(source, (missing.get(source) || 0) + 1);
     setSource("");
+    if (missing.get(source) === 1) setTimeout(() => setSource(source), AGAIN_MS);
   };
   return html`<span class="small">
     ${source ? html`<img src=${source} alt="" decoding="async" onLoad=${() => end.current()} onError=${gone} />` : null}
   </span>`;
 }
-
-export { ago };

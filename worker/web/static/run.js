@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { base, oscMessage, pairsOf, touchDesignerLine } from "./format.js";
-import { How, Word } from "./list.js";
+import { How, Word, picture } from "./list.js";
 import { ask, rowOfId, store } from "./store.js";
 
 const COLOR = /^#[0-9a-f]{6}$/i;
@@ -132,13 +132,13 @@ function Outcome({ answer, row, show, toJob }) {
     <div class="result">
       <p class="line"><${Word} row=${row} /> <span class="how"><${How} row=${row} /></span> <button type="button" class="quiet" onClick=${() => toJob(row)}>Show the job</button></p>
       ${row.hint ? html`<p class="hint">${row.hint}</p>` : null}
-      ${row.state === "ready" && last ? html`<${Picture} key=${row.n} path=${last[0]} source=${`/api/jobs/${row.n}/out/${last[1]}`} show=${show} />` : null}
+      ${row.state === "ready" && last ? html`<${Picture} key=${row.n} path=${last[0]} source=${picture(row.n, "out", last[1])} show=${show} />` : null}
     </div>
   `;
 }
 
 function Picture({ path, source, show }) {
-  return html`<button type="button" class="look wide" onClick=${() => show({ path, source })}><img src=${`${source}?large`} alt=${`Written: ${base(path)}`} /><span>${path}</span></button>`;
+  return html`<button type="button" class="look wide" onClick=${() => show({ path, source })}><img src=${`${source}&large`} alt=${`Written: ${base(path)}`} /><span>${path}</span></button>`;
 }
 
 function Field({ name, field, value, set }) {
