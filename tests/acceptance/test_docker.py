@@ -148,6 +148,7 @@ def test_frames_across_the_volume(folder):
     """Pixels that a program outside writes through a map are found inside, and the overlay comes back the same way."""
     pixels = np.zeros((300, 400, 4), np.uint8)
     cv2.circle(pixels, (150, 300 - 1 - 100), 40, (255, 255, 255), -1, cv2.LINE_AA)  # the bottom row comes first
+    pixels[..., 3] = 255
     writer = frames.Writer(str(folder / "frames" / "cam1.frame"))
     with running(folder) as container:
         container.wait_until_well()
@@ -157,7 +158,7 @@ def test_frames_across_the_volume(folder):
     assert (x, y, radius) == pytest.approx((150, 100, 40), abs=1)
     assert found.files[0].path.startswith("frame:/data/out/found.frame#")
     shown = frames.Reader(str(folder / "out" / "found.frame")).newest()
-    assert shown.shape == (300, 400, 4)
+    assert shown.shape == (300, 400, 3)
     assert list(shown[300 - 1 - 100, 150, :3] > 200) == [True, False, False]
     writer.close()
 

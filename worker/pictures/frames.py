@@ -210,9 +210,9 @@ class FrameFile:
     def _taken(self, head: _Head, slot: int | None, sequence: int | None) -> Frame | None:
         """The frame; None if it is not whole, or changed while it was copied."""
         if slot is not None and slot >= head.layout.slots:
-            raise ArgumentError(
-                f"{self._path.name} has {head.layout.slots} slots, from #0 to #{head.layout.slots - 1}; #{slot} is none of them."
-            )
+            last = head.layout.slots - 1
+            has = f"has the slots #0 to #{last}" if last else "has one slot, #0"
+            raise ArgumentError(f"{self._path.name} {has}; #{slot} is none of them.")
         index = head.newest if slot is None else slot
         if index is None:
             return None

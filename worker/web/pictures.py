@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from worker.catalog.catalog import Catalog
+from worker.files.frames import FrameName
 from worker.web.state import Row, State
 
 log = logging.getLogger(__name__)
@@ -123,11 +124,16 @@ def _size(what: Picture | str) -> int:
 
 
 def is_picture(path: str) -> bool:
-    """Whether this may be one picture, by its name.
+    """Whether this may be one picture, by its name. A frame must be named with its sequence, so that no later one is shown in its place.
 
     >>> is_picture("a.PNG"), is_picture("shots/*.png"), is_picture("a.csv"), is_picture("shots")
     (True, False, False, False)
+    >>> is_picture("frame:out.frame#1@14"), is_picture("frame:out.frame")
+    (True, False)
     """
+    frame = FrameName.of(path)
+    if frame is not None:
+        return frame.sequence is not None
     ending = path[path.rfind(".") :].lower()
     return ending in ENDINGS and not any(one in path for one in "*?[")
 

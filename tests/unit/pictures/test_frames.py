@@ -103,7 +103,7 @@ def test_a_frame_that_is_gone(tmp_path, impatient):
 @pytest.mark.parametrize(
     ("name", "error", "match"),
     [
-        (FrameName("", 3), ArgumentError, r"a\.frame has 3 slots, from #0 to #2; #3 is none of them"),
+        (FrameName("", 3), ArgumentError, r"a\.frame has the slots #0 to #2; #3 is none of them"),
         (FrameName("", 2), MissingFile, r"a\.frame has no frame in slot 2 yet"),
         (FrameName("", 1), MissingFile, r"The frame in slot 1 of a\.frame is being written"),
         (FrameName(""), MissingFile, r"a\.frame holds no whole frame"),

@@ -85,7 +85,7 @@ def test_maps(tmp_path):
         ({"image": "frame:"}, 400, "A path is empty"),
         ({"image": "frame:frames"}, 400, "frames is a folder"),
         ({"image": "frame:frames/cam2.frame"}, 404, r"There is no file cam2.frame in .*frames"),
-        ({"image": "frame:frames/cam1.frame#3"}, 400, "cam1.frame has 3 slots, from #0 to #2; #3 is none of them"),
+        ({"image": "frame:frames/cam1.frame#3"}, 400, "cam1.frame has the slots #0 to #2; #3 is none of them"),
         ({"image": "frame:frames/cam1.frame#0@6"}, 410, "The frame cam1.frame#0@6 is gone"),
         ({"image": "frame:a.png"}, 415, "a.png is not a frame file: it begins with"),
         ({"image": "frames/cam1.frame"}, 415, "cam1.frame is a frame file, which this worker does not read"),
