@@ -18,7 +18,7 @@ from tests.wire.web import served, text_of
 from worker.core.jobs import Failure, Result
 from worker.errors import MissingFile
 from worker.protocol import osc
-from worker.protocol.messages import Number, Set, Trigger
+from worker.protocol.messages import Accepted, Cancel, Clear, Error, Failed, Hello, Job, Number, Ping, Pong, Ready, Set, Trigger, Welcome
 from worker.web.oscquery_server import MAX_CLIENTS_OF_ONE
 
 PRESETS = (("logo", "operation", "draw_circles"), ("logo", "output", "a{n}.png"), ("logo", "count", 12))
@@ -57,6 +57,16 @@ class Client:
 
     async def heard(self):
         return await asyncio.wait_for(self._connection.read_message(), LONG_S)
+
+    async def report(self):
+        while not isinstance(message := await self.heard(), bytes):
+            pass
+        return osc.decode_reports(message)[0]
+
+    async def until_report(self, kind):
+        while not isinstance(report := await self.report(), kind):
+            pass
+        return report
 
     async def until(self, wanted):
         while (message := await self.heard()) is not None:
@@ -114,6 +124,52 @@ def test_values_are_listened_to_and_set(here, peer, executor):
             assert await one.until(lambda found: found == Number("running", 0.0))
 
     asyncio.run(play())
+
+
+def test_the_whole_protocol_over_the_websocket(here, executor):
+    """With a hello the reports come back: of a job, of a bad packet, of a question. Another connection hears none of it."""
+
+    async def play():
+        async with connected(here) as one, connected(here) as other:
+            await other.send(Hello("other", 0, 0))
+            assert isinstance(await other.report(), Welcome)
+            await one.send(Ping(1))  # without a hello nothing comes back
+            await one.send(Hello("one", 0, 0))
+            assert isinstance(await one.report(), Welcome)
+            await one.send(Job("w1", "noop"))
+            assert (await one.until_report(Accepted)).id == "w1"
+            executor.finish(await asyncio.to_thread(executor.next_task))
+            assert (await one.until_report(Ready)).id == "w1"
+            await one.send(Ping(7))
+            assert (await one.until_report(Pong)).nonce == 7
+            await one.send(b"/worker/nothing\0,\0\0\0")
+            assert (await one.until_report(Error)).code == 404
+            await other.send(Ping(8))
+            seen = []
+            while not isinstance(seen[-1] if seen else None, Pong):
+                seen.append(await other.report())
+            assert not [report for report in seen if isinstance(report, Accepted | Ready | Error)]
+
+    asyncio.run(play())
+
+
+def test_clients_of_the_websocket_touch_no_jobs_of_others(here, executor):
+    """Those of the page and of plain HTTP among them: each computer is a client of its own, as over UDP."""
+    ids = [here.ask("/jobs", "POST", {"operation": "noop"}).json["id"] for _ in range(3)]
+    running = [executor.next_task() for _ in range(2)]
+
+    async def play():
+        async with connected(here) as one:
+            await one.send(Hello("one", 0, 0))
+            for message in (Clear(), Cancel(ids[0]), Cancel(ids[2])):
+                await one.send(message)
+            assert [(await one.until_report(Failed)).code for _ in range(2)] == [404, 404]
+
+    asyncio.run(play())
+    assert [here.ask(f"/jobs/{one}?as=text").text for one in ids] == ["running", "running", "queued"]
+    for task in running:
+        executor.finish(task)
+    executor.finish(executor.next_task())
 
 
 def test_a_value_that_is_refused_goes_back(here):

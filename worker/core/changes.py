@@ -20,6 +20,24 @@ PAGE_HOST = "page"
 PAGE: Peer = (PAGE_HOST, 1)
 
 
+def visitor(ip: str, number: int) -> Peer:
+    """The sender of packets that come over a WebSocket of the HTTP server. All those of one computer are one client, as over UDP.
+
+    >>> visitor("10.0.0.5", 2)
+    ('page~10.0.0.5', 2)
+    """
+    return f"{PAGE_HOST}~{ip}", number
+
+
+def stays_here(peer: Peer) -> bool:
+    """Whether this is the page or a visitor, for whom nothing leaves over UDP. No host has such a name.
+
+    >>> stays_here(PAGE), stays_here(visitor("10.0.0.5", 2)), stays_here(("10.0.0.5", 2)), stays_here(("pages.example", 2))
+    (True, True, False, False)
+    """
+    return peer[0] == PAGE_HOST or peer[0].startswith(PAGE_HOST + "~")
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """Base of everything that is told."""
 
@@ -111,9 +129,10 @@ class PresetsChanged(Change, frozen=True):
 
 
 class Answered(Change, frozen=True):
-    """A report to the page, as the client that it is."""
+    """A report to the page or to a visitor, as the clients that they are."""
 
     report: Report
+    peer: Peer = PAGE
 
 
 class ChildSeen(msgspec.Struct, frozen=True, gc=False):

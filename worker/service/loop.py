@@ -22,7 +22,7 @@ from pathlib import Path
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
-from worker.core.changes import PAGE_HOST, Answered, Change
+from worker.core.changes import Answered, Change, stays_here
 from worker.core.events import (
     STORES,
     Abort,
@@ -387,8 +387,8 @@ class Service:
         changes: list[Change] = []
         for effect in effects:
             if type(effect) is Send:
-                if effect.peer[0] == PAGE_HOST:
-                    changes.append(Answered(effect.report))
+                if stays_here(effect.peer):
+                    changes.append(Answered(effect.report, effect.peer))
                 elif effect.bundled:
                     together.setdefault(effect.peer, []).append(osc.encode(effect.report))
                 else:
@@ -396,10 +396,11 @@ class Service:
             elif isinstance(effect, Change):
                 changes.append(effect)
             elif isinstance(effect, SendNumbers):
-                if effect.peer[0] != PAGE_HOST:
+                if not stays_here(effect.peer):
                     self._send(osc.encode_bundle(effect.numbers), effect.peer)
             elif isinstance(effect, SendBytes):
-                self._send(effect.datagram, effect.peer)
+                if not stays_here(effect.peer):
+                    self._send(effect.datagram, effect.peer)
             elif isinstance(effect, Exit):
                 log.info("stopping: %s", effect.reason)
                 self._exited = True

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from worker.core.changes import PAGE, Answered
+from worker.core.changes import PAGE, PAGE_HOST, Answered
 from worker.core.events import CancelAsked, Event, Received
 from worker.protocol.messages import Accepted, Command, Error, Failed, Job, Report, Trigger
 
@@ -83,6 +83,8 @@ class Commands:
     def heard(self, answered: Answered) -> None:
         """A report has come for the page."""
         report = answered.report
+        if answered.peer[0] != PAGE_HOST:
+            return
         if isinstance(report, Accepted | Failed):
             for waiting in self._waiting.get(report.id, ()):
                 if not waiting.done():

@@ -1,7 +1,8 @@
 """OSCQuery over HTTP and its WebSocket: the address space for those who ask, values for those who listen, OSC packets from both sides.
 
 A packet that comes over the WebSocket counts as one that comes over UDP: whoever may look here is known to the gate there, and the same
-rates hold. Its sender has no UDP port, so answers to it are left out; errors stand in the list of the page.
+rates hold. All connections of one computer are one client. Reports come back over a connection that says hello with the port 0, which
+stands for its own; without that they are left out.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 import tornado.routing
 import tornado.websocket
 
-from worker.core.changes import PAGE_HOST, LevelsChanged, PresetsChanged
+from worker.core.changes import Answered, LevelsChanged, PresetsChanged, visitor
 from worker.core.events import CatalogChanged, Received, Throttled
 from worker.core.gate import Gate
 from worker.core.presets import MAX_LEVELS, THRESHOLD
 from worker.errors import DecodeError
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_IN, Peer
-from worker.protocol.messages import Command, Message, Set, Trigger
+from worker.protocol.messages import Bye, Command, Hello, Message, Report, Set, Trigger
 from worker.web.guard import Refused
 from worker.web.handlers import Guarded, asked_of
 from worker.web.hub import Hub
@@ -32,8 +33,9 @@ MAX_CLIENTS = 64
 MAX_CLIENTS_OF_ONE = 24
 #: So long after a client has set a value it is told which one holds, if it listens: the worker may have refused it.
 TRUTH_AFTER_S = 0.5
-#: What a client that is slow has yet to get is the newest value of each address, so many presses of buttons, and this for all changes.
+#: What a client that is slow has yet to get is the newest value of each address, so many presses and reports, and this for all changes.
 MAX_PRESSES = 256
+MAX_REPORTS = 2048
 _ALL_CHANGED = ("PATH_CHANGED", "/worker")
 
 
@@ -60,6 +62,8 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
         self.waiting_commands: list[tuple[str, str]] = []
         self.waiting_presses: deque[Trigger] = deque(maxlen=MAX_PRESSES)
         self.has_set: dict[str, float] = {}
+        self.has_greeted = False
+        self.waiting_reports: deque[Report] = deque(maxlen=MAX_REPORTS)
 
     async def get(self, *_: str) -> None:
         """Becomes a WebSocket if that is asked for; otherwise answers with JSON."""
@@ -115,7 +119,7 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
     @property
     def peer(self) -> Peer:
         """The sender of its packets, as the worker sees it. Its button is another one than that of the next client."""
-        return PAGE_HOST, 1 + self.slot
+        return visitor(str(self.request.remote_ip), self.slot)
 
     def send_waiting(self) -> None:
         """Sends what waits, unless the last of it has not left yet."""
@@ -124,12 +128,13 @@ class OscQuery(Guarded, tornado.websocket.WebSocketHandler):
             return
         commands, self.waiting_commands = self.waiting_commands, []
         values, self.waiting_values = self.waiting_values, {}
-        presses = list(self.waiting_presses)
+        others = [*self.waiting_presses, *self.waiting_reports]
         self.waiting_presses.clear()
+        self.waiting_reports.clear()
         try:
             for text in Listener.texts(() if self.knows_texts is False else commands):
                 self.write_message(text)
-            for message in (*values.values(), *presses):
+            for message in (*values.values(), *others):
                 self.write_message(osc.encode(message), binary=True)
         except tornado.websocket.WebSocketClosedError:
             self.clients.remove(self)
@@ -190,6 +195,8 @@ class Clients:
         if self._slots.get(client.slot) is not client:
             return
         del self._slots[client.slot]
+        if client.has_greeted:
+            self._hub.tell(Received(client.peer, (Bye(),)))
         left = tuple(Trigger(preset, 0.0) for (peer, preset), is_down in self._down.items() if peer == client.peer and is_down)
         if left:
             self._hub.tell(Received(client.peer, left))
@@ -211,6 +218,7 @@ class Clients:
         self._hub.tell(Received(client.peer, commands))
         self._press(client.peer, commands, but=client)
         for command in commands:
+            client.has_greeted = client.has_greeted or isinstance(command, Hello)
             if isinstance(command, Set | DecodeError) and (path := _address(command)) in client.listener:
                 client.has_set[path] = time.monotonic()
 
@@ -226,10 +234,18 @@ class Clients:
                 self._tell(self.space.set_catalog(one.catalog))
             elif kind is Received and self._slots:
                 self._press(one.peer, one.commands)
+            elif kind is Answered:
+                self._report(one)
         now = time.monotonic()
         for client in list(self._slots.values()):
             client.tell_truth(now)
             client.send_waiting()
+
+    def _report(self, answered: Answered) -> None:
+        """A report for one of them, which may have got the place of one that has gone."""
+        client = self._slots.get(answered.peer[1])
+        if client is not None and client.has_greeted and client.peer == answered.peer:
+            client.waiting_reports.append(answered.report)
 
     def close(self) -> None:
         """Ends all connections, in order."""

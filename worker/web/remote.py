@@ -69,7 +69,7 @@ class Endings:
         if not self._waiting:
             return
         for one in happened:
-            if type(one) is JobEnded and one.client.startswith(PAGE_HOST):
+            if type(one) is JobEnded and one.client.startswith(f"{PAGE_HOST}:"):
                 for future in self._waiting.get(one.job_id, ()):
                     if not future.done():
                         future.set_result(None)
