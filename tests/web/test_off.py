@@ -65,6 +65,22 @@ def test_no_page(tmp_path, place, sentence):
             Web((host, port), allow)
 
 
+def test_the_port_of_a_worker_that_leaves(monkeypatch):
+    """With --replace the port may be taken for a moment longer."""
+    import socket
+    import threading
+
+    from worker.config import Config
+    from worker.web.thread import Web
+
+    taken = socket.create_server(("127.0.0.1", 0))
+    place = taken.getsockname()
+    threading.Timer(0.3, taken.close).start()
+    web = Web(place, Config(replace=True))
+    assert web.address == place
+    web.close()
+
+
 def test_no_package(monkeypatch):
     """A missing package is one clear line."""
     import importlib.util

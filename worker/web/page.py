@@ -14,6 +14,8 @@ import tornado.routing
 import tornado.web
 import tornado.websocket
 
+from worker.catalog.fields import fields_of
+from worker.catalog.params import JobOptions
 from worker.config import installed_version
 from worker.web.guard import COOKIE, SESSION_S, Access, Refused
 from worker.web.handlers import Guarded, asked_of
@@ -202,17 +204,10 @@ class About(Guarded):
                 "number_port": hub.config.number_port,
                 "roots": [str(root) for root in hub.rules.roots],
                 "operations": [row.as_object() for row in hub.catalog.values() if not row.probe],
-                "every_job": {one.name: one.as_object() for one in _every_job()},
+                "every_job": {one.name: one.as_object() for one in fields_of(JobOptions)},
                 "missing": hub.missing,
             }
         )
-
-
-def _every_job() -> Sequence[Any]:
-    from worker.catalog.fields import fields_of
-    from worker.catalog.params import JobOptions
-
-    return fields_of(JobOptions)
 
 
 def _names() -> dict[str, tuple[bytes, str]]:

@@ -4,11 +4,13 @@ happens in a thread of its own, the import of Tornado included, which takes 75 m
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 #: How long the worker waits at its end for the server to close its connections.
 CLOSE_WITHIN_S = 3.0
 BACKLOG = 128
+#: How long a worker that was asked to leave may keep the port.
+LEAVES_WITHIN_S = 5.0
 
 
 class NotServed(Exception):
@@ -58,7 +62,7 @@ class Web:
         if not (Gate.is_this_computer(place[0]) or place[0] == "localhost" or config.allow or config.token):
             raise NotServed(f"--http {place[0]}:{place[1]} can be reached by other computers, so it needs --allow or --token")
         self._config = config
-        self._socket = _bound(place)
+        self._socket = _bound(place, LEAVES_WITHIN_S if config.replace else 0.0)
         self.address: Peer = self._socket.getsockname()[:2]
         self.tap = Tap()
         self.figures: Callable[[], Figures] = Figures
@@ -133,12 +137,29 @@ class _ToTap(logging.Handler):
             self._tap.put(LogLine(record.created, record.levelno, record.name, text))
 
 
-def _bound(place: Peer) -> socket.socket:
+def _bound(place: Peer, wait_s: float) -> socket.socket:
     """A socket that listens.
+
+    Args:
+        place: host and port.
+        wait_s: how long to wait for a port that is taken: the worker that was asked to leave is about to give it up.
 
     Raises:
         NotServed: the port is taken, or the address is none of this computer.
     """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return _listening(place)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                reason = error.strerror or str(error)
+                sentence = f"port {place[1]} of {place[0]} cannot be used ({reason}); choose another one with --http, or --http off"
+                raise NotServed(sentence) from None
+        time.sleep(0.1)
+
+
+def _listening(place: Peer) -> socket.socket:
     family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     link = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -149,8 +170,7 @@ def _bound(place: Peer) -> socket.socket:
         link.bind(place)
         link.listen(BACKLOG)
         link.setblocking(False)
-    except OSError as error:
+    except OSError:
         link.close()
-        reason = error.strerror or str(error)
-        raise NotServed(f"port {place[1]} of {place[0]} cannot be used ({reason}); choose another one with --http, or --http off") from None
+        raise
     return link
