@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from worker.config import Config
+from worker.core.changes import stays_here
 from worker.core.events import Received
 from worker.errors import DecodeError
 from worker.network.names import address_soon
@@ -95,10 +96,19 @@ def senders(gateway_is: str) -> Senders:
     return Senders(address, gateways)
 
 
+def _outside(host: str) -> str:
+    """A computer may have the name by which the worker calls its own page; with a dot at its end it is the same computer.
+
+    >>> _outside("page"), _outside("show-pc")
+    ('page.', 'show-pc')
+    """
+    return f"{host}." if stays_here((host, 0)) else host
+
+
 def with_addresses(config: Config) -> Config:
     """The fixed targets as addresses, so that a client that is one of them is known as such. Names that are not found stay names."""
 
     def found(targets: tuple[Peer, ...]) -> tuple[Peer, ...]:
-        return tuple(dict.fromkeys((address_soon(host) or host, port) for host, port in targets))
+        return tuple(dict.fromkeys((address_soon(host) or _outside(host), port) for host, port in targets))
 
     return replace(config, report=found(config.report), report_numbers=found(config.report_numbers))
