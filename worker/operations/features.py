@@ -28,6 +28,9 @@ _PYRAMIDS = ("orb", "brisk", "akaze", "kaze")  # they fail on images that vanish
 _SMALLEST_SIDE = 32  # pixels
 _CANDIDATES = 2  # times the wanted number are looked at; more would fill weak parts of a picture with points that no other view shows
 _PER_CELL = 4
+_ORB_CANDIDATES, _MOST_CANDIDATES = 6, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
+_LASTING = 1.2  # times the wanted number: so many of these, the best, take turns
+_SAME_CORNER = 1.5  # pixels; corners of two levels that lie in the same square of this side or next but one are the same
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
 _MAKERS: dict[str, tuple[str, Callable[[Any, int], Any]]] = {
@@ -185,15 +188,49 @@ def _detected(plain: Image, inside: Image | None, params: FindFeatures) -> list[
     """The chosen keypoints, the strongest first; equals in reading order, so that the result is the same on every machine."""
     if params.method in _PYRAMIDS and min(plain.shape) < _SMALLEST_SIDE:
         return []
-    finder = detector(params.method, _CANDIDATES * params.max_items if params.spread else params.max_items)
+    lasting = params.spread and params.method == "orb"
+    finder = detector(params.method, _candidates(params, lasting=lasting))
     # KAZE knows its angles only when it has described what it found.
     keypoints = finder.detectAndCompute(plain, inside)[0] if params.method == "kaze" else finder.detect(plain, inside)
     if not keypoints:
         return []
     points = np.array([keypoint.pt for keypoint in keypoints])
     responses = np.array([keypoint.response for keypoint in keypoints])
-    kept = spread_out(points, responses, size_of(plain), params.max_items, spread=params.spread, min_distance=params.min_distance)
+    if lasting:
+        levels = _levels(points, np.array([keypoint.octave for keypoint in keypoints]), size_of(plain))
+        kept = _lasting(points, responses, levels, size_of(plain), params)
+    else:
+        kept = spread_out(points, responses, size_of(plain), params.max_items, spread=params.spread, min_distance=params.min_distance)
     return [keypoints[index] for index in kept]
+
+
+def _candidates(params: FindFeatures, *, lasting: bool) -> int:
+    if not params.spread:
+        return params.max_items
+    few = _CANDIDATES * params.max_items
+    return max(few, min(_ORB_CANDIDATES * params.max_items, _MOST_CANDIDATES)) if lasting else few
+
+
+def _levels(points: Rows, octaves: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]:
+    """On how many levels of the pyramid a corner is seen where each of the points is."""
+    width, height = (int(side / _SAME_CORNER) + 1 for side in size)
+    column, row = (points / _SAME_CORNER).astype(np.intp).T
+    count = np.zeros(len(points), np.int64)
+    for octave in np.unique(octaves):
+        seen = np.zeros((height, width), np.uint8)
+        at = octaves == octave
+        seen[row[at], column[at]] = 1
+        count += cv2.dilate(seen, np.ones((5, 5), np.uint8))[row, column]
+    return count
+
+
+def _lasting(points: Rows, responses: NDArray[Any], levels: NDArray[np.int64], size: tuple[int, int], params: FindFeatures) -> list[int]:
+    """As `spread_out`, for corners that a pyramid finds on several levels: what many of them see is seen again in another picture."""
+    scores = responses * levels
+    apart = spread_out(points, scores, size, len(points), spread=False, min_distance=params.min_distance)
+    best = np.array(apart[: math.ceil(_LASTING * params.max_items)])
+    chosen = best[spread_out(points[best], scores[best], size, params.max_items, spread=True, min_distance=0)]
+    return sorted(chosen.tolist(), key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
 
 
 def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:
