@@ -76,6 +76,22 @@ def test_it_works_and_is_described(peer, path):
     assert read_image(path.parent / "show" / "b.png").mean() == 100
 
 
+def test_sweep(peer, path):
+    """`sweep` tries an operation of one's own, in its newest version, and says of a value that is wrong what the operation says."""
+    path.write_text(FADE)
+    sweep = (("image", "a.png"), ("target", "fade"), ("param", "amount"), ("output", "sheet.png"))
+    with serving(peer, path):
+        changed(peer, "my_ops.py has fade.")
+        peer.send(Job("s", "sweep", (*sweep, ("values", "0 0.25 1"))))
+        ready = final(peer, "s")
+        assert isinstance(ready, Ready), ready
+        assert ready.items == 3
+        peer.send(Job("t", "sweep", (*sweep, ("values", "0 7"))))
+        refused = final(peer, "t")
+        assert (refused.code, refused.message) == (400, "fade: amount must be a number from 0 to 1; got '7' (text).")
+    assert (path.parent / "show" / "sheet.png").exists()
+
+
 def test_a_changed_file_is_used_at_once(peer, path):
     """Function and parameters; what has gone ends with 404, in words of its own."""
     path.write_text(FADE)

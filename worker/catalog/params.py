@@ -18,6 +18,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether running the job twice leaves the same as running it once, so that it may run again after a crash."""
         return True
 
+    def tries(self) -> str:
+        """The other operation that this job calls; empty if it calls none."""
+        return ""
+
 
 # The role tells the command line, the path maps and the file rules which texts are paths.
 READ = {"role": "read"}

@@ -43,3 +43,6 @@ class Sweep(Params, frozen=True, kw_only=True):
     ] = 45.0
     quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
     data: DataOut = ""
+
+    def tries(self) -> str:
+        return self.target

@@ -81,6 +81,8 @@ class Running:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, NOTHING)
         assert params is not None  # noqa: S101 - a job that has started has them
+        other = self._known.catalog.get(params.tries())
+        own = own or (other.own if other else None)
         slots, skips, step_s = self._slots.count, job.options.on_error == "skip", self._pace.step_s(job.operation)
         task = Task(self._slots.next_id(), job.operation, params, phase, slots, part, joined, skips, own, step_s)
         self._slots.execute(job, task, now)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnValues
+from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnParams, OwnValues
 from worker.catalog.params import Params, Value
 from worker.catalog.rows import OwnFile
 from worker.core.jobs import NOTHING, Description, Failure, Outcome, Part, Phase, Plan, Result, Task
@@ -228,7 +228,7 @@ def given(task: Task) -> bytes:
     """The frame of a task. Raises as `frame`."""
     joined = None if task.joined == NOTHING else task.joined
     params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
-    kind, own = ("", task.own.digest) if task.own else (_name(type(task.params)), "")
+    kind, own = "" if isinstance(task.params, OwnParams | OwnValues) else _name(type(task.params)), task.own.digest if task.own else ""
     asked = Given(
         task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own, task.step_s, task.next_id
     )

@@ -28,8 +28,8 @@ _PYRAMIDS = ("orb", "brisk", "akaze", "kaze")  # they fail on images that vanish
 _SMALLEST_SIDE = 32  # pixels
 _CANDIDATES = 2  # times the wanted number are looked at; more would fill weak parts of a picture with points that no other view shows
 _PER_CELL = 4
-_ORB_CANDIDATES, _MOST_CANDIDATES = 6, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
-_LASTING = 1.2  # times the wanted number: so many of these, the best, take turns
+_ORB_CANDIDATES, _MOST_CANDIDATES = 4, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
+_LASTING = 1.1  # times the wanted number: so many of these, the best, take turns
 _SAME_CORNER = 1.5  # pixels; corners of two levels that lie in the same square of this side or next but one are the same
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.

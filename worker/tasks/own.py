@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from worker.catalog.own import OwnProblem, OwnValues, described
+from worker.catalog.catalog import Catalog
+from worker.catalog.own import OwnProblem, OwnValues, described, with_own
 from worker.catalog.rows import OperationInfo, OwnFile
 from worker.core.jobs import Description, Task
 from worker.errors import ArgumentError, InternalError, Unavailable, UnknownOperation, WorkerError
@@ -55,10 +56,7 @@ class OwnModules:
             UnknownOperation: it has no such operation.
             ArgumentError: the class does not take these values.
         """
-        try:
-            operations = self.of(file)
-        except OwnProblem as problem:
-            raise Unavailable(f"{task.operation} is not available: {problem.message}", problem.hint) from None
+        operations = self._usable(task.operation, file)
         if task.operation not in operations:
             raise UnknownOperation(f"{file.name} has no operation {task.operation!r} any more.", "`describe` lists what there is.")
         row, operation = operations[task.operation]
@@ -71,6 +69,24 @@ class OwnModules:
                 f"{task.operation}: {_lower(str(error))}.", f"`td-image-worker ops {task.operation}` shows them all."
             ) from None
         return msgspec.structs.replace(task, params=params), row, operation
+
+    def added(
+        self, task: Task, file: OwnFile, catalog: Catalog, operations: Mapping[str, Operation]
+    ) -> tuple[Catalog, Mapping[str, Operation]]:
+        """A catalogue and its functions, and the operations of a file, for a task that calls one of them.
+
+        Raises:
+            Unavailable: the file cannot be loaded.
+        """
+        found = self._usable(task.params.tries(), file)
+        rows = tuple(row for row, _ in found.values())
+        return with_own(catalog, file, rows), {**operations, **{name: operation for name, (_, operation) in found.items()}}
+
+    def _usable(self, operation: str, file: OwnFile) -> Mapping[str, tuple[OperationInfo, Operation]]:
+        try:
+            return self.of(file)
+        except OwnProblem as problem:
+            raise Unavailable(f"{operation} is not available: {problem.message}", problem.hint) from None
 
 
 def _lower(text: str) -> str:

@@ -76,15 +76,17 @@ def run_task(
         if is_out_of_memory(error):
             return Failure.of(limits_of(files).out_of_memory(task.operation, wanted_memory(error)))
         log.exception("task %d, %s, phase %s", task.id, task.operation, task.phase.value)
-        if task.own is not None:
+        if task.own is not None and task.operation not in catalog:
             return Failure.of(failed(task, error))
         return Failure.of(InternalError(f"{task.operation} failed inside the worker; the log says more."))
 
 
 def _batch(task: Task, files: FileRules, catalog: Catalog, operations: Mapping[str, Operation], own: OwnModules) -> Batch:
-    if task.own is not None:
+    if task.own is not None and task.operation not in catalog:
         task, info, operation = own.prepared(task, task.own)
     else:
+        if task.own is not None:  # one of ours calls it
+            catalog, operations = own.added(task, task.own, catalog, operations)
         info, operation = catalog.find(task.operation), operations[task.operation]
     reason = operation.unavailable().get("") if task.phase is Phase.PLAN else None
     if reason:
