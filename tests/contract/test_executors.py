@@ -407,6 +407,30 @@ def test_keeper_does_not_end_unseen(monkeypatch):
         bench.executor.close()
 
 
+def test_begun_before_start():
+    """The first child can be started before the loop is there; it is that one that runs the first task."""
+    pool = PoolExecutor(1, bestiary.make_run_task, spares=0)
+    pool.begin()
+    wait_for(children)
+    (early,) = children()
+    bench = Bench(pool)
+    (outcome,) = bench.outcomes_of(bench.execute("works:a"))
+    assert outcome.files[0].size_bytes == early.pid
+    assert len(children()) == 1
+    bench.executor.close()
+    assert children() == []
+
+
+def test_begun_and_never_started():
+    """A worker that does not get as far as its loop leaves no child behind."""
+    pool = PoolExecutor(1, bestiary.make_run_task)
+    pool.begin()
+    wait_for(children)
+    pool.close()
+    pool.close()
+    assert children() == []
+
+
 def test_first_child_alone(monkeypatch):
     """At the start one child is warmed up alone, so that it is ready sooner; then the others."""
     begun = []

@@ -162,7 +162,15 @@ _LOADED = "import sys, {}; print(*({{'cv2', 'numpy', 'asyncio'}} & set(sys.modul
 
 @pytest.mark.parametrize(
     "module",
-    ["worker.__main__", "worker.service.serve", "worker.executors.pool", "worker.executors.child", "worker.cli", "worker.cli.serve"],
+    [
+        "worker.__main__",
+        "worker.service.serve",
+        "worker.service.life",
+        "worker.executors.pool",
+        "worker.executors.child",
+        "worker.cli",
+        "worker.cli.serve",
+    ],
 )
 def test_the_parent_stays_light(module):
     """The worker listens within half a second because its own process imports neither OpenCV nor NumPy."""

@@ -43,14 +43,29 @@ class Keeper:
         self._context = multiprocessing.get_context("spawn")
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._links: dict[BaseProcess, tuple[socket.socket, Mark]] = {}
-        self._call: Callable[[Callable[[], None]], None] = lambda _: None
+        self._call: Callable[[Callable[[], None]], None] | None = None
+        self._unsaid: list[Callable[[], None]] = []
+        self._saying = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def run(self, ended: Callable[[], None]) -> None:
+        """Begins to carry out orders. What it has to say, that it has ended too, waits for `tell`."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(ended,), name="child-keeper", daemon=True)
+            self._thread.start()
+
+    def tell(self, call: Callable[[Callable[[], None]], None]) -> None:
+        """From now on it says what it has to say through `call`."""
+        with self._saying:
+            self._call = call
+            for something in self._unsaid:
+                call(something)
+            self._unsaid.clear()
+
     def start(self, call: Callable[[Callable[[], None]], None], ended: Callable[[], None]) -> None:
-        """Everything that it has to say it says through `call`; that it has ended, too."""
-        self._call = call
-        self._thread = threading.Thread(target=self._run, args=(ended,), name="child-keeper", daemon=True)
-        self._thread.start()
+        """Both at once."""
+        self.tell(call)
+        self.run(ended)
 
     def begin(self, started: Started, failed: Callable[[Exception], None]) -> None:
         """Starts a child."""
@@ -79,17 +94,24 @@ class Keeper:
             while (order := self._orders.get()) is not None:
                 order()
         finally:
-            self._call(ended)
+            self._say(ended)
+
+    def _say(self, something: Callable[[], None]) -> None:
+        with self._saying:
+            if self._call is None:
+                self._unsaid.append(something)
+            else:
+                self._call(something)
 
     def _begin(self, started: Started, failed: Callable[[Exception], None]) -> None:
         try:
             process, link, mark = self._child()
         except Exception as error:  # noqa: BLE001 - out of memory, handles, processes or threads
             problem = error
-            self._call(lambda: failed(problem))
+            self._say(lambda: failed(problem))
         else:
             self._links[process] = link, mark
-            self._call(lambda: started(process, link, mark))
+            self._say(lambda: started(process, link, mark))
 
     def _child(self) -> tuple[BaseProcess, socket.socket, Mark]:
         ours, its = socket.socketpair()
@@ -118,7 +140,7 @@ class Keeper:
             del self._links[process]
         except Exception:
             log.exception("child %s could not be waited for", process.pid)
-        self._call(buried)
+        self._say(buried)
 
 
 def death(process: BaseProcess) -> Failure:

@@ -135,6 +135,12 @@ class PoolExecutor:
         self._closing = False
         self.children_ended = 0
 
+    def begin(self) -> None:
+        """Starts the first child before `start`, so that it warms up while the worker still imports what it does not need for that."""
+        self._starting += 1
+        self._keeper.run(self._ended_unseen)
+        self._keeper.begin(self._started, self._not_started)
+
     def start(self, deliver: Deliver, poller: Poller) -> None:
         self._deliver = deliver
         self._poller = poller

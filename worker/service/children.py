@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config
-from worker.executors.cluster import Certificates
-from worker.executors.live import Followers
 from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
 from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
-from worker.tasks.prepare_live import make_follow
+
+if TYPE_CHECKING:  # imported by those who need them, so that a start does not wait for them
+    from worker.executors.cluster import Certificates
+    from worker.executors.live import Followers
 
 
 def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
@@ -44,10 +46,15 @@ def pool_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operat
 
 def followers_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operations: str = OPERATIONS) -> Followers:
     """The processes of live jobs, always on this machine."""
+    from worker.executors.live import Followers
+    from worker.tasks.prepare_live import make_follow
+
     make = functools.partial(make_follow, rules, catalog, operations, confined=config.sandbox == "on", nice=config.nice)
     return Followers(make, catalog)
 
 
 def certificates_of(config: Config) -> Certificates:
     """The three files of the settings."""
+    from worker.executors.cluster import Certificates
+
     return Certificates(config.cluster.ca, config.cluster.cert, config.cluster.key)

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
@@ -67,12 +68,14 @@ from worker.service.ended_jobs import log_ended
 from worker.service.inbox import Inbox
 from worker.service.nights import night_log
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
-from worker.service.recorded import RecordedScheduler
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
 from worker.storage.recording import Recorder
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
 from worker.web.figures import Figures
 from worker.web.tap import Tap
+
+if TYPE_CHECKING:
+    from worker.service.recorded import RecordedScheduler
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +145,7 @@ class Service:
         boot = self._journal.boot if self._journal else _random_boot()
         checked = bool(os.environ.get(VALIDATE_VARIABLE))
         version, now = installed_version(), self._poller.now()
-        make = Scheduler if recorder is None else functools.partial(RecordedScheduler, recorder)
-        self._scheduler = make(
+        self._scheduler = _maker(recorder)(
             config, boot, now, version, self._gate, children=False, catalog=catalog, checked=checked, watched=tap is not None
         )
         self._children = ChildrenTeller(executor, self._scheduler.about)
@@ -314,8 +316,8 @@ class Service:
 
     def _opened(self, datagram: bytes, sender: Peer) -> Event:
         event = self._door.opened(datagram, sender)
-        if isinstance(self._scheduler, RecordedScheduler):
-            self._scheduler.came(event, datagram, sender)
+        if self._recorder is not None:
+            cast("RecordedScheduler", self._scheduler).came(event, datagram, sender)
         return event
 
     def _handle(self, events: Sequence[Event]) -> list[Effect]:
@@ -424,6 +426,14 @@ class Service:
             self._endpoint.send(datagram, (address, port))
         else:
             self._unreachable(peer, "the name is not known, or not yet")
+
+
+def _maker(recorder: Recorder | None) -> Callable[..., Scheduler]:
+    if recorder is None:
+        return Scheduler
+    from worker.service.recorded import RecordedScheduler  # nobody else needs it, and it brings much along
+
+    return functools.partial(RecordedScheduler, recorder)
 
 
 def _open_journal(config: Config, port: int) -> Journal | None:

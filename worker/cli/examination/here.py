@@ -23,8 +23,8 @@ from worker.network.names import address_of
 from worker.protocol import osc
 from worker.protocol.addresses import Peer
 from worker.protocol.messages import Pong
+from worker.service.life import ENOUGH_PACKETS
 from worker.service.loop import BYTES_PER_PACKET
-from worker.service.serve import ENOUGH_PACKETS
 from worker.storage import schema
 from worker.storage.journal import JournalError, lost_rows
 
