@@ -107,7 +107,7 @@ SECTIONS = (
     Section("identity", (), ("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True),
     Section("cluster", (), ("--single", "20", "--many", "100", "--rounds", "1"), needs="distributed"),
     Section("tried", (), ("--jobs", "100", "--rounds", "1")),
-    Section("page", (), ("--rounds", "1", "--jobs", "200", "--seconds", "0.5"), needs="tornado"),
+    Section("page", (), ("--slices", "1", "--rounds", "1", "--jobs", "100", "--seconds", "0.3"), needs="tornado"),
     Section("demo", (), ("--rounds", "1")),
 )
 

@@ -128,9 +128,10 @@ def fill(port: int, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--jobs", type=int, default=3000)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--slices", type=int, default=60, help="so many short runs of each, in turns, so that all see the same load")
+    parser.add_argument("--jobs", type=int, default=400, help="in each of them")
+    parser.add_argument("--rounds", type=int, default=5, help="of 500 jobs a second")
+    parser.add_argument("--seconds", type=float, default=4.0, help="each of them")
     parser.add_argument("--browser", action="store_true")
     options = parser.parse_args()
     rates: dict[str, list[float]] = {state: [] for state in STATES}
@@ -139,18 +140,19 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         workers = {state: stack.enter_context(worker(folder, http="off" if state == "off" else "127.0.0.1:0")) for state in STATES}
         stack.enter_context(watched(workers["open"].url, browser=options.browser))
-        for number in range(options.rounds + 1):  # the first warms up
+        for state in STATES:
+            asyncio.run(most_per_s(workers[state].port, options.jobs))  # warms up
+        for number in range(options.slices):
             for state in STATES if number % 2 else STATES[::-1]:
-                rate = asyncio.run(most_per_s(workers[state].port, options.jobs))
-                share = asyncio.run(cpu_share(workers[state], options.seconds))
-                if number:
-                    rates[state].append(rate)
-                    shares[state].append(share)
+                rates[state].append(asyncio.run(most_per_s(workers[state].port, options.jobs)))
+        for number in range(options.rounds):
+            for state in STATES if number % 2 else STATES[::-1]:
+                shares[state].append(asyncio.run(cpu_share(workers[state], options.seconds)))
         seen = ""
         if options.browser:
             fill(workers["served"].port, 10_000)
             seen = smoothness(workers["served"], options.seconds)
-    load = f"load {os.getloadavg()[0]:.1f}; medians of {options.rounds} rounds"
+    load = f"load {os.getloadavg()[0]:.1f}; medians of {options.slices} and {options.rounds} runs of each"
     print(f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, {load}")
     print(f"{'':8} {'jobs a second':>14} {'to off':>7} {'CPU at 500/s':>13} {'to off':>7}")
     for state in STATES:
