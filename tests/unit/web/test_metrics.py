@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +101,24 @@ def test_a_folder_that_has_gone_does_no_harm(tmp_path):
     """Its space is left out."""
     found = samples(made(tmp_path / "gone"))
     assert not [key for key in found if key[0] == "disk_free_bytes"]
+
+
+def test_a_disk_that_does_not_answer_holds_nobody_up(tmp_path, monkeypatch):
+    """A network drive, for example. What is known is told, and one thread at most waits for it."""
+    answers, asked = threading.Event(), []
+
+    def disk_usage(folder):
+        asked.append(folder)
+        answers.wait(60)
+        return SimpleNamespace(free=7)
+
+    monkeypatch.setattr(metrics.shutil, "disk_usage", disk_usage)
+    one = made(tmp_path)
+    assert not [key for key in [*samples(one), *samples(one)] if key[0] == "disk_free_bytes"]
+    assert asked == [tmp_path]
+    answers.set()
+    one._space._looking.join(60)
+    assert samples(one)["disk_free_bytes", str(tmp_path)] == 7
 
 
 def test_prometheus_can_have_its_newer_form(tmp_path):
