@@ -32,6 +32,8 @@ FIELDS = CATALOG.find("track").fields
 ID, Y, ACTIVE, MISSING = (FIELDS.index(name) for name in ("id", "y", "active", "missing"))
 #: Nothing that is waited for may take longer.
 PATIENCE_S = 90.0
+#: If so many pictures are left out at once, the machine stood still for so long that nobody can say who is who; that is as a cut.
+STANDSTILL = round(1.5 * streams.FPS)
 #: A source is taken for gone after so long.
 SILENT_S = 3
 #: How much larger something may be at the last connection than at the second.
@@ -79,6 +81,7 @@ class Connection:
     opened_after_s: float
     pictures: int
     ids: int
+    standstills: int
     parent_mb: float
     child_mb: float
     parent_handles: int
@@ -97,9 +100,11 @@ class Follower:
         self._rows: list[tuple[float, ...]] = []
         self.ids = Ids()
         self.pictures = 0
+        self.standstills = 0
+        self._number = 0
         self.words: list[str] = []
         self._greet()
-        pairs = ("source", url), ("name", "film"), ("distance", 45.0), ("silent_s", float(SILENT_S))
+        pairs = ("source", url), ("name", "film"), ("distance", 80.0), ("silent_s", float(SILENT_S))
         self._udp.send(osc.encode(Job("film", "track", pairs)))
 
     def close(self) -> None:
@@ -148,19 +153,24 @@ class Follower:
         numbers, width = report.numbers, report.fields
         if report.chunk == 0:
             self._rows = []
+            if report.frame > self._number + STANDSTILL:
+                self.standstills += 1
+                self.ids.connected()
+            self._number = report.frame
         self._rows += [tuple(numbers[place : place + width]) for place in range(0, len(numbers), width)]
         if report.chunk == report.chunks - 1:
             self.pictures += 1
             self.ids.heard(self._rows)
 
 
-def measured(worker: psutil.Process, opened_after_s: float, pictures: int, ids: int) -> Connection:
-    """The worker and its processes now. The job's own process is the one that was started last."""
+def measured(worker: psutil.Process, port: int, opened_after_s: float, counts: tuple[int, int, int]) -> Connection:
+    """The worker and its processes now. The job's own process is the one that has a connection to the stream's port."""
     children = worker.children()
-    child = max(children, key=lambda process: process.create_time())
+    (child,) = [one for one in children if any(link.raddr and link.raddr.port == port for link in one.net_connections("tcp"))]
     handles = psutil.Process.num_handles if sys.platform == "win32" else psutil.Process.num_fds
     return Connection(
-        *(round(opened_after_s, 1), pictures, ids),
+        round(opened_after_s, 1),
+        *counts,
         *(round(worker.memory_info().rss / 2**20, 1), round(child.memory_info().rss / 2**20, 1)),
         *(handles(worker), handles(child), len(children)),
     )
@@ -187,7 +197,8 @@ def follow(stream: streams.Stream, root: Path, cuts: int, on_s: float, off_s: fl
                 before = follower.pictures
                 follower.ids.connected()
                 opened = follower.until(lambda before=before: follower.has_seen_all(before + 10), on_s)
-                yield measured(psutil.Process(process.pid), opened, follower.pictures - before, len(follower.ids.lane_of))
+                counts = follower.pictures - before, len(follower.ids.lane_of), follower.standstills
+                yield measured(psutil.Process(process.pid), stream.port, opened, counts)
                 if number < cuts:
                     said = len(follower.words)
                     stream.off()
@@ -222,15 +233,13 @@ def main() -> int:
             root.mkdir()
             cycle_s = options.minutes * 60 / (options.cuts + 1)
             with kind(streams.film(Path(folder) / "film.mp4"), Path(folder) / "stream.log") as stream:
-                print(f"{stream.url}\nopened after s, pictures, ids so far, MB and handles of the worker, of the job's process, processes")
+                print(f"{stream.url}\nopened after s; pictures; ids and standstills so far; MB, handles: worker, job's process; processes")
                 connections = []
                 for one in follow(stream, root, options.cuts, 0.8 * cycle_s, 0.2 * cycle_s):
                     connections.append(one)
-                    print(
-                        f"{one.opened_after_s:6.1f} {one.pictures:6} {one.ids:4}   {one.parent_mb:7.1f} {one.parent_handles:3}"
-                        f"   {one.child_mb:7.1f} {one.child_handles:3}   {one.processes}",
-                        flush=True,
-                    )
+                    counts = f"{one.opened_after_s:6.1f} {one.pictures:6} {one.ids:4} {one.standstills:3}"
+                    worker, child = f"{one.parent_mb:7.1f} {one.parent_handles:3}", f"{one.child_mb:7.1f} {one.child_handles:3}"
+                    print(f"{counts}   {worker}   {child}   {one.processes}", flush=True)
         grown = growth(connections) if len(connections) > 1 else {}
         wrong = {key: round(value, 3) for key, value in grown.items() if value > ALLOWED_GROWTH[key]}
         print(f"grew by: {', '.join(f'{key} {value:.3f}' for key, value in grown.items())}" + (f"\nTOO MUCH: {wrong}" if wrong else ""))

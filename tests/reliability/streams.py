@@ -21,7 +21,7 @@ import numpy as np
 RADII = (12, 18, 15, 21)
 WIDTH, HEIGHT, FPS, FILM_S = 640, 360, 25, 8
 #: Pixels to each side. Slow enough that a machine with much else to do, which leaves pictures out, can still tell who is who.
-SWING = 100
+SWING = 60
 LANE = HEIGHT / len(RADII)
 
 
@@ -37,7 +37,7 @@ def film(path: Path) -> Path:
     for number in range(FPS * FILM_S):
         picture = ground.copy()
         for lane, radius in enumerate(RADII):
-            phase = math.tau * (number / FPS / FILM_S * (1 + lane % 2) + lane / len(RADII))
+            phase = math.tau * (number / FPS / FILM_S + lane / len(RADII))
             center_x, center_y = WIDTH / 2 + SWING * math.sin(phase), (lane + 0.5) * LANE
             center = round(center_x * 16), round(center_y * 16)
             cv2.circle(picture, center, radius * 16, (230 - 12 * lane,), -1, cv2.LINE_AA, 4)
