@@ -21,6 +21,8 @@ FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 30.0
 #: So many that die soon after their start, one after the other, end the job.
 MOST_DEATHS = 5
+#: One that says nothing for so long hangs: even a source that cannot be opened gives it something to say. More, if pictures come seldom.
+SILENT_S = 120.0
 #: One that has lived for so long did not die soon.
 LIVED_S = 60.0
 
@@ -87,6 +89,28 @@ class Following:
             return Follow(Task(number, session.job.operation, session.params, next_id=next_id))
 
         self._sessions.follow(session, make, now)
+        session.heard_at = now
+        self._watch(session, now + _patience_s(session.params))
+
+    def _watch(self, session: Session, at: float) -> None:
+        """Looks at `at` whether its process still says something."""
+        job = session.job
+        if "silence" in job.timers:
+            self._timers.cancel(job.timers["silence"])
+        job.set_timer("silence", self._timers.at(at, lambda now: self._look(session, now)))
+
+    def _look(self, session: Session, now: float) -> None:
+        del session.job.timers["silence"]
+        if self._sessions.of(session.number) is not session:  # it has no process now
+            return
+        patience_s = _patience_s(session.params)
+        if now < session.heard_at + patience_s:
+            self._watch(session, session.heard_at + patience_s)
+            return
+        self._sessions.unfollow(session)
+        self._died(
+            session, Failure.of(ChildDied(f"The process of this live job said nothing for {patience_s:.0f} s, so it was ended.")), now
+        )
 
     # ------------------------------------------------------------------------------------------------ what is heard of them
 
@@ -95,6 +119,7 @@ class Following:
         session = self._sessions.of(event.session)
         if session is None:  # it was aborted
             return
+        session.heard_at = now
         if isinstance(event, Seen):
             self._sessions.report(session, event, now)
         elif isinstance(event, SourceChanged):
@@ -154,3 +179,7 @@ class Following:
         for job in self._ledger.open.values():
             if job.live and job.state is State.RUNNING and job.key not in self.left and self._sessions.of_job(job) is None:
                 yield f"{job.key} is live, runs and has no session"
+
+
+def _patience_s(params: LiveParams) -> float:
+    return SILENT_S + 2 * getattr(params, "silent_s", 0.0) + 2 / params.rate

@@ -48,6 +48,7 @@ class Session:
         frames: how many pictures were reported.
         deaths: how many processes in a row have died soon.
         begun_at: when its process was wanted.
+        heard_at: when its process said something last.
         target: where TUIO goes; None for nowhere.
         tuio: makes it.
     """
@@ -61,6 +62,7 @@ class Session:
     frames: int = 0
     deaths: int = 0
     begun_at: float = 0.0
+    heard_at: float = 0.0
     target: Peer | None = None
     tuio: Tuio | None = None
     state: wire.Source | None = None
@@ -191,7 +193,12 @@ class Sessions:
         session = self._running.pop(job.key, None)
         if session is not None and session.tuio is not None:
             self._send(session, session.tuio.end())
-        if session is None or self._of.pop(session.number, None) is None:
+        if session is not None:
+            self.unfollow(session)
+
+    def unfollow(self, session: Session) -> None:
+        """Ends a session's process, if it has one."""
+        if self._of.pop(session.number, None) is None:
             return
         if session.number in self._held:
             self._held.remove(session.number)
@@ -207,12 +214,15 @@ class Sessions:
         session.rows = seen.rows
         self._delivery.stream(session.job.client, tracked(session, seen), numbers(session, seen), now)
         if session.tuio is not None:
-            self._send(session, session.tuio.frame(touches(session, seen), now))
+            self._send(session, session.tuio.frame(touches(session, seen), now - seen.delay_ms / 1000))
 
     def say(self, session: Session, word: str, message: str, now: float) -> wire.Source:
         """Sends what has become of the source."""
         state = session.state = wire.Source(session.job.id, session.name, word, shortened(message, LONGEST_WORDS))
-        self._delivery.stream(session.job.client, (state,), (), now)
+        nothing = numbers(session, Seen(session.number, 0, 0.0, 0.0, 0.0, session.next_id, (1, 1), (), 0)) if word == "Lost" else ()
+        self._delivery.stream(session.job.client, (state,), nothing, now)
+        if word == "Lost" and session.tuio is not None:  # otherwise a finger would stay on the table until the source is back
+            self._send(session, session.tuio.frame((), now))
         return state
 
     def tell_idle(self, now: float) -> None:

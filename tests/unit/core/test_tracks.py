@@ -11,7 +11,7 @@ from tests.play import TD, Play, finished, job
 from worker.catalog.table import CATALOG
 from worker.config import LiveSettings
 from worker.core.events import Kept, KeptJob, Seen, SendBytes, SessionEnded, SourceChanged, StopAsked
-from worker.core.following import LIVED_S, MOST_DEATHS
+from worker.core.following import LIVED_S, MOST_DEATHS, SILENT_S
 from worker.core.jobs import Failure, Result
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Sync, Tracked, TrackNumber
@@ -36,6 +36,11 @@ def seen(session: int = 1, *rows: tuple[float, ...], frame: int = 1, next_id: in
 
 def firsts(lines: list[str]) -> list[str]:
     return [" ".join(line.split()[:2]) for line in lines]
+
+
+def words(lines: list[str]) -> list[str]:
+    """Without the numbers."""
+    return [line for line in lines if "n/track/" not in line]
 
 
 # ------------------------------------------------------------------------------------------------------------------- life
@@ -114,7 +119,7 @@ def test_started_again():
     play = Play()
     play(0.0, track("a"))
     play(0.5, seen(1, row(0, 7), next_id=8))
-    assert play(1.0, SessionEnded(1, DEATH)) == ["source a 1 Lost The process died. It is started again in 0.5 s."]
+    assert words(play(1.0, SessionEnded(1, DEATH))) == ["source a 1 Lost The process died. It is started again in 0.5 s."]
     assert play.until(1.4) == []
     assert play.until(1.6) == ["follow 2 from 8"]
     now = 1.6
@@ -132,9 +137,25 @@ def test_a_death_after_a_long_life_is_the_first():
     now = 0.0
     for number in range(1, 3 * MOST_DEATHS):
         now += LIVED_S + 1
-        assert play(now, SessionEnded(number, DEATH))[-1] == "source a 1 Lost The process died. It is started again in 0.5 s."
+        assert words(play(now, SessionEnded(number, DEATH)))[-1] == "source a 1 Lost The process died. It is started again in 0.5 s."
         now += 1
         assert f"follow {number + 1} from 1" in play.until(now)
+
+
+def test_a_process_that_hangs():
+    """One that says nothing is ended and started again. One that says something now and then is not, and neither is one that waits."""
+    play = Play()
+    play(0.0, track("a"))
+    for now in range(60, 600, 60):
+        assert not [line for line in play(now, seen(1, row(0, 1))) if line.startswith(("unfollow", "source"))]
+    assert not [line for line in play.until(540 + SILENT_S) if line.startswith("unfollow")]
+    lines = words(play.until(540 + SILENT_S + 30))
+    assert lines[0] == "unfollow 1"
+    assert "said nothing for 130 s, so it was ended. It is started again in 0.5 s." in lines[1]
+    assert lines[2:] == ["follow 2 from 2"]
+    play(700, SourceChanged(2, "Live", "a.mp4"))
+    play(701, Cancel("a"))
+    assert not [line for line in play.until(2000) if "follow" in line]
 
 
 def test_other_failures_end_it():
@@ -274,6 +295,22 @@ def test_tuio():
     play.until(10.0)
     assert len(datagrams()) == count
     assert {effect.peer for effect in play.effects if isinstance(effect, SendBytes)} == {("10.0.0.1", 3333)}
+
+
+def test_nothing_of_a_lost_source_stays():
+    """TUIO has nothing alive then, and the channels are 0, until it is back."""
+    play = Play()
+    play(0.0, Hello("td", 9461, 9462), track("a", name="cam", tuio="10.0.0.1:3333"))
+    play(0.5, seen(1, row(0, 7)))
+    before = len(play.effects)
+    play(1.0, SourceChanged(1, "Lost", "No camera."))
+    (lost,) = [effect.datagram for effect in play.effects[before:] if isinstance(effect, SendBytes)]
+    assert lost.count(b"alive\0\0\0") == 1
+    assert (7).to_bytes(4, "big") not in lost
+    values = {
+        one.report.channel: one.report.value for one in play.effects[before:] if isinstance(getattr(one, "report", None), TrackNumber)
+    }
+    assert values["count"] == values["x0"] == values["active0"] == 0
 
 
 def test_two_clients():
