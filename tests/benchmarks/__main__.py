@@ -105,6 +105,7 @@ SECTIONS = (
     Section("circles", (), ("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
     Section("features", (), ("--count", "1")),
     Section("identity", (), ("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True),
+    Section("track", (), ("--frames", "30", "--sizes", "360p"), is_markdown=True),
     Section("cluster", (), ("--single", "20", "--many", "100", "--rounds", "1"), needs="distributed"),
     Section("tried", (), ("--jobs", "100", "--rounds", "1")),
     Section("page", (), ("--slices", "1", "--rounds", "1", "--jobs", "100", "--seconds", "0.3"), needs="tornado"),
