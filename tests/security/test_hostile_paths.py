@@ -104,6 +104,7 @@ def place(tmp_path_factory):
 
 def readings(text):
     yield "convert", {"image": text, "output": "made.png"}
+    yield "convert", {"image": f"frame:{text}", "output": "made.png"}
 
 
 def writings(text):
@@ -113,6 +114,7 @@ def writings(text):
     yield "draw_circles", {"output": text, "count": 1, "width": 4, "height": 4}
     yield "find_circles", {"image": "inside.png", "data": text}
     yield "convert", {"image": "inside.png", "output": text}
+    yield "convert", {"image": "inside.png", "output": f"frame:{text}"}
 
 
 def test_there_are_enough():
