@@ -19,7 +19,11 @@ from pathlib import Path
 from tests.reliability import running
 from worker.client.client import Client, JobFailed
 
-SECONDS_BETWEEN = 0.5
+SECONDS_BETWEEN = 3.0
+
+
+#: How many of the jobs below make or use files that a later one needs.
+NEEDED = 4
 
 
 async def _one(client: Client, number: int, chance: random.Random) -> None:
@@ -36,7 +40,7 @@ async def _one(client: Client, number: int, chance: random.Random) -> None:
     for place, (operation, params) in enumerate(jobs):
         with contextlib.suppress(JobFailed):
             job = client.submit_soon(operation, params, f"{name}-{place}")
-            if chance.random() < 0.8:
+            if place < NEEDED or chance.random() < 0.5:  # the pictures must be there before somebody looks for circles in them
                 await job.result()
 
 
@@ -48,7 +52,7 @@ class _Named(Client):
         self.name = name
 
 
-async def session(port: int, seconds: float, seed: int) -> None:
+async def session(port: int, seconds: float, seed: int, pause_s: float = SECONDS_BETWEEN) -> None:
     """Three clients, and a button that triggers a preset."""
     ends_at = time.monotonic() + seconds
 
@@ -59,7 +63,7 @@ async def session(port: int, seconds: float, seed: int) -> None:
             await _one(client, number, chance)
             if number % 5 == 0:
                 await client.trigger("logo")
-            await asyncio.sleep(chance.random() * 2 * SECONDS_BETWEEN)
+            await asyncio.sleep(chance.random() * 2 * pause_s)
         await client.sync()
 
     async with contextlib.AsyncExitStack() as stack:

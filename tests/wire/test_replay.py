@@ -24,7 +24,7 @@ def recorded(tmp_path_factory):
     process = running.start(port, root, *options)
     try:
         running.wait_until_it_answers(port)
-        asyncio.run(replay.session(port, 2.0, seed=1))
+        asyncio.run(replay.session(port, 2.0, seed=1, pause_s=0.3))
     finally:
         process.kill()
         process.wait()

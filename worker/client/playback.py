@@ -11,8 +11,9 @@ anew. What no client can repeat (set, unset, trigger, clear, packets that cannot
 network: lost, it would be lost in any case.
 
 A job is sent when its time has come and every job has ended that had ended before it then, whatever client sent those. So it finds the
-files that it found then. A job without an id gets one, so that it can be sent again; such jobs, and those of triggers, are compared by what
-they did and not by their id.
+files that it found then. The jobs of a client arrive in their order, also through a bad network. This takes time: such a session may
+become longer. What jobs that run at the same time make of each other's files is not played; it depends on chance. A job without an id
+gets one, so that it can be sent again; such jobs, and those of triggers, are compared by what they did and not by their id.
 """
 
 from __future__ import annotations
@@ -163,6 +164,11 @@ class BadNetwork:
     reorder: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether packets may come in another order than they were sent, or not at all."""
+        return self.reorder or self.loss > 0
+
     def delays(self) -> list[float]:
         """How long each copy of a packet is under way, in seconds; none if it is lost."""
         self.counts["packets"] += 1
@@ -219,6 +225,7 @@ class Playback:
         self._given = 0
         self._lost: dict[tuple[str, str], str] = {}
         self._last: dict[tuple[str, str], str] = {}
+        self._newest: dict[str, str] = {}
         self._next_ended = 0
         self.clients = tuple(dict.fromkeys(step.client for step in session.steps))
         self._cores = {
@@ -303,6 +310,7 @@ class Playback:
         pairs = dict(job.pairs)
         first, name = pairs.get("after"), pairs.get("replace")
         earlier = [str(first)] if first else []
+        earlier += [self._newest[client]] if self._network.is_bad and client in self._newest else []
         earlier += [self._last[client, str(name)]] if (client, str(name)) in self._last else []
         return all((client, one) not in self._open or (client, one) in self._heard for one in earlier)
 
@@ -353,6 +361,7 @@ class Playback:
         if not self._is_new(client, job):
             return
         self._open[key] = None
+        self._newest[client] = job.id
         if name := dict(job.pairs).get("replace"):
             self._last[client, str(name)] = job.id
         yield from self._carry_out(client, self._cores[client].submit(job, now), now)

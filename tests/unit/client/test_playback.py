@@ -190,6 +190,24 @@ def test_the_finals_are_the_same(network):
         assert playback._network.counts["lost"] > 0
 
 
+def test_a_client_that_does_not_wait():
+    """Its jobs arrive in their order, so with one thing after the other a job finds what the one before it has made."""
+    packets = [(0.0, TD, (HELLO,))]
+    for number in range(30):
+        packets += [(0.1 + number / 10, TD, (write(f"w{number}"),)), (0.101 + number / 10, TD, (write(f"v{number}"),))]
+    session, _ = recorded(*packets)
+    worker, arrived = Worker(), []
+    worker.packet_ = worker.packet
+
+    def packet(now, peer, datagram):
+        arrived.extend(command.id for command in osc.decode_commands(datagram) if isinstance(command, Job) and command.id not in arrived)
+        return worker.packet_(now, peer, datagram)
+
+    worker.packet = packet
+    assert played(session, worker, loss=0.3, reorder=True).compared().differences == ()
+    assert arrived == [f"{letter}{number}" for number in range(30) for letter in "wv"]
+
+
 def test_speed():
     """Twice as fast takes half the time; the jobs still find the files that they found."""
     session, _ = recorded(*a_show())
