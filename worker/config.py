@@ -235,6 +235,7 @@ class Config:
         state: directory of the journal; None runs without one.
         durability: what an accepted job survives: a crash of this process, or of the machine.
         operations: files with operations of the artist's own, as absolute paths; and names of entry points of installed packages.
+        operations_need: what these may reach beside files, if the sandbox is on.
         sandbox: whether the kernel closes in the child processes, if it can.
         nice: how much lower the priority of the child processes is; 0 leaves it.
         show: nothing is started, logged or pruned that can wait.
@@ -360,6 +361,12 @@ class Config:
             shown=NONE,
         ),
     ] = ()
+    operations_need: Annotated[
+        Literal["nothing", "network", "devices", "all"],
+        Setting(
+            PROCESS, "What operations of your own may reach beside files, if they say that they need it. All child processes may, then."
+        ),
+    ] = "nothing"
     nice: Annotated[
         int,
         Setting(

@@ -82,6 +82,7 @@ class OwnOperation(msgspec.Struct, frozen=True, array_like=True):
     few: Annotated[int, Meta(ge=1, le=10**9)]
     repeatable: bool
     parameters: Annotated[tuple[OwnParameter, ...], Meta(max_length=64)]
+    needs: Annotated[tuple[Literal["network", "devices"], ...], Meta(max_length=2)] = ()
 
 
 def described(row: OperationInfo) -> OwnOperation:
@@ -102,7 +103,7 @@ def described(row: OperationInfo) -> OwnOperation:
     if taken:
         raise OwnProblem(f"{row.name}: every job has the key {min(taken)}; give the parameter another name.")
     repeatable = row.params.repeatable is Params.repeatable
-    operation = OwnOperation(row.name, row.summary, row.kind, columns, row.texts, row.item, row.few, repeatable, parameters)
+    operation = OwnOperation(row.name, row.summary, row.kind, columns, row.texts, row.item, row.few, repeatable, parameters, row.needs)
     return _valid(row.name, operation)
 
 
@@ -151,6 +152,7 @@ def row_of(operation: OwnOperation, file: OwnFile) -> OperationInfo:
             operation.texts,
             operation.item,
             operation.few,
+            operation.needs,
             own=file,
         )
     except Exception as error:  # noqa: BLE001 - whatever a description contradicts, the parent goes on

@@ -40,6 +40,8 @@ GREEN = Column("g", 4)
 BLUE = Column("b", 4)
 AREA = Column("area", 1)
 BOX = (Column("left", 1), Column("top", 1), Column("width", 1), Column("height", 1))
+#: What an operation can need beside files below the roots.
+NEEDS = frozenset({"network", "devices"})
 #: Which of several objects a row belongs to, from 0.
 OBJECT = Column("object")
 
@@ -149,5 +151,6 @@ class OperationInfo:
             **({"texts": self.texts} if self.texts else {}),
             "item": self.item,
             **({"own": self.own.name} if self.own else {}),
+            **({"needs": self.needs} if self.needs else {}),
             "parameters": {field.name: field.as_object() for field in self.parameters},
         }

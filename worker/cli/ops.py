@@ -67,6 +67,8 @@ def _show_one(row: OperationInfo, missing: Mapping[str, str]) -> None:
     show.say(f"{row.name}: {row.summary}")
     if row.kind:
         show.say(f"Result: /worker/result/{row.kind}, one row each of {' '.join(row.fields)} (several images: and image)")
+    if row.needs:
+        show.say(f"Needs beside files: {', '.join(row.needs)}")
     if row.parameters:
         _parameters("", _offered(row, missing))
     _job_keys()

@@ -27,7 +27,7 @@ from worker.catalog.params import (
     ReferenceIn,
     Region,
 )
-from worker.catalog.rows import ANGLE, AREA, RADIUS, SCORE, SIZE, Column, U, V, X, Y
+from worker.catalog.rows import ANGLE, AREA, NEEDS, RADIUS, SCORE, SIZE, Column, U, V, X, Y
 from worker.catalog.rows import OperationInfo as Row
 from worker.errors import ArgumentError, Unavailable
 from worker.operations.keywords import takes_keywords
@@ -60,11 +60,12 @@ _SHAPES = (Nothing, Text, Source, Detector, Filter, Folder)
 Own = tuple[Row, Operation]
 
 
-def checked(table: object) -> dict[str, Own]:
+def checked(table: object, needs: frozenset[str] = NEEDS) -> dict[str, Own]:
     """The operations of a file, by name.
 
     Args:
         table: its `OPERATIONS`: a shape for each row, as a dict or as pairs.
+        needs: what an operation may need beside files.
 
     Raises:
         OwnProblem: something in it cannot work. The message is one sentence.
@@ -80,7 +81,7 @@ def checked(table: object) -> dict[str, Own]:
             raise OwnProblem(f"{TABLE} must be a table of rows and shapes, {_EXAMPLE}; it holds {row!r:.60}: {operation!r:.60}.")
         if row.name in found:
             raise OwnProblem(f"{TABLE} has two operations with the name {row.name}.")
-        _check(row, operation)
+        _check(row, operation, needs)
         found[row.name] = row, operation
     try:
         Catalog(row for row, _ in found.values())
@@ -89,12 +90,19 @@ def checked(table: object) -> dict[str, Own]:
     return found
 
 
-def _check(row: Row, operation: Operation) -> None:
+def _check(row: Row, operation: Operation, needs: frozenset[str]) -> None:
     if not (isinstance(row.params, type) and issubclass(row.params, Params)):
         raise OwnProblem(f"{row.name}: its parameters must be a class that is derived from Params.")
-    if row.needs or row.probe:
-        raise OwnProblem(f"{row.name}: needs and probe are the worker's own; --sandbox off lets an operation reach the network.")
+    if row.probe:
+        raise OwnProblem(f"{row.name}: probe is the worker's own.")
     described(row)
+    if missing := sorted(set(row.needs) - needs):
+        words = " and ".join(missing)
+        setting = missing[0] if len(set(row.needs)) == 1 else "all"
+        raise OwnProblem(
+            f"{row.name} needs {words}, and the child processes of this worker may not reach that.",
+            f"Start it with --operations-need {setting}.",
+        )
     shape = type(operation).__name__
     parameters = {field.name: field for field in row.parameters}
     needed = _NEEDED[type(operation)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
-from worker.catalog.rows import OwnFile
+from worker.catalog.rows import NEEDS, OwnFile
 from worker.catalog.table import CATALOG
 from worker.config import Config
 from worker.executors.pool import PoolExecutor
@@ -18,6 +18,11 @@ from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
 if TYPE_CHECKING:  # imported by those who need them, so that a start does not wait for them
     from worker.executors.cluster import Certificates
     from worker.executors.live import Followers
+
+
+def needs_of(word: str) -> frozenset[str]:
+    """What children may reach beside files, by the word in the settings."""
+    return {"nothing": frozenset[str](), "all": NEEDS}.get(word, frozenset({word}))
 
 
 def own_files(wheres: Sequence[str]) -> tuple[Path, ...]:
@@ -40,7 +45,8 @@ def pool_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, operat
     """The child processes of this machine."""
     folders = tuple(dict.fromkeys(path.parent for path in own_files(config.operations)))
     confined = config.sandbox == "on"
-    make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, nice=config.nice)
+    needs = needs_of(config.operations_need)
+    make = functools.partial(make_run_task, rules, catalog, operations, confined=confined, own=folders, needs=needs, nice=config.nice)
     return PoolExecutor(config.workers, make, find_missing=functools.partial(find_missing, operations), patient=config.show)
 
 

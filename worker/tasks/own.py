@@ -15,7 +15,7 @@ import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.own import OwnProblem, OwnValues, described, with_own
-from worker.catalog.rows import OperationInfo, OwnFile
+from worker.catalog.rows import NEEDS, OperationInfo, OwnFile
 from worker.core.jobs import Description, Task
 from worker.errors import ArgumentError, InternalError, Unavailable, UnknownOperation, WorkerError
 from worker.operations.own import TABLE, checked
@@ -27,9 +27,14 @@ _LONGEST = 400
 
 
 class OwnModules:
-    """The files that this process has loaded, each in its newest version."""
+    """The files that this process has loaded, each in its newest version.
 
-    def __init__(self) -> None:
+    Args:
+        needs: what their operations may need, as `OperationInfo.needs`.
+    """
+
+    def __init__(self, needs: frozenset[str] = NEEDS) -> None:
+        self._needs = needs
         self._loaded: dict[str, tuple[str, Mapping[str, tuple[OperationInfo, Operation]]]] = {}
 
     def of(self, file: OwnFile) -> Mapping[str, tuple[OperationInfo, Operation]]:
@@ -40,7 +45,7 @@ class OwnModules:
         """
         digest, operations = self._loaded.get(file.where, ("", {}))
         if digest != file.digest:
-            operations = _loaded(file)
+            operations = _loaded(file, self._needs)
             self._loaded[file.where] = file.digest, operations
         return operations
 
@@ -99,7 +104,7 @@ def failed(task: Task, error: Exception) -> WorkerError:
     return InternalError(f"{task.operation} failed: {_sentence(task.own, error)}", "The worker's log has the whole traceback.")
 
 
-def _loaded(file: OwnFile) -> Mapping[str, tuple[OperationInfo, Operation]]:
+def _loaded(file: OwnFile, needs: frozenset[str]) -> Mapping[str, tuple[OperationInfo, Operation]]:
     try:
         table = _from_package(file.where) if file.is_package else _from_file(file)
     except OwnProblem:
@@ -107,7 +112,7 @@ def _loaded(file: OwnFile) -> Mapping[str, tuple[OperationInfo, Operation]]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is anybody's code
         raise OwnProblem(_sentence(file, error)) from None
     try:
-        return checked(table)
+        return checked(table, needs)
     except OwnProblem as problem:
         raise OwnProblem(f"{file.name}: {problem.message}", problem.hint) from None
 

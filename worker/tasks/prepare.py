@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
+from worker.catalog.rows import NEEDS
 from worker.catalog.table import CATALOG
 from worker.executors import memory, priority, sandbox
 from worker.executors.base import RunTask
@@ -44,6 +45,7 @@ def make_run_task(
     *,
     confined: bool = True,
     own: Sequence[Path] = (),
+    needs: frozenset[str] = frozenset(),
     nice: int = 0,
 ) -> RunTask:
     """Called in each child: imports OpenCV there, and only there. What bounds it must stand before.
@@ -55,6 +57,7 @@ def make_run_task(
         nice: how much lower the priority of this process becomes; see `worker.executors.priority`.
         confined: close this process in (`worker.executors.sandbox`) before it sees anything from outside.
         own: the folders of the files with operations of the artist's own. Nothing of them is run here.
+        needs: what these operations may reach beside files, as `OperationInfo.needs`.
     """
     priority.lower(nice)
     memory.cap(rules.limits.child_mb)
@@ -77,8 +80,8 @@ def make_run_task(
     if own:
         import importlib.metadata  # noqa: F401 - so that nothing of it has to be found in the sandbox
     if confined and not rules.unrestricted:
-        _confine(rules, catalog, operations, scratch, own)
-    modules = OwnModules()
+        _confine(rules, catalog, operations, scratch, own, needs)
+    modules = OwnModules(needs if confined else NEEDS)
     return lambda task, progress: run_task(task, rules, progress, catalog, functions, own=modules)
 
 
@@ -111,9 +114,11 @@ def _scratch() -> Path | None:
     return path
 
 
-def _confine(rules: FileRules, catalog: Catalog, operations: str, scratch: Path | None, own: Sequence[Path]) -> None:
+def _confine(  # noqa: PLR0917
+    rules: FileRules, catalog: Catalog, operations: str, scratch: Path | None, own: Sequence[Path], more: frozenset[str]
+) -> None:
     """Everything is imported by now, so that nothing of it has to be found, compiled or written in the sandbox."""
-    needs = frozenset(need for row in catalog.values() for need in row.needs)
+    needs = more.union(need for row in catalog.values() for need in row.needs)
     packages = {sys.modules[name.partition(".")[0]] for name in (__name__, operations)}
     programs = [*(Path(found).parent for package in packages if (found := package.__file__)), *own]
     with contextlib.ExitStack() as stack:

@@ -123,7 +123,8 @@ def test_the_functions_own_words(tmp_path):
         (FADE.replace("Filter(fade)", 'Filter(fade, references=("mask",))'), "references names mask, which is no parameter of Fade"),
         (FADE.replace("Filter(fade)", 'Filter(fade, references=("mode",))'), "mode is the path of a file to read"),
         (FADE.replace("Filter(fade)", "Detector(fade, fade)"), "fade is a Detector, so Fade needs the parameter overlay."),
-        (FADE.replace('item="file"', 'item="file", needs=("network",)'), "needs and probe are the worker's own"),
+        (FADE.replace('item="file"', 'item="file", probe=True'), "probe is the worker's own"),
+        (FADE.replace('item="file"', 'item="file", needs=("moon",)'), "cannot be described"),
         (FADE.replace('item="file"', 'item="file", kind="x"'), "a result has both a kind and columns"),
         (FADE.replace('"Makes pictures darker."', '""'), "fade cannot be described"),
         (FADE.replace('Row("fade", Fade,', 'Row("fade", str,'), "must be a class that is derived from Params"),
@@ -210,3 +211,19 @@ def test_describe_as_a_task():
     outcome = run_task(ask, FileRules(()), lambda _: None)
     assert isinstance(outcome, Failure)
     assert outcome.message == "my_ops.py, line 1: SyntaxError: '(' was never closed."
+
+
+NEEDY = FADE.replace('item="file"', 'item="file", needs=("network",)')
+
+
+def test_needs():
+    """What an operation needs beside files is described; if the children may not reach it, the sentence names the setting."""
+    (row,) = rows(NEEDY)
+    assert row.needs == ("network",)
+    assert row.as_object()["needs"] == ("network",)
+    assert "needs" not in rows(FADE)[0].as_object()
+    with pytest.raises(OwnProblem) as caught:
+        OwnModules(frozenset({"devices"})).of(own_file(NEEDY))
+    assert caught.value.message == "my_ops.py: fade needs network, and the child processes of this worker may not reach that."
+    assert caught.value.hint == "Start it with --operations-need network."
+    assert "fade" in OwnModules(frozenset({"network"})).of(own_file(NEEDY))

@@ -14,7 +14,7 @@ from worker.executors import pool
 from worker.files.paths import FileRules
 from worker.poller import Poller
 from worker.service import own
-from worker.service.children import own_files
+from worker.service.children import needs_of, own_files
 from worker.tasks.prepare import make_run_task
 
 _LOOK_EVERY_S = 0.1
@@ -25,7 +25,8 @@ def steps(question: Question) -> Iterator[Step]:
     config = question.config
     files = own_files(config.operations)
     rules = FileRules(roots=tuple(root.resolve() for root in config.roots), limits=config.files)
-    make = functools.partial(make_run_task, rules, confined=config.sandbox == "on", own=tuple({path.parent for path in files}))
+    folders, needs = tuple({path.parent for path in files}), needs_of(config.operations_need)
+    make = functools.partial(make_run_task, rules, confined=config.sandbox == "on", own=folders, needs=needs)
     executor, poller = pool.PoolExecutor(1, make, spares=0), Poller()
     operations = own.OwnOperations(config.operations, CATALOG, executor, poller, lambda _: None)
 
