@@ -244,7 +244,7 @@ def test_operations():
 def test_descriptions():
     """Every key of the JSON that answers `describe` is documented, and every documented one occurs."""
     documented = {name.strip("`") for row in table("Descriptions") for name in row[0].split(", ")}
-    catalog = CATALOG.with_rows(replace(CATALOG["noop"], name="glow", own=OwnFile("/show/my_ops.py", "")))
+    catalog = CATALOG.with_rows(replace(CATALOG["noop"], name="glow", own=OwnFile("/show/my_ops.py", ""), needs=("network",)))
     said = descriptions(catalog, missing=dict.fromkeys(catalog, "It cannot be done here."))
     texts = itertools.groupby(said, lambda report: report.name)
     rows = [json.loads("".join(part.description for part in parts)) for name, parts in texts if name in catalog]

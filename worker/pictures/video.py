@@ -47,6 +47,12 @@ _STARTS = {
 }
 _TS_PACKET, _TS_SYNC = 188, 0x47
 _MAX_BOXES = 1_000_000
+#: Fewer frames before the start are just decoded.
+_FEW_SECONDS, _FEW_FRAMES = 2.0, 50
+#: Frames are stored in another order than they are shown in, but not by more than so many.
+_REORDERED = 64
+_FAR_BACK = 250
+_SAME_MS = 0.5
 #: After so many frames size and free room are looked at.
 _LOOK_EVERY = 25
 
@@ -159,8 +165,11 @@ def _vint(data: bytes) -> tuple[int, int]:
 class Video:
     """An open video. Made by `opened`."""
 
-    def __init__(self, capture: Any, name: str, limits: FileLimits) -> None:
-        self._capture = capture
+    def __init__(self, path: str, name: str, limits: FileLimits) -> None:
+        self._path = path
+        self._capture = capture = _capture(path)
+        if capture is None:
+            raise _unreadable(name)
         self._name = name
         width, height, count, fps = (
             capture.get(number)
@@ -170,14 +179,25 @@ class Video:
         self.clip = Clip(int(width), int(height), int(count) if known else 0, fps if math.isfinite(fps) and fps > 0 else 25.0)
         limits.check_picture(name, self.clip.width, self.clip.height)
 
-    def frames(self) -> Iterator[tuple[int, float, Callable[[], Image]]]:
+    def close(self) -> None:
+        self._capture.release()
+
+    def frames(self, start: float = 0.0, *, counted: bool = False) -> Iterator[tuple[int, float, Callable[[], Image]]]:
         """Each frame: its number, from 0; when it is shown, in seconds from the first; and what decodes it.
 
         The pixels are 8 bits BGR, upright. A frame whose time the file does not say gets one that follows from the frame rate.
+
+        Args:
+            start: frames before this time, in seconds from the first one, may be left out: as many as can be without decoding them.
+            counted: `start` is a number of a frame instead.
         """
         first = before = None
         number = 0
-        while self._capture.grab():
+        landed = self._skip(start, counted=counted) if start > (_FEW_FRAMES if counted else _FEW_SECONDS) else None
+        if landed is not None:
+            number, first = landed
+        while landed is not None or self._capture.grab():
+            landed = None
             at = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if not math.isfinite(at) or (before is not None and at <= before):
                 at = 0.0 if before is None else before + 1 / self.clip.fps
@@ -185,6 +205,42 @@ class Video:
             before = at
             yield number, at - first, self._decoded
             number += 1
+
+    def _skip(self, start: float, *, counted: bool) -> tuple[int, float] | None:
+        """Goes to a frame before the start, or to the first one at or behind it.
+
+        The times of all frames up to there are read without decoding. OpenCV then goes by its own estimate, and the time of the frame at
+        which it ends says which one that is. If that cannot be known for sure, the capture is at its beginning again.
+
+        Returns:
+            the number of the frame that is grabbed, and the time of the first one in seconds; None at the beginning.
+        """
+        times = self._times(start, counted=counted)
+        behind = [n for n, at in enumerate(times) if (n if counted else (at - times[0]) / 1000) >= start]
+        if behind and self._capture.grab() and abs(self._capture.get(cv2.CAP_PROP_POS_MSEC) - times[0]) < _SAME_MS:
+            wanted = behind[0]
+            for back in (2, _FAR_BACK):
+                self._capture.set(cv2.CAP_PROP_POS_MSEC, times[max(0, wanted - back)])
+                at = self._capture.get(cv2.CAP_PROP_POS_MSEC) if self._capture.grab() else math.inf
+                number = min(range(len(times)), key=lambda n: abs(times[n] - at))
+                if number <= wanted and abs(times[number] - at) < _SAME_MS:
+                    return number, times[0] / 1000
+        self._capture.release()
+        self._capture = _capture(self._path)
+        if self._capture is None:
+            raise _unreadable(self._name)
+        return None
+
+    def _times(self, start: float, *, counted: bool) -> list[float]:
+        """When the frames are shown, in ms, in order, up to the start and a little further; nothing if the file does not say it of each."""
+        packets = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_FORMAT, -1])
+        times: list[float] = []
+        behind = 0
+        while behind < _REORDERED and packets.grab():
+            times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+            behind += len(times) > start if counted else times[-1] - times[0] > 1000 * start
+        packets.release()
+        return sorted(times) if len(set(times)) == len(times) and all(map(math.isfinite, times)) else []
 
     def _decoded(self) -> Image:
         done, frame = self._capture.retrieve()
@@ -209,16 +265,20 @@ def opened(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> Iterator[Video]:
     with read_by_name(path, limits) as (file, name):
         _check_whole(file, path.name, os.fstat(file.fileno()).st_size)
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _OPTIONS
+        found = Video(name, path.name, limits)
         try:
-            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        except cv2.error:  # of a header that says what cannot be
-            raise _unreadable(path.name) from None
-        try:
-            if not capture.isOpened():
-                raise _unreadable(path.name)
-            yield Video(capture, path.name, limits)
+            yield found
         finally:
-            capture.release()
+            found.close()
+
+
+def _capture(path: str) -> Any:
+    """What reads the frames of a file; None if it holds none that this build of OpenCV decodes."""
+    try:
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    except cv2.error:  # of a header that says what cannot be
+        return None
+    return capture if capture.isOpened() else None
 
 
 def _unreadable(name: str) -> UnsupportedFormat:

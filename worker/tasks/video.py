@@ -36,7 +36,7 @@ def frames_of(source: Path, found: video.Video, frames: Frames, name: str, param
         UnsupportedFormat: none can be decoded.
     """
     in_range, last = 0, (0, 0.0)
-    for number, seconds, decoded in found.frames():
+    for number, seconds, decoded in found.frames(params.start, counted=params.unit == "frames"):
         if frames.is_past(number, seconds, params):
             break
         last = (number, seconds)
