@@ -53,7 +53,7 @@ class Track(LiveParams, frozen=True, kw_only=True):
             ge=0,
             le=16384,
             extra={"unit": "px"},
-            description="how far from its expected place an object may turn up in the next picture; 0 = an eighth of the longer side",
+            description="how far from its expected place an object may turn up in the next picture; 0 = a sixteenth of the longer side",
         ),
     ] = 0.0
     size_ratio: Annotated[float, Meta(ge=1.01, le=100, description="by which factor its size may change from one picture to the next")] = (

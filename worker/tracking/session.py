@@ -16,7 +16,7 @@ MOST_OBJECTS = 256
 _GAIN = 0.1
 _LONGEST_PERIOD_S = 60.0
 #: Of the longer side, the farthest that an object may turn up from its expected place.
-_REACH = 1 / 8
+_REACH = 1 / 16
 
 Row = tuple[float, ...]
 #: Rows of the searching operation, for a picture.
