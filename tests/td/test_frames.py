@@ -395,9 +395,10 @@ def test_two_components_on_one_computer(td, tmp_path):
 # --------------------------------------------------------------------------------------------------------- with a worker
 
 
-def with_top(projects, worker, year, dtype="float32"):
-    project = projects(year, worker.start())
-    project.component.par.Root = str(worker.root)
+def with_top(projects, worker, year, dtype="float32", root=None):
+    """A project with a TOP that shows a disc; without a worker it needs a root."""
+    project = projects(year, worker.start() if worker else None)
+    project.component.par.Root = str(root or worker.root)
     top = project.network.create("nullTOP", "null1")
     top.dtype = dtype
     top.image = np.zeros((400, 600, 3), np.uint8)
@@ -477,14 +478,14 @@ def test_an_overlay_comes_back_into_a_top(projects, worker):
     assert frame.cooks == 2  # nothing cooks for nothing
 
 
-def test_a_frame_file_of_another_program(projects, worker):
+def test_a_frame_file_of_another_program(projects, tmp_path):
     """Frame File is looked at in every frame; half frames and what lies are never shown."""
-    project = projects(2025, worker.start())
+    project = projects(2025)
     component, frame = project.component, project.component.op("frame")
-    component.par.Root = str(worker.root)
+    component.par.Root = str(tmp_path)
     component.par.Framefile = "cam.frame"
     project.td.frames(3)
-    path = worker.root / "cam.frame"
+    path = tmp_path / "cam.frame"
     writer = frames.Writer(str(path))
     for value in (1, 2):
         writer.write(picture(value))
@@ -506,8 +507,8 @@ def test_a_frame_file_of_another_program(projects, worker):
     assert "look_at_frame" not in component.ext.ImageWorkerExt._asked_at  # nothing runs for nothing
 
 
-def test_what_top_cannot_be(projects, worker):
-    project, top = with_top(projects, worker, 2025)
+def test_what_top_cannot_be(projects, tmp_path):
+    project, top = with_top(projects, None, 2025, root=tmp_path)
     for params, match in (
         ({"top": "null1"}, "top must be a TOP"),
         ({"top": top, "image": "a.png"}, "top and image are both given"),
@@ -520,10 +521,10 @@ def test_what_top_cannot_be(projects, worker):
     assert project.words() == {}
 
 
-def test_a_folder_that_cannot_be_written(projects, worker):
+def test_a_folder_that_cannot_be_written(projects, tmp_path):
     """The job fails with the reason, and nothing else does."""
-    project, top = with_top(projects, worker, 2025)
-    (worker.root / "td-image-worker-frames").write_text("in the way")
+    project, top = with_top(projects, None, 2025, root=tmp_path)
+    (tmp_path / "td-image-worker-frames").write_text("in the way")
     job = project.component.Submit("find_circles", top=top)
     project.td.until(lambda: project.component.Status(job) == "Failed")
     project.td.until(lambda: "null1: " in project.component.par.Message.eval())
