@@ -520,8 +520,13 @@ class Sources:
             return []
 
     def _handed_over(self, source, pixels):
+        folder = self._folder()
+        if source.writer is not None and os.path.dirname(source.writer.path) != folder:  # Root has changed
+            source.writer.close(remove=True)
+            source.writer, source.held = None, {}
+            self._held = {job_id: held for job_id, held in self._held.items() if held[0] is not source}
         if source.writer is None:
-            source.writer = self._writer(source.top)
+            source.writer = self._writer(source.top, folder)
         frame = source.writer.write(pixels, LEASE_S)
         jobs, source.waiting, source.tries = source.waiting, [], 0
         source.held[frame] = set(jobs)
@@ -532,15 +537,14 @@ class Sources:
         reference = f"{PREFIX}{source.writer.path}#{frame[0]}@{frame[1]}"
         return [(job_id, reference) for job_id in jobs]
 
-    def _writer(self, top, number=1):
+    def _writer(self, top, folder, number=1):
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{self._name}{top.path}")
-        folder = self._folder()
         try:
             return Writer(f"{folder}/{name}.frame" if number == 1 else f"{folder}/{name}-{number}.frame")
         except Taken:
             if number == FILES_OF_A_NAME:
                 raise
-            return self._writer(top, number + 1)
+            return self._writer(top, folder, number + 1)
 
     def _given_back(self, source, frame):
         with contextlib.suppress(OSError):  # the lease ends by itself

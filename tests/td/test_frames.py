@@ -382,6 +382,22 @@ def test_more_jobs_than_slots(td, tmp_path):
     sources.close()
 
 
+def test_another_root(td, tmp_path):
+    """If Root changes, the file goes with it, and what was held of the old one is forgotten."""
+    folder = [str(tmp_path / "a")]
+    sources = frames.Sources(lambda: folder[0], "9461")
+    for name in ("a", "b"):
+        folder[0] = str(tmp_path / name)
+        sources.ask(shown(td), name, td.absTime.frame)
+        td.frame()
+        ((_, reference),) = sources.collect(td.absTime.frame)
+        assert reference.startswith(f"frame:{tmp_path}/{name}/9461-null1.frame#")
+        sources.ended("a")
+    assert list((tmp_path / "a").iterdir()) == []
+    assert value_of(reference) == 1
+    sources.close()
+
+
 def test_two_components_on_one_computer(td, tmp_path):
     """If a file is taken, the next name is."""
     first, second = (frames.Sources(lambda: str(tmp_path), "9461") for _ in range(2))
