@@ -7,6 +7,7 @@ import logging.handlers
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import click
 import msgspec
@@ -50,8 +51,19 @@ class TextFormatter(logging.Formatter):
         return f"{self._shown},{int(record.msecs):03}"
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        if record.exc_info or record.exc_text or record.stack_info:
+            text = super().format(record)
+        else:  # a line for each job: what the base class does then, without its five calls
+            record.message, record.asctime = record.getMessage(), self.formatTime(record)
+            text = str(self._fmt) % record.__dict__
         return text if text.isprintable() else "\n    | ".join(map(_printable, text.split("\n")))
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Python flushes standard error at the end of each line, so that it need not be done twice."""
+
+    def flush(self) -> None:
+        pass
 
 
 def _printable(line: str) -> str:
@@ -71,7 +83,7 @@ def begin_logging(level: str, form: str, file: Path | None) -> None:
     logging._srcfile = None  # noqa: SLF001 - as the logging HOWTO says, "Optimization"
     handler: logging.Handler
     if file is None:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Stderr(sys.stderr)
     else:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
