@@ -19,6 +19,8 @@ from worker.protocol import messages as wire
 #: How finals of an earlier run are sent.
 RESTORED_AT_ONCE = 100
 RESTORED_EVERY_S = 0.05
+#: Reports that those who watch are told, too.
+_TOLD = frozenset({wire.Progress, wire.File, wire.Skipped})
 
 
 class Ending:
@@ -52,8 +54,8 @@ class Ending:
 
     def send(self, job: Job, report: wire.Report, now: float) -> None:
         """Sends a report about a job that has yet to end, once what is known of the job is stored."""
-        if self._watched and isinstance(report, wire.Progress | wire.File | wire.Skipped):
-            self._emit(JobReported(job.client, report))
+        if self._watched and type(report) in _TOLD:
+            self._emit(JobReported(job.client, report))  # type: ignore[arg-type]  # one of these
         if self._barrier.is_stored(job.stored_in):
             if job.state is not State.WITHDRAWN:
                 self._delivery.send(job.client, report)

@@ -47,7 +47,7 @@ LONGEST_TEXT = 600
 #: Lines of the log, packets, and how many packets of one moment are looked at.
 MOST_LINES = 500
 MOST_PACKETS = 60
-PACKETS_AT_ONCE = 20
+PACKETS_AT_ONCE = 4
 LONGEST_PACKET = 160
 
 #: A parameter that names one picture, and not a folder or a pattern, in a job's content.

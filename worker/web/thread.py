@@ -93,13 +93,13 @@ class Web:
         guard = Guard(self._config.allow, self._config.token, names)
         hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
         hub.figures, hub.journal, hub.name = self.figures, self.journal, self.name
-        logging.getLogger("worker").addHandler(self._log)
+        logging.getLogger().addHandler(self._log)  # behind the log's own handler
         self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Ends the server. Nothing listens on its port when this returns."""
-        logging.getLogger("worker").removeHandler(self._log)
+        logging.getLogger().removeHandler(self._log)
         self._closed = True
         self._end()
         if self._thread is not None:
@@ -130,7 +130,7 @@ class _ToTap(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """As every handler."""
         try:
-            text = record.getMessage()
+            text = getattr(record, "message", None) or record.getMessage()  # the log's own handler has made it already, if there is one
         except Exception:  # noqa: BLE001 - as the handlers of the standard library do
             self.handleError(record)
         else:
