@@ -18,7 +18,7 @@ from worker.storage.recording import Recorder
 def write(path: Path) -> None:
     """Writes it there."""
     recorder = Recorder(path, 2**20)
-    scheduler = RecordedScheduler(recorder, Config(workers=1), 7, 1000.1, "0.1.0", Gate(), children=True, catalog=CATALOG)
+    scheduler = RecordedScheduler(recorder, Config(workers=1), 7, 1000.1, "0.1.0", Gate(), children=False, catalog=CATALOG)
     for at, command in ((1000.2, Hello("td", 0, 0)), (1000.3, Job("j1", "noop"))):
         peer = ("127.0.0.1", 50_000)
         event = Received(peer, (command,))
