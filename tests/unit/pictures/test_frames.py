@@ -19,7 +19,7 @@ from worker.files.frames import FrameName, Layout
 from worker.files.limits import FileLimits
 from worker.pictures import frames
 from worker.pictures.frames import FrameFile, read_frame
-from worker.pictures.pixels import from_floats
+from worker.pictures.pixels import from_floats, over_black
 
 
 def ramps(channels, kind=np.uint8, height=37, width=29):
@@ -342,3 +342,16 @@ def test_mutated_headers(tmp_path, impatient, seed):
 def test_what_is_written_stays_as_it_is_described():
     """The patience is that of files that grow, as protocol.md says."""
     assert frames.PATIENCE_S == whole.PATIENCE_S == 2.0
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_picture_that_covers_all_loses_its_alpha_quickly(kind):
+    """The short way of nearly all frames gives what the long one gives: one pixel that shines through makes the difference."""
+    image = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (20, 30, 4), kind)
+    image[..., 3] = np.iinfo(kind).max
+    np.testing.assert_array_equal(over_black(image), image[..., :3])
+    through = image.copy()
+    through[3, 4, 3] //= 2
+    found = over_black(through)
+    assert (found != image[..., :3]).any(axis=2).sum() == 1
+    assert found[3, 4].tolist() == pytest.approx((image[3, 4, :3] / 2).tolist(), abs=1)
