@@ -13,7 +13,7 @@ from tests.videos import FRAMES, number_of
 from tests.wire.running import Peer, running
 from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
-from worker.pictures import video
+from worker.pictures import encoding, video
 from worker.pictures.images import read_image
 from worker.protocol.messages import Failed, Job, Progress, Ready
 from worker.tasks.prepare import make_run_task
@@ -69,6 +69,13 @@ def test_a_film_of_them(ending, codec, peer, folder):
     with video.opened(folder / "films" / f"{codec}{ending}") as found:
         assert [number_of(decoded()) for _, _, decoded in found.frames()] == list(range(0, FRAMES, 4))
     assert not [path for path in (folder / "films").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not encoding.is_installed(), reason="not on this system: PyAV, of the extra [video], is not installed")
+@pytest.mark.parametrize(("ending", "codec"), [(".mp4", "h264"), (".mov", "prores")])
+def test_a_film_by_pyav(ending, codec, peer, folder):
+    """PyAV is loaded by a child that is closed in already."""
+    test_a_film_of_them(ending, codec, peer, folder)
 
 
 def test_a_cancelled_film_leaves_nothing_under_its_name(peer, folder):

@@ -36,9 +36,20 @@ class MakeVideo(Params, frozen=True, kw_only=True):
     fps: Annotated[float, Meta(ge=0.1, le=240, description="frames per second")] = 25.0
     hold: Annotated[int, Meta(ge=1, le=10_000, extra={"unit": "frames"}, description="how many frames each image stays")] = 1
     codec: Annotated[
-        Literal["auto", "mp4v", "mjpg", "vp8", "vp9", "ffv1"],
-        Meta(description="auto = as the ending suggests; mjpg = each frame by itself, for scrubbing; ffv1 = nothing is lost; vp9 is slow"),
+        Literal["auto", "h264", "hevc", "prores", "mp4v", "mjpg", "vp8", "vp9", "ffv1"],
+        Meta(
+            description="auto = as the ending suggests; mjpg and prores = each frame by itself, for scrubbing; ffv1 = nothing is lost; "
+            "h264, hevc and prores need the extra [video]"
+        ),
     ] = "auto"
+    quality: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="1 = small files, 100 = no loss that is seen; 0 = as the codec does by itself; needs the extra [video]",
+        ),
+    ] = 0
     width: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="width of the video; 0 = of the first image")] = 0
     height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="height of the video; 0 = of the first image")] = 0
     fit: Annotated[

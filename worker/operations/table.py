@@ -101,7 +101,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "sweep": Trials(tuning.trials, tuning.sheet, tuning.check_sweep),
     # video
     "read_video": Frames(video.expected, video.takes, video.is_past, video.scaled, video.frame_size, video.check_range, video.unavailable),
-    "make_video": Film(video.film_size, video.codec, video.as_frame, video.check_film, video.unavailable),
+    "make_video": Film(video.film_size, video.codec, video.as_frame, video.check_film, video.unavailable_codecs),
     # track
     "track": Live(track.view_of, track.places_of, track.check),
     # convert

@@ -9,19 +9,31 @@ import cv2
 import numpy as np
 
 from worker.catalog.video import MakeVideo, ReadVideo
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, Unavailable
 from worker.operations.shapes import Size
+from worker.pictures import encoding
 from worker.pictures.clips import Clip
 from worker.pictures.pixels import Image, bgr, color, size_of, with_depth
 
 #: Which codecs each kind of file holds, the one for `auto` first.
 CODECS: dict[str, tuple[str, ...]] = {
-    ".mp4": ("mp4v", "vp9"),
-    ".mov": ("mp4v", "mjpg"),
+    ".mp4": ("mp4v", "vp9", "h264", "hevc"),
+    ".mov": ("mp4v", "mjpg", "h264", "hevc", "prores"),
     ".avi": ("mjpg", "mp4v", "ffv1"),
-    ".mkv": ("mp4v", "mjpg", "vp8", "vp9", "ffv1"),
+    ".mkv": ("mp4v", "mjpg", "vp8", "vp9", "ffv1", "h264", "hevc", "prores"),
     ".webm": ("vp8", "vp9"),
 }
+
+
+_BY_PYAV = ("h264", "hevc", "prores")
+_EXTRA = 'OpenCV\'s packages do not write it. The extra [video] does: pip install "td-image-worker[video]".'
+
+
+def unavailable_codecs() -> dict[str, str]:
+    """What cannot be written: without FFmpeg nothing, without PyAV some codecs."""
+    if found := unavailable():
+        return found
+    return {} if encoding.is_installed() else {f"codec={codec}": _EXTRA for codec in _BY_PYAV}
 
 
 def unavailable() -> dict[str, str]:
@@ -108,12 +120,27 @@ def as_it_is(frame: Image, _params: Range) -> Image:
 
 
 def check_film(params: MakeVideo) -> None:
-    """Raises ArgumentError for a kind of file that does not hold this codec, or that is not known."""
+    """Whether such a video can be made.
+
+    Raises:
+        ArgumentError: this kind of file does not hold this codec, or is not known; or the codec has no quality to choose.
+        Unavailable: the codec or the quality needs an extra that is not installed.
+    """
     ending = "." + params.output.lower().rpartition(".")[2]
     if ending not in CODECS:
         raise ArgumentError(f"make_video: output must end in {', '.join(CODECS)}; got {params.output!r:.120}.")
     if params.codec != "auto" and params.codec not in CODECS[ending]:
-        raise ArgumentError(f"make_video: {ending} files hold {' or '.join(CODECS[ending])}; got codec={params.codec}.")
+        *others, last = CODECS[ending]
+        raise ArgumentError(f"make_video: {ending} files hold {', '.join(others)} or {last}; got codec={params.codec}.")
+    if params.quality and codec(params) == "ffv1":
+        raise ArgumentError("make_video: ffv1 loses nothing, so it has no quality.", "Leave quality out, or take another codec.")
+    if not encoding.is_installed():
+        if params.codec in _BY_PYAV:
+            raise Unavailable(f"codec={params.codec} cannot be written here: {_EXTRA}")
+        if params.quality:
+            raise Unavailable(
+                'OpenCV writes videos in one quality only. The extra [video] has a choice: pip install "td-image-worker[video]".'
+            )
 
 
 def codec(params: MakeVideo) -> str:

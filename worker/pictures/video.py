@@ -24,6 +24,7 @@ from worker.errors import DiskFull, Unavailable, UnsupportedFormat, WorkerError
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.named import made_by_name, read_by_name
 from worker.files.whole import WrittenFile
+from worker.pictures import encoding
 from worker.pictures.clips import Clip
 from worker.pictures.pixels import Image
 
@@ -31,6 +32,7 @@ from worker.pictures.pixels import Image
 _FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf"
 _KINDS = "MP4, MOV, AVI, MKV, WebM, MPEG, WMV, FLV, OGG and MXF"
 _OPTIONS = f"format_whitelist;{_FORMATS}|protocol_whitelist;file"
+_QUALITY = 75  # if PyAV writes and none is named
 #: The names of codecs as four letters; of some kinds of files others.
 _FOURCC = {"mp4v": "mp4v", "mjpg": "MJPG", "vp8": "VP80", "vp9": "VP90", "ffv1": "FFV1"}
 _FOURCC_IN = {(".avi", "mp4v"): "XVID", (".mkv", "mp4v"): "XVID", (".mp4", "vp9"): "vp09"}
@@ -290,29 +292,32 @@ def _unreadable(name: str) -> UnsupportedFormat:
 
 @contextlib.contextmanager
 def film(
-    path: Path, codec: str, fps: float, size: tuple[int, int], limits: FileLimits = DEFAULT_LIMITS
+    path: Path, codec: str, fps: float, size: tuple[int, int], limits: FileLimits = DEFAULT_LIMITS, *, quality: int = 0
 ) -> Iterator[tuple[Callable[[Image], None], Callable[[], WrittenFile]]]:
     """A video to write. It gets its name when the block comes to its end; otherwise nothing is left.
 
     Args:
         path: the file. Its ending names the kind.
-        codec: one of mp4v, mjpg, vp8, vp9, ffv1.
+        codec: one of mp4v, mjpg, vp8, vp9, ffv1; with PyAV also h264, hevc, prores.
         fps: frames per second.
         size: width and height, both even.
         limits: of the picture and the file.
+        quality: 1 to 100, which needs PyAV; 0 = as OpenCV writes it.
 
     Yields:
         A function that adds a frame, `(height, width, 3)` 8 bits BGR; and one that tells what was written, for after the block.
 
     Raises:
-        Unavailable: this build of OpenCV does not write such a video.
+        Unavailable: this build of OpenCV, or PyAV, does not write such a video.
         LimitExceeded, DiskFull: it grows too large.
         ArgumentError, PathError: it cannot be written.
     """
     limits.check_picture(path.name, *size)
     written, size_bytes = 0, 0
     with made_by_name(path, limits) as (name, check):
-        writer = _writer(name, path, codec, fps, size)
+        writer = (
+            _encoder(name, path, codec, fps, size, quality) if quality or codec not in _FOURCC else _writer(name, path, codec, fps, size)
+        )
 
         def add(frame: Image) -> None:
             nonlocal written
@@ -328,6 +333,16 @@ def film(
         size_bytes = Path(name).stat().st_size
         check()
         _check_written(name, path.name, written)
+
+
+def _encoder(name: str, path: Path, codec: str, fps: float, size: tuple[int, int], quality: int) -> Any:  # noqa: PLR0917
+    try:
+        return encoding.Encoder(name, path.suffix.lower(), codec, fps, size, quality or _QUALITY)
+    except ValueError as error:
+        raise Unavailable(
+            f"PyAV cannot write {path.suffix} with codec={codec}, {size[0]}x{size[1]} pixels at {fps:g} frames per second: {error}.",
+            "codec=auto takes another one.",
+        ) from None
 
 
 def _writer(name: str, path: Path, codec: str, fps: float, size: tuple[int, int]) -> Any:

@@ -176,7 +176,9 @@ class Filming(Combining):
                 if size is None:
                     size = self.operation.size(size_of(picture.image), self.params)
                     codec = self.operation.codec(self.params)
-                    add, told = stack.enter_context(video.film(path, codec, self.params.fps, size, self.limits))
+                    add, told = stack.enter_context(
+                        video.film(path, codec, self.params.fps, size, self.limits, quality=self.params.quality)
+                    )
                 frame = self.operation.frame(picture.image, size, self.params)
                 for _ in range(self.params.hold):
                     add(frame)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.pictures import any_picture
 from worker.catalog.fields import fields_of
 from worker.catalog.video import MakeVideo, ReadVideo
-from worker.errors import ArgumentError
+from worker.errors import ArgumentError, Unavailable
 from worker.operations import video
 from worker.pictures.clips import Clip
 
@@ -106,7 +106,7 @@ def test_alpha_lies_on_the_background():
     [
         ({"output": "a.gif"}, r"output must end in .mp4, .mov, .avi, .mkv, .webm; got 'a.gif'"),
         ({"output": "film"}, "got 'film'"),
-        ({"output": "a.mp4", "codec": "mjpg"}, r".mp4 files hold mp4v or vp9; got codec=mjpg"),
+        ({"output": "a.mp4", "codec": "mjpg"}, r".mp4 files hold mp4v, vp9, h264 or hevc; got codec=mjpg"),
         ({"output": "a.WEBM", "codec": "ffv1"}, r".webm files hold vp8 or vp9; got codec=ffv1"),
     ],
 )
@@ -130,3 +130,20 @@ def test_the_width():
     assert video.scaled(frame, read(width=32)).shape == (24, 32, 3)
     assert video.scaled(frame, read(width=100)).shape == (75, 100, 3)
     np.testing.assert_array_equal(video.scaled(frame, read()), frame)
+
+
+@pytest.mark.parametrize("values", [{"codec": "h264"}, {"codec": "prores", "output": "a.mov"}, {"quality": 50}])
+def test_without_the_extra(values, monkeypatch):
+    """A codec or a quality that OpenCV does not have is refused in one sentence that says what to install."""
+    monkeypatch.setattr(video.encoding, "is_installed", lambda: False)
+    with pytest.raises(Unavailable, match=r"pip install \"td-image-worker\[video\]\""):
+        video.check_film(made(**values))
+    assert set(video.unavailable_codecs()) == {"codec=h264", "codec=hevc", "codec=prores"}
+    monkeypatch.setattr(video.encoding, "is_installed", lambda: True)
+    video.check_film(made(**values))
+    assert not video.unavailable_codecs()
+
+
+def test_no_quality_without_loss():
+    with pytest.raises(ArgumentError, match="ffv1 loses nothing"):
+        video.check_film(made(codec="ffv1", output="a.avi", quality=50))

@@ -197,7 +197,7 @@ def test_nothing_to_show(folder):
     [
         ({"output": "film.png"}, 400, "output must end in .mp4, .mov, .avi, .mkv, .webm; got 'film.png'"),
         ({"output": "../film.mp4"}, 403, "outside the folders"),
-        ({"output": "film.mp4", "codec": "ffv1"}, 400, "mp4 files hold mp4v or vp9; got codec=ffv1"),
+        ({"output": "film.mp4", "codec": "ffv1"}, 400, "mp4 files hold mp4v, vp9, h264 or hevc; got codec=ffv1"),
         ({"output": "film.mp4", "image": "numbered.mp4"}, 415, "is a video, and this operation reads images"),
         ({"output": "film.mp4", "image": "nothing*.png"}, 404, "No image matches"),
         ({"output": "film.mp4", "width": 16384, "height": 16384}, 413, "larger than one picture may be"),
