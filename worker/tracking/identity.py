@@ -22,6 +22,8 @@ from worker.tracking.assignment import Choice, Costs, assign
 
 #: Coordinates beyond this are in no picture.
 _FARTHEST = 1e7
+#: A size below this is none.
+_SMALLEST = 1e-6
 #: After a longer time without a frame nobody knows where things went: they are looked for at the place where they were.
 _LONGEST_GAP_S = 1.0
 #: Acceleration of objects over the noise of a measurement, as standard deviations, in 1/s^2. Only their ratio decides how the filter
@@ -33,6 +35,9 @@ _UNKNOWN = 1e5
 _SURPRISE, _SURPRISE_SHARE = 3.0, 0.2
 #: How fast the usual distance follows, and how much a single one may count, in multiples of it.
 _USUAL_GAIN, _USUAL_MOST = 0.3, 3.0
+#: What is found within this share of `distance` is given away first. Otherwise the best sum of all would now and then move a whole row of
+#: objects on by one, if the reach is large and they are many.
+_NEAR = 0.4
 #: How much farther away an object may turn up with each frame in which it was missing, and at most, in multiples of `distance`.
 _WIDER, _WIDEST = 0.3, 2.0
 #: The cost of a size at its limit; a distance at its limit costs 1.
@@ -244,9 +249,9 @@ class Identity:
         elapsed_s = self._elapsed(now_s)
         for one in self._objects:
             one.predict(elapsed_s)
-        found = self._usable(detections)
-        left = self._match([one for one in self._objects if one.id], found)
-        left = self._match([one for one in self._objects if not one.id], left)
+        left = self._match([one for one in self._objects if one.id], self._usable(detections), _NEAR)
+        left = self._match([one for one in self._objects if one.id and one.detection is None], left, 1.0)
+        left = self._match([one for one in self._objects if not one.id], left, 1.0)
         for one in self._objects:
             one.missing += one.detection is None
         self._objects = [one for one in self._objects if self._stays(one)]
@@ -282,24 +287,24 @@ class Identity:
         found = []
         for index, one in enumerate(detections):
             if abs(one.x) < _FARTHEST and abs(one.y) < _FARTHEST:  # false for NaN, too
-                size = float(one.size) if 0 < one.size < _FARTHEST else 0.0
+                size = float(one.size) if _SMALLEST < one.size < _FARTHEST else 0.0
                 found.append((index, Detection(float(one.x), float(one.y), size, one.kind, one.key)))
         found.sort(key=lambda each: (-each[1].size, each[1].x, each[1].y, each[1].kind, each[1].key))
         return found[: _DETECTIONS * max(1, self.rules.slots)]
 
-    def _match(self, objects: list[_Object], found: list[tuple[int, Detection]]) -> list[tuple[int, Detection]]:
-        """Gives detections to objects; returns those that are left over."""
+    def _match(self, objects: list[_Object], found: list[tuple[int, Detection]], share: float) -> list[tuple[int, Detection]]:
+        """Gives detections to objects within this share of `distance`; returns those that are left over."""
         if not objects or not found:
             return found
-        chosen = self.assign(self._costs(objects, [one for _, one in found]), _ALONE)
+        chosen = self.assign(self._costs(objects, [one for _, one in found], share * self.rules.distance), _ALONE)
         for one, place in zip(objects, chosen, strict=True):
             if place >= 0:
                 one.take(*found[place], self.rules.distance)
         taken = {*chosen}
         return [each for place, each in enumerate(found) if place not in taken]
 
-    def _costs(self, objects: list[_Object], found: list[Detection]) -> Costs:
-        """What it costs to take a detection (column) for an object (row); infinite where that cannot be."""
+    def _costs(self, objects: list[_Object], found: list[Detection], reach: float) -> Costs:
+        """What it costs to take a detection (column) for an object (row) if it may be so far away; infinite where that cannot be."""
         old = np.array([(one.size, _reach(one)) for one in objects]).reshape(-1, 1, 2)
         new = np.array([(one.x, one.y, one.size) for one in found]).reshape(1, -1, 3)
         distance = _squares([one.motion for one in objects], new)
@@ -307,7 +312,7 @@ class Identity:
         if unsure:
             others = _squares([one.otherwise for one in objects if one.otherwise is not None], new)
             distance[unsure] = np.minimum(distance[unsure], others)
-        distance /= (max(self.rules.distance, 1e-9) * old[..., 1]) ** 2
+        distance /= (max(reach, 1e-9) * old[..., 1]) ** 2
         sizes = old[..., 0], new[..., 2]
         known = (sizes[0] > 0) & (sizes[1] > 0)
         ratio = np.log(np.where(known, sizes[0], 1.0) / np.where(known, sizes[1], 1.0)) / math.log(max(self.rules.size_ratio, 1.000001))
