@@ -22,18 +22,18 @@ export function select(filter, query) {
   const counts = { all: store.order.length, running: 0, queued: 0, ready: 0, failed: 0 };
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [];
+  const first = [];
   for (let place = store.order.length - 1; place >= 0; place--) {
     const row = store.order[place];
     counts[row.state] += 1;
     if (filter !== "all" && row.state !== filter) continue;
     if (words.length && !words.every((word) => row.text.includes(word))) continue;
-    rows.push(row);
+    // What runs stands first, wherever it came in.
+    (row.state === "running" ? first : rows).push(row);
   }
-  // What runs stands first, wherever it came in.
-  if (filter === "all") rows.sort((one, other) => (other.state === "running") - (one.state === "running") || other.n - one.n);
   // Those that wait, in the order in which they will run.
   if (filter === "queued") rows.sort((one, other) => one.priority - other.priority || one.n - other.n);
-  return { rows, counts };
+  return { rows: first.length ? first.concat(rows) : rows, counts };
 }
 
 export function useSelection(filter, query, version) {

@@ -103,7 +103,8 @@ export function Children({ toJob }) {
   return html`
     <ul class="children" aria-label="Child processes">
       ${shown.slice(0, 8).map((one) => {
-        const row = one.job_id ? [...(store.rows.values())].reverse().find((found) => found.id === one.job_id && found.client === one.client) : null;
+        const found = one.job_id ? rowOfId(one.job_id) : null;
+        const row = found && found.client === one.client ? found : null;
         return html`
           <li key=${one.pid} class=${one.state}>
             <span class="pid">${one.pid || ""}</span>
