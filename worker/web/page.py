@@ -165,9 +165,10 @@ class Sockets:
 
     def tell(self, _happened: Sequence[Any], _now: float) -> None:
         """Sends the newest frame to all."""
-        frame = self._hub.state.frame()
         if not self.all:
+            self._hub.state.nobody_looks()
             return
+        frame = self._hub.state.frame()
         encoded = msgspec.json.encode(frame).decode() if frame else ""
         whole = ""
         for one in list(self.all):

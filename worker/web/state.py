@@ -361,8 +361,16 @@ class State:
             frame["lines"] = self._new_lines[-MOST_LINES:]
         if seconds := self.series.new():
             frame["series"] = seconds
-        self._changed, self._changed_rows, self._gone, self._new_lines = set(), {}, [], []
+        self._forget_changes()
         return {"now": self._now, **frame} if frame else None
+
+    def nobody_looks(self) -> None:
+        """In place of a frame: whoever comes next gets everything."""
+        self.series.new()
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._changed, self._changed_rows, self._gone, self._new_lines = set(), {}, [], []
 
     def _part(self, name: str) -> Any:
         match name:

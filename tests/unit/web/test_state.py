@@ -125,6 +125,14 @@ def test_whole_is_all_frames_together():
     assert msgspec.json.decode(msgspec.json.encode(whole))["rows"][0][2] == "a"
 
 
+def test_nobody_looks():
+    """What has happened meanwhile is in no frame, and whoever comes gets it with everything else."""
+    one = told(accepted())
+    one.nobody_looks()
+    assert one.frame() is None
+    assert [changed.job_id for changed in one.whole()["rows"]] == ["a"]
+
+
 def test_packets():
     """The newest packets are shown; in a flood not each of them is looked at."""
     one = State()
