@@ -8,6 +8,7 @@ Measured in one run, taking turns:
     plain       the same for a client that asks for neither, as TouchDesigner's text does
     journal     as `worker`, with the journal, durability "process"
     power       the same with durability "power", which waits for the disk
+    page        as `worker`, with the page and discovery, if their packages are installed; the others run without both
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ WARM_S = 4.0
 #: As the Python client introduces itself, and as a client that knows nothing of this does.
 OURS = Hello("benchmark", 0, 0, acknowledges=1, bundles=1)
 PLAIN = Hello("benchmark", 0, 0)
+
+#: Without those who watch.
+BARE = ("--http", "off", "--no-discovery")
 
 #: Makes one round trip; the number makes its job's id unique.
 Trip = Callable[[int], None]
@@ -86,10 +90,13 @@ def pool() -> Iterator[Trip]:
 
 
 @contextlib.contextmanager
-def worker(*options: str, plain: bool = False) -> Iterator[Trip]:
+def worker(*options: str, plain: bool = False, page: bool = False) -> Iterator[Trip]:
     with tempfile.TemporaryDirectory() as directory:
         state = [] if "--no-journal" in options else ["--state", f"{directory}/state"]
-        with running.worker(Path(directory), *state, *options) as port, over_osc(port, PLAIN if plain else OURS) as trip:
+        with (
+            running.worker(Path(directory), *state, *(() if page else BARE), *options) as port,
+            over_osc(port, PLAIN if plain else OURS) as trip,
+        ):
             yield trip
 
 
@@ -188,6 +195,7 @@ def main() -> int:
             "plain": worker("--no-journal", plain=True),
             "journal": worker(),
             "power": worker("--durability", "power"),
+            "page": worker("--no-journal", page=True),
         }
         show(measure(options.trips, options.rounds, {name: stack.enter_context(one) for name, one in contestants.items()}))
     print("64 jobs under way:")
@@ -196,7 +204,7 @@ def main() -> int:
         for choice, measured in rates.items():
             with tempfile.TemporaryDirectory() as directory:
                 state = () if choice == "--no-journal" else ("--state", f"{directory}/state")
-                with running.worker(Path(directory), choice, *state) as port:
+                with running.worker(Path(directory), choice, *BARE, *state) as port:
                     measured.append(throughput(port, options.trips))
     base = statistics.median(rates["--no-journal"])
     for choice, measured in rates.items():
