@@ -184,6 +184,25 @@ class ClusterSettings:
     or_local: Annotated[
         bool, Setting(CLUSTER, "Work with child processes of this machine while the cluster has no node.", option="--cluster-or-local")
     ] = False
+    files: Annotated[
+        Literal["shared", "ship"],
+        Setting(
+            CLUSTER,
+            "How the nodes see the files: shared = each has the same folders; ship = the files of each part travel with it and come back.",
+            option="--cluster-files",
+        ),
+    ] = "shared"
+    ship_mb: Annotated[
+        int,
+        Setting(
+            CLUSTER,
+            "With --cluster-files ship: how large the files of one part may be together; batches are cut accordingly.",
+            option="--cluster-ship-mb",
+            unit="MB",
+            minimum=1,
+            maximum=2048,
+        ),
+    ] = 256
     ca: Annotated[
         Path | None,
         Setting(CLUSTER, "TLS: the authority that has signed the certificates (PEM).", option="--cluster-ca", unit="FILE", shown=NONE),

@@ -49,17 +49,25 @@ class Findings:
 
 
 class Studio:
-    """A scheduler, two nodes and a worker on this machine."""
+    """A scheduler, two nodes and a worker on this machine.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: what the worker and both nodes read and write is in its folder `out`.
+        ships: the nodes have folders of their own instead, and the files travel.
+    """
+
+    def __init__(self, root: Path, *, ships: bool = False) -> None:
         self._root = root
         self._tcp = free_tcp_port()
-        (root / "out").mkdir()
+        (root / "out").mkdir(exist_ok=True)
         self._log = (root / "studio.log").open("ab")
         self.scheduler = self.start_scheduler()
-        self.nodes = [self._start("node", "--cluster", self.address, "--root", str(root / "out"), "--workers", "1") for _ in range(2)]
+        self.roots = [root / f"node-{number}" if ships else root / "out" for number in range(2)]
+        for folder in self.roots:
+            folder.mkdir(exist_ok=True)
+        self.nodes = [self._start("node", "--cluster", self.address, "--root", str(folder), "--workers", "1") for folder in self.roots]
         self.port = running.free_port()
-        state = ("--state", str(root / "state"))
+        state = ("--state", str(root / "state"), "--cluster-files", "ship" if ships else "shared")
         self.worker = running.start(self.port, root / "out", *state, "--cluster", self.address, log=root / "worker.log")
 
     @property

@@ -95,6 +95,20 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Result()
 
 
+class Shipped(msgspec.Struct, frozen=True, gc=False):
+    """The files of a task that came to a node together with it.
+
+    Attributes:
+        folder: where they are.
+        inputs: by the name that the task has for it: the place of each in the folder.
+        refused: why one could not come.
+    """
+
+    folder: str = ""
+    inputs: dict[str, str] = {}
+    refused: dict[str, Failure] = {}
+
+
 class Task(msgspec.Struct, frozen=True, gc=False):
     """One call of a child process.
 
@@ -107,6 +121,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         own: the file that holds the operation, if it is not one of the worker's.
         step_s: how long one step of this operation has taken lately, in seconds; 0 if that is not known.
         next_id: the id of the next new object that a live job sees; higher than all that it has reported.
+        part_bytes: how large the files of one part may be together, so that they can travel; 0 is no limit.
+        shipped: its files, if they came with it; otherwise they are where their names say.
     """
 
     id: int
@@ -120,6 +136,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     own: OwnFile | None = None
     step_s: float = 0.0
     next_id: int = 1
+    part_bytes: int = 0
+    shipped: Shipped | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):

@@ -24,18 +24,21 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from worker.catalog.fields import fields_of
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Task
-from worker.errors import ChildDied, InternalError, NodeLost, NoNode, ResultLost, Unavailable
+from worker.errors import ChildDied, InternalError, LimitExceeded, NodeLost, NoNode, ResultLost, Unavailable
 from worker.executors import frames
 from worker.executors.base import Deliver, Executor
+from worker.executors.shipping import OUTPUT_TIMES, Shipper
 from worker.files.frames import PREFIX
 from worker.poller import Poller
 
@@ -129,6 +132,9 @@ def library() -> Any:
         raise Unavailable(
             f"A cluster needs Dask distributed, which is not installed ({error}).", 'Install it: pip install "td-image-worker[cluster]".'
         ) from None
+    import dask
+
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})  # the files of a task are part of what Dask calls its graph
     if not log.isEnabledFor(logging.DEBUG):  # what a lost connection means is said here in a sentence; there it is a traceback
         for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] == "distributed":
@@ -196,16 +202,27 @@ class ClusterExecutor:
         address: of the scheduler, such as tcp://10.0.0.5:8786.
         certificates: for TLS; without them the connection is open.
         version: ours. Nodes of another major version get no task.
-        local: runs the tasks while the cluster has no node; None lets them wait, and fail after `NO_NODE_S`.
+        local: children of this machine.
+        stands_in: `local` runs all tasks while the cluster has no node; otherwise they wait, and fail after `NO_NODE_S`.
+        shipper: takes the files of tasks along; tasks that it does not take are run by `local`. None: the nodes see the same files.
 
     Raises:
         Unavailable: the extra is not installed.
     """
 
     def __init__(
-        self, address: str, certificates: Certificates = NO_CERTIFICATES, version: str = "0", local: LocalExecutor | None = None
+        self,
+        address: str,
+        certificates: Certificates = NO_CERTIFICATES,
+        version: str = "0",
+        local: LocalExecutor | None = None,
+        *,
+        stands_in: bool = True,
+        shipper: Shipper | None = None,
     ) -> None:
         self._local = local
+        self._stand_in = local if stands_in else None
+        self._shipper = shipper
         self._local_works = False
         self._deliver: Deliver = lambda _: None
         self._here: set[int] = set()
@@ -215,7 +232,7 @@ class ClusterExecutor:
         self._since = 0.0
         self._task_s: float | None = None
         self._slots = 0
-        self._link = _Link(address, security(certificates), resource_of(version), self)
+        self._link = _Link(address, security(certificates), resource_of(version), self, shipper)
 
     def start(self, deliver: Deliver, poller: Poller) -> None:
         self._deliver, self._poller, self._since = deliver, poller, poller.now()
@@ -224,8 +241,11 @@ class ClusterExecutor:
             self._local.start(self._heard_here, poller)
 
     def execute(self, task: Task) -> None:
-        if self._local is not None and not self._nodes.slots:
+        if self._stand_in is not None and not self._nodes.slots:
             self._run_here(task)
+            return
+        if self._shipper is not None and not self._shipper.takes(task) and not _frame_of(task):
+            self._run_here(msgspec.structs.replace(task, part_bytes=self._shipper.most))
             return
         self._open[task.id] = task
         if frame := _frame_of(task):
@@ -295,7 +315,7 @@ class ClusterExecutor:
         """What waits for a node in vain runs here if it may be repeated; otherwise it ends after a while."""
         too_long = self._poller.now() - self._since > NO_NODE_S
         for task in list(self._open.values()):
-            if self._local is not None and task.params.repeatable():
+            if self._stand_in is not None and task.params.repeatable():
                 self._link.tell(task.id)
                 del self._open[task.id]
                 self._run_here(task)
@@ -313,8 +333,8 @@ class ClusterExecutor:
         if nodes.slots:
             self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=self._slots, nodes=len(nodes.slots)))
         else:
-            slots, missing = (self._local.workers, self._local_missing) if self._local is not None else (0, {})
-            self._deliver(ChildrenChanged(working=self._local_works, missing=missing, slots=slots, nodes=0))
+            slots, missing = (self._stand_in.workers, self._local_missing) if self._stand_in is not None else (0, {})
+            self._deliver(ChildrenChanged(working=self._stand_in is not None and self._local_works, missing=missing, slots=slots, nodes=0))
 
     # ---------------------------------------------------------------------------------------------------- without nodes
 
@@ -343,9 +363,12 @@ class _Link:
         how: certificates, as Dask has them.
         resource: what each task takes one of.
         executor: hears everything.
+        shipper: takes the files of tasks along; None if the nodes see them.
     """
 
-    def __init__(self, address: str, how: Security | None, resource: str, executor: ClusterExecutor) -> None:
+    def __init__(
+        self, address: str, how: Security | None, resource: str, executor: ClusterExecutor, shipper: Shipper | None = None
+    ) -> None:
         self._address = address
         self._security = how
         self._resource = resource
@@ -357,6 +380,10 @@ class _Link:
         self._submitted = itertools.count()
         self._carried: dict[int, asyncio.Task[None]] = {}
         self._client: Client | None = None
+        self._shipper = shipper
+        self._shipped = 0
+        self._packing = asyncio.Lock()
+        self._freed = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
@@ -515,6 +542,32 @@ class _Link:
 
     async def _outcome(self, client: Client, task: Task, key: str, *, once: bool) -> _Ended | None:
         """How it ended; None if its node is lost, or its scheduler."""
+        try:
+            async with self._with_files(task) as (travels, files):
+                return await self._outcome_of(client, travels, files, key, once=once)
+        except LimitExceeded as error:
+            return _Ended(task.id, Failure.of(error))
+
+    @contextlib.asynccontextmanager
+    async def _with_files(self, task: Task) -> AsyncIterator[tuple[Task, list[bytes] | None]]:
+        """The task and the files that travel with it. It waits while too much is under way, because all of it is in memory here."""
+        if self._shipper is None:
+            yield task, None
+            return
+        async with self._packing:
+            while self._shipped >= self._shipper.most:
+                self._freed.clear()
+                await self._freed.wait()
+            travels, files = await asyncio.to_thread(self._shipper.packed, task)
+        size = sum(map(len, files))
+        self._shipped += size
+        try:
+            yield travels, files
+        finally:
+            self._shipped -= size
+            self._freed.set()
+
+    async def _outcome_of(self, client: Client, task: Task, files: list[bytes] | None, key: str, *, once: bool) -> _Ended | None:
         from distributed import KilledWorker
 
         try:
@@ -522,17 +575,24 @@ class _Link:
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a node", task.operation)
             return _Ended(task.id, Failure.of(InternalError()))
+        most = OUTPUT_TIMES * self._shipper.most if self._shipper is not None else 0
         try:
             future = client.submit(
-                carry_out, frame, key, self._name, once=once, key=key, pure=False, retries=0, resources={self._resource: 1}
+                *(carry_out, frame, key, self._name, files, most), once=once, key=key, pure=False, retries=0, resources={self._resource: 1}
             )
         except Exception as error:
             log.debug("a task could not be submitted", exc_info=True)
             raise _NotSubmittedError from error
+        wanted = threading.Event()
+        wanted.set()
         try:
-            body, took_s = await future
-            return _Ended(task.id, frames.outcome_of(frames.said(body)), took_s)  # type: ignore[arg-type]
+            body, took_s, made = await future
+            outcome = frames.outcome_of(frames.said(body))  # type: ignore[arg-type]
+            if self._shipper is not None:
+                outcome = await asyncio.to_thread(self._shipper.written, task, outcome, made, wanted.is_set)
+            return _Ended(task.id, outcome, took_s)
         except asyncio.CancelledError:
+            wanted.clear()
             await asyncio.shield(_cancel(client, future))
             raise
         except KilledWorker:
@@ -570,25 +630,30 @@ async def _forget(client: Client, key: str) -> None:
         await client.scheduler.event_clear(name=key)
 
 
-async def carry_out(frame: bytes, key: str, topic: str, *, once: bool) -> tuple[bytes, float | None]:
+async def carry_out(
+    frame: bytes, key: str, topic: str, files: list[bytes] | None = None, most: int = 0, *, once: bool
+) -> tuple[bytes, float | None, list[bytes]]:
     """What Dask calls on a node: runs one task in a child there.
 
     Args:
         frame: the task, as a child of the worker's own machine would get it.
         key: its name in the cluster.
         topic: takes the reports of its progress.
+        files: those that have come with it; None if the node sees them.
+        most: how many bytes of files may travel back.
         once: it may not be repeated, so it first leaves a mark with the scheduler; if there is one already, an earlier try was lost.
 
     Returns:
-        The frame that ended it, without its size, and the seconds that its child worked on it.
+        The frame that ended it, without its size; the seconds that its child worked on it; and the files that it has written, if they
+        travel.
     """
     from distributed import get_worker
 
     worker = get_worker()
     if once:
         if await worker.scheduler.event_is_set(name=key):
-            return frames.ended(1, Failure.of(NodeLost()))[frames.HEAD :], None
+            return frames.ended(1, Failure.of(NodeLost()))[frames.HEAD :], None, []
         await worker.scheduler.event_set(name=key)
     started = time.monotonic()
-    ended: bytes = await worker.plugins[TOPIC].carry_out(frame, key, topic)
-    return ended, time.monotonic() - started
+    ended, made = await worker.plugins[TOPIC].carry_out(frame, key, topic, files, most)
+    return ended, time.monotonic() - started, made

@@ -21,7 +21,7 @@ from msgspec import Meta
 from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnParams, OwnValues
 from worker.catalog.params import Params, Value
 from worker.catalog.rows import OwnFile
-from worker.core.jobs import NOTHING, Description, Failure, Outcome, Part, Phase, Plan, Result, Task
+from worker.core.jobs import NOTHING, Description, Failure, Outcome, Part, Phase, Plan, Result, Shipped, Task
 from worker.errors import InternalError
 
 #: A million rows of eight numbers have 72 MB, a hundred thousand files about 20.
@@ -165,6 +165,8 @@ class Given(msgspec.Struct, frozen=True, array_like=True, tag=2):
     own: str = ""
     step_s: float = 0.0
     next_id: int = 1
+    part_bytes: int = 0
+    shipped: Shipped | None = None
 
 
 class Taught(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -229,10 +231,8 @@ def given(task: Task) -> bytes:
     joined = None if task.joined == NOTHING else task.joined
     params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
     kind, own = "" if isinstance(task.params, OwnParams | OwnValues) else _name(type(task.params)), task.own.digest if task.own else ""
-    asked = Given(
-        task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined, task.skips, own, task.step_s, task.next_id
-    )
-    return frame(asked)
+    job = (task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined)
+    return frame(Given(*job, task.skips, own, task.step_s, task.next_id, task.part_bytes, task.shipped))
 
 
 def taught(file: OwnFile) -> bytes:
@@ -250,7 +250,8 @@ def task_of(message: Given, taught: Iterable[OwnFile] = ()) -> Task:
     params: Params = _params(message.kind)(message.params) if message.kind else OwnValues(values=_values(message.params))
     own = next((file for file in taught if file.digest == message.own), None) if message.own else None
     phase, slots, part, joined = message.phase, message.slots, message.part, message.joined or NOTHING
-    return Task(message.id, message.operation, params, phase, slots, part, joined, message.skips, own, message.step_s, message.next_id)
+    rest = (message.skips, own, message.step_s, message.next_id, message.part_bytes, message.shipped)
+    return Task(message.id, message.operation, params, phase, slots, part, joined, *rest)
 
 
 def packed(task: Task) -> bytes:

@@ -14,20 +14,24 @@ import functools
 import logging
 import os
 import platform
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from distributed import Worker, WorkerPlugin
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
-from worker.core.jobs import Outcome
+from worker.core.jobs import Failure, Outcome, Result, Task
+from worker.errors import DiskFull, Unavailable, WorkerError
 from worker.executors import frames
 from worker.executors.base import Executor
 from worker.executors.cluster import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security
+from worker.files import shipped
 from worker.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -44,13 +48,15 @@ class Node(WorkerPlugin):  # type: ignore[misc]
 
     Args:
         executor: runs the tasks; nobody else gives it any.
+        scratch: a folder for the files that come with tasks, which its children may read and write; None takes no such tasks.
     """
 
     name = TOPIC
     idempotent = False
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, scratch: Path | None = None) -> None:
         self._executor = executor
+        self._scratch = scratch
         self._poller = Poller()
         self._thread = threading.Thread(target=self._run, name="children", daemon=True)
         self._numbers = 0
@@ -64,6 +70,11 @@ class Node(WorkerPlugin):  # type: ignore[misc]
         self.missing: Mapping[str, str] = {}
 
     # ------------------------------------------------------------------------------------------------ the children
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it was given so far."""
+        return self._numbers
 
     def start(self) -> None:
         """Starts the children; `working` is set when the first of them is warm."""
@@ -114,20 +125,54 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             if number is not None:
                 self._poller.call(functools.partial(self._executor.abort, number))
 
-    async def carry_out(self, frame: bytes, key: str, topic: str) -> bytes:
+    async def carry_out(
+        self, frame: bytes, key: str, topic: str, files: list[bytes] | None = None, most: int = 0
+    ) -> tuple[bytes, list[bytes]]:
         """Runs one task in a child.
 
+        Args:
+            frame: the task.
+            key: its name in the cluster.
+            topic: takes the reports of its progress.
+            files: those that have come with it; None if this machine sees them.
+            most: how many bytes of files may travel back.
+
         Returns:
-            The frame that ended it, without its size.
+            The frame that ended it, without its size; and the files that it has written, in the order of its result, if they travel.
         """
         given = frames.unpacked(frame)
+        if files is None or given.shipped is None:
+            return frames.ended(given.id, await self._run_in_child(given, key, topic))[frames.HEAD :], []
+        if self._scratch is None:
+            outcome: Outcome = Failure.of(Unavailable("This node takes no files that come with a task."))
+            return frames.ended(given.id, outcome)[frames.HEAD :], []
+        folder: Path | None = None
+        made: list[bytes] = []
+        try:
+            folder = await asyncio.to_thread(shipped.unpack, self._scratch, tuple(given.shipped.inputs.values()), files)
+            there = msgspec.structs.replace(given.shipped, folder=str(folder))
+            outcome = await self._run_in_child(msgspec.structs.replace(given, shipped=there), key, topic)
+            if isinstance(outcome, Result):
+                made = await asyncio.to_thread(shipped.pack, folder, [file.path for file in outcome.files], most)
+        except WorkerError as error:
+            outcome = Failure.of(error)
+        except OSError as error:
+            log.error("the files of a task cannot be kept in %s: %s", self._scratch, error.strerror)  # noqa: TRY400 - the sentence is enough
+            outcome = Failure.of(DiskFull(f"The files of a task cannot be kept on the node {platform.node()}: {error.strerror}."))
+        finally:
+            if folder is not None:
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        return frames.ended(given.id, outcome)[frames.HEAD :], made
+
+    async def _run_in_child(self, given: Task, key: str, topic: str) -> Outcome:
         self._numbers += 1
         task = msgspec.structs.replace(given, id=self._numbers)  # another worker's may have the same number
         self._keys[key], self._topics[task.id] = task.id, (topic, given.id)
         ended = self._waiting[task.id] = asyncio.get_running_loop().create_future()
         self._poller.call(functools.partial(self._executor.execute, task))
         try:
-            return frames.ended(given.id, await ended)[frames.HEAD :]
+            outcome: Outcome = await ended
+            return outcome
         finally:
             del self._keys[key], self._topics[task.id], self._waiting[task.id]
             self._told.pop(task.id, None)

@@ -154,8 +154,15 @@ def announcement(config: Config, service: Service, page: str = "") -> Iterator[s
     if config.cluster.address:
         open_door = "" if certificates_of(config) else ", without TLS: whoever reaches it can run code"
         yield f"  cluster         {config.cluster.address}{open_door}"
-    if not config.cluster.address or config.cluster.or_local:
-        when = ", while the cluster has no node" if config.cluster.address else ""
+        yield "  files           " + (
+            f"of each part travel with it, up to {config.cluster.ship_mb} MB"
+            if config.cluster.files == "ship"
+            else "the nodes see the same ones"
+        )
+    if not config.cluster.address or config.cluster.or_local or config.cluster.files == "ship":
+        when = (
+            ", while the cluster has no node" if config.cluster.or_local else ", for what does not travel" if config.cluster.address else ""
+        )
         yield f"  children        {config.workers}, and one in reserve{when}"
         off = "off: a child that was taken over can do what this user can"
         yield f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else off}"

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from worker.config import Config, installed_version
 from worker.executors import sandbox
 from worker.executors.cluster import library
+from worker.files import shipped
 from worker.service.children import certificates_of, pool_of, rules_of
 
 #: How long a node's first child may take.
@@ -39,9 +41,11 @@ def work(config: Config, announce: Callable[[str], None] = print) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the work begins it means the same as Ctrl-C
     version = installed_version()
-    node = Node(pool_of(config, rules_of(config)))
-    node.start()
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(node):
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(shipped.scratch())
+        seen = replace(config, roots=(*config.roots, scratch), kept=(*config.kept, scratch))
+        node = stack.enter_context(contextlib.closing(Node(pool_of(config, rules_of(seen)), scratch)))
+        node.start()
         if not node.working.wait(WARM_WITHIN_S):
             announce(f"No child process has become ready within {WARM_WITHIN_S:g} s; the log says why.")
             return 1
@@ -57,7 +61,7 @@ def work(config: Config, announce: Callable[[str], None] = print) -> int:
         announce(f"  sandbox         {sandbox.offer() if config.sandbox == 'on' else 'off'}")
         announce("Working. Ctrl-C stops it; its tasks go to other nodes.")
         _until_asked(lambda: run(config.cluster.address, node, config.workers, version=version, certificates=certificates_of(config)))
-    announce("Stopped.")
+    announce(f"Stopped, after {node.tasks} tasks.")
     return 0
 
 

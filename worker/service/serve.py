@@ -50,8 +50,17 @@ def executor_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, op
         return pool_of(config, rules, catalog, operations)
     from worker.executors.cluster import ClusterExecutor
 
-    local = pool_of(config, rules, catalog, operations) if config.cluster.or_local else None
-    return ClusterExecutor(config.cluster.address, certificates_of(config), installed_version(), local)
+    ships = config.cluster.files == "ship"
+    local = pool_of(config, rules, catalog, operations) if config.cluster.or_local or ships else None
+    shipper = None
+    if ships:
+        from worker.executors.shipping import Shipper
+        from worker.files import handles
+
+        handles.hold(rules.places or ())  # what comes back is written by this process
+        shipper = Shipper(rules, config.cluster.ship_mb)
+    cluster, certificates = config.cluster, certificates_of(config)
+    return ClusterExecutor(cluster.address, certificates, installed_version(), local, stands_in=cluster.or_local, shipper=shipper)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -117,6 +117,24 @@ class BaseBatch:
             spelled = dataclasses.replace(frame, path=self.files.spell(Path(frame.path)))
             return dataclasses.replace(written, path=str(spelled))
         return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
+
+
+def cut_by_size(parts: Iterable[Part], sizes: Sequence[int], most: int) -> tuple[Part, ...]:
+    """Cuts parts again, so that the files of none are larger together than `most` bytes; one that is larger itself is a part of its own.
+
+    >>> [(part.index, part.first, part.stop) for part in cut_by_size([Part(0, 0, 3), Part(1, 3, 5)], [4, 4, 4, 9, 1], 8)]
+    [(0, 0, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5)]
+    """
+    cut: list[Part] = []
+    for part in parts:
+        first, size = part.first, 0
+        for n in range(part.first, part.stop):
+            if n > first and size + sizes[n] > most:
+                cut.append(Part(len(cut), first, n, part.sources[first - part.first : n - part.first]))
+                first, size = n, 0
+            size += sizes[n]
+        cut.append(Part(len(cut), first, part.stop, part.sources[first - part.first :]))
+    return tuple(cut)
 
 
 def cut_into_parts(count: int, slots: int, sources: tuple[str, ...] = (), step_s: float = 0.0) -> tuple[Part, ...]:

@@ -47,6 +47,14 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def size_on_disk(path: Path) -> int:
+    """How many bytes a file has; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def image_names(sources: Iterable[str]) -> tuple[str, ...]:
     """The images' file names; their whole paths if two of them have the same name."""
     paths = tuple(sources)

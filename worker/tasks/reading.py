@@ -16,8 +16,8 @@ from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
 from worker.pictures.images import Loaded, check_ending, readable_endings, write_image
 from worker.pictures.pixels import Image, size_of
-from worker.tasks.base import BaseBatch, Progress, cut_into_parts
-from worker.tasks.names import check_pattern, claim, filled, identity, image_names, path_of, stem_of
+from worker.tasks.base import BaseBatch, Progress, cut_by_size, cut_into_parts
+from worker.tasks.names import check_pattern, claim, filled, identity, image_names, path_of, size_on_disk, stem_of
 from worker.tasks.tables import check_table, rounded
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Reading(BaseBatch):
         fields = (*self.info.fields, "image") if inputs.several and self.info.fields else self.info.fields
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources, self.task.step_s)
+        if self.task.part_bytes and inputs.several:
+            parts = cut_by_size(parts, [size_on_disk(path) for path in inputs.paths], self.task.part_bytes // (2 if self.follows else 1))
         if self.follows:
             if not inputs.several:
                 raise ArgumentError(

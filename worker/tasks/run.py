@@ -31,6 +31,7 @@ from worker.tasks.folder import Combining
 from worker.tasks.live import LiveJob, Nobody
 from worker.tasks.own import OwnModules, failed
 from worker.tasks.reading import Detecting, Filtering
+from worker.tasks.shipped import ShippedRules
 from worker.tasks.trials import Trying
 from worker.tasks.video import Filming, Unreeling, Watching
 from worker.tasks.writing import Writing
@@ -67,6 +68,8 @@ def run_task(
     """
     try:
         own = own or OwnModules()
+        if task.shipped is not None:
+            files = ShippedRules.of(files, task.shipped)
         if task.own is not None and task.phase is Phase.DESCRIBE:
             return own.description(task.own)
         return _run(_batch(task, files, catalog, operations, own), task, progress)
