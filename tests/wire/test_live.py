@@ -10,7 +10,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from pythontuio import TuioClient
+from pythontuio.tuio import BlockingOSCUDPServer
 
+from tests.scenes import marker
 from tests.wire.running import LONG_S, Peer, running, wait_for
 from worker.catalog.table import CATALOG
 from worker.config import Config, LiveSettings
@@ -121,6 +124,44 @@ def test_killed(worker):
     peer.send(Cancel("killed"))
     assert next(report for report in reports_of(peer, "killed") if isinstance(report, Failed)).code == 499
     wait_for(lambda: not live.pids)
+
+
+@pytest.fixture
+def reader():
+    """The client of python-tuio, which nobody here wrote, at a free port."""
+    client = TuioClient(("127.0.0.1", 0))
+    BlockingOSCUDPServer.__init__(client, client.server_address, client)
+    client.timeout = LONG_S
+    yield client
+    client.server_close()
+
+
+def read_until(client, done):
+    """Lets the client take datagrams until it is so."""
+    deadline = time.monotonic() + LONG_S
+    while not done():
+        assert time.monotonic() < deadline
+        client.handle_request()
+
+
+def test_tuio(worker, place, reader):
+    """Another's client reads a disc as a blob and a marker as an object, and has nothing any more when the jobs are cancelled."""
+    peer, _ = worker
+    (place / "markers").mkdir()
+    cv2.imwrite(str(place / "markers" / "0.png"), marker(cv2.aruco.DICT_4X4_50, 23, side=160, margin=40))
+    shared = {"loop": 1, "tuio": f"127.0.0.1:{reader.server_address[1]}"}
+    peer.send(Job("blob", "track", tuple({"source": "disc.mp4", "min_radius": 10, **shared}.items())))
+    peer.send(Job("object", "track", tuple({"source": "markers/*.png", "what": "markers", **shared}.items())))
+    read_until(reader, lambda: reader.blobs and reader.blobs[0].position[1])
+    (blob,) = reader.blobs
+    assert blob.position[1] == pytest.approx(120.5 / 240, abs=0.005)
+    assert blob.dimension == pytest.approx((50 / 320, 50 / 240), abs=0.02)
+    read_until(reader, lambda: reader.objects and reader.objects[0].class_id == 23)
+    assert reader.objects[0].position == pytest.approx((0.5, 0.5), abs=0.01)
+    for job_id in ("blob", "object"):
+        peer.send(Cancel(job_id))
+        assert next(report for report in reports_of(peer, job_id) if isinstance(report, Failed)).code == 499
+    read_until(reader, lambda: not reader.blobs and not reader.objects)
 
 
 def test_a_file_that_vanishes_and_returns(worker, place):
