@@ -105,7 +105,7 @@ def photographed(printed, scale, camera, pose, size, *, noise=1.5, seed=0, groun
     Args:
         printed: grey, 8 bits.
         scale: pixels of the print in one unit of length.
-        camera: `(3, 3)` matrix, and the coefficients of its distortion (k1, k2, p1, p2, k3).
+        camera: `(3, 3)` matrix, and the coefficients of its distortion (k1, k2, p1, p2, k3; or k1 to k4 of a fisheye lens).
         pose: rotation vector and translation from these axes to those of the camera (x right, y down, z forward).
         size: width and height of the picture.
         noise: standard deviation, in grey levels.
@@ -115,7 +115,8 @@ def photographed(printed, scale, camera, pose, size, *, noise=1.5, seed=0, groun
     matrix, distortion = (np.asarray(part, float) for part in camera)
     turn, move = cv2.Rodrigues(np.asarray(pose[0], float))[0], np.asarray(pose[1], float)
     nodes = np.stack(np.meshgrid(*(np.arange(-1, side // 8 + 2) * 8 + 3.5 for side in size)), axis=-1)
-    bent = cv2.undistortPoints(nodes.reshape(-1, 1, 2), matrix, distortion, R=np.eye(3), P=np.eye(3)).reshape(nodes.shape)
+    undistorted = cv2.fisheye.undistortPoints if len(distortion) == 4 else cv2.undistortPoints
+    bent = undistorted(nodes.reshape(-1, 1, 2), matrix, distortion, R=np.eye(3), P=np.eye(3)).reshape(nodes.shape)
     fine = 8 * _SAMPLES  # a lens bends little within 8 pixels
     rays = cv2.resize(bent, None, fx=fine, fy=fine, interpolation=cv2.INTER_LINEAR)
     shape = size[1] * _SAMPLES, size[0] * _SAMPLES

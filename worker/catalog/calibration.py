@@ -37,8 +37,11 @@ class Calibrate(Params, frozen=True, kw_only=True):
     marker: _Marker = 0.0
     dictionary: Annotated[Dictionary, Meta(description="ChArUco: the set of its markers; auto = the one that fits best")] = "auto"
     model: Annotated[
-        Literal["simple", "standard", "rational"],
-        Meta(description="distortion: simple = k1 k2, standard = k1 k2 p1 p2 k3, rational = k4 k5 k6 too, for very wide lenses"),
+        Literal["simple", "standard", "rational", "fisheye"],
+        Meta(
+            description="distortion: simple = k1 k2, standard = k1 k2 p1 p2 k3, rational = k4 k5 k6 too, for wide lenses; "
+            "fisheye = k1 to k4 of its own, for 120 degrees and more"
+        ),
     ] = "standard"
     max_error: Annotated[
         float,

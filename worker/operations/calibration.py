@@ -20,7 +20,7 @@ from worker.catalog.calibration import Calibrate, Undistort
 from worker.errors import ArgumentError, WorkerError
 from worker.operations.bending import bent, check_side
 from worker.operations.boards import Board, Finder, Sighting, check_board, rms
-from worker.operations.camera import Camera, of_json, rays, to_json
+from worker.operations.camera import Camera, of_json, projected, rays, to_json
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, HALO, MARK, draw_label, fixed
 from worker.operations.shapes import Found, Picture
@@ -33,6 +33,7 @@ _MODELS = {
     "standard": 0,
     "rational": cv2.CALIB_RATIONAL_MODEL,
 }
+_FISHEYE = ("CALIB_RECOMPUTE_EXTRINSIC", "CALIB_FIX_SKEW")
 _COEFFICIENTS = {"simple": 5, "standard": 5, "rational": 8}
 _LEAST_PICTURES = 3
 _LEAST_TILT = 8.0  # degrees between the two boards that differ most
@@ -90,7 +91,8 @@ def calibrate(pictures: Iterator[Picture], params: Calibrate) -> Found:
         One row per picture that counts: error, the root of the mean squared distance in pixels between the points found and those that
         the camera would see; points, how many; tilt, degrees between the board and a plane that faces the camera; distance of the board's
         middle, in the unit of `size`; then the same in all rows, because they are one camera's: the error of all points; fx fy cx cy in
-        pixels, a pixel's middle is its coordinate; k1 k2 p1 p2 k3; fields of view across and down in degrees. The file `output` is that
+        pixels, a pixel's middle is its coordinate; k1 k2 p1 p2 k3, of a fisheye lens its k1 k2 0 0 k3 (k4 is in the file); fields of
+        view across and down in degrees. The file `output` is that
         of `worker.operations.camera`, with all pictures.
 
     Raises:
@@ -158,6 +160,8 @@ def _too_few(board: Board, views: Sequence[_View], skipped: dict[int, WorkerErro
 
 
 def _solved(views: Sequence[_View], params: Calibrate) -> _Solution:
+    if params.model == "fisheye":
+        return _fisheye(views)
     size = views[0].size
     on_board = [view.sighting.board.astype(np.float32) for view in views]
     seen = [view.sighting.picture.astype(np.float32)[:, None] for view in views]
@@ -170,14 +174,59 @@ def _solved(views: Sequence[_View], params: Calibrate) -> _Solution:
     if not (np.isfinite(error) and np.isfinite(matrix).all() and np.isfinite(coefficients).all() and min(matrix[0, 0], matrix[1, 1]) > 0):
         raise _too_alike("no camera fits them")
     poses = [(np.asarray(turn, np.float64).ravel(), np.asarray(move, np.float64).ravel()) for turn, move in zip(turns, moves, strict=True)]
-    residuals = []
-    for view, (turn, move) in zip(views, poses, strict=True):
-        projected, _ = cv2.projectPoints(view.sighting.board, turn, move, matrix, coefficients)
-        residuals.append(np.asarray(projected, np.float64).reshape(-1, 2) - view.sighting.picture)
+    camera = Camera(size, matrix, coefficients)
     doubt = float(max(abs(np.asarray(unsure).ravel()[axis]) / matrix[axis, axis] for axis in (0, 1)))
-    solution = _Solution(Camera(size, matrix, coefficients), float(error), doubt, poses, residuals)
+    solution = _Solution(camera, float(error), doubt, poses, _residuals(camera, views, poses))
     _check_variety(solution)
     return solution
+
+
+def _residuals(camera: Camera, views: Sequence[_View], poses: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+    """How far the points are from where the camera would see them, for each view."""
+    return [
+        projected(camera, view.sighting.board @ np.asarray(cv2.Rodrigues(turn)[0], np.float64).T + move) - view.sighting.picture
+        for view, (turn, move) in zip(views, poses, strict=True)
+    ]
+
+
+def _fisheye(views: Sequence[_View]) -> _Solution:
+    """As `_solved`, for a fisheye lens."""
+    size = views[0].size
+    on_board = [np.ascontiguousarray(view.sighting.board, np.float64)[None] for view in views]
+    seen = [np.ascontiguousarray(view.sighting.picture, np.float64)[None] for view in views]
+    flags = sum(getattr(cv2.fisheye, name, None) or getattr(cv2, name) for name in _FISHEYE)
+    solve: Any = cv2.fisheye.calibrate
+    try:
+        _, matrix, distortion, turns, moves = solve(on_board, seen, size, np.eye(3), np.zeros(4), flags=flags)
+    except cv2.error:
+        raise _too_alike("no fisheye lens fits them") from None
+    camera = Camera(size, np.asarray(matrix, np.float64), np.asarray(distortion, np.float64).ravel())
+    if not (
+        np.isfinite(camera.matrix).all() and np.isfinite(camera.distortion).all() and min(camera.matrix[0, 0], camera.matrix[1, 1]) > 0
+    ):
+        raise _too_alike("no fisheye lens fits them")
+    poses = [(np.asarray(turn, np.float64).ravel(), np.asarray(move, np.float64).ravel()) for turn, move in zip(turns, moves, strict=True)]
+    residuals = _residuals(camera, views, poses)
+    solution = _Solution(camera, rms(np.concatenate(residuals)), _doubt(camera, views, poses, residuals), poses, residuals)
+    _check_variety(solution)
+    return solution
+
+
+def _doubt(camera: Camera, views: Sequence[_View], poses: Sequence[tuple[Floats, Floats]], residuals: Sequence[Floats]) -> float:
+    """The standard deviation of the focal length, as a share of it, by the Jacobian of what is seen: numbers are moved by little steps."""
+    inner = np.concatenate([camera.matrix[[0, 1, 0, 1], [0, 1, 2, 2]], camera.distortion])
+    state = np.concatenate([inner, *(np.concatenate(pose) for pose in poses)])
+
+    def off(state: Floats) -> Floats:
+        matrix = np.array([[state[0], 0, state[2]], [0, state[1], state[3]], [0, 0, 1]])
+        moved = [(part[:3], part[3:]) for part in state[len(inner) :].reshape(-1, 6)]
+        return np.concatenate(_residuals(Camera(camera.size, matrix, state[4 : len(inner)]), views, moved)).ravel()
+
+    steps = 1e-6 * np.maximum(1, np.abs(state))
+    slopes = np.column_stack([(off(state + step) - off(state - step)) / (2 * step.sum()) for step in np.diag(steps)])
+    spread = float(np.square(np.concatenate(residuals)).sum()) / max(1, len(slopes) - len(state))
+    covariance = spread * np.linalg.pinv(slopes.T @ slopes)
+    return float(max(np.sqrt(abs(covariance[axis, axis])) / state[axis] for axis in (0, 1)))
 
 
 def _check_variety(solution: _Solution) -> None:
@@ -211,7 +260,9 @@ def _facts(view: _View, solution: _Solution, n: int) -> tuple[float, int, float,
 
 def _rows(views: Sequence[_View], solution: _Solution) -> Floats:
     camera = solution.camera
-    lenses = (camera.matrix[0, 0], camera.matrix[1, 1], camera.matrix[0, 2], camera.matrix[1, 2], *camera.distortion[:5])
+    k1, k2, *others = camera.distortion
+    bent = (k1, k2, 0, 0, others[0]) if camera.is_fisheye else camera.distortion[:5]
+    lenses = (camera.matrix[0, 0], camera.matrix[1, 1], camera.matrix[0, 2], camera.matrix[1, 2], *bent)
     same = (solution.rms, *lenses, *camera.fields_of_view)
     return np.array([(*_facts(view, solution, n), *same, view.n) for n, view in enumerate(views)], np.float64)
 
@@ -273,7 +324,8 @@ def undistort(image: Image, calibration: bytes, params: Undistort) -> Found:
     camera = of_json(calibration).for_picture(image)
     check_side(max(camera.size))
     matrix, (left, top, width, height) = _without_edges(camera, params.alpha)
-    maps = cv2.initUndistortRectifyMap(camera.matrix, camera.distortion, np.eye(3), matrix, camera.size, cv2.CV_32FC1)
+    make: Any = cv2.fisheye.initUndistortRectifyMap if camera.is_fisheye else cv2.initUndistortRectifyMap
+    maps = make(camera.matrix, camera.distortion, np.eye(3), matrix, camera.size, cv2.CV_32FC1)
     x, y = (np.asarray(part) for part in maps)
     outside = (x < -0.5) | (y < -0.5) | (x > camera.size[0] - 0.5) | (y > camera.size[1] - 0.5)
 

@@ -5,7 +5,10 @@ The file, which `calibrate` writes and `undistort` and `pose` read:
 - `kind`: "camera calibration", and `version`: 1;
 - `width`, `height`: of the pictures, in pixels;
 - `camera_matrix`: fx 0 cx, 0 fy cy, 0 0 1, in pixels; a pixel's middle is its coordinate;
-- `distortion`: k1 k2 p1 p2 k3, or k1 k2 p1 p2 k3 k4 k5 k6, as OpenCV orders them.
+- `distortion`: k1 k2 p1 p2 k3, or k1 k2 p1 p2 k3 k4 k5 k6, as OpenCV orders them; or k1 k2 k3 k4 of a fisheye lens.
+
+A fisheye lens shows what is seen at an angle a from its axis at the distance f * (a + k1 a^3 + k2 a^5 + k3 a^7 + k4 a^9) from the principal
+point: J. Kannala and S. Brandt, A generic camera model, 2006.
 
 Everything else in it is for people: how it was measured, and how well.
 """
@@ -31,6 +34,7 @@ KIND, VERSION = "camera calibration", 1
 _SAME_PROPORTIONS = 0.01
 _LARGEST = 1e6
 _ROUNDS = 30
+_WIDEST = math.radians(85)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +44,7 @@ class Camera:
     Attributes:
         size: width and height of its pictures.
         matrix: `(3, 3)`, focal lengths and principal point in pixels.
-        distortion: `(5,)` or `(8,)`, as OpenCV orders the coefficients.
+        distortion: `(5,)` or `(8,)`, as OpenCV orders the coefficients; `(4,)` of a fisheye lens.
     """
 
     size: tuple[int, int]
@@ -49,8 +53,17 @@ class Camera:
 
     @property
     def fields_of_view(self) -> tuple[float, float]:
-        """Across and down, in degrees, of a camera without distortion that looks at the picture's middle."""
+        """Across and down, in degrees, of a camera that looks at the picture's middle: of a fisheye lens, or of one without distortion."""
+        if self.is_fisheye:
+            return tuple(
+                math.degrees(2 * float(_angles(self, np.array([side / 2 / self.matrix[axis, axis]]))[0]))
+                for axis, side in enumerate(self.size)
+            )  # type: ignore[return-value]
         return tuple(math.degrees(2 * math.atan(side / 2 / self.matrix[axis, axis])) for axis, side in enumerate(self.size))  # type: ignore[return-value]
+
+    @property
+    def is_fisheye(self) -> bool:
+        return len(self.distortion) == 4
 
     def for_picture(self, image: Image) -> Camera:
         """The same camera with the resolution of this picture.
@@ -78,6 +91,8 @@ class Camera:
 def rays(camera: Camera, at: Floats) -> Floats:
     """Where the sight through pixels meets the plane at distance 1: Newton's method with the slope of a lens without distortion.
 
+    What a fisheye lens sees at more than 85 degrees from its axis is taken to be there.
+
     Args:
         camera: any.
         at: `(N, 2)`, pixels.
@@ -87,6 +102,9 @@ def rays(camera: Camera, at: Floats) -> Floats:
     """
     focal, middle = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
     found = (at - middle) / focal
+    if camera.is_fisheye:
+        away = np.hypot(*found.T)
+        return np.asarray(found * (np.tan(np.minimum(_angles(camera, away), _WIDEST)) / np.maximum(away, 1e-12))[:, None])
     for _ in range(_ROUNDS):
         found = found + (at - projected(camera, np.column_stack([found, np.ones(len(found))]))) / focal
     return found
@@ -94,8 +112,30 @@ def rays(camera: Camera, at: Floats) -> Floats:
 
 def projected(camera: Camera, points: Floats) -> Floats:
     """The pixels, `(N, 2)`, at which points `(N, 3)` in the camera's axes are seen: x right, y down, z forward."""
+    if camera.is_fisheye:
+        away = np.hypot(points[:, 0], points[:, 1])
+        angle = np.arctan2(away, points[:, 2])
+        bent = _bent(camera, angle) / np.maximum(away, 1e-12)
+        return np.asarray(points[:, :2] * bent[:, None] * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2])
     at, _ = cv2.projectPoints(np.ascontiguousarray(points)[:, None], np.zeros(3), np.zeros(3), camera.matrix, camera.distortion)
     return np.asarray(at, np.float64).reshape(-1, 2)
+
+
+def _bent(camera: Camera, angle: Floats) -> Floats:
+    """How far from the principal point a fisheye lens shows an angle in radians, in focal lengths."""
+    square = angle * angle
+    k1, k2, k3, k4 = camera.distortion
+    return np.asarray(angle * (1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))))
+
+
+def _angles(camera: Camera, away: Floats) -> Floats:
+    """The inverse of `_bent`, by halving: 0 to 180 degrees, however the coefficients are."""
+    low, high = np.zeros_like(away), np.full_like(away, np.pi)
+    for _ in range(52):
+        middle = (low + high) / 2
+        short = _bent(camera, middle) < away
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return np.asarray((low + high) / 2)
 
 
 def with_field_of_view(image: Image, degrees: float) -> Camera:
@@ -143,7 +183,7 @@ def of_json(data: bytes) -> Camera:
         raise ArgumentError(f"The calibration has version {str(held.get('version'))[:20]}; this worker reads version {VERSION}.")
     width, height = (_whole(held, key) for key in ("width", "height"))
     matrix = _numbers(held, "camera_matrix", ((3, 3),))
-    distortion = _numbers(held, "distortion", ((5,), (8,)))
+    distortion = _numbers(held, "distortion", ((4,), (5,), (8,)))
     if min(matrix[0, 0], matrix[1, 1]) <= 0 or np.any(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] != (0, 0, 0, 0, 1)):
         raise ArgumentError("The camera_matrix of the calibration is not fx 0 cx, 0 fy cy, 0 0 1 with fx and fy above 0.")
     return Camera((width, height), matrix, distortion)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from worker.catalog.calibration import Pose
 from worker.errors import ArgumentError
 from worker.operations.boards import Board, Finder, Sighting, check_board, rms
-from worker.operations.camera import Camera, of_json, projected, with_field_of_view
+from worker.operations.camera import Camera, of_json, projected, rays, with_field_of_view
 from worker.operations.keywords import takes_keywords
 from worker.operations.markers import square_markers
 from worker.operations.marks import HALO, draw_label, fixed, line_width
@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 #: From the axes of vision (y down, z forward) to those of a 3D scene (y up, z backward), and back.
 _SCENE = np.diag([1.0, -1, -1, 1])
 _AXES = ((60, 60, 255), (60, 255, 60), (255, 120, 60))
+_WIDEST_SIGHT = 11.0  # tangent, 85 degrees; what lies further aside of a fisheye lens is not measured
 _SAME = 2.0  # degrees; poses that differ by less are one
 _FAR = 30_000  # pixels; what lies farther outside is not drawn
 
@@ -105,16 +106,19 @@ def _placed(camera: Camera, number: int, sighting: Sighting) -> _Placed | None:
     solve: Any = cv2.solvePnPGeneric
     scale = float(np.abs(sighting.board).max())
     points = sighting.board / scale  # so that very large and very small units are solved alike
-    seen = np.ascontiguousarray(sighting.picture)[:, None]
+    flat = _flat(camera, sighting.picture)
+    if flat is None:
+        return None
+    seen, distortion = np.ascontiguousarray(flat)[:, None], np.zeros(5) if camera.is_fisheye else camera.distortion
     try:
-        _, turns, moves, _ = solve(points[:, None], seen, camera.matrix, camera.distortion, flags=flag)
+        _, turns, moves, _ = solve(points[:, None], seen, camera.matrix, distortion, flags=flag)
     except cv2.error:
         return None
     poses: list[tuple[float, Floats, Floats]] = []
     for turn, move in zip(turns, moves, strict=True):
         start = _matrix(turn, move)
         try:
-            matrix = _matrix(*cv2.solvePnPRefineLM(points[:, None], seen, camera.matrix, camera.distortion, turn.copy(), move.copy()))
+            matrix = _matrix(*cv2.solvePnPRefineLM(points[:, None], seen, camera.matrix, distortion, turn.copy(), move.copy()))
         except cv2.error:
             matrix = start
         if np.isfinite(matrix).all() and np.isfinite(start).all() and min(matrix[2, 3], start[2, 3]) > 0:
@@ -128,6 +132,16 @@ def _placed(camera: Camera, number: int, sighting: Sighting) -> _Placed | None:
     placed = best.copy()
     placed[:3, 3] *= scale
     return _Placed(number, np.asarray(_SCENE @ placed, np.float64), error, ambiguity)
+
+
+def _flat(camera: Camera, seen: Floats) -> Floats | None:
+    """Pixels of a fisheye lens as a lens without distortion would show them; None if one lies too far aside. Others stay as they are."""
+    if not camera.is_fisheye:
+        return seen
+    found = rays(camera, seen)
+    if np.hypot(*found.T).max() > _WIDEST_SIGHT:
+        return None
+    return np.asarray(found * camera.matrix[[0, 1], [0, 1]] + camera.matrix[:2, 2])
 
 
 def _apart(one: Floats, other: Floats) -> float:
