@@ -82,6 +82,8 @@ class LiveJob:
         before = self.detector.previous if self.detector.previous and references[self.detector.previous] is None else ""
 
         def find(image: Any) -> Any:
+            if before and references[before] is not None and references[before].shape != image.shape:
+                references[before] = None  # the source has another size now
             found = self.detector.find(image, *references.values(), self.search)
             if before:
                 references[before] = image

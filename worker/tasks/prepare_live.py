@@ -36,6 +36,7 @@ def make_follow(rules: FileRules, catalog: Catalog, operations: str, task: Task,
     memory.end_first()
     memory.keep_pages()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # what it says may hold addresses with passwords
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
     import cv2
 

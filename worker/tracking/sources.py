@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from worker.errors import Unavailable, WorkerError
+from worker.errors import LimitExceeded, MissingFile, PathError, Unavailable, UnsupportedFormat, WorkerError
 from worker.files.limits import FileLimits
 from worker.pictures import video
 from worker.pictures.frames import FrameFile
@@ -37,6 +37,10 @@ _ENDS_WITHIN_S = 15.0
 HUNG = 87
 #: A frame that was written longer ago is one that had been there.
 _OLDEST_S = 60.0
+
+
+#: One picture of several; the others count.
+_UNREADABLE = (LimitExceeded, MissingFile, PathError, UnsupportedFormat)
 
 
 class SourceEnded(Exception):
@@ -168,7 +172,13 @@ class Recording:
                 number, seconds, load = self._following()
                 due = self._started_at + seconds / self._speed
         self._waiting = None
-        return Picture(load(), number, min(due, self._clock()), seconds)
+        try:
+            image = load()
+        except _UNREADABLE as error:
+            log.warning("a picture is left out: %s", error.message)
+            self._sleep(min(wait_s, self._period_s))
+            return None
+        return Picture(image, number, min(due, self._clock()), seconds)
 
     def _following(self) -> Recorded:
         found = next(self._pictures, None)

@@ -72,7 +72,9 @@ def _by_opencv(address: str, options: dict[str, str], limits: FileLimits, silent
 
 def _by_pyav(address: str, options: dict[str, str], limits: FileLimits, silent_s: float) -> Grabber:
     import av
+    import av.logging
 
+    av.logging.set_level(av.logging.PANIC)  # what it says may hold addresses with passwords
     try:
         container = av.open(address, options=options, timeout=(_OPEN_S, silent_s))
     except (av.FFmpegError, OSError, ValueError) as error:

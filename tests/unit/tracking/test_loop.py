@@ -164,6 +164,17 @@ def test_images(tmp_path):
     assert [one.seconds for one in pictures if one] == pytest.approx([0, 0.02, 0.04])
 
 
+def test_a_broken_image_is_left_out(tmp_path):
+    """One of a series that cannot be read does not end the job, and is not tried for ever."""
+    for n in range(3):
+        write_image(tmp_path / f"{n}.png", np.full((4, 6), 10 * n, np.uint8))
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    clock, reports = Clock(), Reports(Clock())
+    paths = tuple(sorted(tmp_path.iterdir()))
+    run(lambda: image_series(paths, DEFAULT_LIMITS, fps=50, speed=0, loop=False), clock, Looks(clock), reports)
+    assert reports.frames == [0, 2]
+
+
 # ------------------------------------------------------------------------------------------------------ sources that vanish
 
 
