@@ -202,6 +202,7 @@ def _numbers(held: dict[str, Any], key: str, shapes: tuple[tuple[int, ...], ...]
     except (TypeError, ValueError, OverflowError):
         numbers = np.empty(0)
     if numbers.shape not in shapes or not np.isfinite(numbers).all() or np.abs(numbers).max() > _LARGEST:
-        wanted = " or ".join(" x ".join(map(str, shape)) for shape in shapes)
+        *others, last = (" x ".join(map(str, shape)) for shape in shapes)
+        wanted = f"{', '.join(others)} or {last}" if others else last
         raise ArgumentError(f"The {key} of the calibration must be {wanted} numbers from -{_LARGEST:.0f} to {_LARGEST:.0f}.")
     return numbers

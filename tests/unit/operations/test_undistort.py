@@ -128,8 +128,8 @@ def test_edges_that_cross():
         (calibrated(camera_matrix=[[1, 0], [0, 1]]), "camera_matrix of the calibration must be 3 x 3 numbers"),
         (calibrated(camera_matrix=[[1, 0, 0], [0, -1, 0], [0, 0, 1]]), "with fx and fy above 0"),
         (calibrated(camera_matrix=[[1, 5, 0], [0, 1, 0], [0, 0, 1]]), "is not fx 0 cx, 0 fy cy, 0 0 1"),
-        (calibrated(distortion=[0, 0, 0]), "distortion of the calibration must be 5 or 8 numbers"),
-        (calibrated(distortion=["a"] * 5), "distortion of the calibration must be 5 or 8 numbers"),
+        (calibrated(distortion=[0, 0, 0]), "distortion of the calibration must be 4, 5 or 8 numbers"),
+        (calibrated(distortion=["a"] * 5), "distortion of the calibration must be 4, 5 or 8 numbers"),
     ],
 )
 def test_bad_calibrations(data, words):
