@@ -176,9 +176,9 @@ def speaks_for_itself(argument: str, _progress: Progress) -> Any:
     """As one that was taken over by a picture: it sends bytes of its own choice up to the parent."""
     import gc
 
-    from worker.executors.child import _Parent
+    from worker.executors.child import Parent
 
-    (parent,) = [one for one in gc.get_objects() if isinstance(one, _Parent)]
+    (parent,) = [one for one in gc.get_objects() if isinstance(one, Parent)]
     parent.say(bytes.fromhex(argument))
     time.sleep(10_000)
 

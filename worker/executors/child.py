@@ -31,9 +31,6 @@ log = logging.getLogger(__name__)
 
 #: Minimum time between two progress reports of a child. The scheduler sends fewer.
 PROGRESS_INTERVAL_S = 0.02
-#: A child that has had nothing to do for so long gives memory back. Often enough for a batch, whose parts follow at once.
-IDLE_S = 2.0
-
 _READ_AT_ONCE = 2**16
 _PR_SET_PDEATHSIG = 1
 
@@ -67,9 +64,13 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: Parent
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
     parent.say(warm)
     taught: dict[str, OwnFile] = {}
+    holds_memory = True
     for told in parent.tells():
         if isinstance(told, frames.Probe):
             parent.say(frames.frame(frames.Alive()))
+            if holds_memory:  # the parent asks who has been idle for some seconds; in a batch the next part follows at once
+                memory.give_back()
+                holds_memory = False
             continue
         if isinstance(told, frames.Taken):  # for those that follow a live job
             continue
@@ -77,6 +78,7 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: Parent
             taught[told.where] = OwnFile(told.where, told.digest, told.text)
             continue
         mark.set(told.id)
+        holds_memory = True
         task = frames.task_of(told, taught.values())
         outcome = _outcome(run_task, task, parent)
         try:
@@ -96,31 +98,14 @@ class Parent:
 
     def say(self, frame: bytes) -> None:
         with self._saying:
-            rest = memoryview(frame)
-            while rest:
-                try:
-                    rest = rest[self._link.send(rest) :]
-                except TimeoutError:  # the timeout is for the reading below; the parent may take its time
-                    continue
+            self._link.sendall(frame)
 
     def tells(self) -> Iterator[frames.Told]:
         """What it says, one after the other, until it is gone."""
         pieces = frames.Frames()
-        self._link.settimeout(IDLE_S)
-        while True:
-            try:
-                data = self._link.recv(_READ_AT_ONCE)
-            except TimeoutError:
-                memory.give_back()
-                self._link.settimeout(None)
-                continue
-            if not data:
-                return
+        while data := self._link.recv(_READ_AT_ONCE):
             for body in pieces.received(data):
-                told = frames.told(body)
-                yield told
-                if isinstance(told, frames.Given) and self._link.gettimeout() is None:
-                    self._link.settimeout(IDLE_S)
+                yield frames.told(body)
 
 
 class _ToParent(logging.Handler):
