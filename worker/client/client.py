@@ -55,6 +55,7 @@ from worker.protocol.messages import (
     Status,
     Sync,
     Synced,
+    Tracked,
     Trigger,
     Unset,
     Welcome,
@@ -221,6 +222,8 @@ class Job:
             raise WorkerSilent(f"Job {self.id} is lost: {self._end.problem}")
 
     def _deliver(self, report: Report) -> None:
+        if isinstance(report, Tracked) and report.chunk == 0:  # the newest picture counts, for a reader who is slow
+            self._reports = deque(one for one in self._reports if not isinstance(one, Tracked) or one.frame == report.frame)
         self._reports.append(report)
         self._wake()
 

@@ -47,7 +47,9 @@ from worker.protocol.messages import (
     Report,
     ResultRows,
     Skipped,
+    Source,
     Status,
+    Tracked,
     Welcome,
 )
 from worker.timers import Timers
@@ -174,6 +176,8 @@ class _Open:
     def take(self, report: Report) -> bool:
         """Notes a report. Returns whether it is news for the state that the job has reached."""
         match report:
+            case Tracked() | Source():
+                return self.final is None
             case Accepted():
                 return not self.accepted
             case Processing(attempt=attempt):
@@ -358,7 +362,7 @@ class ClientCore:
                 self._transmit(Ack(report.seq))
                 self._notice_boot(report.boot, now)
                 self._final(report, now)
-            case Accepted() | Processing() | Progress() | ResultRows() | File() | Skipped():
+            case Accepted() | Processing() | Progress() | ResultRows() | File() | Skipped() | Source() | Tracked():
                 self._about_job(report, now)
             case _:
                 if isinstance(report, (Status, Pong)):
@@ -431,7 +435,7 @@ class ClientCore:
 
     # ------------------------------------------------------------------------------------------------ hearing of jobs
 
-    def _about_job(self, report: Accepted | Processing | Progress | ResultRows | File | Skipped, now: float) -> None:
+    def _about_job(self, report: Accepted | Processing | Progress | ResultRows | File | Skipped | Source | Tracked, now: float) -> None:
         state = self._jobs.get(report.id)
         if state is None:
             return

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.client.client import Job as ClientJob
 from worker.client.core import (
     QUERY_TRIES,
     WINDOW,
@@ -39,7 +40,9 @@ from worker.protocol.messages import (
     Report,
     ResultRows,
     Skipped,
+    Source,
     Status,
+    Tracked,
     Welcome,
 )
 
@@ -522,3 +525,32 @@ def test_loss_gives_one_final(seed: int) -> None:
     (end,) = ends(talk.effects)
     assert end.final == final
     assert end.found.rows == (ONE, TWO)
+
+
+# ------------------------------------------------------------------------------------------------------------- live jobs
+
+
+def test_live_jobs() -> None:
+    """What a live job sees and what its source does is delivered, and is a sign of life: nobody asks how it stands."""
+    talk = Talk()
+    talk.submit(Job("j", "track", (("source", "a.mp4"),)))
+    seen = Tracked("cam", "j", 1, 5.0, 0, 1, 0, 1, 2, (1.0, 2.0))
+    live = Source("j", "cam", "Live", "a.mp4")
+    assert delivered(talk.hear(live, seen, seen)) == [live, seen, seen]
+    for _ in range(60):
+        assert sent(talk.wait(1.0), Query) == []
+        talk.hear(seen)
+    talk.hear(Failed("j", 1, 7, 499, "cancelled", "", ""))
+    assert delivered(talk.hear(seen)) == []
+
+
+def test_a_slow_reader_gets_the_newest_picture() -> None:
+    """Pictures that nobody has read give way to newer ones; everything else stays."""
+    job = ClientJob("j", "track", None)
+    for frame in range(5):
+        for chunk in range(2):
+            job._deliver(Tracked("cam", "j", frame, 5.0, chunk, 2, chunk, 2, 1, (1.0,)))
+        job._deliver(Source("j", "cam", "Live", str(frame)))
+    kept = [(report.frame, report.chunk) for report in job._reports if isinstance(report, Tracked)]
+    assert kept == [(4, 0), (4, 1)]
+    assert len([report for report in job._reports if isinstance(report, Source)]) == 5
