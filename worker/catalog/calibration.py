@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from worker.catalog.markers import Dictionary
-from worker.catalog.params import READ_BYTES, WRITE, WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params
+from worker.catalog.params import READ_BYTES, WRITE, WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params, Quality
 
 _Columns = Annotated[int, Meta(ge=2, le=100, description="squares in a row of the board, or circles in a row of the grid")]
 _Rows = Annotated[int, Meta(ge=2, le=100, description="rows of squares, or of circles")]
@@ -69,7 +69,7 @@ class Undistort(Params, frozen=True, kw_only=True):
     new_calibration: Annotated[
         str, Meta(extra=WRITE, description="calibration of the output to write, as JSON: the new camera matrix, no distortion")
     ] = ""
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90
     data: DataOut = ""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params, Region
+from worker.catalog.params import WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params, Quality, Region
 
 
 class FindColors(Params, frozen=True, kw_only=True):
@@ -69,5 +69,5 @@ class MatchPalette(Params, frozen=True, kw_only=True):
         0.0
     )
     amount: Annotated[float, Meta(ge=0, le=1, description="0 = the picture as it was, 1 = only colours of the palette")] = 1.0
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90
     data: DataOut = ""

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import READ, WRITE_IMAGE, Color, ImageIn, Params
+from worker.catalog.params import READ, WRITE_IMAGE, Color, ImageIn, Params, Quality
 
-_Quality = Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")]
+_Quality = Quality
 
 
 class Overlay(Params, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE_IMAGE, ImageIn, Params
+from worker.catalog.params import WRITE_IMAGE, ImageIn, Params, Quality
 from worker.errors import ArgumentError
 from worker.words import did_you_mean
 
@@ -211,4 +211,4 @@ class FilterSteps(Params, frozen=True, kw_only=True):
             + "; ".join(step.usage for step in _ALL),
         ),
     ]
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90

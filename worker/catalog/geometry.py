@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE_IMAGE, Color, ImageIn, Params, Region
+from worker.catalog.params import WRITE_IMAGE, Color, ImageIn, Params, Quality, Region
 
 _Output = Annotated[
     str, Meta(min_length=1, extra=WRITE_IMAGE, description="picture to write; {name} and {n} stand for the input's name and number")
 ]
-_Quality = Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")]
+_Quality = Quality
 _Ground = Annotated[Color, Meta(description="colour where the picture shows nothing, as #rrggbb; if it has alpha, it is transparent there")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, ReferenceIn
+from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, Quality, ReferenceIn
 
 _Method = Annotated[
     Literal["sift", "orb", "akaze", "kaze", "brisk"],
@@ -56,7 +56,7 @@ class Align(Params, frozen=True, kw_only=True):
     method: _Method = "sift"
     points: _Points = 2000
     ratio: _Ratio = 0.8
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90
     data: DataOut = ""
 
 
@@ -70,4 +70,4 @@ class Stitch(Params, frozen=True, kw_only=True):
         float, Meta(ge=0.1, le=100, extra={"unit": "MP"}, description="each picture is made no larger than this before it is stitched")
     ] = 4.0
     crop: Annotated[bool, Meta(description="1 cuts the black edges off")] = False
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90

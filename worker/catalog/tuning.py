@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from worker.catalog.params import READ, WRITE_IMAGE, DataOut, ImageOut, Params
+from worker.catalog.params import READ, WRITE_IMAGE, DataOut, ImageOut, Params, Quality
 
 _OneImage = Annotated[str, Meta(min_length=1, extra=READ, description="one image file")]
 _Values = "values to try, such as 0.3 0.5 0.7; if they have spaces, with | between them"
@@ -41,7 +41,7 @@ class Sweep(Params, frozen=True, kw_only=True):
     max_seconds: Annotated[
         float, Meta(ge=1, le=86_400, extra={"unit": "s"}, description="after this time no further value is tried; timeout_ms ends the job")
     ] = 45.0
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90
     data: DataOut = ""
 
     def tries(self) -> str:

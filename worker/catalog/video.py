@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import READ, WRITE_IMAGE, WRITE_VIDEO, Color, DataOut, ImageIn, Params
+from worker.catalog.params import READ, WRITE_IMAGE, WRITE_VIDEO, Color, DataOut, ImageIn, Params, Quality
 
 Every = Annotated[int, Meta(ge=1, le=100_000, extra={"unit": "frames"}, description="1 = each frame, 10 = each tenth")]
 Start = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts, as `unit` says")]
@@ -26,7 +26,7 @@ class ReadVideo(Params, frozen=True, kw_only=True):
     width: Annotated[
         int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="width of the images, their proportions stay; 0 = as in the video")
     ] = 0
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")] = 90
+    quality: Quality = 90
     data: DataOut = ""
 
 

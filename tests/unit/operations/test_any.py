@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.pictures import any_picture
 from worker.catalog.table import CATALOG
 from worker.errors import InternalError, WorkerError
-from worker.operations.shapes import Detector, Filter, Folder, Found, Picture, Source, Text
+from worker.operations.shapes import Detector, Film, Filter, Folder, Found, Frames, Picture, Source, Text, Transfer
 from worker.operations.table import OPERATIONS
+from worker.pictures.clips import Clip
 from worker.pictures.pixels import size_of
 
 #: A larger output only takes longer.
@@ -106,7 +107,7 @@ def test_any(name, data):
 
 
 def call(data, operation, info, params, outputs):
-    pictures = [data.draw(any_picture(48)) for _ in range(data.draw(st.integers(1, 3)) if isinstance(operation, Folder) else 1)]
+    pictures = [data.draw(any_picture(64)) for _ in range(data.draw(st.integers(1, 3)) if isinstance(operation, Folder) else 1)]
     before = [picture.copy() for picture in pictures]
     if isinstance(operation, Folder):
         sheet = getattr(params, "tile_width", 1) * getattr(params, "tile_height", 1)
@@ -116,7 +117,7 @@ def call(data, operation, info, params, outputs):
         holds = {field.name: field.holds for field in info.parameters}
         given = [key for key in operation.references if getattr(params, key)]
         references = [
-            None if key not in given else b"no model" if holds[key] == "bytes" else data.draw(any_picture(48))
+            None if key not in given else b"no model" if holds[key] == "bytes" else data.draw(any_picture(64))
             for key in operation.references
         ]
         if isinstance(operation, Filter):
@@ -138,3 +139,53 @@ def call(data, operation, info, params, outputs):
 
 def as_promised_filter(made, info, outputs):
     as_promised(made if isinstance(made, Found) else Found(images={"output": made}), info, outputs)
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if isinstance(operation, Frames)])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_frame(name, data):
+    """A frame becomes a picture of the size that was promised; how many there will be is never less than none."""
+    operation, params = OPERATIONS[name], data.draw(params_of(name))
+    frame = data.draw(any_picture(64))
+    size = operation.size(size_of(frame), params)
+    assume(size[0] * size[1] <= MOST_PIXELS)
+    try:
+        operation.check(params)
+    except WorkerError:
+        return
+    before = frame.copy()
+    assert size_of(operation.make(frame, params)) == size
+    np.testing.assert_array_equal(frame, before)
+    assert operation.expected(Clip(*size_of(frame), data.draw(st.integers(0, 1000)), data.draw(st.floats(0.1, 240))), params) >= 0
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if isinstance(operation, Film)])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_picture_of_a_film(name, data):
+    """Every picture becomes a frame of the film's size, 8 bits BGR."""
+    operation, params = OPERATIONS[name], data.draw(params_of(name))
+    size = operation.size(data.draw(st.tuples(st.integers(1, 64), st.integers(1, 64))), params)
+    assume(size[0] * size[1] <= MOST_PIXELS)
+    try:
+        operation.check(params)
+    except WorkerError:
+        return
+    frame = operation.frame(data.draw(any_picture(64)), size, params)
+    assert (frame.shape, frame.dtype) == ((size[1], size[0], 3), np.uint8)
+    assert operation.codec(params)
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if isinstance(operation, Transfer)])
+@given(data=st.data())
+def test_any_place(name, data):
+    """A file that is copied or moved keeps its ending, whatever it and its new place are called."""
+    operation, params = OPERATIONS[name], data.draw(params_of(name))
+    below = data.draw(st.sampled_from(("a.mov", "day 1/a.b.png", "x", ".hidden", "{n}.png", "\u753b.jpg")))
+    folder = operation.names_folder(params.output, several=data.draw(st.booleans()))
+    try:
+        target = operation.target(params, below, data.draw(st.integers(0, 9999)), folder=folder)
+    except WorkerError:
+        return
+    assert target.rpartition(".")[2].lower() == below.rpartition(".")[2].lower() or "." not in below.lstrip(".")
