@@ -3,6 +3,7 @@
     pong        from the start of the process until it answers a ping
     first job   from the start of the process to the `ready` of a `noop`
     first image the same for a `write_text`, `draw_circles` job: a child with OpenCV
+    page ...    the first two of a worker that also starts its page and discovery, if their packages are installed; the others have none
     python      an interpreter that starts and does nothing, for comparison
 
 Each start takes its turn in one run, and finds its modules compiled, as those of an installed package are: a start before the others sees
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.roundtrip import BARE
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Command, Hello, Job, Ping, Pong, Ready, Report
@@ -103,7 +105,7 @@ def main() -> int:
     parser.add_argument("--idle-s", type=float, default=60.0)
     options = parser.parse_args()
     print(f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    found: dict[str, list[float]] = {name: [] for name in ("python", "pong", "first job", "first image")}
+    found: dict[str, list[float]] = {name: [] for name in ("python", "pong", "first job", "first image", "page pong", "page job")}
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as compiled:
         folder = Path(directory)
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -111,14 +113,18 @@ def main() -> int:
         one_start(folder, "--state", f"{folder}/state")
         for _ in range(options.starts):
             found["python"].append(nothing())
-            for name, seconds in zip(("pong", "first job", "first image"), one_start(folder, "--state", f"{folder}/state"), strict=True):
+            for name, seconds in zip(
+                ("pong", "first job", "first image"), one_start(folder, "--state", f"{folder}/state", *BARE), strict=True
+            ):
+                found[name].append(seconds)
+            for name, seconds in zip(("page pong", "page job"), one_start(folder, "--state", f"{folder}/state")[:2], strict=True):
                 found[name].append(seconds)
         print(f"{'':12} {'median ms':>10} {'fastest':>8} {'slowest':>8} {'x python':>9}")
         base = statistics.median(found["python"])
         for name, values in found.items():
             median = statistics.median(values)
             print(f"{name:12} {median * 1e3:10.0f} {min(values) * 1e3:8.0f} {max(values) * 1e3:8.0f} {median / base:9.1f}")
-        parent, everybody, memory = idle(folder, options.idle_s, "--state", f"{folder}/state")
+        parent, everybody, memory = idle(folder, options.idle_s, "--state", f"{folder}/state", *BARE)
         print(f"idle: the parent {parent:.2f} % of a core, with its children {everybody:.2f} %; the parent has {memory:.1f} MB")
     return 0
 
