@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from worker.cli.settings import worker_address
 from worker.client.line import ASK_AGAIN_S, Line, NobodyListens
 from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
-from worker.protocol.messages import Failed, Health, Hello, Job, Ready, Welcome
+from worker.protocol.messages import Failed, Health, Hello, Job, Nodes, Ready, Welcome
 
 if TYPE_CHECKING:
     import psutil
@@ -142,6 +142,7 @@ def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
     job = Job(job_id, CATALOG.probe.name, (("priority", 0), ("ttl_ms", round(wait_s * 1000)), ("replace", job_id)))
     started = time.monotonic()
     canary_s: float | None = None
+    nodes: Nodes | None = None
     final: Ready | Failed | None = None
     answered = False
     # A little longer than the job may wait, so that its end arrives; and longer than the beat, which has the canary's age.
@@ -151,12 +152,28 @@ def _try_job(line: Line, max_age_s: float, wait_s: float) -> Verdict:
         for report in line.hear(ASK_AGAIN_S):
             if isinstance(report, Health):
                 canary_s = report.canary_s
+            elif isinstance(report, Nodes):
+                nodes = report
             elif getattr(report, "id", "") == job.id:
                 answered = True
                 if isinstance(report, Ready | Failed):
                     final = report
                     break
-    return _judge(final, canary_s, max_age_s, time.monotonic() - started)
+    verdict = _judge(final, canary_s, max_age_s, time.monotonic() - started)
+    return replace(verdict, sentence=f"{verdict.sentence} {_about(nodes)}") if nodes is not None else verdict
+
+
+def _about(nodes: Nodes) -> str:
+    """How it stands with the cluster.
+
+    >>> _about(Nodes(2, 0, ""))
+    '2 nodes of the cluster work.'
+    >>> _about(Nodes(1, 1, "render-2-4711"))
+    '1 node of the cluster works; missing for less than an hour: render-2-4711.'
+    """
+    count = "No node of the cluster works" if not nodes.working else f"{nodes.working} nodes of the cluster work"
+    count = "1 node of the cluster works" if nodes.working == 1 else count
+    return f"{count}; missing for less than an hour: {nodes.names}." if nodes.missing else f"{count}."
 
 
 def _judge(final: Ready | Failed | None, canary_s: float | None, max_age_s: float, took_s: float) -> Verdict:

@@ -81,12 +81,14 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
         missing: what it cannot do, by operation or "operation key=value", each with the reason.
         slots: how many tasks run at a time from now on; 0 leaves that as it is.
         nodes: how many machines of a cluster there are; None without a cluster.
+        gone: the names of those that were there lately, and are not now.
     """
 
     working: bool
     missing: Mapping[str, str] = {}
     slots: int = 0
     nodes: int | None = None
+    gone: tuple[str, ...] = ()
 
 
 class CatalogChanged(msgspec.Struct, frozen=True):

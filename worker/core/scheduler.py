@@ -167,12 +167,12 @@ class Scheduler:
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
                 self._admission.throttled(peer, dropped, now)
-            case ChildrenChanged(working, missing, slots, nodes):
+            case ChildrenChanged(working, missing, slots, nodes, gone):
                 if working:
                     self._questions.missing = missing
                 if slots:
                     self._slots.resize(slots)
-                self._board.nodes = nodes
+                self._board.nodes, self._board.gone = nodes, gone
                 self._running.children_changed(working=working)
             case ReportAsked() | WatchAsked() | CancelAsked():
                 self._wishes.take(event, now)

@@ -13,8 +13,9 @@ from worker.core.changes import ClientSeen, ClientsSeen, LevelsChanged
 from worker.core.delivery import Client, Delivery
 from worker.core.events import Effect, Send, SendNumbers
 from worker.core.ledger import Ledger
+from worker.core.reports import LONGEST_MESSAGE, shortened
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Failed, Final, Health, Number, Report, Status
+from worker.protocol.messages import Failed, Final, Health, Nodes, Number, Report, Status
 from worker.timers import Timers, TokenBucket
 
 HEARTBEAT_S = 1.0
@@ -35,6 +36,7 @@ class StatusBoard:
         exited: it is about to end.
         children: there is a child process that can run a job.
         nodes: how many machines of a cluster there are; None without a cluster.
+        gone: the names of those that were there lately, and are not now.
         watched: somebody is told of all changes.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
@@ -50,6 +52,7 @@ class StatusBoard:
     exited: bool = False
     children: bool = True
     nodes: int | None = None
+    gone: tuple[str, ...] = ()
     watched: bool = False
     alive_at: float | None = None
     started_at: float = 0.0
@@ -131,6 +134,8 @@ class StatusBoard:
     def answer(self, client: Client) -> None:
         """Tells one client who asked."""
         self.delivery.answer(client.key, self._status())
+        if self.nodes is not None:
+            self.delivery.answer(client.key, self._nodes(self.nodes))
         if client.numbers:
             self.emit(SendNumbers(client.numbers, tuple(self._numbers(client.heard_at))))
 
@@ -168,6 +173,8 @@ class StatusBoard:
         health = self.health(now)
         for target, bundled in self._text_targets(now).items():
             self.emit(Send(target, health, bundled))
+            if self.nodes is not None:
+                self.emit(Send(target, self._nodes(self.nodes), bundled))
         if self.watched:
             self.emit(ClientsSeen(tuple(self._clients(now))))
         self.timers.at(now + HEARTBEAT_S, self._beat)
@@ -196,6 +203,9 @@ class StatusBoard:
     def _number_targets(self, now: float) -> Iterable[Peer]:
         clients = (client.numbers for client in self.delivery.present(now) if client.numbers)
         return dict.fromkeys([*self.config.report_numbers, *clients])
+
+    def _nodes(self, count: int) -> Nodes:
+        return Nodes(count, len(self.gone), shortened(", ".join(self.gone), LONGEST_MESSAGE))
 
     def _status(self) -> Status:
         return Status(self.word, self.ledger.running, self.ledger.queued, self.boot)

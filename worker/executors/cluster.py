@@ -20,11 +20,12 @@ import contextlib
 import itertools
 import logging
 import math
+import re
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ AGAIN_MAX_S = 30.0
 MAX_LOST = 3
 #: Without any node for this long, a task fails, as without any child.
 NO_NODE_S = 30.0
+#: A node that is not there any more is named for so long.
+MISSED_S = 3600.0
 
 _ABORTED = Failure.of(ChildDied("The task was aborted."))
 
@@ -170,11 +173,54 @@ class Nodes:
         slots: by the address of each node: how many tasks it runs at a time.
         missing: what one of them cannot do, by operation or "operation key=value", each with the reason.
         reason: why there is none, in a sentence; "" if there is one.
+        gone: the names of those that were there within `MISSED_S`, and are not now.
     """
 
     slots: Mapping[str, int]
     missing: Mapping[str, str]
     reason: str = ""
+    gone: tuple[str, ...] = ()
+
+
+class Roll:
+    """Who was there, and is missed.
+
+    A node that is started again has another name, because its process id is in it: `render-2-4711`. It takes the place of the one that was
+    missed longest on its machine.
+
+    >>> roll = Roll()
+    >>> roll.call(["render-1-100", "render-2-200"], 0.0)
+    >>> roll.call(["render-1-100"], 10.0)
+    >>> roll.names(10.0), roll.names(MISSED_S + 1)
+    (('render-2-200',), ())
+    >>> roll.call(["render-1-100", "render-2-300"], 20.0)
+    >>> roll.names(20.0)
+    ()
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+        self._here: set[str] = set()
+
+    def call(self, names: Iterable[str], now: float) -> None:
+        """These are there now."""
+        here = set(map(str, names))
+        for name in here - self._seen.keys():
+            machine = _machine(name)
+            gone = [other for other in self._seen if other not in here and _machine(other) == machine]
+            if gone:
+                del self._seen[min(gone, key=lambda other: self._seen[other])]
+        self._seen = {name: at for name, at in self._seen.items() if now - at <= MISSED_S} | dict.fromkeys(here, now)
+        self._here = here
+
+    def names(self, now: float) -> tuple[str, ...]:
+        """Those that are missed, in alphabetical order."""
+        missed = (name for name, at in self._seen.items() if name not in self._here and now - at <= MISSED_S)
+        return tuple(sorted(missed))
+
+
+def _machine(name: str) -> str:
+    return re.sub(r"-\d+$", "", name)
 
 
 class LocalExecutor(Executor, Protocol):
@@ -308,7 +354,7 @@ class ClusterExecutor:
             self._since = self._poller.now()
         if not nodes.slots:
             self._without_nodes(nodes.reason)
-        if (before.slots, before.missing, self._slots) != (nodes.slots, nodes.missing, self._wanted()):
+        if (before.slots, before.missing, before.gone, self._slots) != (nodes.slots, nodes.missing, nodes.gone, self._wanted()):
             self._tell_of_children()
 
     def _without_nodes(self, reason: str) -> None:
@@ -331,10 +377,14 @@ class ClusterExecutor:
     def _tell_of_children(self) -> None:
         nodes, self._slots = self._nodes, self._wanted()
         if nodes.slots:
-            self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=self._slots, nodes=len(nodes.slots)))
+            self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=self._slots, nodes=len(nodes.slots), gone=nodes.gone))
         else:
             slots, missing = (self._stand_in.workers, self._local_missing) if self._stand_in is not None else (0, {})
-            self._deliver(ChildrenChanged(working=self._stand_in is not None and self._local_works, missing=missing, slots=slots, nodes=0))
+            self._deliver(
+                ChildrenChanged(
+                    working=self._stand_in is not None and self._local_works, missing=missing, slots=slots, nodes=0, gone=nodes.gone
+                )
+            )
 
     # ---------------------------------------------------------------------------------------------------- without nodes
 
@@ -381,6 +431,7 @@ class _Link:
         self._carried: dict[int, asyncio.Task[None]] = {}
         self._client: Client | None = None
         self._shipper = shipper
+        self._roll = Roll()
         self._shipped = 0
         self._packing = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -420,7 +471,8 @@ class _Link:
             reason = await self._connected()
             if self._ending.is_set():
                 return
-            self._hear(Nodes({}, {}, reason))
+            self._roll.call((), time.monotonic())
+            self._hear(Nodes({}, {}, reason, self._roll.names(time.monotonic())))
             failed = 1 if reason == _LOST.format(self._address) else failed + 1
             if reason != said:
                 log.error("%s The next attempt follows by itself.", reason)
@@ -491,7 +543,8 @@ class _Link:
         reason = (
             "" if slots else f"The cluster {self._address} has no node that takes our tasks; start `td-image-worker node` on its machines."
         )
-        self._hear(Nodes(slots, missing, reason))
+        self._roll.call([worker["name"] for address, worker in workers.items() if address in slots], time.monotonic())
+        self._hear(Nodes(slots, missing, reason, self._roll.names(time.monotonic())))
         return set(workers)
 
     def _introduce(self, address: str, count: int, about: Mapping[str, Any] | None) -> None:

@@ -785,6 +785,19 @@ class Children(Message, frozen=True):
     tasks: str
 
 
+class Nodes(Message, frozen=True):
+    """With a cluster: how many nodes work for this worker, how many were there within the last hour and are not now, and their names.
+
+    >>> wire(Nodes(1, 1, "render-2-4711"))
+    '/worker/nodes ,iis 1 1 render-2-4711'
+    """
+
+    address = addresses.NODES
+    working: int
+    missing: int
+    names: str
+
+
 class Number(Message, frozen=True):
     """One level or counter for an OSC In CHOP.
 
@@ -905,6 +918,7 @@ Report = (
     | CatalogChanged
     | Watched
     | Children
+    | Nodes
     | Number
     | Tracked
     | Source
@@ -940,7 +954,7 @@ REPORTS: Mapping[str, type[Report]] = {
     message.address: message
     for message in (
         Challenge, Welcome, Pong, Status, Health, Accepted, Processing, Progress, ResultRows, File, Skipped, Ready, Failed, Error, Synced,
-        PresetValue, OperationDescription, CatalogChanged, Watched, Children, Number, Tracked, Source, TrackNumber,
+        PresetValue, OperationDescription, CatalogChanged, Watched, Children, Nodes, Number, Tracked, Source, TrackNumber,
     )
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ EVENTS = [
     StopAsked("SIGTERM", at_once=True),
     Stored(5),
     NotStored(6, "no space"),
-    ChildrenChanged(working=True, missing={"find_features": "no AKAZE"}, slots=3, nodes=2),
+    ChildrenChanged(working=True, missing={"find_features": "no AKAZE"}, slots=3, nodes=2, gone=("render-2-4711",)),
     ChildrenChanged(working=False),
     StoringChanged("disk full"),
     CancelAsked((("127.0.0.1:9461", "j1"),), waiting_only=True),

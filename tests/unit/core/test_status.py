@@ -6,7 +6,7 @@ from tests.play import BOOT, START, Play
 from worker.config import Config
 from worker.core.events import ChildrenChanged, Woke
 from worker.core.scheduler import Scheduler
-from worker.protocol.messages import Job, Number, Status
+from worker.protocol.messages import Job, Nodes, Number, Status
 
 
 def words(scheduler: Scheduler, event: ChildrenChanged | Woke, at: float) -> list[str]:
@@ -21,6 +21,16 @@ def test_not_ready_before_a_child_works():
     assert words(scheduler, Woke(), START) == ["Starting"]
     assert words(scheduler, Woke(), START + 1.5) == ["Starting"]
     assert words(scheduler, ChildrenChanged(working=True), START + 1.7) == ["Ready"]
+
+
+def test_nodes_that_are_missing():
+    """With a cluster everybody hears once a second how many nodes there are, and which are missing; without one nobody hears of nodes."""
+    target = ("10.9.9.9", 8000)
+    scheduler = Scheduler(Config(report=(target,)), BOOT, START)
+    heard = []
+    for at, event in [(0.0, Woke()), (1.0, Woke()), (1.1, ChildrenChanged(working=True, nodes=1, gone=("render-2-4711",))), (2.1, Woke())]:
+        heard.append([one.report for one in scheduler.handle(event, START + at) if isinstance(getattr(one, "report", None), Nodes)])
+    assert heard == [[], [], [], [Nodes(1, 1, "render-2-4711")]]
 
 
 def test_not_ready_without_children():
