@@ -122,8 +122,9 @@ def busy(port: int, jobs: int = 2) -> Iterator[None]:
             n = 0
             while not ended.is_set():
                 n += 1
-                udp.send(osc.encode(Job(f"b{number}-{n}", "draw_circles", (("output", f"b{number}-{{n}}.png"), ("count", 20)))))
-                while not any(isinstance(report, Ready) for report in osc.decode_reports(udp.recv(65_535))):
+                job = f"b{number}-{n}"  # finals come twice, so its own is waited for
+                udp.send(osc.encode(Job(job, "draw_circles", (("output", f"b{number}-{{n}}.png"), ("count", 20)))))
+                while not any(isinstance(report, Ready) and report.id == job for report in osc.decode_reports(udp.recv(65_535))):
                     pass
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(jobs)]
