@@ -30,7 +30,7 @@ _BACK = (
 )  # of the contrast: how far the ground inside of a stroke may differ, from the ink, to the ink, and to other colours
 _HOLE = 0.4  # of the hole that must be ground
 _CONTRAST = 0.03  # of the range that the image uses
-_PURE = 0.75  # of a neighbour's pixels that must be ink, ground or between both
+_PURE = 0.8  # of a neighbour's pixels that must be ink, ground or between both
 
 
 def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles) -> NDArray[np.bool_]:
@@ -103,7 +103,7 @@ def _of_ink(planes: Image, boxes: NDArray[np.float64], ink: Floats, ground: Floa
     row = np.rint(boxes[:, 1:2] + steps * (boxes[:, 3:4] - 1)).astype(np.intp)
     values = planes[row[:, :, None], column[:, None, :]].reshape(len(boxes), _GRID * _GRID, planes.shape[2]).astype(np.float32) - ground
     share, off = _towards(values, (ink - ground)[None])
-    pure = (off < 0.35) & (share > -0.4) & (share < 1.5)
+    pure = (off < 0.25) & (share > -0.4) & (share < 1.5)
     dark, light = ((share > 0.6) & pure).mean(axis=1), ((share < 0.4) & pure).mean(axis=1)
     return np.asarray((pure.mean(axis=1) > _PURE) & (dark > 0.1) & (light > 0.1))
 
