@@ -34,6 +34,9 @@ HttpPlace = NewType("HttpPlace", tuple)  # type: ignore[type-arg]  # a `NewType`
 #: Minutes after midnight.
 DayTime = NewType("DayTime", int)
 
+#: A name, an address or a network, in small letters.
+StreamHost = NewType("StreamHost", str)
+
 #: A path that ends in .py, or the name of an entry point.
 OwnPlace = NewType("OwnPlace", str)
 
@@ -221,7 +224,7 @@ class LiveSettings:
         int, Setting(JOBS, "How many live jobs (`track`) may run; each has a process of its own.", option="--live", unit="N", minimum=0)
     ] = 4
     hosts: Annotated[
-        tuple[str, ...],
+        tuple[StreamHost, ...],
         Setting(
             NETWORK,
             "A computer whose streams live jobs may open (rtsp, http): a name, an address or a network; repeatable.",

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace
+from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace, StreamHost
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
@@ -140,6 +140,22 @@ class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{value!r} is neither an address nor a network such as 192.168.0.0/24, nor the word gateway ({error}).", param, ctx)
 
 
+class StreamHostType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """The name or the address of a computer, or a network. An address of a stream (rtsp://...) is none."""
+
+    name = "host"
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip().lower()
+        try:
+            return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
+        except ValueError:
+            if not re.fullmatch(r"(?![\d.]*\.?$)[\w-]+(\.[\w-]+)*\.?", text):
+                self.fail(f"{value!r} is no computer, such as 10.0.0.7 or desk.local, and no network, such as 10.0.0.0/24.", param, ctx)
+        return text
+
+
 class OwnType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A Python file that exists, as an absolute path; or the name of an entry point."""
 
@@ -160,6 +176,7 @@ class OwnType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 _TYPES: Mapping[Any, Any] = {
     OwnPlace: OwnType(),
+    StreamHost: StreamHostType(),
     str: click.STRING,
     bool: click.BOOL,
     Peer: PeerType(),

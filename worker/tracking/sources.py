@@ -338,4 +338,4 @@ def checked(picture: Picture, name: str, limits: FileLimits) -> Picture:
 
 def missing_package(what: str, package: str, extra: str) -> Unavailable:
     """Why a source cannot be opened in this installation."""
-    return Unavailable(f"{what} needs the package {package}, which is not installed.", f"pip install td-image-worker[{extra}]")
+    return Unavailable(f"{what} needs the package {package}, which is not installed.", f"pip install 'td-image-worker[{extra}]'")

@@ -17,7 +17,7 @@ from worker.cli import doctor as doctor_module
 from worker.cli import health as health_module
 from worker.cli import serve as serve_module
 from worker.client.client import WorkerSilent
-from worker.config import Config, DayTime, HttpPlace, OwnPlace
+from worker.config import Config, DayTime, HttpPlace, OwnPlace, StreamHost
 from worker.files.limits import FileLimits
 from worker.protocol.addresses import Network, Peer
 from worker.settings import Declared, declared
@@ -274,7 +274,7 @@ def sample(one: Declared) -> Any:
         return 77 if one.setting.maximum is None else min(77, int(one.setting.maximum))
     if one.name == "token":
         return "sixteen-letters-at-least"
-    texts = {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package"}
+    texts = {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package", StreamHost: "10.0.0.7"}
     return {**texts, HttpPlace: "127.0.0.1:8000", DayTime: "23:30"}[one.type]
 
 
@@ -316,6 +316,16 @@ def test_http(serve: Serve, configs: list[Config]) -> None:
         assert serve("--http", value).exit_code == 0
     assert [config.http for config in configs] == [None, ("127.0.0.1", 0), ("::1", 9000)]
     assert "'9463' is neither HOST:PORT, such as 127.0.0.1:9463, nor off." in serve("--http", "9463").stderr
+
+
+def test_live_host(serve: Serve, configs: list[Config]) -> None:
+    """Computers and networks; what never could fit a stream's address is refused in a sentence, and not kept in vain."""
+    rights = ("10.0.0.7", "10.0.0.0/24", "Desk.local", "camera-1", "::1", "fe80::/10")
+    assert serve(*(part for right in rights for part in ("--live-host", right))).exit_code == 0
+    assert configs[0].live.hosts == ("10.0.0.7", "10.0.0.0/24", "desk.local", "camera-1", "::1", "fe80::/10")
+    for wrong in ("rtsp://10.0.0.7/live", "10.0.0.7/24", "10.0.0.7:554", "10.0.0.300", "a b", ""):
+        assert f"'{wrong}' is no computer, such as 10.0.0.7 or desk.local" in serve("--live-host", wrong).stderr
+    assert len(configs) == 1
 
 
 def test_night_log(serve: Serve, configs: list[Config]) -> None:
