@@ -274,7 +274,14 @@ def sample(one: Declared) -> Any:
         return 77 if one.setting.maximum is None else min(77, int(one.setting.maximum))
     if one.name == "token":
         return "sixteen-letters-at-least"
-    texts = {Peer: "10.0.0.1:7", Network: "10.0.0.0/8", tuple[str, str]: "C:/x=/y", str: "localhost", OwnPlace: "my-package", StreamHost: "10.0.0.7"}
+    texts = {
+        Peer: "10.0.0.1:7",
+        Network: "10.0.0.0/8",
+        tuple[str, str]: "C:/x=/y",
+        str: "localhost",
+        OwnPlace: "my-package",
+        StreamHost: "10.0.0.7",
+    }
     return {**texts, HttpPlace: "127.0.0.1:8000", DayTime: "23:30"}[one.type]
 
 
