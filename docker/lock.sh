@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes docker/requirements.txt (what the worker runs with) and docker/requirements-build.txt (what builds its wheel): the version of each
+# Writes docker/requirements.txt (what the worker runs with), docker/requirements-build.txt (what builds its wheel) and
+# docker/requirements-cluster.txt (what it needs beside the first for a cluster): the version of each
 # package, and the hashes of all its files, so of those for x86-64 and for arm64, and for each Python. Needs uv (`pip install uv`).
 #
 #   docker/lock.sh              after a change in pyproject.toml
@@ -16,3 +17,6 @@ listed() { python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml'
 
 lock "$(listed "['project']['dependencies']")" docker/requirements.txt "$@"
 lock "$(listed "['build-system']['requires']")" docker/requirements-build.txt "$@"
+# What a cluster needs beside the first file, and the page of its scheduler.
+lock "$(listed "['project']['optional-dependencies']['cluster']")
+$(listed "['project']['optional-dependencies']['dashboard']")" docker/requirements-cluster.txt --constraint docker/requirements.txt "$@"

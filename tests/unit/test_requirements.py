@@ -17,6 +17,7 @@ LINUX = {"sys_platform": "linux", "python_version": "3.11", "platform_system": "
 FILES = {
     "requirements.txt": PROJECT["project"]["dependencies"],
     "requirements-build.txt": PROJECT["build-system"]["requires"],
+    "requirements-cluster.txt": [text for extra in ("cluster", "dashboard") for text in PROJECT["project"]["optional-dependencies"][extra]],
 }
 
 
@@ -46,10 +47,18 @@ def test_they_are_what_the_project_asks_for(name):
             assert canonicalize_name(wanted.name) not in pinned
 
 
+def test_a_cluster_takes_no_other_versions():
+    """What both files name has one version, because both are installed into one environment."""
+    ours, cluster = (
+        dict(entry.split()[0].split("==") for entry in entries(name)) for name in ("requirements.txt", "requirements-cluster.txt")
+    )
+    assert {name: cluster[name] for name in ours.keys() & cluster.keys()} == {name: ours[name] for name in ours.keys() & cluster.keys()}
+
+
 def test_the_image_takes_nothing_without_a_hash():
     """Each call of pip that takes a package from outside asks for hashes; the only other ones take our own wheel."""
     text = (DOCKER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     calls = re.findall(r"/pip [^&\n]*\binstall\b[^&\n]*", text)
-    assert len(calls) == 3
+    assert len(calls) == 4
     assert all("--require-hashes" in call or "--no-index --no-deps /wheels/own/" in call for call in calls)
     assert [call for call in re.findall(r"/pip [^&\n]*\b(?:wheel|download)\b [^&\n]*", text) if "--no-index" not in call] == []

@@ -36,7 +36,13 @@ Whoever reaches the scheduler without TLS can run code on every node. Give it an
 @click.option("--nodes", type=click.IntRange(0, 16), default=2, show_default=True, help="How many nodes to start on this machine.")
 @click.option("--scheduler-host", metavar="HOST", default="127.0.0.1", show_default=True, help="Where the scheduler listens.")
 @click.option("--scheduler-port", metavar="PORT", type=click.IntRange(0, 65535), default=8786, show_default=True, help="Its port.")
-def cluster(nodes: int, scheduler_host: str, scheduler_port: int, **values: Any) -> None:
+@click.option(
+    "--dashboard-port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    help="Serve the page of Dask's scheduler there, on the same host; who reaches it sees all tasks (extra dashboard).  [default: none]",
+)
+def cluster(nodes: int, scheduler_host: str, scheduler_port: int, dashboard_port: int | None, **values: Any) -> None:
     """Start a scheduler, and nodes on this machine: a cluster for a try. It runs until Ctrl-C or SIGTERM."""
     config = config_of(values)
     begin_logging(config.log.level, config.log.format, config.log.file)
@@ -45,6 +51,6 @@ def cluster(nodes: int, scheduler_host: str, scheduler_port: int, **values: Any)
     try:
         from worker.service.node import try_out
 
-        sys.exit(try_out(config, nodes, scheduler_host, scheduler_port))
+        sys.exit(try_out(config, nodes, (scheduler_host, scheduler_port), dashboard_port))
     except WorkerError as error:
         raise click.ClickException(f"{error.message} {error.hint}".strip()) from None

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from worker.config import Config, installed_version
+from worker.errors import Unavailable
 from worker.executors import sandbox
 from worker.executors.cluster import library
 from worker.files import shipped
+from worker.protocol.addresses import reachable
 from worker.service.children import certificates_of, pool_of, rules_of
 
 #: How long a node's first child may take.
@@ -65,22 +68,34 @@ def work(config: Config, announce: Callable[[str], None] = print) -> int:
     return 0
 
 
-def try_out(config: Config, nodes: int, host: str, port: int, announce: Callable[[str], None] = print) -> int:
+def try_out(
+    config: Config, nodes: int, place: tuple[str, int], dashboard: int | None = None, announce: Callable[[str], None] = print
+) -> int:
     """A scheduler in this process, and nodes in processes of their own, until Ctrl-C or SIGTERM.
 
+    Args:
+        config: settings, which the nodes have, too.
+        nodes: how many.
+        place: host and port of the scheduler.
+        dashboard: the port of its page, on the same host; None for none.
+        announce: is called with each line for the person who has started it.
+
     Raises:
-        Unavailable: Dask is not installed.
+        Unavailable: Dask is not installed, or for a page Bokeh.
     """
     from worker.executors.cluster import security
+
+    host, port = place
+    if dashboard and not find_spec("bokeh"):
+        raise Unavailable(
+            "The page of the scheduler needs Bokeh, which is not installed.", 'Install it: pip install "td-image-worker[dashboard]".'
+        )
 
     distributed, how = library(), security(certificates_of(config))
 
     async def schedule() -> None:
-        protocol = "tls" if how else "tcp"
         try:
-            scheduler = distributed.Scheduler(
-                host=host, port=port, protocol=protocol, dashboard=False, **({"security": how} if how else {})
-            )
+            scheduler = _scheduler(distributed, how, place, dashboard)
             await scheduler
         except (OSError, RuntimeError) as error:
             announce(f"The scheduler cannot listen on {host}:{port}: {error.__cause__ or error}. Choose another --scheduler-port.")
@@ -88,19 +103,32 @@ def try_out(config: Config, nodes: int, host: str, port: int, announce: Callable
         started = [_start_node(scheduler.address, config) for _ in range(nodes)]
         announce(f"Scheduler at {scheduler.address}, {nodes} nodes. Now, in another window:")
         announce(f"  td-image-worker serve --cluster {scheduler.address}")
+        if dashboard:
+            announce(f"Page: http://{reachable(host)}:{dashboard}/status")
         announce("Ctrl-C stops it.")
         try:
             await scheduler.finished()
         finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(GONE_WITHIN_S)
+            _end(started)
             await scheduler.close()
 
     _until_asked(schedule)
     return 0
+
+
+def _scheduler(distributed: Any, how: Any, place: tuple[str, int], dashboard: int | None) -> Any:
+    host, port = place
+    address = f"{host}:{dashboard}" if dashboard else None
+    protocol, more = ("tls", {"security": how}) if how else ("tcp", {})
+    return distributed.Scheduler(host=host, port=port, protocol=protocol, dashboard=bool(dashboard), dashboard_address=address, **more)
+
+
+def _end(started: list[subprocess.Popen[bytes]]) -> None:
+    for process in started:
+        process.terminate()
+    for process in started:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GONE_WITHIN_S)
 
 
 def _start_node(address: str, config: Config) -> subprocess.Popen[bytes]:
