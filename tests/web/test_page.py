@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 import threading
 import time
 
@@ -13,6 +14,8 @@ import pytest
 
 from tests.web.serving import AXE, ROOT, chromium, worker
 from worker.client import Client
+from worker.protocol import osc
+from worker.protocol.messages import Job
 
 LONG_MS = 30_000
 
@@ -118,6 +121,14 @@ def test_a_failure_says_why(page, sender):
     page.keyboard.press("r")
     page.locator(".said").get_by_text("1 job sent again.").wait_for()
     until(page, "[...document.querySelectorAll('.row .id')].filter((id) => id.textContent.startsWith('typo~')).length === 1")
+
+
+def test_a_refusal_says_why(page, served):
+    """A job that is refused has no row. Why stands below its packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(osc.encode(Job("", "draw_circle")), ("127.0.0.1", served.port))
+        page.keyboard.press("4")
+        page.locator(".packets .error").get_by_text("did you mean draw_circles?").wait_for()
 
 
 def test_the_form_submits(page, served):

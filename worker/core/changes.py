@@ -13,7 +13,7 @@ import msgspec
 
 from worker.catalog.params import Value
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import File, Final, Number, Progress, Report, Skipped, Status
+from worker.protocol.messages import Error, Failed, File, Final, Number, Progress, Report, Skipped, Status
 
 #: The sender of what the page asks for, as if a packet had come from it. No computer has this name, so nothing for it leaves the worker.
 PAGE_HOST = "page"
@@ -133,6 +133,25 @@ class Answered(Change, frozen=True):
 
     report: Report
     peer: Peer = PAGE
+
+
+class Refused(Change, frozen=True):
+    """A packet could not be used, or a job was refused: no job tells of it. `peer` is who hears it."""
+
+    report: Failed | Error
+    peer: Peer
+
+
+def refusal(report: Report, peer: Peer) -> Refused | None:
+    """What the page is told of a report that refuses a job or a packet. A `failed` with a number is the final of a job.
+
+    >>> refusal(Error(404, "/worker/jbo", "Unknown address."), ("10.0.0.5", 9461)).report.message
+    'Unknown address.'
+    >>> refusal(Failed("a", 7, 1, 404, "file", "There is no file a.png.", ""), ("10.0.0.5", 9461))
+    """
+    if isinstance(report, Error) or (isinstance(report, Failed) and not report.seq):
+        return Refused(report, peer)
+    return None
 
 
 class ChildSeen(msgspec.Struct, frozen=True, gc=False):

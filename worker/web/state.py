@@ -31,6 +31,7 @@ from worker.core.changes import (
     LevelsChanged,
     LogLine,
     PresetsChanged,
+    Refused,
 )
 from worker.core.events import CatalogChanged, ChildrenChanged, JobEnded, Received
 from worker.errors import DecodeError
@@ -101,11 +102,12 @@ class Row(msgspec.Struct, array_like=True):
 
 
 class Packet(msgspec.Struct, array_like=True):
-    """One of the newest packets: when, from where, and what was in it."""
+    """One of the newest packets: when, from where, and what was in it. Or that one was refused, and why: then `peer` is who hears it."""
 
     at: float
     peer: str
     text: str
+    refused: bool = False
 
 
 class Line(msgspec.Struct, array_like=True):
@@ -142,7 +144,7 @@ class State:
         self._line_numbers = 0
         self._told_again: set[Key] | None = None
         self._now = 0.0
-        self._new_packets = 0
+        self._new_packets = self._new_refusals = 0
         self._has_packets, self._packets_at = False, 0
         self._changed: set[str] = set()
         self._changed_rows: dict[int, Row] = {}
@@ -162,6 +164,7 @@ class State:
             PresetsChanged: self._presets,
             LogLine: self._logged,
             Received: self._received,
+            Refused: self._refused,
             AllOpen: self._all_open,
         }
 
@@ -177,7 +180,7 @@ class State:
     def tick(self, now: float) -> None:
         """Some time has passed, and everything of it was taken in."""
         self._now = now
-        self._new_packets = 0
+        self._new_packets = self._new_refusals = 0
         if self._told_again is not None:
             for key in [key for key, row in self.rows.items() if row.state in (QUEUED, RUNNING) and key not in self._told_again]:
                 self._forget(key)
@@ -284,6 +287,15 @@ class State:
         self._new_packets += 1
         if self._new_packets <= PACKETS_AT_ONCE:
             self.packets.append(Packet(self._now, _place(packet.peer), in_words(packet)))
+            self._has_packets = True
+
+    def _refused(self, change: Refused) -> None:
+        self._new_refusals += 1
+        if self._new_refusals <= PACKETS_AT_ONCE:
+            report = change.report
+            why = " ".join(part for part in (report.message, getattr(report, "hint", "")) if part)
+            text = reports.shortened(f"refused: {why}", LONGEST_TEXT)
+            self.packets.append(Packet(self._now, _place(change.peer), text, refused=True))
             self._has_packets = True
 
     def _all_open(self, _change: AllOpen) -> None:

@@ -10,9 +10,10 @@ from worker.core.changes import (
     LevelsChanged,
     LogLine,
     PresetsChanged,
+    Refused,
 )
 from worker.core.events import JobEnded, Received
-from worker.protocol.messages import Cancel, Failed, File, Number, Progress, Status
+from worker.protocol.messages import Cancel, Error, Failed, File, Number, Progress, Status
 from worker.web import state as states
 from worker.web.state import State
 
@@ -143,6 +144,21 @@ def test_packets():
     one.take(Received(("10.0.0.1", 5000), (Cancel("last"),)), 1.1)
     assert one.packets[-1].text == "/worker/cancel last"
     assert one.packets[-1].peer == "10.0.0.1:5000"
+
+
+def test_refusals():
+    """Why a job or a packet was refused stands among the packets: no row tells of it. In a flood not each of them is looked at."""
+    one = State()
+    one.take(Refused(Failed("a", 0, 1, 404, "operation", "There is no operation 'x'.", "`ops` lists all."), ("10.0.0.1", 9461)), 1.0)
+    one.take(Refused(Error(404, "/worker/jbo", "Unknown address."), ("10.0.0.1", 9461)), 1.0)
+    one.tick(1.0)
+    assert [msgspec.to_builtins(packet) for packet in one.packets] == [
+        [1.0, "10.0.0.1:9461", "refused: There is no operation 'x'. `ops` lists all.", True],
+        [1.0, "10.0.0.1:9461", "refused: Unknown address.", True],
+    ]
+    for _ in range(1000):
+        one.take(Refused(Error(404, "/worker/jbo", "Unknown address."), ("10.0.0.1", 9461)), 2.0)
+    assert len(one.packets) == 2 + states.PACKETS_AT_ONCE
 
 
 @pytest.mark.parametrize("change", [object(), None, 7])

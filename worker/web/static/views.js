@@ -62,7 +62,7 @@ export function Clients() {
         <h2 id="packets-title">Last packets</h2>
         ${store.packets.length ? html`
           <ol class="lines packets" tabindex="0" aria-labelledby="packets-title">
-            ${[...store.packets].reverse().map(([at, peer, text]) => html`<li><time>${clock(at)}</time><span class="place">${peer.startsWith("page:") ? "page" : peer}</span><code>${text}</code></li>`)}
+            ${[...store.packets].reverse().map(([at, peer, text, refused]) => html`<li class=${refused ? "error" : ""}><time>${clock(at)}</time><span class="place">${peer.startsWith("page:") ? "page" : peer}</span><code>${text}</code></li>`)}
           </ol>
         ` : html`<p class="empty">None.</p>`}
       </section>
