@@ -3,22 +3,28 @@
 Run as `python -m tests.reliability.cluster --jobs 5000`. Every job must have exactly one final. A `write_text` that may be repeated must be
 ready, and its file whole. An append may be given up (502 `node`), and must never run twice. Everything is a process of its own, started as
 users do: `cluster --nodes 0`, `node`, `serve --cluster`.
+
+With `--namespaces` there are three nodes, each in a network namespace with an address of its own (needs root and iproute2): the cable of
+one is pulled and put back later, one is killed, and the scheduler is started again.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.contract.cluster import free_port as free_tcp_port
-from tests.reliability import running
+from tests.reliability import namespaces, running
+from tests.reliability.namespaces import Machine
 from worker.client.client import Client, JobFailed
 from worker.protocol import osc
 from worker.protocol.messages import Failed, Ready
@@ -28,6 +34,8 @@ IN_FLIGHT = 64
 APPENDS = 5
 #: At these shares of the jobs a node is killed, and the scheduler.
 NODE_DIES, SCHEDULER_DIES = 0.3, 0.6
+#: At these the cable of a node is pulled, and put back.
+PULLED, PUT_BACK = 0.15, 0.8
 
 
 @dataclass(frozen=True)
@@ -54,18 +62,20 @@ class Studio:
     Args:
         root: what the worker and both nodes read and write is in its folder `out`.
         ships: the nodes have folders of their own instead, and the files travel.
+        machines: where the nodes run, instead of two on this machine.
     """
 
-    def __init__(self, root: Path, *, ships: bool = False) -> None:
+    def __init__(self, root: Path, *, ships: bool = False, machines: Sequence[Machine] = ()) -> None:
         self._root = root
         self._tcp = free_tcp_port()
         (root / "out").mkdir(exist_ok=True)
         self._log = (root / "studio.log").open("ab")
+        self.machines = machines
         self.scheduler = self.start_scheduler()
-        self.roots = [root / f"node-{number}" if ships else root / "out" for number in range(2)]
+        self.roots = [root / f"node-{number}" if ships else root / "out" for number in range(len(machines) or 2)]
         for folder in self.roots:
             folder.mkdir(exist_ok=True)
-        self.nodes = [self._start("node", "--cluster", self.address, "--root", str(folder), "--workers", "1") for folder in self.roots]
+        self.nodes = [self._start_node(number, folder) for number, folder in enumerate(self.roots)]
         self.port = running.free_port()
         state = ("--state", str(root / "state"), "--cluster-files", "ship" if ships else "shared")
         self.worker = running.start(self.port, root / "out", *state, "--cluster", self.address, log=root / "worker.log")
@@ -75,10 +85,15 @@ class Studio:
         return f"tcp://127.0.0.1:{self._tcp}"
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
-        return self._start("cluster", "--nodes", "0", "--scheduler-port", str(self._tcp))
+        host = "0.0.0.0" if self.machines else "127.0.0.1"
+        return self._start("cluster", "--nodes", "0", "--scheduler-host", host, "--scheduler-port", str(self._tcp))
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "worker", *arguments]
+    def _start_node(self, number: int, folder: Path) -> subprocess.Popen[bytes]:
+        prefix, host = (self.machines[number].prefix, self.machines[number].here) if self.machines else ([], "127.0.0.1")
+        return self._start("node", "--cluster", f"tcp://{host}:{self._tcp}", "--root", str(folder), "--workers", "1", prefix=prefix)
+
+    def _start(self, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        command = [*prefix, sys.executable, "-m", "worker", *arguments]
         return subprocess.Popen(command, cwd=running.REPOSITORY, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
 
     def close(self) -> None:
@@ -93,9 +108,9 @@ class Studio:
         self._log.close()
 
 
-async def run(jobs: int, root: Path) -> Findings:
+async def run(jobs: int, root: Path, machines: Sequence[Machine] = ()) -> Findings:
     """Lets the jobs flow, and takes the cluster apart meanwhile."""
-    studio = Studio(root)
+    studio = Studio(root, machines=machines)
     try:
         return await _run(jobs, root, studio)
     finally:
@@ -136,15 +151,23 @@ async def _run(jobs: int, root: Path, studio: Studio) -> Findings:
                 if isinstance(final, Failed):
                     failed[name] = final
 
+        async def until(share: float) -> None:
+            while len(ended) < share * jobs:  # noqa: ASYNC110 - a test may look now and then
+                await asyncio.sleep(0.02)
+
         async def take_apart() -> None:
-            while len(ended) < NODE_DIES * jobs:  # noqa: ASYNC110 - a test may look now and then
-                await asyncio.sleep(0.02)
+            if studio.machines:
+                await until(PULLED)
+                await asyncio.to_thread(studio.machines[1].pull_the_cable)
+            await until(NODE_DIES)
             studio.nodes[0].kill()
-            while len(ended) < SCHEDULER_DIES * jobs:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            await until(SCHEDULER_DIES)
             studio.scheduler.kill()
             studio.scheduler.wait()
             studio.scheduler = studio.start_scheduler()
+            if studio.machines:
+                await until(PUT_BACK)
+                await asyncio.to_thread(studio.machines[1].put_the_cable_back)
 
         taking = asyncio.create_task(take_apart())
         await asyncio.gather(*map(one, names))
@@ -167,10 +190,17 @@ async def _run(jobs: int, root: Path, studio: Studio) -> Findings:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5_000)
+    parser.add_argument("--namespaces", action="store_true", help="three nodes in network namespaces; one is cut off, too")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(run(arguments.jobs, Path(folder)))
-    print(f"{found.jobs} jobs over two nodes in {found.seconds:.0f} s; one node killed, the scheduler started again")
+    if arguments.namespaces and (reason := namespaces.why_not()):
+        print(reason)
+        return 2
+    with tempfile.TemporaryDirectory() as folder, namespaces.machines(3 if arguments.namespaces else 0) as machines:
+        found = asyncio.run(run(arguments.jobs, Path(folder), machines))
+    nodes = ", ".join(f"{machine.name} {machine.there}" for machine in machines) or "two"
+    cut = "one cut off, " if machines else ""
+    print(f"{found.jobs} jobs over the nodes {nodes} in {found.seconds:.0f} s; {cut}one killed, the scheduler started again")
+    print(f"load                  {os.getloadavg()[0]:.1f}")
     print(f"without a final       {len(found.without_final)}")
     print(f"with two finals       {len(found.with_two_finals)}")
     print(f"files that are wrong  {len(found.torn_files)}")

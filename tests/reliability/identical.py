@@ -88,10 +88,10 @@ def _files(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.suffix != ".log"}
 
 
-async def run(circles: int, photographs: int, folder: Path, *, ships: bool) -> Compared:
+async def run(circles: int, photographs: int, folder: Path, *, ships: bool, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Compared:
     """Runs them twice and compares."""
     far, here = folder / "out", folder / "here"
-    photos.folder_of(far / "shots", photographs, WIDTH, HEIGHT)
+    photos.folder_of(far / "shots", photographs, *size)
     (far / "shots" / "broken.jpg").write_bytes((far / "shots" / "p0.jpg").read_bytes()[:2000])
     (far / "shots" / "text.png").write_text("no picture", encoding="utf-8")
     for path in (far / "shots").iterdir():

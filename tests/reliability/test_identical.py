@@ -16,7 +16,7 @@ pytest.importorskip("distributed", reason="not in this environment: Dask distrib
 @pytest.mark.timeout(300)
 def test_files_that_travel(tmp_path):
     """Over nodes that see no folder of the worker, each file and each report is the same as without a cluster, and nothing stays there."""
-    found = asyncio.run(identical.run(40, 4, tmp_path, ships=True))
+    found = asyncio.run(identical.run(40, 4, tmp_path, ships=True, size=(400, 300)))
     assert (found.differ, found.strays) == ([], [])
     assert len(found.tasks) == 2
     assert all(found.tasks)
