@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
 import os
 import re
 import shutil
@@ -354,6 +356,56 @@ def test_doctor_from_outside(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     for step in ("docker\tok", "container\tok", "hello\tok", "job\tok", f"text reports on {text}\tok", f"numbers on {number}\tok"):
         assert step in done.stdout
+
+
+# ----------------------------------------------------------------------------------------------------------------- the page
+
+
+def test_the_page_through_its_published_port(folder):
+    """Off by default. Turned on, a browser outside may look, and change something with the token; a foreign name is refused."""
+    port = free_port()
+    token = "the-secret-of-the-show"
+    options = ("-e", "TD_IMAGE_WORKER_HTTP=0.0.0.0:9463", "-e", f"TD_IMAGE_WORKER_TOKEN={token}", "-p", f"127.0.0.1:{port}:9463")
+    assert "TD_IMAGE_WORKER_HTTP=off" in docker("image", "inspect", "-f", "{{.Config.Env}}", TAG).stdout
+    with running(folder, *options) as container:
+        container.wait_until_well()
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            status, text = _ask(port, "/health", Host=host)
+            assert status == 200, text
+            status, text = _ask(port, "/", Host=host, Accept="text/html")
+            assert status == 200, text
+            assert "<title>" in text
+        status, text = _ask(port, "/metrics")
+        assert status == 200, text
+        assert "# HELP" in text
+        status, text = _ask(port, "/?HOST_INFO")
+        assert status == 200, text
+        assert json.loads(text)["OSC_PORT"] == 9460
+
+        status, text = _ask(port, "/health", Host=f"evil.example:{port}")
+        assert status == 421, text
+        status, text = _ask(port, "/health", Origin="http://evil.example")
+        assert status == 403, text
+
+        job = json.dumps({"operation": "write_text", "params": {"output": "a.txt", "text": "hello"}})
+        status, text = _ask(port, "/jobs?wait_s=30", job)
+        assert status == 401, text
+        assert not (folder / "a.txt").exists()
+        status, text = _ask(port, "/jobs?wait_s=30", job, Authorization=f"Bearer {token}")
+        assert status == 200, text
+        assert (folder / "a.txt").read_bytes() == b"hello"
+
+
+def _ask(port: int, path: str, body: str | None = None, **headers: str) -> tuple[int, str]:
+    """Status and text of the answer to a GET, or with a body to a POST of JSON."""
+    one = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    try:
+        kind = {"Content-Type": "application/json"} if body else {}
+        one.request("POST" if body else "GET", path, body, {**kind, **headers})
+        answer = one.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        one.close()
 
 
 # --------------------------------------------------------------------------------------------------------------- whose files

@@ -15,7 +15,7 @@ DOCKER = REPOSITORY / "docker"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 LINUX = {"sys_platform": "linux", "python_version": "3.11", "platform_system": "Linux"}
 FILES = {
-    "requirements.txt": PROJECT["project"]["dependencies"],
+    "requirements.txt": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["page"]],
     "requirements-build.txt": PROJECT["build-system"]["requires"],
     "requirements-cluster.txt": [text for extra in ("cluster", "dashboard") for text in PROJECT["project"]["optional-dependencies"][extra]],
 }

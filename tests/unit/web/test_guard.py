@@ -57,6 +57,21 @@ def test_refused(request_, status):
     assert found.status == status
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9463", "localhost:9463", "localhost:8080", "192.168.0.5:9463"])
+def test_published_port(host):
+    """Through the published port of a container a browser comes from the gateway, with the name and the port that it knows outside."""
+    one = Guard([ipaddress.ip_network("172.17.0.1/32")], "", names=("3f9c1d2e4b5a", "0.0.0.0"))
+    assert one.access(asked("172.17.0.1", host=host, origin=f"http://{host}", sec_fetch_site="same-origin"), 0.0) is Access.READ
+    assert one.access(asked("172.17.0.2", host=host), 0.0) is Access.NOTHING  # another container
+    for rebound in ("evil.example:9463", "localhost.evil.example"):
+        found = one.access(asked("172.17.0.1", host=rebound, origin=f"http://{rebound}", sec_fetch_site="same-origin"), 0.0)
+        assert isinstance(found, Refused)
+        assert found.status == 421
+    found = one.access(asked("172.17.0.1", host=host, origin="http://evil.example"), 0.0)
+    assert isinstance(found, Refused)
+    assert found.status == 403
+
+
 def test_session():
     """A browser brings the token once, and then a cookie, until it logs out."""
     one = guard()
