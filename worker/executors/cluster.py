@@ -600,6 +600,11 @@ class _Link:
                 return await self._outcome_of(client, travels, files, key, once=once)
         except LimitExceeded as error:
             return _Ended(task.id, Failure.of(error))
+        except _NotSubmittedError:
+            raise
+        except Exception:
+            log.exception("the files of a task of %s cannot travel", task.operation)
+            return _Ended(task.id, Failure.of(InternalError()))
 
     @contextlib.asynccontextmanager
     async def _with_files(self, task: Task) -> AsyncIterator[tuple[Task, list[bytes] | None]]:

@@ -21,7 +21,7 @@ from worker.core.jobs import Failure, Outcome, Phase, Result, Shipped, Task
 from worker.errors import LimitExceeded, ResultLost, WorkerError
 from worker.files.limits import MB
 from worker.files.paths import FileRules, names_video
-from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
+from worker.files.whole import WrittenFile, read_bytes, refusal, write_bytes_whole
 
 #: What comes back may have so many times the size of what may go: a small JPEG becomes a large PNG.
 OUTPUT_TIMES = 4
@@ -68,6 +68,9 @@ class Shipper:
                 data = read_bytes(path, self._rules.limits)
             except WorkerError as error:
                 refused[text] = Failure.of(error)
+                continue
+            except OSError as error:  # it has gone meanwhile
+                refused[text] = Failure.of(refusal(error, path, "read"))
                 continue
             size += len(data)
             if size > self.most:
