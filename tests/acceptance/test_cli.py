@@ -125,6 +125,18 @@ def test_send_exit_codes(worker: Worker, arguments: list[str], code: int, senten
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a console event cannot be sent to one process there")
+def test_send_says_what_becomes_of_a_live_source(worker: Worker) -> None:
+    """A live job whose camera is not there waits for it. Whoever has sent it sees why nothing comes."""
+    command = [sys.executable, "-m", "worker", "send", "track", "source=camera:63", "--port", str(worker.port)]
+    process = subprocess.Popen(command, cwd=worker.root, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = next((line for line in process.stderr if "Lost" in line), "")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=END_S)
+    assert said.startswith("track: Lost: camera:63: Camera 63 cannot be opened.")
+
+
 def test_send_says_what_max_items_leaves_out(worker: Worker) -> None:
     """The final carries how many items were found beyond the limit, and `send` says so."""
     shutil.copy(Path(__file__).parents[1] / "data" / "smarties.png", worker.root / "many.png")

@@ -150,7 +150,7 @@ async def _watch(order: Order, job: Job) -> None:
 
 
 def _show(name: str, report: Report, bars: show.Bars) -> None:
-    from worker.protocol.messages import Accepted, Failed, Processing, Progress, Ready
+    from worker.protocol.messages import Accepted, Failed, Processing, Progress, Ready, Source
 
     match report:
         case Accepted(position=position) if position:
@@ -159,6 +159,8 @@ def _show(name: str, report: Report, bars: show.Bars) -> None:
             bars.line(f"{name}: attempt {attempt}")
         case Progress(step=step, steps=steps):
             bars.update(name, step, steps)
+        case Source(word=word, message=message):
+            bars.line(f"{name}: {word}: {message}")
         case Ready(wait_ms=wait_ms, run_ms=run_ms):
             bars.finish(name, f"ready in {show.duration(run_ms)}" + (f" after waiting {show.duration(wait_ms)}" if wait_ms > 50 else ""))
         case Failed(word=word):
