@@ -108,10 +108,10 @@ class _Thread(threading.Thread):
             while not self._has_ended():
                 self._poller.wait(self._idle_at)
         finally:
-            self._pool.close()
-            self._poller.close()
             for number in list(self._wanted):
                 self._answer(number, "The worker ends.")
+            self._pool.close()
+            self._poller.close()
 
     def _has_ended(self) -> bool:
         with self._lock:
