@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 OPERATIONS = "worker.operations.thumbnails:OPERATIONS"
 #: How many may wait to be made.
 MOST_WAITING = 200
-#: The child ends after so long without work, and one picture may take so long.
+#: The child ends after so long without work, and one picture may take so long. That includes the start of the child, which gives way to
+#: all jobs.
 IDLE_S = 60.0
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 LOWER = 15
 
 

@@ -25,6 +25,14 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _as_fast_as_others():
+    """Beside other work, a child of the lowest priority may wait for so long that a picture is given up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thumbnails, "LOWER", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def maker(folder):
     config = Config(roots=(folder / "root",))
