@@ -13,7 +13,7 @@ import msgspec
 
 from worker.catalog.params import Value
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Error, Failed, File, Final, Number, Progress, Report, Skipped, Status
+from worker.protocol.messages import Error, Failed, File, Final, Number, Progress, Report, Skipped, Source, Status
 
 #: The sender of what the page asks for, as if a packet had come from it. No computer has this name, so nothing for it leaves the worker.
 PAGE_HOST = "page"
@@ -79,10 +79,10 @@ class AllOpen(Change, frozen=True):
 
 
 class JobReported(Change, frozen=True):
-    """A job has come further, has written a file or has left one out."""
+    """A job has come further, has written a file or has left one out; or the source of a live job came or went."""
 
     client: str
-    report: Progress | File | Skipped
+    report: Progress | File | Skipped | Source
 
 
 class JobRemembered(Change, frozen=True):

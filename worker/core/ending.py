@@ -20,7 +20,7 @@ from worker.protocol import messages as wire
 RESTORED_AT_ONCE = 100
 RESTORED_EVERY_S = 0.05
 #: Reports that those who watch are told, too.
-_TOLD = frozenset({wire.Progress, wire.File, wire.Skipped})
+_TOLD = frozenset({wire.Progress, wire.File, wire.Skipped, wire.Source})
 
 
 class Ending:
@@ -52,10 +52,14 @@ class Ending:
 
     # ------------------------------------------------------------------------------------------------ reports
 
-    def send(self, job: Job, report: wire.Report, now: float) -> None:
-        """Sends a report about a job that has yet to end, once what is known of the job is stored."""
+    def tell(self, job: Job, report: wire.Report) -> None:
+        """Tells those who watch, and nobody else."""
         if self._watched and type(report) in _TOLD:
             self._emit(JobReported(job.client, report))  # type: ignore[arg-type]  # one of these
+
+    def send(self, job: Job, report: wire.Report, now: float) -> None:
+        """Sends a report about a job that has yet to end, once what is known of the job is stored."""
+        self.tell(job, report)
         if self._barrier.is_stored(job.stored_in):
             if job.state is not State.WITHDRAWN:
                 self._delivery.send(job.client, report)

@@ -123,7 +123,8 @@ class Following:
         if isinstance(event, Seen):
             self._sessions.report(session, event, now)
         elif isinstance(event, SourceChanged):
-            session.job.latest = self._sessions.say(session, event.word, event.message, now)
+            session.job.latest = said = self._sessions.say(session, event.word, event.message, now)
+            self._ending.tell(session.job, said)
         else:
             self._sessions.ended(event.session)
             self._ended(session, event.outcome, now)
@@ -149,7 +150,8 @@ class Following:
             self._ending.end(job, ChildDied(message, "The worker's log may say more."), now)
             return
         delay = min(LONGEST_RESTART_S, FIRST_RESTART_S * 2 ** (session.deaths - 1))
-        job.latest = self._sessions.say(session, "Lost", f"{failure.message} It is started again in {delay:g} s.", now)
+        job.latest = said = self._sessions.say(session, "Lost", f"{failure.message} It is started again in {delay:g} s.", now)
+        self._ending.tell(job, said)
         self._ledger.stories.note(job.key, now, "died", failure.message)
         job.set_timer("again", self._timers.at(now + delay, lambda now: self._follow_again(session, now)))
 

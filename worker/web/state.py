@@ -36,7 +36,7 @@ from worker.core.changes import (
 from worker.core.events import CatalogChanged, ChildrenChanged, JobEnded, Received
 from worker.errors import DecodeError
 from worker.protocol.addresses import Peer
-from worker.protocol.messages import Ack, Failed, File, Ping, Progress, Ready, Skipped
+from worker.protocol.messages import Ack, Failed, File, Ping, Progress, Ready, Skipped, Source
 from worker.web.series import Series
 
 #: How many ended jobs are kept, and how large the parameters of all jobs may be together: they are there for another try.
@@ -208,7 +208,7 @@ class State:
             return
         row.state = change.state
         row.attempt = change.attempt
-        row.step, row.steps, row.eta_ms = 0, 0, -1
+        row.step, row.steps, row.eta_ms, row.message = 0, 0, -1, ""
         row.started = self._now if change.state == RUNNING else 0.0
         self._changed_rows[row.n] = row
 
@@ -225,6 +225,8 @@ class State:
                 row.files = [*row.files[-MOST_FILES + 1 :], path]
             case Skipped():
                 row.skipped += 1
+            case Source(_, _, word, message):
+                row.message = reports.shortened(f"{word}: {message}", LONGEST_TEXT)
         self._changed_rows[row.n] = row
 
     def _job_ended(self, ended: JobEnded) -> None:

@@ -14,12 +14,24 @@ from worker.core.changes import (
     LevelsChanged,
     PresetsChanged,
 )
-from worker.core.events import CancelAsked, Finished, JobEnded, Kept, KeptJob, Received, ReportAsked, Send, SendNumbers, WatchAsked
+from worker.core.events import (
+    CancelAsked,
+    Finished,
+    JobEnded,
+    Kept,
+    KeptJob,
+    Received,
+    ReportAsked,
+    Send,
+    SendNumbers,
+    SourceChanged,
+    WatchAsked,
+)
 from worker.core.jobs import Failure, Part, Plan, Result
 from worker.core.scheduler import Scheduler
 from worker.errors import MissingFile
 from worker.files.whole import WrittenFile
-from worker.protocol.messages import Failed, File, Job, Progress, Set
+from worker.protocol.messages import Failed, File, Job, Progress, Set, Source
 
 TD = ("127.0.0.1", 5000)
 KEY = "127.0.0.1:9461"
@@ -60,6 +72,13 @@ def test_a_failure_has_its_hint(scheduler):
     failure = Failure.of(MissingFile("There is no file a.png.", "Check the folder."))
     (end,) = told(scheduler.handle(Finished(task.id, failure), 2.0), JobEnded)
     assert (end.message, end.hint) == ("There is no file a.png.", "Check the folder.")
+
+
+def test_a_live_source(scheduler):
+    """Those who watch hear of it, too."""
+    scheduler.handle(job("a", "track", ("source", "camera:0")), 1.0)
+    (change,) = told(scheduler.handle(SourceChanged(1, "Live", "camera:0"), 2.0), JobReported)
+    assert change.report == Source("a", "1", "Live", "camera:0")
 
 
 def test_progress_and_files(scheduler):

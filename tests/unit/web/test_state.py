@@ -13,7 +13,7 @@ from worker.core.changes import (
     Refused,
 )
 from worker.core.events import JobEnded, Received
-from worker.protocol.messages import Cancel, Error, Failed, File, Number, Progress, Status
+from worker.protocol.messages import Cancel, Error, Failed, File, Number, Progress, Source, Status
 from worker.web import state as states
 from worker.web.state import State
 
@@ -144,6 +144,16 @@ def test_packets():
     one.take(Received(("10.0.0.1", 5000), (Cancel("last"),)), 1.1)
     assert one.packets[-1].text == "/worker/cancel last"
     assert one.packets[-1].peer == "10.0.0.1:5000"
+
+
+def test_a_live_source():
+    """What has become of the source of a live job stands in its row, until it ends."""
+    one = told(
+        accepted(), JobMoved(TD, "a", "running", 1, ""), JobReported(TD, Source("a", "cam", "Lost", "camera:0: It is opened again."))
+    )
+    assert one.rows[TD, "a"].message == "Lost: camera:0: It is opened again."
+    one.take(ended(), 200.0)
+    assert one.rows[TD, "a"].message == ""
 
 
 def test_refusals():

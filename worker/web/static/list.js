@@ -132,6 +132,9 @@ function When({ row }) {
 
 // Progress of what runs, the reason of what failed, and what came of the others.
 export function How({ row }) {
+  if (row.state === "running" && row.message) { // the source of a live job
+    return html`<span class=${row.message.startsWith("Lost") ? "reason" : "dim"} title=${row.message}>${row.message}</span>`;
+  }
   if (row.state === "running") return html`<${Bar} row=${row} />`;
   if (row.state === "failed") return html`<span class="reason" title=${`${row.message} ${row.hint}`}>${row.message || row.word}</span>`;
   if (row.state === "queued") return html`<span class="dim">${PRIORITY[row.priority]}${row.attempt ? `, attempt ${row.attempt + 1}` : ""}</span>`;
