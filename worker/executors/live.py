@@ -75,6 +75,7 @@ class _Session:
         open: how many pictures the process may still send.
         unwanted: nobody wants to hear of it any more.
         ended: how it ended, in its own words.
+        is_away: its source is lost, and the log has said so.
     """
 
     task: Task
@@ -89,6 +90,13 @@ class _Session:
     reason: str = ""
     ended: frames.Ended | None = None
     lost: Failure | None = None
+    is_away: bool = False
+
+    def level(self, word: str) -> int:
+        """How loud the log says what has become of the source. One that is away for weeks is tried every half a minute, and said once."""
+        again = self.is_away and word in ("Opening", "Lost")
+        self.is_away = word == "Lost" or again
+        return logging.DEBUG if again else logging.WARNING if word == "Lost" else logging.INFO
 
 
 class Followers:
@@ -220,7 +228,7 @@ class Followers:
                 self._deliver(self._seen(session, said))
                 self._take(session)
             case frames.SourceSaid(told, word, message) if told == number:
-                log.info("live job %d: %s: %s", number, word, message)
+                log.log(session.level(word), "live job %d: %s: %s", number, word, message)
                 self._deliver(SourceChanged(number, word, message))
             case frames.Logged(level, name, text):
                 logging.getLogger(name).log(level, "live job %d: %s", number, text)
