@@ -7,6 +7,9 @@ import { ask, rowOfId, store } from "./store.js";
 
 const COLOR = /^#[0-9a-f]{6}$/i;
 
+// What stands between back-quotes in a help text is code.
+const coded = (text) => text.split("`").map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
+
 export function Run({ draft, setDraft, show, toJob }) {
   const operations = store.about ? store.about.operations : [];
   const [query, setQuery] = useState("");
@@ -148,7 +151,7 @@ function Field({ name, field, value, set }) {
     <div class=${`field ${field.type}`}>
       <label for=${id}>${name}${field.required ? html` <span class="needed">needed</span>` : null}</label>
       <${Input} id=${id} name=${name} field=${field} value=${value} set=${set} />
-      <p class="help" id=${`${id}-help`}>${help}</p>
+      <p class="help" id=${`${id}-help`}>${coded(help)}</p>
     </div>
   `;
 }
