@@ -24,6 +24,8 @@ from worker.service.children import certificates_of, pool_of, rules_of
 #: How long a node's first child may take.
 WARM_WITHIN_S = 60.0
 GONE_WITHIN_S = 10.0
+#: What still runs after a stop was asked for has so long.
+END_WITHIN_S = 3.0
 
 
 def work(config: Config, announce: Callable[[str], None] = print) -> int:
@@ -152,5 +154,11 @@ def _until_asked(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    loop = asyncio.new_event_loop()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(both())
+        loop.run_until_complete(both())
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:  # not `asyncio.run`, which waits for ever: a task of Dask's that looks for a scheduler does not end when it is cancelled
+        loop.run_until_complete(asyncio.wait(left, timeout=END_WITHIN_S))
