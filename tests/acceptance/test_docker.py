@@ -190,6 +190,7 @@ def test_stopped_in_the_middle_of_a_batch(folder, touch, count, grace_s, drained
         touch.send(container.port, Replay(1))
         until(lambda: all(touch.finals(job.id) for job in jobs), 120, "a final for each job")
         time.sleep(1)  # a second final would come now
+        until(lambda: not list((folder / "batch").glob(".*.part")), 20, "all that the killed children had begun removed")
     assert len(touch.accepted()) == len(jobs)
     if drained:
         assert stopped_with == 0

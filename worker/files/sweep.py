@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 _VIDEO = "|".join(ending[1:] for ending in sorted(VIDEO_ENDINGS))
 _LEFT = re.compile(rf"\.(?P<name>.*)\.(?P<pid>\d{{1,10}})-\d+\.part(\.({_VIDEO}))?", re.DOTALL)
-#: If the process id of a file is in use again, the file is left alone until it has not changed for this time.
+#: If the process id of a file is in use again, as in a container that was started anew, the file is left alone until it has not changed for
+#: this time. Then all is looked at once more.
 QUIET_S = 10.0
 MAX_ENTRIES = 1_000_000
 #: After this many entries the search rests for a moment, so that it does not delay the first jobs.
@@ -49,7 +50,12 @@ def sweep(root: Path, now: float) -> int:
 
     Each folder is reached from the top anew, with two or three handles, so that a deep tree of folders takes neither handles nor a stack.
     """
-    removed = steps = 0
+    return _sweep(root, now)[0]
+
+
+def _sweep(root: Path, now: float) -> tuple[int, int]:
+    """How many were removed, and how many may be left over, but are too new to tell."""
+    removed = unsure = steps = 0
     waiting = [root]
     while waiting:
         path = waiting.pop()
@@ -61,37 +67,53 @@ def sweep(root: Path, now: float) -> int:
                     time.sleep(_REST_S)
                 if steps > MAX_ENTRIES:
                     log.warning("looked for temporary files of dead processes only among the first %d files below %s", steps, root)
-                    return removed
+                    return removed, unsure
                 if entry.is_dir(follow_symlinks=False):
                     if len(os.fsencode(path)) + len(os.fsencode(entry.name)) < _LONGEST_PATH:
                         waiting.append(path / entry.name)
-                elif (found := _LEFT.fullmatch(entry.name)) and _is_left(path, entry.name, int(found["pid"]), handle, now):
-                    with contextlib.suppress(OSError):
-                        os.unlink(entry.name if handle is not None else path / entry.name, dir_fd=handle)
-                        removed += 1
-    return removed
+                elif found := _LEFT.fullmatch(entry.name):
+                    is_left = _is_left(path, entry.name, int(found["pid"]), handle, now)
+                    unsure += is_left is None
+                    if is_left:
+                        with contextlib.suppress(OSError):
+                            os.unlink(entry.name if handle is not None else path / entry.name, dir_fd=handle)
+                            removed += 1
+    return removed, unsure
 
 
 def _sweep_all(roots: tuple[Path, ...]) -> None:
+    again = _sweep_each(roots)
+    if again:
+        time.sleep(QUIET_S)
+        _sweep_each(again)
+
+
+def _sweep_each(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Returns those that have to be looked at once more."""
+    again = []
     for root in roots:
         try:
-            removed = sweep(root, time.time())
+            removed, unsure = _sweep(root, time.time())
         except Exception as error:  # noqa: BLE001 - one root must not keep the others from being cleaned
             log.warning("could not look for temporary files below %s: %r", root, error)
             continue
         if removed:
             log.info("removed %d temporary files of dead processes below %s", removed, root)
+        if unsure:
+            again.append(root)
+    return tuple(again)
 
 
-def _is_left(folder: Path, name: str, pid: int, handle: int | None, now: float) -> bool:
+def _is_left(folder: Path, name: str, pid: int, handle: int | None, now: float) -> bool | None:
+    """None if only time can tell."""
     place = name if handle is not None else folder / name
     try:
         status = os.stat(place, dir_fd=handle, follow_symlinks=False)
     except OSError:
         return False
-    if not stat.S_ISREG(status.st_mode) or (_is_alive(pid) and now - status.st_mtime < QUIET_S):
+    if not stat.S_ISREG(status.st_mode) or _is_held(name, handle):
         return False
-    return not _is_held(name, handle)
+    return None if _is_alive(pid) and now - status.st_mtime < QUIET_S else True
 
 
 def _is_alive(pid: int) -> bool:

@@ -76,14 +76,14 @@ def test_links_are_not_followed(tmp_path):
 def test_a_root_that_breaks_the_search_keeps_no_other_from_being_cleaned(tmp_path, monkeypatch, caplog):
     """Each root is cleaned by itself, and what went wrong is said."""
     (tmp_path / LEFT).write_bytes(b"x")
-    real = sweep.sweep
+    real = sweep._sweep
 
     def broken(root, now):
         if root.name == "bad":
             raise RecursionError("too deep")
         return real(root, now)
 
-    monkeypatch.setattr(sweep, "sweep", broken)
+    monkeypatch.setattr(sweep, "_sweep", broken)
     sweep.begin((tmp_path / "bad", tmp_path.resolve())).join()
     assert not (tmp_path / LEFT).exists()
     assert "could not look for temporary files below" in caplog.text
@@ -96,3 +96,13 @@ def test_a_bound(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sweep, "MAX_ENTRIES", 10)
     assert sweep.sweep(tmp_path.resolve(), time.time()) == 0
     assert "only among the first 11 files" in caplog.text
+
+
+def test_a_process_id_that_is_in_use_again(tmp_path, monkeypatch):
+    """As in a container that was started anew: what is too new to tell is looked at once more, and is not left for the next start."""
+    monkeypatch.setattr(sweep, "QUIET_S", 0.5)
+    left = tmp_path / f".a.png.{os.getpid()}-1.part"
+    left.touch()
+    assert sweep.sweep(tmp_path, time.time()) == 0
+    sweep.begin((tmp_path,)).join(60)
+    assert not left.exists()
