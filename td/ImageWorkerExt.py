@@ -597,7 +597,7 @@ class ImageWorkerExt:
             self._control.status_came(self._now())
 
     def _note_frame(self, path):
-        """A job has written this; the flush in which that is told is the last thing in a frame, so it is shown in the next one."""
+        """A job has written this. It is shown in the next frame, because the flush that reports it is the last thing in a frame."""
         if path.startswith(frames.PREFIX):
             self._frame_path = frames.path_of(path)
             self._ask("look_at_frame", self._now(), delayFrames=1)

@@ -38,7 +38,7 @@ class Machine:
         return ["ip", "netns", "exec", self.name]
 
     def pull_the_cable(self) -> None:
-        """From now on nothing comes through, and neither side is told."""
+        """From now on nothing comes through, and neither side gets an error."""
         _ip("link", "set", self.name, "down")
 
     def put_the_cable_back(self) -> None:
@@ -63,7 +63,7 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def machines(count: int) -> Iterator[list[Machine]]:
-    """So many of them, while the block runs.
+    """This number of them, while the block runs.
 
     Raises:
         subprocess.CalledProcessError: the system does not allow it.

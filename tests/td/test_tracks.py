@@ -92,7 +92,7 @@ def test_a_picture_in_several_reports():
 
 
 def test_a_source_is_a_sign_of_life():
-    """What is told of the source says that the job was accepted and runs, and is its message."""
+    """A report about the source says that the job was accepted and runs, and is its message."""
     asked = pending.Pending(session="s")
     job_id = asked.submit("track", {"source": "camera:0"}, 0.0)
     asked.received("/worker/source", [job_id, "cam", "Lost", "Camera 0 cannot be opened."], 0.1)

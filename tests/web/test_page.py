@@ -211,7 +211,7 @@ def test_keys(page):
 
 
 def test_cancel(page, sender):
-    """A job that runs is ended from here, whoever has sent it."""
+    """The page ends a job of any client."""
     sender.jobs(("draw_circles", {"output": "long{n}.png", "count": 20_000}, "long"), wait=False)
     row(page, "long").click()
     page.locator(".detail").get_by_role("button", name="Cancel").click()

@@ -62,7 +62,7 @@ def column(report: Tracked, name: str) -> list[float]:
 
 
 def reports_of(peer: Peer, job_id: str):
-    """What is told of a job."""
+    """The reports about a job."""
     return (report for report in peer.reports() if getattr(report, "id", "") == job_id)
 
 

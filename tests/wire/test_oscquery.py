@@ -173,7 +173,7 @@ def test_clients_of_the_websocket_touch_no_jobs_of_others(here, executor):
 
 
 def test_a_value_that_is_refused_goes_back(here):
-    """A fader that was moved too far, or a text where a number belongs: the client is told what holds."""
+    """A fader that was moved too far, or a text where a number belongs: the client gets the value that holds."""
 
     async def play():
         async with connected(here) as one:

@@ -1,4 +1,4 @@
-"""What a live job is told beside its operation's own parameters: where its pictures come from, and where its results go. Pure."""
+"""The parameters of a live job beside those of its operation: where its pictures come from, and where its results go. Pure."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _address(scheme: str, text: str) -> str:
 def check_host(address: str, allowed: Sequence[str]) -> None:
     """Whether a stream's host is one that the operator has allowed: by its name, its address, or a network that holds the address.
 
-    A name is not looked up here: otherwise whoever owns the name would say which computer it is.
+    A name is not looked up here: otherwise the owner of the name would say which computer it is.
 
     >>> check_host("rtsp://10.0.0.7/live", ("10.0.0.0/24",))
     >>> check_host("http://desk.local:8080/a", ("desk.local",))

@@ -1,4 +1,4 @@
-"""What those who watch the worker are told: the page, OSCQuery, the metrics. Effects of the scheduler, and only if somebody watches.
+"""Changes, for those who watch the worker: the page, OSCQuery, the metrics. Effects of the scheduler, and only if somebody watches.
 
 They are not sent to anybody; they go into a queue that another thread empties (`worker.web.tap`). Together with `JobEnded` they say
 everything that happens to a job. Times are not among them: what was in the queue together happened at the same time, within a twentieth of
@@ -39,7 +39,7 @@ def stays_here(peer: Peer) -> bool:
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """Base of everything that is told."""
+    """Base of all changes."""
 
 
 class JobAccepted(Change, frozen=True):
@@ -75,7 +75,7 @@ class JobMoved(Change, frozen=True):
 
 
 class AllOpen(Change, frozen=True):
-    """All that is told of open jobs follows anew; what is not told again has ended unseen."""
+    """All open jobs follow anew; a job that is not among them has ended unseen."""
 
 
 class JobReported(Change, frozen=True):
@@ -143,7 +143,7 @@ class Refused(Change, frozen=True):
 
 
 def refusal(report: Report, peer: Peer) -> Refused | None:
-    """What the page is told of a report that refuses a job or a packet. A `failed` with a number is the final of a job.
+    """For the page: a report that refuses a job or a packet. A `failed` with a number is the final of a job.
 
     >>> refusal(Error(404, "/worker/jbo", "Unknown address."), ("10.0.0.5", 9461)).report.message
     'Unknown address.'

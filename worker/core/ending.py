@@ -19,7 +19,7 @@ from worker.protocol import messages as wire
 #: How finals of an earlier run are sent.
 RESTORED_AT_ONCE = 100
 RESTORED_EVERY_S = 0.05
-#: Reports that those who watch are told, too.
+#: Reports that those who watch hear of, too.
 _TOLD = frozenset({wire.Progress, wire.File, wire.Skipped, wire.Source})
 
 

@@ -106,7 +106,7 @@ class CatalogChanged(msgspec.Struct, frozen=True):
 
 
 class CancelAsked(msgspec.Struct, frozen=True):
-    """The operator wants jobs to end, whoever has sent them.
+    """The operator wants jobs of any client to end.
 
     Attributes:
         jobs: client and id of each; empty for all.

@@ -19,7 +19,7 @@ from worker.protocol.tuio import IDLE_S
 #: A process that dies is started again: after this time, twice as long each time up to the maximum.
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 30.0
-#: So many that die soon after their start, one after the other, end the job.
+#: The job ends after this number of processes that died soon after their start, one after the other.
 MOST_DEATHS = 5
 #: One that says nothing for so long hangs: even a source that cannot be opened gives it something to say. More, if pictures come seldom.
 SILENT_S = 120.0

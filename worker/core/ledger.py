@@ -56,7 +56,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
-#: So many numbers of finals that are forgotten go from a list at once.
+#: Numbers of forgotten finals are removed from a list once there are this many.
 _GONE_AT_ONCE = 1000
 #: Of a job that has not started; nothing can be put into them.
 _WHOLE: Any = ((Phase.PLAN, None),)

@@ -1,4 +1,4 @@
-"""One summary a day: what was done, what failed and why, what was slow. Pure: is given the time of day, and counts what it is told.
+"""One summary a day: what was done, what failed and why, what was slow. Pure: it gets the time of day, and counts events.
 
 A day begins at the time at which the summary is wanted, by the clock on the wall. So it has 23 or 25 hours if the clock is set for summer
 or winter. A clock that goes back over that time by less than a day changes nothing; after any other jump the day that was counted so far
@@ -106,7 +106,7 @@ class Nights:
                 day.more_clients = True
 
     def waiting(self, jobs: int) -> None:
-        """So many jobs wait."""
+        """This number of jobs waits."""
         if jobs > self._day.peak:
             self._day.peak = jobs
             self.has_news = True

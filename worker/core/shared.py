@@ -44,7 +44,7 @@ class Shared:
         quarantine: which work kills children.
         suspects: which jobs may have ended an earlier run of the worker.
         watching: who hears of all jobs.
-        watched: somebody is told of all changes (`worker.core.changes`).
+        watched: somebody hears of all changes (`worker.core.changes`).
     """
 
     config: Config

@@ -37,7 +37,7 @@ class StatusBoard:
         children: there is a child process that can run a job.
         nodes: how many machines of a cluster there are; None without a cluster.
         gone: the names of those that were there lately, and are not now.
-        watched: somebody is told of all changes.
+        watched: somebody hears of all changes.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
 

@@ -12,7 +12,7 @@ from worker.core.shared import Shared
 
 #: Presets that are set by a CHOP change with each frame; those who watch hear of it so rarely.
 PRESETS_EVERY_S = 0.25
-#: How many ended jobs of an earlier run those who watch are told of.
+#: Those who watch hear of at most this number of ended jobs of an earlier run.
 REMEMBERED = 1000
 
 
@@ -20,7 +20,7 @@ class Telling:
     """See the module's docstring. What the other parts know best they tell themselves: progress and ends, the levels, the clients.
 
     Args:
-        shared: the scheduler's parts. Nothing is told if `shared.watched` is not set.
+        shared: the scheduler's parts. Nothing happens if `shared.watched` is not set.
         presets: all of them.
     """
 

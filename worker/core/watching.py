@@ -1,7 +1,7 @@
 """Clients that watch: they hear of every job of every client, one line for each change, and what the child processes do. Pure.
 
 Changes are collected for a moment and the newest of a job wins, so a watcher costs a bounded number of datagrams, and a job that is short
-is heard of once, when it has ended. Nothing is repeated: the picture mends itself, because all open jobs are told again from time to time.
+is heard of once, when it has ended. Nothing is repeated: the picture mends itself, because all open jobs are reported again and again.
 A watcher has to be heard: its time ends with the lease after its last packet, whether or not it said hello.
 """
 
@@ -23,13 +23,13 @@ from worker.protocol.messages import Children, Watched
 from worker.timers import Timers
 
 INTERVAL_S = 0.1
-#: So many changes are sent in one interval; what is more waits for the next one.
+#: The maximum of changes in one interval. The others wait for the next one.
 AT_ONCE = 400
 #: How many changes may wait. The oldest beyond are not told.
 MAX_WAITING = 20_000
 MAX_WATCHERS = 8
 CHILDREN_S = 1.0
-#: Open jobs are told again in turn, so many in a second: a lost datagram is made good, and a watcher that comes late hears of all.
+#: Open jobs are reported again in turn, this number a second: a lost datagram is made good, and a watcher that comes late hears of all.
 AGAIN_PER_S = 200
 _LONGEST_TASKS = 900
 _LONGEST_MESSAGE = 300

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Called from any thread; must return at once.
 DeliverLive = Callable[[Seen | SourceChanged | SessionEnded], None]
 
-#: So many pictures may be under way: one that is sent while another is looked at.
+#: The maximum of pictures under way: one is sent while another is looked at.
 WINDOW = 2
 _READ_AT_ONCE = 2**16
 #: How much faster than `rate` a process may be before it has to wait, and how many pictures at once.

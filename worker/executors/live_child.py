@@ -1,4 +1,4 @@
-"""What runs in the process of a live job: is told its task, makes itself ready for it, and follows it to its end. Never raises.
+"""What runs in the process of a live job: it gets its task, makes itself ready for it, and follows it to its end. Never raises.
 
 Everything here is importable by name, because processes are spawned.
 """

@@ -32,7 +32,7 @@ def is_installed() -> bool:
 
 
 def options_of(codec: str, quality: int) -> dict[str, str]:
-    """What an encoder is told.
+    """The settings of an encoder.
 
     Args:
         codec: one of `_ENCODERS`.

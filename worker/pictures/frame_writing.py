@@ -154,7 +154,7 @@ class _Writer:
         try:
             found = Layout.of(data, size, self.path.name)
             slots = slots_of(data, found.slots)
-        except UnsupportedFormat:  # whoever changed it did not come to the end
+        except UnsupportedFormat:  # the writer did not come to the end
             found, slots = _layout_of(image), ()
         wanted = _layout_of(image, found.slots, found.slot_bytes, found.generation)
         if wanted == found and slots and not found.generation % 2:

@@ -152,7 +152,7 @@ def announcement(config: Config, service: Service, page: str = "") -> Iterator[s
     if config.record.file:
         yield f"  recording       {config.record.file}, up to {config.record.max_mb:g} MB"
     if config.cluster.address:
-        open_door = "" if certificates_of(config) else ", without TLS: whoever reaches it can run code"
+        open_door = "" if certificates_of(config) else ", without TLS: everybody who reaches it can run code"
         yield f"  cluster         {config.cluster.address}{open_door}"
         yield "  files           " + (
             f"of each part travel with it, up to {config.cluster.ship_mb} MB"

@@ -88,7 +88,7 @@ def _encoded(event: Received) -> bytes:
 
 
 def _plain(effects: Sequence[Effect]) -> list[Any]:
-    """Without what the page is told: it goes nowhere else, and all of it stands in other effects and events."""
+    """Without changes for the page: they go nowhere else, and all of them stand in other effects and events."""
     return [effect_as_plain(effect) for effect in effects if not isinstance(effect, Change)]
 
 

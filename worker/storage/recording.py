@@ -34,7 +34,7 @@ from typing import Final as Constant
 log = logging.getLogger(__name__)
 
 FORMAT: Constant = 1
-#: So many lines may wait for the disk; what is more is lost, and counted.
+#: The maximum of lines that wait for the disk. More are lost, and counted.
 MAX_WAITING: Constant = 50_000
 _LINES_AT_ONCE: Constant = 500
 _CLOSE_WITHIN_S: Constant = 5.0

@@ -11,7 +11,7 @@ from worker.errors import MissingFile, PathError, UnsupportedFormat, WorkerError
 from worker.tracking.session import Looked, Pace, Patience, Row, Session
 from worker.tracking.sources import LiveSource, Picture, SourceEnded, SourceVanished
 
-#: So often somebody looks whether there still is a parent.
+#: The interval between two looks whether the parent is still there.
 _LOOK_EVERY_S = 0.25
 #: A file that is not there yet, or is half written.
 _MAY_PASS = (MissingFile, PathError, UnsupportedFormat)
@@ -37,7 +37,7 @@ class Loop:
     Attributes:
         open_source: opens it.
         session: looks at its pictures.
-        report: is told.
+        report: gets the reports.
         shown: the source as it may be shown.
         lasting: a source that cannot be opened at first is waited for: a camera may be plugged in later. Otherwise that ends the job.
         rows: what was seen in the last picture.

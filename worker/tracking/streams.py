@@ -1,6 +1,6 @@
 """Streams over the network: RTSP and HTTP, by FFmpeg. PyAV gives the time of each picture; without it, OpenCV reads them.
 
-FFmpeg opens what it is told to, and some kinds of streams are lists of other addresses. So it may take only kinds that are one stream, and
+FFmpeg opens any address, and some kinds of streams are lists of other addresses. So it may take only kinds that are one stream, and
 only protocols that lead nowhere else; and no HTTP server may send it on to another address.
 """
 

@@ -2,7 +2,7 @@
 
 The rules are those of the OSC port (`worker.core.gate`), and what a browser makes necessary besides:
 
-- This computer may do everything, and so may whoever brings the token. The computers of `--allow` may look. Everybody else may do nothing.
+- This computer may do everything, and so may a computer with the token. The computers of `--allow` may look. Everybody else may do nothing.
 - `Host` must be an address, `localhost`, or a name of this computer. A page of the internet whose name is made to lead here (DNS rebinding)
   comes with its own name.
 - A request that another page has made (`Origin`, `Sec-Fetch-Site`) is refused, whatever it asks for.

@@ -68,7 +68,7 @@ class Guarded(tornado.web.RequestHandler):
             what = "change anything" if found else "see this"
             return (
                 401,
-                f"Only whoever has the worker's token may {what} from another computer. Log in, or send it as Authorization: Bearer.",
+                f"From another computer only somebody with the worker's token may {what}. Log in, or send it as Authorization: Bearer.",
             )
         if found:
             return 403, "Another computer may look only. Start the worker with --token, and log in, to change something from here."

@@ -23,7 +23,7 @@ from worker.web.pictures import Maker, NoPictures, Pictures
 from worker.web.state import State
 from worker.web.tap import Tap
 
-#: So often the queue is emptied, and the browsers are told.
+#: The interval at which the queue is emptied and the browsers get a frame.
 EVERY_S = 0.05
 
 #: Hears of everything that has happened since the last time, and the time in seconds since 1970.

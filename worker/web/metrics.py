@@ -50,7 +50,7 @@ class Metrics:
         workers: how many children serve.
         operations: the names of the operations, as they are now.
         figures: reads the worker's counters; may be called from any thread.
-        folders: their free space is told.
+        folders: whose free space is shown.
         journal: the file of the journal; None without one.
     """
 

@@ -1,7 +1,7 @@
 """OSCQuery over HTTP and its WebSocket: the address space for those who ask, values for those who listen, OSC packets from both sides.
 
-A packet that comes over the WebSocket counts as one that comes over UDP: whoever may look here is known to the gate there, and the same
-rates hold. All connections of one computer are one client. Reports come back over a connection that says hello with the port 0, which
+A packet that comes over the WebSocket counts as one that comes over UDP: a computer that may look here is known to the gate there, and the
+same rates hold. All connections of one computer are one client. Reports come back over a connection that says hello with the port 0, which
 stands for its own; without that they are left out.
 """
 
@@ -31,7 +31,7 @@ from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, NUMBERS, AddressSpace
 #: How many clients may be connected, all together and from one computer.
 MAX_CLIENTS = 64
 MAX_CLIENTS_OF_ONE = 24
-#: So long after a client has set a value it is told which one holds, if it listens: the worker may have refused it.
+#: This time after a client has set a value, it gets the one that holds, if it listens: the worker may have refused it.
 TRUTH_AFTER_S = 0.5
 #: What a client that is slow has yet to get is the newest value of each address, so many presses and reports, and this for all changes.
 MAX_PRESSES = 256
@@ -253,7 +253,7 @@ class Clients:
             client.close(1001, "the worker ends")
 
     def _press(self, peer: Peer, commands: Sequence[Command | Exception], but: OscQuery | None = None) -> None:
-        """Tells of buttons that were pressed or let go. A channel that is sent with every frame is told of when it changes."""
+        """Tells of buttons that were pressed or let go. A channel that is sent with every frame is passed on when it changes."""
         for command in commands:
             if type(command) is not Trigger or len(command.preset) > MAX_ADDRESS:
                 continue

@@ -152,7 +152,7 @@ class Sockets:
     """All browsers that listen.
 
     Args:
-        hub: whose state they are told of.
+        hub: whose state they show.
     """
 
     def __init__(self, hub: Hub) -> None:

@@ -85,7 +85,7 @@ def application(hub: Hub) -> tornado.web.Application:
 
 
 def run(hub: Hub, listening: socket.socket, ended: Callable[[Callable[[], None]], None]) -> None:
-    """Serves until it is told to end. Called in the server's thread.
+    """Serves until somebody ends it. Called in the server's thread.
 
     Args:
         hub: what the handlers share.

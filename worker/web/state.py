@@ -379,7 +379,7 @@ class State:
         return {"now": self._now, **frame} if frame else None
 
     def nobody_looks(self) -> None:
-        """In place of a frame: whoever comes next gets everything."""
+        """In place of a frame: the next browser gets everything."""
         self.series.new()
         self._forget_changes()
 

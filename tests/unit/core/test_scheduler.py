@@ -847,7 +847,7 @@ def test_trigger():
 
 
 def test_a_trigger_names_its_job():
-    """Then the job has that id, the same trigger once more starts nothing, and what goes wrong is told about the id."""
+    """Then the job has that id, the same trigger once more starts nothing, and a failure names the id."""
     play = Play()
     play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"))
     assert sent(play(0.1, Trigger("logo", 1.0, "a"))) == ["accepted a 0 0", "processing a 1"]
@@ -858,7 +858,7 @@ def test_a_trigger_names_its_job():
 
 
 def test_bad_setting():
-    """A value that does not fit is told at once, where the operation is known."""
+    """A value that does not fit is reported at once if the operation is known."""
     play = Play(show=["store"])
     assert play(0.0, Set("logo", "operation", "draw_circles")) == ["store preset logo operation draw_circles"]
     assert play(0.1, Set("logo", "count", -1))[0].startswith("error 400 /worker/set/logo/count draw_circles: count must be")

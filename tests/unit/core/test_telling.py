@@ -43,7 +43,7 @@ def scheduler():
 
 
 def told(effects, *kinds):
-    """What those who watch are told, of these kinds."""
+    """The changes of these kinds."""
     return [effect for effect in effects if isinstance(effect, kinds or (Change, JobEnded))]
 
 
@@ -82,7 +82,7 @@ def test_a_live_source(scheduler):
 
 
 def test_progress_and_files(scheduler):
-    """They are told even if the client has left, to which nothing is sent any more."""
+    """Watchers hear of them even if the client has left."""
     (task,) = tasks(scheduler.handle(job("a", "draw_circles", ("output", "c{n}.png"), ("count", 2)), 1.0))
     effects = scheduler.handle(Finished(task.id, Plan((Part(0, 0, 1), Part(1, 1, 2)))), 2.0)
     first, _ = tasks(effects)
@@ -118,7 +118,7 @@ def test_presets_are_told_seldom(scheduler):
 
 
 def test_everything_again(scheduler):
-    """Who has missed something is told of all that is open, from the beginning."""
+    """A watcher that has missed something hears of all open jobs, from the beginning."""
     for number in range(3):
         scheduler.handle(job(str(number)), 1.0)
     kinds = [type(change) for change in told(scheduler.handle(WatchAsked(), 2.0))]

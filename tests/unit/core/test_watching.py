@@ -14,7 +14,7 @@ HERE = ("127.0.0.1", 50_100)
 
 
 def watched(play, since=0, port=50_100):
-    """What the watcher with this port was told of jobs."""
+    """The jobs that the watcher with this port has heard of."""
     return [
         effect.report
         for effect in play.effects[since:]

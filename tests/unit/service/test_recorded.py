@@ -173,7 +173,7 @@ def test_tokens(tmp_path):
 
 
 def test_what_the_page_asks_for(tmp_path):
-    """It never was a packet, and is played all the same; what the page is told is not in the file."""
+    """It never was a packet, and is played all the same; changes for the page are not in the file."""
     recorded = Recorded(tmp_path / "s.jsonl")
     recorded.event(1001.0, Received(PAGE, (Hello("page", 1, 0), Job("p1", "noop"))))
     recorded.event(1001.1, Finished(1, Result()))

@@ -52,7 +52,7 @@ class Looks:
 
 
 class Reports:
-    """What is told."""
+    """The reports."""
 
     def __init__(self, clock: Clock, busy: tuple[float, float] = (0.0, 0.0)) -> None:
         self.said: list[str] = []
@@ -300,7 +300,7 @@ def test_only_the_newest_is_kept():
 
 
 def test_a_thread_that_ends():
-    """Its reason is told, after the last picture."""
+    """The last picture comes first, then the reason."""
     pictures = iter([((lambda: IMAGE), 0.0)])
 
     def grab():

@@ -88,7 +88,7 @@ def test_another_size():
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
 def test_turned_and_mirrored(rotate, flip):
-    """What is found in the turned picture is told in the pixels of the turned picture, whatever size the search has."""
+    """What is found in the turned picture is reported in pixels of the turned picture, whatever size the search has."""
     image = np.zeros((120, 160, 3), np.uint8)
     cv2.circle(image, (100, 40), 6, (255, 255, 255), -1)
     params = Track(source="a", region="20 10 120 90", rotate=rotate, flip=flip, detect_width=60)

@@ -1,4 +1,4 @@
-"""Streams of a server of our own: what is read, what is not followed, and that no password is told."""
+"""Streams of a server of our own: what is read, what is not followed, and that no password is shown."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_too_large(servers):
 
 @pytest.mark.usefixtures("library")
 def test_nobody_there():
-    """A port on which nobody listens is told at once."""
+    """A port on which nobody listens is reported at once."""
     with pytest.raises(SourceVanished):
         streams.stream("http://127.0.0.1:1/camera", LIMITS, silent_s=1)
 

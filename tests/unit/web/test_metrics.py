@@ -104,7 +104,7 @@ def test_a_folder_that_has_gone_does_no_harm(tmp_path):
 
 
 def test_a_disk_that_does_not_answer_holds_nobody_up(tmp_path, monkeypatch):
-    """A network drive, for example. What is known is told, and one thread at most waits for it."""
+    """A network drive, for example. The other values come all the same, and at most one thread waits for it."""
     answers, asked = threading.Event(), []
 
     def disk_usage(folder):

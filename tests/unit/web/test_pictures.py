@@ -10,7 +10,7 @@ from worker.web.state import State
 
 
 class Maker:
-    """Notes what is wanted, and hands over when it is told to."""
+    """Notes what is wanted, and hands over when the test says so."""
 
     def __init__(self, room=100):
         self.wanted = []

@@ -127,7 +127,7 @@ def test_whole_is_all_frames_together():
 
 
 def test_nobody_looks():
-    """What has happened meanwhile is in no frame, and whoever comes gets it with everything else."""
+    """What has happened meanwhile is in no frame, and the next browser gets it with everything else."""
     one = told(accepted())
     one.nobody_looks()
     assert one.frame() is None
