@@ -187,8 +187,9 @@ def test_printing_harms_nobody(peer, path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of the children is Linux's")
-def test_it_stays_in_the_sandbox(peer, path, tmp_path):
+def test_it_stays_in_the_sandbox(peer, path, tmp_path, monkeypatch):
     """It may read its own folder, write nothing outside the roots, start nothing and reach nobody; and none of it runs in the parent."""
+    monkeypatch.delitem(sys.modules, "own_my_ops", raising=False)  # other tests load it into this process
     beside = tmp_path / "beside.txt"
     beside.write_text("hello")
     probe = f"""

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from importlib.util import find_spec
@@ -146,15 +147,18 @@ def _start_node(address: str, config: Config) -> subprocess.Popen[bytes]:
 
 def _until_asked(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs a coroutine until it ends, or Ctrl-C or SIGTERM."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())  # not Ctrl-C's way from here on: it would break off the making of the loop
+    loop = asyncio.new_event_loop()
 
     async def both() -> None:
         task = asyncio.ensure_future(main())
-        loop = asyncio.get_running_loop()
         signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(task.cancel))
+        if asked.is_set():
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    loop = asyncio.new_event_loop()
     with contextlib.suppress(KeyboardInterrupt):
         loop.run_until_complete(both())
     left = asyncio.all_tasks(loop)
