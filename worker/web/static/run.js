@@ -7,6 +7,9 @@ import { ask, rowOfId, store } from "./store.js";
 
 const COLOR = /^#[0-9a-f]{6}$/i;
 
+// Until the worker has said what there is.
+const UNKNOWN = { may_write: false, every_job: {}, missing: {} };
+
 // What stands between back-quotes in a help text is code.
 const coded = (text) => text.split("`").map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
 
@@ -51,6 +54,7 @@ function suggested(operation, name, field) {
 
 // As a job may name it: relative paths start at the first folder.
 function relative(path) {
+  if (!store.about) return path;
   const root = store.about.roots[0].replace(/\\/g, "/").replace(/\/?$/, "/");
   return path.startsWith(root) ? path.slice(root.length) : path;
 }
@@ -72,12 +76,13 @@ function Form({ operation, draft, setDraft, show, toJob }) {
   const [answer, setAnswer] = useState(null);
   const [preset, setPreset] = useState("");
   const [note, setNote] = useState("");
-  const may = store.about.may_write;
+  const about = store.about || UNKNOWN;
+  const may = about.may_write;
   const row = answer && answer.id ? rowOfId(answer.id) : null;
   const set = (name, value) => setDraft({ ...draft, operation: operation.name, values: { ...values, [name]: value } });
-  const pairs = pairsOf({ parameters: { ...operation.parameters, ...store.about.every_job } }, values);
+  const pairs = pairsOf({ parameters: { ...operation.parameters, ...about.every_job } }, values);
   const missing = Object.entries(operation.parameters).filter(([name, field]) => field.required && values[name] === "").map(([name]) => name);
-  const why = store.about.missing[operation.name];
+  const why = about.missing[operation.name];
 
   const submit = async (event) => {
     event.preventDefault();
@@ -97,7 +102,7 @@ function Form({ operation, draft, setDraft, show, toJob }) {
         ${Object.entries(operation.parameters).map(([name, field]) => html`<${Field} key=${name} name=${name} field=${field} value=${values[name]} set=${set} />`)}
         <details>
           <summary>Priority, timeout and what else every job can have</summary>
-          ${Object.entries(store.about.every_job).map(([name, field]) => html`
+          ${Object.entries(about.every_job).map(([name, field]) => html`
             <${Field} key=${name} name=${name} field=${field} value=${values[name] === undefined ? field.default : values[name]} set=${set} />
           `)}
         </details>
