@@ -222,6 +222,7 @@ class Playback:
         self._open: dict[tuple[str, str], None] = {}
         self._bundled: dict[tuple[str, str], Job] = {}
         self._triggered: dict[tuple[str, str], float] = {}
+        self._made_until = float("-inf")
         self._given = 0
         self._lost: dict[tuple[str, str], str] = {}
         self._last: dict[tuple[str, str], str] = {}
@@ -247,8 +248,9 @@ class Playback:
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was played and every job has ended."""
-        return not self._steps and not self._open and not self._triggered
+        """Whether everything was played and every job has ended, those of triggers included, which have no id that is known before."""
+        made = self._made_until == float("-inf") or len(self._made) >= len(self._session.made)
+        return not self._steps and not self._open and not self._triggered and made
 
     @property
     def left(self) -> int:
@@ -271,6 +273,8 @@ class Playback:
         """What is to be sent by now."""
         for key in [key for key, until in self._triggered.items() if until <= now]:
             del self._triggered[key]
+        if self._made_until <= now:
+            self._made_until = float("-inf")
         while self._under_way and self._under_way[0][0] <= now:
             yield from heapq.heappop(self._under_way)[2](now)
         for client, core in self._cores.items():
@@ -333,6 +337,8 @@ class Playback:
                     self._triggered.setdefault((step.client, job_id), now + TRIGGERED_S)
                     yield from self._carry_out(step.client, core.tell(command), now, past=True)
                 case _:
+                    if isinstance(command, wire.Trigger) and command.value > 0:
+                        self._made_until = now + TRIGGERED_S
                     past = not isinstance(command, _REPEATABLE)
                     yield from self._carry_out(step.client, core.tell(command), now, past=past)
 
