@@ -22,7 +22,7 @@ from worker.catalog.table import CATALOG
 from worker.config import Config, Limits, LiveSettings
 from worker.core.changes import Change
 from worker.core.events import Effect, Event, Kept, Received
-from worker.core.gate import Gate
+from worker.core.gate import MIN_TOKEN, Gate
 from worker.core.plain import NotPlain, effect_as_plain, event_as_plain, event_of, kept_as_plain, kept_of, peer_as_text, peer_of
 from worker.core.scheduler import Scheduler
 from worker.files.limits import DEFAULT_LIMITS
@@ -104,9 +104,14 @@ def _packet(now: float, event: Received, datagram: bytes, sender: Peer, token: b
 
 
 def _without_tokens(datagram: bytes, event: Received, token: bytes) -> bytes:
-    """With stars for the token, and dashes for any other: it may be nearly right, or that of something else."""
+    """With stars for the token, and dashes for any other: it may be nearly right, or that of something else.
+
+    What is much shorter than a token is none, and its bytes may stand anywhere in the packet.
+    """
     others = {getattr(command, "token", "").encode(errors="replace") for command in event.commands} | {token_in(datagram) or b""}
-    for other in others - {b"", token}:
+    for other in others - {token}:
+        if len(other) < MIN_TOKEN // 2:
+            continue
         datagram = datagram.replace(other, b"-" * len(other))
     return datagram.replace(token, b"*" * len(token)) if token else datagram
 
