@@ -17,7 +17,7 @@ import msgspec
 from worker.core.events import JobEnded
 from worker.core.status import NO_FAILURE
 
-#: Clients, and causes of failures, that are told apart; what comes on top is counted together.
+#: The maximum of clients, and of causes of failures, that are counted singly. The others are counted together.
 MOST_CLIENTS = 1000
 MOST_CAUSES = 100
 #: Causes that are named in a summary, the most frequent first.

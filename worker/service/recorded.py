@@ -22,7 +22,7 @@ from worker.catalog.table import CATALOG
 from worker.config import Config, Limits, LiveSettings
 from worker.core.changes import Change
 from worker.core.events import Effect, Event, Kept, Received
-from worker.core.gate import MIN_TOKEN, Gate
+from worker.core.gate import Gate
 from worker.core.plain import NotPlain, effect_as_plain, event_as_plain, event_of, kept_as_plain, kept_of, peer_as_text, peer_of
 from worker.core.scheduler import Scheduler
 from worker.files.limits import DEFAULT_LIMITS
@@ -92,6 +92,10 @@ def _plain(effects: Sequence[Effect]) -> list[Any]:
     return [effect_as_plain(effect) for effect in effects if not isinstance(effect, Change)]
 
 
+#: In bytes. A wrong token that is shorter is recorded as it came.
+_SHORTEST_SECRET = 4
+
+
 def _packet(now: float, event: Received, datagram: bytes, sender: Peer, token: bytes) -> Line:
     def line() -> dict[str, Any]:
         clean = _without_tokens(datagram, event, token)
@@ -106,11 +110,11 @@ def _packet(now: float, event: Received, datagram: bytes, sender: Peer, token: b
 def _without_tokens(datagram: bytes, event: Received, token: bytes) -> bytes:
     """With stars for the token, and dashes for any other: it may be nearly right, or that of something else.
 
-    What is much shorter than a token is none, and its bytes may stand anywhere in the packet.
+    A few bytes are no secret, and may stand anywhere in a packet that cannot be read.
     """
     others = {getattr(command, "token", "").encode(errors="replace") for command in event.commands} | {token_in(datagram) or b""}
     for other in others - {token}:
-        if len(other) < MIN_TOKEN // 2:
+        if len(other) < _SHORTEST_SECRET:
             continue
         datagram = datagram.replace(other, b"-" * len(other))
     return datagram.replace(token, b"*" * len(token)) if token else datagram

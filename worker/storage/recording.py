@@ -12,7 +12,8 @@ the last lines. A worker that is started again with the same file adds another r
     {"end": "full"}                                              the file has reached its limit, or "stopped": the worker ended
 
 `t` is in seconds of a clock that never goes back; the `run` says what it showed at which time of day. Reports that leave in one datagram
-stand one after the other. Packets of computers that are not let in are not there. No token is: `*` stand in its place, `-` for a wrong one.
+stand one after the other. Packets of computers that are not let in are not there. No token is: `*` stand in its
+place, `-` for a wrong one of four bytes or more.
 
 A thread of its own writes, so a slow disk delays nothing.
 """

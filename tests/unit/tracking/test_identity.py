@@ -147,7 +147,7 @@ def test_a_false_detection(off):
 
 
 def test_sizes():
-    """A large one and a small one in one place are told apart by their sizes."""
+    """Two objects in one place keep their ids by their sizes."""
     identity = Identity(Rules(confirm=1, distance=50))
     first = identity.update([Detection(100, 100, 40), Detection(110, 100, 10)], 0.0)
     second = identity.update([Detection(110, 100, 40), Detection(100, 100, 10)], 0.03)
