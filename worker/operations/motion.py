@@ -49,7 +49,7 @@ _SPACING = 24  # arrows on a picture's shorter side, about
 def _check_pair(operation: str, image: Image, reference: Image | None) -> None:
     if reference is not None and size_of(image) != size_of(reference):
         (width, height), (wide, high) = size_of(image), size_of(reference)
-        raise UnfitImage(f"{operation} compares pictures of the same size; one has {width}x{height} pixels and the other {wide}x{high}.")
+        raise UnfitImage(f"{operation} compares pictures of the same size; this one has {width}x{height} pixels, the other {wide}x{high}.")
 
 
 # ------------------------------------------------------------------------------------------------------------- things that moved

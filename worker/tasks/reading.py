@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -34,6 +34,9 @@ References = tuple[Image | bytes | None, ...]
 UNREADABLE = (LimitExceeded, MissingFile, PathError, UnsupportedFormat)
 #: Of JPEG, WebP and AVIF, if the operation has no parameter `quality`.
 QUALITY = 90
+#: If the file before an image is broken or has another size, the image is compared with the one before that. No further, so that parts of
+#: a batch need few files beside their own.
+_LOOK_BACK = 2
 
 
 class Reading(BaseBatch):
@@ -51,14 +54,16 @@ class Reading(BaseBatch):
         base = Result(self.info.kind, fields, sources=sources if inputs.several else ())
         parts = cut_into_parts(len(sources), self.task.slots if inputs.several else 0, sources, self.task.step_s)
         if self.task.part_bytes and inputs.several:
-            parts = cut_by_size(parts, [size_on_disk(path) for path in inputs.paths], self.task.part_bytes // (2 if self.follows else 1))
+            parts = cut_by_size(
+                parts, [size_on_disk(path) for path in inputs.paths], self.task.part_bytes // (1 + _LOOK_BACK if self.follows else 1)
+            )
         if self.follows:
             if not inputs.several:
                 raise ArgumentError(
                     f"{self.info.name} compares pictures; image names one, and {self.follows} is empty.",
                     f"Give {self.follows}=FILE, or a folder or a pattern such as shots/*.png as image.",
                 )
-            parts = tuple(msgspec.structs.replace(part, sources=sources[max(0, part.first - 1) : part.stop]) for part in parts)
+            parts = tuple(msgspec.structs.replace(part, sources=sources[max(0, part.first - _LOOK_BACK) : part.stop]) for part in parts)
         return Plan(parts, finish=bool(self.data), base=base)
 
     def inputs(self, *, single: bool) -> Inputs:
@@ -75,7 +80,8 @@ class Reading(BaseBatch):
         several = self.task.phase is Phase.PART
         references = {name: self.reference(name) for name in self.operation.references}
         result = Result()
-        lead = len(part.sources) - part.steps  # 1 if the image before the part's own comes with it
+        lead = len(part.sources) - part.steps  # those images before the part's own that come with it
+        before: list[Image | None] = []
         for place, source in enumerate(part.sources, start=-lead):
             image = self.read_input(source) if not several else self.read_or_skip(source, self.read_input)
             if place < 0:
@@ -83,9 +89,11 @@ class Reading(BaseBatch):
             elif isinstance(image, Skipped):
                 result = result.joined(Result(skipped=(image,)))
             else:
+                if self.follows:
+                    references[self.follows] = _of_same_size(before, image)
                 result = result.joined(self.run_or_skip(image, source, part.first + place, several, tuple(references.values())))
             if self.follows:
-                references[self.follows] = None if isinstance(image, Skipped) else image
+                before = [None if isinstance(image, Skipped) else image, *before][:_LOOK_BACK]
             self.limits.check_rows(self.info.name, len(result.rows))
             progress(max(0, place + 1))
         return result
@@ -204,6 +212,12 @@ class Reading(BaseBatch):
                 raise ArgumentError(
                     f"{self.info.name} would write over {target}, which is one of its own inputs.", "Choose another name or folder."
                 )
+
+
+def _of_same_size(before: Sequence[Image | None], image: Image) -> Image | None:
+    """Of the images before this one, the nearest of its size; otherwise the nearest, which does not fit; None if there is none."""
+    there = [one for one in before if one is not None]
+    return next((one for one in there if size_of(one) == size_of(image)), there[0] if there else None)
 
 
 #: The parameters that only a video has.

@@ -240,7 +240,7 @@ def test_no_flow_before():
 @pytest.mark.parametrize("compare", [moved, flow])
 def test_sizes_differ(compare):
     """Pictures of different sizes cannot be compared, and the sentence has both sizes."""
-    with pytest.raises(ArgumentError, match="compares pictures of the same size; one has 640x480 pixels and the other 320x240"):
+    with pytest.raises(ArgumentError, match="compares pictures of the same size; this one has 640x480 pixels, the other 320x240"):
         compare(GROUND, GROUND[:240, :320])
 
 

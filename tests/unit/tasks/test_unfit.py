@@ -38,8 +38,23 @@ def test_motion(desk, slots):
     pictures(desk, (64, 48), (64, 48), (48, 64), (48, 64), (48, 64))
     left_out = skipped(desk.job("optical_flow", image="p*.png", step=0))
     assert list(left_out) == ["p2.png"]
-    assert left_out["p2.png"].message == "optical_flow compares pictures of the same size; one has 48x64 pixels and the other 64x48."
+    assert left_out["p2.png"].message == "optical_flow compares pictures of the same size; this one has 48x64 pixels, the other 64x48."
     assert images_of(desk.job("optical_flow", image="p*.png", step=0)) == {1, 3, 4}
+
+
+@pytest.mark.parametrize("slots", [0, 1, 2, 4])
+@pytest.mark.parametrize("broken", [False, True])
+def test_motion_past_an_odd_picture(desk, slots, broken):
+    """One picture that is broken or of another size costs itself only: the next one is compared with the one before it."""
+    desk.slots = slots
+    pictures(desk, (64, 48), (64, 48), (32, 32), (64, 48), (64, 48))
+    if broken:
+        (desk.root / "p2.png").write_bytes(b"no picture")
+    result = desk.job("optical_flow", image="p*.png", step=0)
+    assert list(skipped(result)) == ["p2.png"]
+    assert images_of(result) == {1, 3, 4}
+    alone = desk.job("optical_flow", image="p3.png", reference="p1.png", step=0)
+    assert [row[:-1] for row in result.rows if row[-1] == 3] == list(alone.rows)
 
 
 def test_motion_against_one_picture(desk):
