@@ -1,11 +1,13 @@
-"""All settings of a worker, as one frozen value. Each is declared here once; see `worker/settings.py`."""
+"""All settings of a worker, as one frozen value. Each is declared here once; see `worker/settings.py`.
 
-from __future__ import annotations
+Annotations are values here (there is no `from __future__ import annotations`): as texts they would be compiled anew at each start.
+"""
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, NewType
+
+import msgspec
 
 from worker import __version__
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
@@ -73,8 +75,7 @@ def default_workers() -> int:
     return max(1, cores - 1) if cores > 2 else cores
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What the scheduler bounds.
 
     Attributes:
@@ -121,8 +122,7 @@ class Limits:
     result_bytes_kept: int = 64 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(msgspec.Struct, frozen=True):
     """Where the log of the worker goes, and in which form."""
 
     file: Annotated[
@@ -150,8 +150,7 @@ class LogSettings:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordSettings:
+class RecordSettings(msgspec.Struct, frozen=True):
     """Where everything that the worker is sent and sends is written down."""
 
     file: Annotated[
@@ -170,8 +169,7 @@ class RecordSettings:
     ] = 200.0
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
+class ClusterSettings(msgspec.Struct, frozen=True):
     """The Dask cluster that does the work, if there is one, and the certificates for it."""
 
     address: Annotated[
@@ -216,8 +214,7 @@ class ClusterSettings:
     key: Annotated[Path | None, Setting(CLUSTER, "TLS: the key to it (PEM).", option="--cluster-key", unit="FILE", shown=NONE)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
+class LiveSettings(msgspec.Struct, frozen=True):
     """What live jobs may do."""
 
     sessions: Annotated[
@@ -235,8 +232,7 @@ class LiveSettings:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """Where the worker listens, reports, reads and writes.
 
     Attributes:
@@ -350,7 +346,7 @@ class Config:
     kept: tuple[Path, ...] = ()
     files: FileLimits = DEFAULT_LIMITS
     presets: tuple[tuple[str, str, int | float | str | bool], ...] = ()
-    workers: Annotated[int, Setting(PROCESS, "Child processes.", unit="N", minimum=1, maximum=256, shown="cores - 1")] = field(
+    workers: Annotated[int, Setting(PROCESS, "Child processes.", unit="N", minimum=1, maximum=256, shown="cores - 1")] = msgspec.field(
         default_factory=default_workers
     )
     limits: Limits = Limits()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 Call = Callable[[float], None]
 
 
-@dataclass(slots=True)
-class TokenBucket:
+class TokenBucket(msgspec.Struct):
     """A limit on a rate that lets a burst through: the bucket holds `burst` tokens, and `per_second` new ones flow in.
 
     >>> bucket = TokenBucket(per_second=10, burst=2)
@@ -33,8 +33,7 @@ class TokenBucket:
         return taken
 
 
-@dataclass(slots=True)
-class AtMostEvery:
+class AtMostEvery(msgspec.Struct):
     """Limits something to at most once in `seconds`.
 
     >>> warning = AtMostEvery(10.0)

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
 from tests import frame_files
@@ -32,7 +33,7 @@ from worker.files.limits import DEFAULT_LIMITS
 CAP_MB = 1024
 #: The header of a frame file and the entries of two slots.
 HEAD = 128
-_LIMITS = dataclasses.replace(DEFAULT_LIMITS, megapixels=50, child_mb=CAP_MB)
+_LIMITS = msgspec.structs.replace(DEFAULT_LIMITS, megapixels=50, child_mb=CAP_MB)
 _EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, 60_000, 2**20, 2**30]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,7 +33,7 @@ WRITES = [
 
 
 def rules(root, **limits):
-    return FileRules((root,), limits=dataclasses.replace(DEFAULT_LIMITS, min_free_mb=0, **limits))
+    return FileRules((root,), limits=msgspec.structs.replace(DEFAULT_LIMITS, min_free_mb=0, **limits))
 
 
 def fill(root):
@@ -93,7 +93,7 @@ def test_numbers(small_disk):
 def test_filled_while_it_writes(small_disk):
     """Room is looked at while a file grows, so that what must stay free stays free."""
     outcome = run_job(
-        FileRules((small_disk,), limits=dataclasses.replace(DEFAULT_LIMITS, min_free_mb=2)),
+        FileRules((small_disk,), limits=msgspec.structs.replace(DEFAULT_LIMITS, min_free_mb=2)),
         "write_text",
         output="a.txt",
         line="x" * 99,

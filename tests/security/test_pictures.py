@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import random
@@ -10,6 +9,7 @@ import threading
 import time
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,7 +38,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def child(root):
-    child = Child(root, dataclasses.replace(DEFAULT_LIMITS, megapixels=200, child_mb=CAP_MB))
+    child = Child(root, msgspec.structs.replace(DEFAULT_LIMITS, megapixels=200, child_mb=CAP_MB))
     assert failed(child.job("draw_circles", output="good.png", count=1)) == 200
     yield child
     child.close()
@@ -83,7 +83,7 @@ def test_every_readable_format_has_a_bomb():
 @pytest.mark.parametrize("name", sorted(bombs()))
 def test_bombs_within_the_limits(root, name):
     """Where the limits are wide, the cap of the memory holds: the job fails with 413, or is no image; and alone."""
-    child = Child(root, dataclasses.replace(NO_LIMITS, megapixels=10**6, child_mb=CAP_MB))
+    child = Child(root, msgspec.structs.replace(NO_LIMITS, megapixels=10**6, child_mb=CAP_MB))
     try:
         assert failed(child.job("draw_circles", output="good.png", count=1)) == 200
         pid = child.pid
@@ -99,7 +99,7 @@ def test_bombs_within_the_limits(root, name):
 
 def test_a_job_over_its_memory(root):
     """An operation that needs more than a child may take fails with 413, names the limit and its option, and the child lives on."""
-    child = Child(root, dataclasses.replace(DEFAULT_LIMITS, child_mb=600))
+    child = Child(root, msgspec.structs.replace(DEFAULT_LIMITS, child_mb=600))
     try:
         assert failed(child.job("draw_circles", output="large.png", count=1, width=6000, height=6000)) == 200
         pid = child.pid
@@ -174,7 +174,7 @@ def test_frames(tmp_path):
     put(tmp_path, "a.gif", animated_gif(30))
     assert read_header((tmp_path / "a.gif").read_bytes()).frames == 30
     with pytest.raises(LimitExceeded, match="has 30 pictures; an animation may have 20") as caught:
-        read_image(tmp_path / "a.gif", limits=dataclasses.replace(DEFAULT_LIMITS, frames=20))
+        read_image(tmp_path / "a.gif", limits=msgspec.structs.replace(DEFAULT_LIMITS, frames=20))
     assert "--max-frames" in caught.value.hint
     assert read_image(tmp_path / "a.gif").shape == (4, 4, 3)
 
@@ -193,7 +193,7 @@ def test_large_file(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
         file.truncate(3 * 2**20)
     with pytest.raises(LimitExceeded, match=r"a.png is larger than one file may be: 3 MB, and the limit is 2 MB") as caught:
-        read_image(tmp_path / "a.png", limits=dataclasses.replace(DEFAULT_LIMITS, file_mb=2))
+        read_image(tmp_path / "a.png", limits=msgspec.structs.replace(DEFAULT_LIMITS, file_mb=2))
     assert "--max-file-mb" in caught.value.hint
 
 
@@ -289,7 +289,7 @@ def test_numbers_are_kept_in_view(tmp_path):
     noise = tmp_path / "deep" / "noise.png"
     write_image(noise, np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8))
     for limits, (operation, values), option, numbers in cases:
-        rules = FileRules((tmp_path.resolve(),), limits=dataclasses.replace(DEFAULT_LIMITS, **limits))
+        rules = FileRules((tmp_path.resolve(),), limits=msgspec.structs.replace(DEFAULT_LIMITS, **limits))
         if values.get("image") == "noise.png":
             values["image"] = "deep/noise.png"
         outcome = run_job(rules, operation, **values)

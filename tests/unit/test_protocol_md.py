@@ -6,9 +6,9 @@ import itertools
 import json
 import re
 import struct
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests import docs
 from tests.play import Play

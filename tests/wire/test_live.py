@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from pythontuio import TuioClient
 from pythontuio.tuio import BlockingOSCUDPServer
 

@@ -6,11 +6,12 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tests.wire.running import LONG_S, HoldingExecutor, Peer, wait_for
 from worker.catalog.table import CATALOG
@@ -18,7 +19,7 @@ from worker.config import Config
 from worker.executors.base import Executor
 from worker.files.paths import FileRules
 from worker.service.loop import Service
-from worker.web.pictures import NoPictures
+from worker.web.making import NoPictures
 from worker.web.thread import Web
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -13,8 +12,7 @@ from msgspec import Meta
 from worker.catalog.params import COLOR_PATTERN, Params, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One parameter, as the command line, `/worker/describe` and the docs show it."""
 
     name: str

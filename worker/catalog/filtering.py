@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from worker.catalog.params import WRITE_IMAGE, ImageIn, Params, Quality
@@ -16,8 +16,7 @@ from worker.words import did_you_mean
 MOST_STEPS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """One value of a step.
 
     Attributes:
@@ -68,8 +67,7 @@ class Argument:
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One kind of step: its name, its values, and what it does."""
 
     name: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Meta
 
 from worker.catalog.params import Params
@@ -63,8 +63,7 @@ class LiveParams(Params, frozen=True, kw_only=True):
     ] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceName:
+class SourceName(msgspec.Struct, frozen=True):
     """A source, as `source` names it.
 
     Attributes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from worker.catalog.fields import Field, fields_of
 from worker.catalog.params import Params
 
@@ -12,8 +14,7 @@ from worker.catalog.params import Params
 SIGNIFICANT = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One number in each row of a result.
 
     Attributes:
@@ -71,8 +72,7 @@ class OwnFile:
         return not self.where.endswith(".py")
 
 
-@dataclass(frozen=True, slots=True)
-class OperationInfo:
+class OperationInfo(msgspec.Struct, frozen=True):
     """One row of the catalogue.
 
     Whether a job may run a second time after a crash depends on its values, so the params class says it: `Params.repeatable`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import sys
 import time
 from pathlib import Path
@@ -85,9 +84,11 @@ def begin_logging(level: str, form: str, file: Path | None) -> None:
     if file is None:
         handler = _Stderr(sys.stderr)
     else:
+        from logging.handlers import RotatingFileHandler
+
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+            handler = RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
         except OSError as error:
             raise click.UsageError(f"The log file {file} cannot be written: {error.strerror}.") from None
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

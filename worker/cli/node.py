@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from worker.cli.logs import begin_logging
 from worker.cli.settings import SettingsCommand, config_of, setting_options

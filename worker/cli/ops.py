@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from worker.cli import show
 from worker.cli.own import all_operations
@@ -78,7 +78,9 @@ def _show_one(row: OperationInfo, missing: Mapping[str, str]) -> None:
 def _offered(row: OperationInfo, missing: Mapping[str, str]) -> tuple[Field, ...]:
     """Its parameters, without the choices that this build lacks."""
     return tuple(
-        dataclasses.replace(field, choices=tuple(choice for choice in field.choices if f"{row.name} {field.name}={choice}" not in missing))
+        msgspec.structs.replace(
+            field, choices=tuple(choice for choice in field.choices if f"{row.name} {field.name}={choice}" not in missing)
+        )
         for field in row.parameters
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from worker.cli import show
 
@@ -35,7 +36,7 @@ def all_operations(wheres: Sequence[str]) -> tuple[Catalog, Mapping[str, Operati
                 sys.path.append(str(Path(where).parent))
                 file = OwnFile(where, "here", Path(where).read_bytes())
             found = OwnModules().of(file)
-            catalog = with_own(catalog, file, tuple(dataclasses.replace(row, own=file) for row, _ in found.values()))
+            catalog = with_own(catalog, file, tuple(msgspec.structs.replace(row, own=file) for row, _ in found.values()))
         except (OwnProblem, OSError) as error:
             show.complain(error.message if isinstance(error, OwnProblem) else f"{where} cannot be read: {error.strerror}.")
             sys.exit(show.BAD_ARGUMENTS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from worker.cli.logs import begin_logging
 from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
@@ -50,6 +49,8 @@ def serve(**values: Any) -> None:
             f"--host {config.host} lets other computers send jobs, so say which: --allow with their network, or --token with a password."
         )
     if sentence := check_token(config.token):
+        import secrets  # only here: with it comes a library of ciphers
+
         raise click.UsageError(f"{sentence} Give --token another one, such as {secrets.token_urlsafe(18)}.")
     begin_logging("warning" if config.show and config.log.level == "info" else config.log.level, config.log.format, config.log.file)
     if not config.roots:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -372,6 +371,8 @@ def load(path: Path) -> dict[str, Any]:
         text = data.decode("utf-8-sig")  # Notepad and PowerShell write a byte order mark, which is no part of the text
     except UnicodeDecodeError as error:
         raise click.UsageError(f"The settings file {path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    import tomllib  # only if there is such a file
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

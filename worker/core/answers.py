@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.core.delivery import Delivery
 from worker.protocol.messages import Report
@@ -27,13 +28,12 @@ REPORT_COST = 150
 MAX_BUDGETS = 1024
 
 
-@dataclass(slots=True)
-class _Asker:
+class _Asker(msgspec.Struct):
     """A client: what it may still be sent, and the answers that are under way."""
 
     left: float = BURST_BYTES
     filled_at: float = 0.0
-    open: OrderedDict[Hashable, Iterator[Report]] = field(default_factory=OrderedDict)
+    open: OrderedDict[Hashable, Iterator[Report]] = msgspec.field(default_factory=OrderedDict)
 
     def fill(self, now: float) -> None:
         self.left = min(BURST_BYTES, self.left + (now - self.filled_at) * BYTES_PER_S)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from worker.config import Config
 from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
@@ -36,8 +37,7 @@ MAX_NAME_LENGTH = 100
 RECENT_S = 60.0
 
 
-@dataclass(slots=True)
-class Client:
+class Client(msgspec.Struct):
     """One receiver of reports.
 
     Attributes:
@@ -61,8 +61,8 @@ class Client:
     bundles: bool = False
     heard_at: float = 0.0
     ended_at: float = float("-inf")
-    resends: TokenBucket = field(default_factory=lambda: TokenBucket(RESENDS_PER_SECOND, RESENDS_BURST))
-    errors: TokenBucket = field(default_factory=lambda: TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND))
+    resends: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(RESENDS_PER_SECOND, RESENDS_BURST))
+    errors: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(ERRORS_PER_SECOND, ERRORS_PER_SECOND))
 
 
 class _Unsettled(NamedTuple):

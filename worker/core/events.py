@@ -266,8 +266,7 @@ class StoreAttempt:
     begun: bool = field(default=True, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StoreBegun:
+class StoreBegun(msgspec.Struct, frozen=True):
     """Keep that a job that was started runs by now: if the worker ends unexpectedly, that may be its doing."""
 
     client: str
@@ -289,8 +288,7 @@ class StoreTold(msgspec.Struct, frozen=True):
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoreClient:
+class StoreClient(msgspec.Struct, frozen=True):
     """Keep how a client wants its reports.
 
     Attributes:
@@ -310,8 +308,7 @@ class StoreClient:
     gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StorePeer:
+class StorePeer(msgspec.Struct, frozen=True):
     """Keep which client packets from this sender belong to."""
 
     peer: Peer
@@ -394,8 +391,7 @@ Effect = Send | SendNumbers | SendBytes | Execute | Abort | Follow | Unfollow | 
 # ------------------------------------------------------------------------------------------- what an earlier run left
 
 
-@dataclass(frozen=True, slots=True)
-class KeptJob:
+class KeptJob(msgspec.Struct, frozen=True):
     """A job that was accepted by an earlier run.
 
     Attributes:
@@ -417,8 +413,7 @@ class KeptJob:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """Everything that an earlier run left.
 
     Attributes:

@@ -12,12 +12,12 @@ What strangers cost is bounded for all of them together: their datagrams are sho
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from worker.protocol.addresses import Network, Peer
 from worker.protocol.greeting import HEAD
@@ -56,8 +56,7 @@ def check_token(token: str) -> str:
     return f"The token has {size} characters; a token must have {MIN_TOKEN} to {MAX_TOKEN}, so that nobody can guess it."
 
 
-@dataclass(slots=True)
-class _Sender:
+class _Sender(msgspec.Struct):
     """How many packets this sender may still send, and what was dropped since it last got a report about that."""
 
     packets: TokenBucket
@@ -163,6 +162,8 @@ class Gate:
 
     def introduces(self, peer: Peer, nonce: int, now: float) -> bool:
         """Lets the computer of this address in, if this is a number that was sent there a short time ago."""
+        import hmac  # here: with it comes a library of ciphers, and a worker has to be there soon
+
         span = int(now // CHALLENGE_S)
         if not any(hmac.compare_digest(str(nonce), str(self._challenge(peer, one))) for one in (span, span - 1)):
             return False
@@ -177,6 +178,8 @@ class Gate:
             _bound(self._introduced)
 
     def _challenge(self, peer: Peer, span: int) -> int:
+        import hmac
+
         made_of = f"{peer[0]} {peer[1]} {span}".encode()
         return int.from_bytes(hmac.digest(self._secret, made_of, "sha256")[:4], "big") % (2**31 - 1) + 1
 
@@ -185,7 +188,11 @@ class Gate:
         return self._is_token(token.encode())
 
     def _is_token(self, token: bytes) -> bool:
-        return bool(self._token) and hmac.compare_digest(token, self._token)
+        if not self._token:
+            return False
+        import hmac
+
+        return hmac.compare_digest(token, self._token)
 
     @staticmethod
     def is_this_computer(host: str) -> bool:

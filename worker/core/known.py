@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OperationInfo
 from worker.errors import UnknownOperation
 
 
-@dataclass(slots=True)
-class Known:
+class Known(msgspec.Struct):
     """The catalogue of this moment.
 
     Attributes:
@@ -25,7 +24,7 @@ class Known:
     changes: int = 0
     message: str = ""
     problem: str = ""
-    gone: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, str] = msgspec.field(default_factory=dict)
 
     def change(self, catalog: Catalog, message: str, *, usable: bool = True) -> None:
         """From now on there are these operations."""

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -159,16 +157,15 @@ class EndedJob(msgspec.Struct, eq=False):
         return self.client, self.id
 
 
-@dataclass(slots=True)
-class _Finals:
+class _Finals(msgspec.Struct):
     """One client's ended jobs by the numbers of their finals, and these in order: a replay begins anywhere without a search.
 
     The oldest goes with each new one, as soon as there are as many as are remembered. So those that went stand at the head of the list for
     a while: to move thousands of numbers for each job took 2 % of the worker's time.
     """
 
-    numbers: list[int] = field(default_factory=list)
-    jobs: dict[int, EndedJob] = field(default_factory=dict)
+    numbers: list[int] = msgspec.field(default_factory=list)
+    jobs: dict[int, EndedJob] = msgspec.field(default_factory=dict)
     first: int = 0
 
     def add(self, ended: EndedJob) -> None:
@@ -357,6 +354,8 @@ class Ledger:
 
 def digest(content: bytes) -> bytes:
     """What tells two jobs' contents apart, in 20 bytes."""
+    import hashlib  # only when the first job comes: with it comes a library of ciphers
+
     return hashlib.blake2b(content, digest_size=20).digest()
 
 

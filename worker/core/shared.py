@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.config import Config
@@ -24,8 +25,7 @@ from worker.core.watching import Watching
 from worker.timers import Timers
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """See the module's docstring.
 
     Attributes:

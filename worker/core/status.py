@@ -6,7 +6,8 @@ A changed word goes out at once, changed numbers at most 20 times a second, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.config import Config
 from worker.core.changes import ClientSeen, ClientsSeen, LevelsChanged
@@ -25,8 +26,7 @@ OVERDUE_S = 0.25
 NO_FAILURE = 200  # `last_code` after a job that became ready
 
 
-@dataclass(slots=True)
-class StatusBoard:
+class StatusBoard(msgspec.Struct):
     """The worker's state in the words of the protocol.
 
     Attributes:
@@ -67,7 +67,7 @@ class StatusBoard:
     _numbers_changed: bool = False
     _waits_since: float | None = None
     _timer_set: bool = False
-    _words: TokenBucket = field(default_factory=lambda: TokenBucket(WORDS_AT_ONCE, WORDS_AT_ONCE))
+    _words: TokenBucket = msgspec.field(default_factory=lambda: TokenBucket(WORDS_AT_ONCE, WORDS_AT_ONCE))
 
     @property
     def word(self) -> str:

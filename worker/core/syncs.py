@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.core.backlog import Key
 from worker.errors import LimitExceeded
@@ -16,13 +17,12 @@ MAX_OPEN = 64
 MAX_TALLIES = 4096
 
 
-@dataclass(slots=True)
-class _Tally:
+class _Tally(msgspec.Struct):
     """One client: its jobs that ended since its last sync, the jobs each open sync waits for, and its newest answer."""
 
     ready: int = 0
     failed: int = 0
-    open: dict[int, set[Key]] = field(default_factory=dict)
+    open: dict[int, set[Key]] = msgspec.field(default_factory=dict)
     answered: Synced | None = None
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from worker.catalog.live import LiveParams, check_host, source_of, tuio_target
 from worker.config import Config
@@ -36,8 +37,7 @@ _CHANNEL_OF = {"x": "x", "y": "y", "radius": "r", "u": "u", "v": "v", "id": "id"
 LONGEST_WORDS = 300
 
 
-@dataclass(slots=True, eq=False)
-class Session:
+class Session(msgspec.Struct, eq=False):
     """One live job that runs.
 
     Attributes:
@@ -66,7 +66,7 @@ class Session:
     target: Peer | None = None
     tuio: Tuio | None = None
     state: wire.Source | None = None
-    rows: tuple[tuple[float, ...], ...] = field(default_factory=tuple)
+    rows: tuple[tuple[float, ...], ...] = msgspec.field(default_factory=tuple)
 
 
 class Sessions:

@@ -184,9 +184,13 @@ class Taken(msgspec.Struct, frozen=True, array_like=True, tag=4):
 Told = Probe | Given | Taught | Taken
 
 _encode = msgspec.msgpack.Encoder().encode
-_said = msgspec.msgpack.Decoder(Said).decode
-_told = msgspec.msgpack.Decoder(Told).decode
 _values = msgspec.msgpack.Decoder(dict[str, Value]).decode
+
+
+@functools.cache
+def _reader(kind: Any) -> Any:
+    """What reads one of these messages. Made when the first one comes: a parent says `Told` only, and has to be there soon."""
+    return msgspec.msgpack.Decoder(kind).decode
 
 
 def frame(message: Said | Told) -> bytes:
@@ -282,7 +286,7 @@ def said(body: bytes | memoryview) -> Said:
         BadFrame: no child says this.
     """
     try:
-        message: Said = _said(body)
+        message: Said = _reader(Said)(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"A child process has sent {len(body)} bytes that are no message: {error}"[:300]) from None
     if isinstance(message, Found):
@@ -294,7 +298,7 @@ def said(body: bytes | memoryview) -> Said:
 
 def told(body: bytes | memoryview) -> Told:
     """Reads what the parent said."""
-    message: Told = _told(body)
+    message: Told = _reader(Told)(body)
     return message
 
 

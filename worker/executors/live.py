@@ -17,9 +17,10 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Protocol
+
+import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.live import LiveParams
@@ -66,8 +67,7 @@ class LiveExecutor(Protocol):
         """Ends all of them. None is left when it returns."""
 
 
-@dataclass(eq=False, slots=True)
-class _Session:
+class _Session(msgspec.Struct, eq=False):
     """One live job.
 
     Attributes:
@@ -83,7 +83,7 @@ class _Session:
     bucket: TokenBucket
     process: BaseProcess | None = None
     link: socket.socket | None = None
-    pieces: frames.Frames = field(default_factory=frames.Frames)
+    pieces: frames.Frames = msgspec.field(default_factory=frames.Frames)
     unsent: bytes = b""
     open: int = WINDOW
     unwanted: bool = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import sys
 import tempfile
 from collections.abc import Callable
@@ -42,7 +41,7 @@ class Mark:
             OSError: the system has no handles left.
         """
         if sys.platform == "win32":
-            name = f"td-image-worker-{secrets.token_hex(16)}"
+            name = f"td-image-worker-{os.urandom(16).hex()}"
             return cls(mmap.mmap(-1, _SIZE, tagname=name), name)
         handle = _nameless()
         try:

@@ -24,8 +24,9 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+
+import msgspec
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Phase, Task
@@ -58,8 +59,7 @@ class KeeperEnded(InternalError):
     """The thread that starts child processes has ended, so no more can be started."""
 
 
-@dataclass(eq=False, slots=True)
-class _Child:
+class _Child(msgspec.Struct, eq=False):
     """One child process.
 
     Attributes:
@@ -78,7 +78,7 @@ class _Child:
     process: BaseProcess
     link: socket.socket
     mark: Mark
-    pieces: frames.Frames = field(default_factory=frames.Frames)
+    pieces: frames.Frames = msgspec.field(default_factory=frames.Frames)
     warm: bool = False
     aborted: bool = False
     reason: str = ""
@@ -88,7 +88,7 @@ class _Child:
     asked: bool = False
     looks: int = 0
     lost: Failure | None = None
-    taught: dict[str, str] = field(default_factory=dict)
+    taught: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def free(self) -> bool:

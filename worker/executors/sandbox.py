@@ -23,8 +23,9 @@ import platform
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from worker.errors import InternalError
 
@@ -128,8 +129,7 @@ class CannotConfine(InternalError):
     """A child process cannot be put into its sandbox."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """What this system has for a sandbox.
 
     Attributes:
@@ -161,8 +161,7 @@ class Offer:
         return f"none: {_system()} offers nothing that this worker uses; its own checks of paths and the limits hold"
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True):
     """What stays open to a process in the sandbox.
 
     Attributes:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from worker.catalog.fields import fields_of
 from worker.core.jobs import Failure, Outcome, Phase, Result, Shipped, Task

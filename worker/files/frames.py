@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from worker.errors import UnsupportedFormat
 
@@ -41,8 +42,7 @@ BOTTOM_FIRST, TOP_FIRST = 0, 1
 _REFERENCE = re.compile(r"(?P<name>.*?)(#(?P<slot>\d{1,9})(@(?P<sequence>\d{1,19}))?)?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class FrameName:
+class FrameName(msgspec.Struct, frozen=True):
     """What a reference names.
 
     Attributes:
@@ -77,8 +77,7 @@ class FrameName:
         return f"{PREFIX}{self.path}{slot}" + ("" if self.sequence is None else f"@{self.sequence}")
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """What is in a slot.
 
     Attributes:
@@ -96,8 +95,7 @@ class Slot:
         return self.sequence > 0 and self.sequence % 2 == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """What a header says. `generation` is odd while somebody changes it."""
 
     slots: int

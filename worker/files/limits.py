@@ -6,8 +6,9 @@ Every sentence names the limit, its value, what came, and the option of `serve` 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from worker.errors import DiskFull, LimitExceeded
 from worker.settings import Setting, option_of
@@ -20,8 +21,7 @@ _MAY_BE_DENSE = 50_000_000
 GROUP = "Limits of files"
 
 
-@dataclass(frozen=True, slots=True)
-class FileLimits:
+class FileLimits(msgspec.Struct, frozen=True):
     """Each attribute is a setting, and its declaration says what it limits."""
 
     file_mb: Annotated[int, Setting(GROUP, "Largest file that may be read or written.", option="--max-file-mb", unit="MB", minimum=1)] = (

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files import handles
 from worker.files.frames import ENDING, PREFIX, FrameName
@@ -48,12 +50,11 @@ MEDIA_ENDINGS = _VIDEO.union(
     ".pfm .tga .3dl .abc .cube .dae .fbx .glb .gltf .mtl .stl .usd .usda .usdc .usdz .bin .pdf".split(),  # noqa: SIM905 - as above
 )
 #: Among the texts: those that other programs run, or take commands from.
-_RUN_BY_PROGRAMS = re.compile(
+_RUN_BY_PROGRAMS = (
     r"((docker-)?compose.*\.ya?ml|package(-lock)?\.json|npm-shrinkwrap\.json|composer\.json|deno\.jsonc?|[jt]sconfig.*\.json"
     r"|pnpm-[a-z]+\.yaml|cmakelists\.txt|cmake.*presets\.json|requirements.*\.txt|constraints.*\.txt|environment\.ya?ml|pom\.xml|build\.xml"
     r"|(azure|bitbucket|cloud|app|code|build)?-?(pipelines?|build|veyor|spec)\.ya?ml|action\.ya?ml|taskfile.*\.ya?ml|playbook.*\.ya?ml"
-    r"|kustomization\.ya?ml|chart\.yaml|serverless\.ya?ml|mkdocs\.ya?ml|pubspec\.yaml|project\.json|tasks\.json|launch\.json)",
-    re.IGNORECASE,
+    r"|kustomization\.ya?ml|chart\.yaml|serverless\.ya?ml|mkdocs\.ya?ml|pubspec\.yaml|project\.json|tasks\.json|launch\.json)"
 )
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS | PIXEL_ENDINGS
@@ -72,8 +73,7 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes; Linux's limits, and no system
 _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys")) if os.name == "posix" else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """The image files that a parameter names, in natural order. `several` is true for a folder and a pattern, also of one file.
 
     If it names a frame, that is `frame`, and its file is the only path.
@@ -282,7 +282,7 @@ class FileRules:
     def spell_all(self, inputs: Inputs) -> tuple[str, ...]:
         """The images as the sender spells them. `to_read_all` of one of them gives it again."""
         if inputs.frame is not None:
-            return (str(replace(inputs.frame, path=self.spell(inputs.paths[0]))),)
+            return (str(msgspec.structs.replace(inputs.frame, path=self.spell(inputs.paths[0]))),)
         return tuple(self.spell(path) for path in inputs.paths)
 
     def contains(self, path: Path) -> bool:
@@ -498,7 +498,7 @@ def _check_others(text: str, names: tuple[str, ...]) -> None:
             raise PathError(f"{text} cannot be written: {name} is hidden and belongs to another program.", "Choose another name.")
         if name.casefold() in _OF_PROGRAMS:
             raise PathError(f"{text} cannot be written: {name} is a folder of another program.", "Choose another folder.")
-    if names and _RUN_BY_PROGRAMS.fullmatch(names[-1]):
+    if names and re.fullmatch(_RUN_BY_PROGRAMS, names[-1], re.IGNORECASE):
         raise PathError(f"{text} cannot be written: other programs run what a file of this name says.", "Choose another name.")
 
 
@@ -530,8 +530,7 @@ def _pattern_matches(rules: FileRules, spelled: str) -> tuple[Path, _Search] | N
     return folder, _Search(rules, spelled, tuple(composed(part) for part in parts[first:] if part not in ("", ".")))
 
 
-@dataclass(slots=True)
-class _Search:
+class _Search(msgspec.Struct):
     """Looks for the files that match a pattern, one folder after the other, with an eye on how many that are.
 
     Every name takes each set of places in the pattern to the next one, so that the time does not explode however many `**` there are.

@@ -6,7 +6,6 @@ They are for the user's eyes only, and they do not pile up: what is too old goes
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
@@ -35,6 +34,8 @@ def name_of(client: str, job_id: str) -> str:
     'td-image-worker-results/job-shot_1_a-bd08cdd108a845ea.json'
     """
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", job_id)[:_LONGEST_ID]
+    import hashlib  # only when the first one is written: with it comes a library of ciphers
+
     digest = hashlib.blake2b(f"{client}\0{job_id}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return f"{FOLDER}/job-{readable}-{digest}.json"
 

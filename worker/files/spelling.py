@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -37,7 +35,11 @@ def composed(name: str) -> str:
     >>> composed("a\u0308.png") == "ä.png"
     True
     """
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    if name.isascii():
+        return name
+    import unicodedata  # its tables are large, and most names need none
+
+    return unicodedata.normalize("NFC", name)
 
 
 def without_case(name: str) -> str:
@@ -76,6 +78,8 @@ def _stored_name(folder: Path, name: str, forms: tuple[Form, ...]) -> str:
 
 def near(folder: Path, name: str) -> tuple[str, ...]:
     """Other visible names in a folder that look like `name`, the most similar first; at most `MAX_NEAR`."""
+    import difflib  # only for a name that is wrong
+
     forms = {without_case(other): other for other in _listed(folder) if not other.startswith(".") and other != name}
     return tuple(forms[form] for form in difflib.get_close_matches(without_case(name), forms, n=MAX_NEAR))
 

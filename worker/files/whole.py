@@ -11,9 +11,10 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from worker.errors import ArgumentError, DiskFull, InternalError, MissingFile, PathError, WorkerError
 from worker.files import handles
@@ -56,8 +57,7 @@ def _ends_with_a_box(data: bytes) -> bool:
     return at == len(data)
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
+class WrittenFile(msgspec.Struct, frozen=True):
     """A complete file. Width and height are pixels, 0 if it is not an image."""
 
     path: str

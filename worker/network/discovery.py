@@ -16,8 +16,9 @@ import re
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from worker.protocol.addresses import Peer
 
@@ -38,8 +39,7 @@ GONE_WITHIN_S = 2.0
 _LONGEST = 63
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """One service.
 
     Attributes:
@@ -50,7 +50,7 @@ class Announced:
 
     kind: str
     listens: Peer
-    says: Mapping[str, str] = field(default_factory=dict)
+    says: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def addresses(self, ours: Sequence[str]) -> tuple[str, ...]:
         """Where it can be reached.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from worker.config import Config
 from worker.core.changes import stays_here

@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from worker.protocol.addresses import Peer
 from worker.timers import AtMostEvery
@@ -81,8 +82,7 @@ TELL_AGAIN_S = 60.0
 MAX_TOLD = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Unreachable:
+class Unreachable(msgspec.Struct, frozen=True):
     """Nobody listens at this target."""
 
     peer: Peer

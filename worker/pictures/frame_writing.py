@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
 from worker.errors import PathError, UnsupportedFormat
@@ -163,11 +164,11 @@ class _Writer:
         generation = found.generation + found.generation % 2
         self.limits.check_file(self.path.name, wanted.file_bytes)
         self.limits.check_free(self.path.name, folder.free_bytes(), max(0, wanted.file_bytes - size))
-        self._put(replace(wanted, generation=generation + 1).packed(), 0)
+        self._put(msgspec.structs.replace(wanted, generation=generation + 1).packed(), 0)
         self._put(bytes(MAX_SLOTS * SLOT.size), HEADER.size)
         if size < wanted.file_bytes:
             os.ftruncate(self.descriptor, wanted.file_bytes)
-        wanted = replace(wanted, generation=generation + 2)
+        wanted = msgspec.structs.replace(wanted, generation=generation + 2)
         self._put(wanted.packed(), 0)
         # The first one keeps the number, so that the sequences go on: an old reference never comes true again.
         return wanted, (Slot(last + last % 2, 0, 0), *(Slot(0, 0, 0),) * (wanted.slots - 1))

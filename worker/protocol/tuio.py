@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
+
+import msgspec
 
 from worker.protocol.messages import Message, Plain
 from worker.protocol.osc import bundle, encode
@@ -30,8 +31,7 @@ _ELEMENT_HEAD = 4
 _LEAST_S = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(msgspec.Struct, frozen=True):
     """One cursor, object or blob. What its profile does not have is not sent.
 
     Attributes:
@@ -120,8 +120,7 @@ class _Blob(_Said, frozen=True):
 _MESSAGES: dict[str, type[_Said]] = {"2Dcur": _Cursor, "2Dobj": _Object, "2Dblb": _Blob}
 
 
-@dataclass(frozen=True, slots=True)
-class _Motion:
+class _Motion(msgspec.Struct, frozen=True):
     """How something moved when it was last sent, from which the next accelerations follow."""
 
     x: float
@@ -131,8 +130,7 @@ class _Motion:
     turns: float
 
 
-@dataclass(slots=True)
-class Tuio:
+class Tuio(msgspec.Struct):
     """One source of one profile, as datagrams to be sent.
 
     Begin with `begin()`, then `frame(...)` for each picture, `idle(now)` now and then while there is none, and `end()`.
@@ -150,7 +148,7 @@ class Tuio:
     _alive: tuple[int, ...] = ()
     _sent_s: float | None = None
     _frame_s: float | None = None
-    _motions: dict[int, _Motion] = field(default_factory=dict)
+    _motions: dict[int, _Motion] = msgspec.field(default_factory=dict)
 
     def begin(self) -> list[bytes]:
         """Nothing is there: what a receiver still has of an earlier run is gone."""

@@ -21,10 +21,10 @@ from worker.protocol.addresses import Peer
 from worker.service import parent
 from worker.service.children import certificates_of, followers_of, own_files
 from worker.service.loop import Service
-from worker.storage.journal import JournalError
-from worker.storage.recording import Recorder, RecordingError
+from worker.storage.errors import StorageError
 
 if TYPE_CHECKING:
+    from worker.storage.recording import Recorder
     from worker.web.thread import Web
 
 ENOUGH_PACKETS = 5_000
@@ -53,7 +53,7 @@ def lead(
         _close(web)
         announce(f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. {holder or 'Choose another --host or --port.'}")
         return 1
-    except (JournalError, RecordingError) as error:
+    except StorageError as error:
         _close(web)
         _close(recorder)
         announce(str(error))
@@ -64,8 +64,8 @@ def lead(
     for line in announcement(config, service, web.url if web is not None else ""):
         announce(line)
     if not config.show:
-        sweep.begin(rules.roots)
-    results.begin(rules.roots[0], config.files)
+        service.soon(lambda: sweep.begin(rules.roots))
+    service.soon(lambda: results.begin(rules.roots[0], config.files))
     with contextlib.closing(discovery_of(config, service, web)):
         _run(config, service, web, rules, catalog)
     announce("Stopped.")
@@ -89,11 +89,16 @@ def _run(config: Config, service: Service, web: Web | None, rules: FileRules, ca
     if web is None:
         service.run()
         return
-    from worker.service.thumbnails import Thumbnails
+    with contextlib.closing(web), contextlib.ExitStack() as ends:
 
-    with contextlib.closing(web), contextlib.closing(Thumbnails(config, rules)) as thumbnails:
-        web.figures, web.journal, web.name = service.figures, service.journal_path, _name(service)
-        web.start(service.address[1], rules, catalog, service.tell, thumbnails)
+        def serve() -> None:
+            from worker.service.thumbnails import Thumbnails
+
+            thumbnails = ends.enter_context(contextlib.closing(Thumbnails(config, rules)))
+            web.figures, web.journal, web.name = service.figures, service.journal_path, _name(service)
+            web.start(service.address[1], rules, catalog, service.tell, thumbnails)
+
+        service.soon(serve)  # its imports would take the processor from the first answers
         service.run()
 
 
@@ -110,6 +115,8 @@ def recorder_of(config: Config) -> Recorder | None:
     """
     if config.record.file is None:
         return None
+    from worker.storage.recording import Recorder  # few workers write everything down
+
     return Recorder(config.record.file, round(config.record.max_mb * 2**20), (config.token,))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import secrets
+import random
 import threading
 import time
 from collections import deque
@@ -69,13 +69,13 @@ from worker.service.inbox import Inbox
 from worker.service.nights import night_log
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
-from worker.storage.recording import Recorder
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
 from worker.web.figures import Figures
 from worker.web.tap import Tap
 
 if TYPE_CHECKING:
     from worker.service.recorded import RecordedScheduler
+    from worker.storage.recording import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ BATCH = 256
 PACKETS_BETWEEN_READS = 32
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
+#: After so long what can wait begins: by then who waited for the worker has its answer.
+SOON_S = 0.05
 #: In a show the journal is pruned so many times more rarely.
 RARER_IN_A_SHOW = 50
 
@@ -127,7 +129,7 @@ class Service:
         self._live = live
         self._unreachable = unreachable.Unreachables(unreachable.log_unreachable)
         self._limits = config.limits
-        self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst, secrets.token_bytes(32))
+        self._gate = Gate(config.allow, config.token, config.limits.packets_per_s, config.limits.packets_burst, os.urandom(32))
         self._endpoint = Endpoint((config.host, config.port), self._arrived, self._unreachable, MAX_DATAGRAM_OUT)
         self._poller = Poller()
         if not self._gate.has_token:  # else everybody may say hello
@@ -168,6 +170,14 @@ class Service:
     def tell(self, event: Event) -> None:
         """Lets something happen: a command of the page, or the operator's wish. From any thread."""
         self._tell(event)
+
+    def soon(self, what: Callable[[], object]) -> None:
+        """Something that can wait until the first packets are answered. It is called in the loop's thread, so it must not take long."""
+
+        def begin(_now: float) -> None:
+            what()
+
+        self._poller.at(self._poller.now() + SOON_S, begin)
 
     def figures(self) -> Figures:
         """What was counted since the start. From any thread."""
@@ -448,4 +458,4 @@ def _open_journal(config: Config, port: int) -> Journal | None:
 
 def _random_boot() -> int:
     """A number that earlier starts did not have, below 2**24 so that a float channel carries it exactly."""
-    return secrets.randbelow(2**24 - 1) + 1
+    return random.SystemRandom().randrange(1, 2**24)

@@ -7,7 +7,6 @@ journal, once a minute and at the end; after a kill at most that minute is missi
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -103,6 +102,8 @@ class NightLog:
 
     def _keep(self, *, running: bool) -> None:
         if self._kept is not None:
+            import json  # not before the first jobs have ended
+
             text = json.dumps({"running": running, "day": self._nights.plain()})
             path = self._kept
             self._queue.put(lambda: _write_whole(path, text))
@@ -146,8 +147,14 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        text = path.read_bytes()
+    except OSError:
+        return {}
+    import json  # only if there is something
+
+    try:
+        kept = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     return kept if isinstance(kept, dict) else {}
 

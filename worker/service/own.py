@@ -6,13 +6,13 @@ change. Nothing of them is ever run here, and nothing that comes over OSC can na
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.own import OwnProblem, OwnValues, row_of, with_own
@@ -36,8 +36,7 @@ LARGEST = 2**20
 _FIRST_TASK = 2**52
 
 
-@dataclass(slots=True)
-class _State:
+class _State(msgspec.Struct):
     """What is known of one file.
 
     Attributes:
@@ -144,6 +143,8 @@ class OwnOperations:
         if len(text) > LARGEST:
             self._poller.call(lambda: self._unreadable(where, f"{path.name} has more than {LARGEST // 2**20} MB, which is the limit."))
             return
+        import hashlib  # not in the loop's way: few workers have operations of somebody's own
+
         found = OwnFile(where, hashlib.sha256(text).hexdigest(), text)
         self._poller.call(lambda: self._seen(found))
 

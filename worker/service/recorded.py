@@ -11,11 +11,12 @@ import ipaddress
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG

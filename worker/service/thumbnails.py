@@ -21,7 +21,7 @@ from worker.executors.pool import PoolExecutor
 from worker.files.paths import FileRules
 from worker.poller import Poller
 from worker.tasks.prepare import make_run_task
-from worker.web.pictures import Answer, Picture
+from worker.web.making import Answer, Picture
 
 log = logging.getLogger(__name__)
 

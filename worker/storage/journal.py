@@ -12,14 +12,12 @@ age is the smaller one of what the wall clock says and of how long workers have 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import logging
-import secrets
+import random
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from typing import Final as Constant
@@ -108,8 +106,7 @@ _STARTS: Constant = 1000
 _BOOTS: Constant = 2**24
 
 
-@dataclass(frozen=True, slots=True)
-class LostRow:
+class LostRow(msgspec.Struct, frozen=True):
     """A row that could not be read, as it was found."""
 
     reason: str
@@ -346,7 +343,7 @@ class Journal:
             case StoreTold(client, job_id):
                 execute(_TOLD, (client, job_id))
             case StoreClient():
-                execute(_CLIENT, (*dataclasses.astuple(store), self._next_end()))
+                execute(_CLIENT, (*msgspec.structs.astuple(store), self._next_end()))
             case StorePeer((host, port), client):
                 execute(_PEER, (host, port, client, self._next_end()))
             case StorePreset(preset, key, value):
@@ -388,7 +385,7 @@ class Journal:
         execute("UPDATE job SET crashes = crashes + ?, running = 0 WHERE final IS NULL AND running = 1", (int(broke_off),))
         earlier = {boot for (boot,) in execute("SELECT boot FROM start")}
         # Chance alone: a clock may stand at the same time at each start, and a lost journal knows no number at all.
-        boot = next(number for number in iter(lambda: secrets.randbelow(_BOOTS - 1) + 1, 0) if number not in earlier)
+        boot = next(number for number in iter(lambda: random.SystemRandom().randrange(1, _BOOTS), 0) if number not in earlier)
         self._start = execute("INSERT INTO start (boot, up) VALUES (?, ?)", (boot, self._up())).lastrowid or 0
         execute("DELETE FROM start WHERE number <= ?", (self._start - _STARTS,))
         return boot
@@ -487,8 +484,7 @@ class Journal:
         self._database.execute("INSERT INTO lost (at, reason, client, id, content) VALUES (?, ?, ?, ?, ?)", values)
 
 
-@dataclass(frozen=True, slots=True)
-class _StartedJob:
+class _StartedJob(msgspec.Struct, frozen=True):
     """A new job, and how often it was started in the round that accepted it."""
 
     job: StoreJob

@@ -27,10 +27,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from typing import Final as Constant
+
+import msgspec
+
+from worker.storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ _END_BYTES: Constant = 100
 Line = Callable[[], dict[str, Any]]
 
 
-class RecordingError(Exception):
+class RecordingError(StorageError):
     """A recording cannot be written or read. The text is a sentence."""
 
 
@@ -176,8 +179,7 @@ def _opened(path: Path) -> int:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """One start of a worker.
 
     Attributes:
@@ -187,8 +189,8 @@ class Run:
     """
 
     head: dict[str, Any]
-    lines: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    broken: list[int] = field(default_factory=list)
+    lines: list[tuple[int, dict[str, Any]]] = msgspec.field(default_factory=list)
+    broken: list[int] = msgspec.field(default_factory=list)
 
     @property
     def lost(self) -> int:

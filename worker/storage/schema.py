@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final as Constant
 
 from worker.core.ledger import digest
+from worker.storage.errors import StorageError
 from worker.storage.salvage import salvage
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ _MIGRATIONS: Constant[dict[int, tuple[str, ...]]] = {
 }
 
 
-class JournalError(Exception):
+class JournalError(StorageError):
     """The journal cannot be used. The text is a sentence for the operator."""
 
 

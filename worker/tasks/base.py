@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from worker.core.jobs import Part, Plan, Result, Task
 from worker.files import results
 from worker.files.frames import FrameName
@@ -114,9 +116,9 @@ class BaseBatch:
     def spelled(self, written: WrittenFile) -> WrittenFile:
         frame = FrameName.of(written.path)
         if frame is not None:
-            spelled = dataclasses.replace(frame, path=self.files.spell(Path(frame.path)))
-            return dataclasses.replace(written, path=str(spelled))
-        return dataclasses.replace(written, path=self.files.spell(Path(written.path)))
+            spelled = msgspec.structs.replace(frame, path=self.files.spell(Path(frame.path)))
+            return msgspec.structs.replace(written, path=str(spelled))
+        return msgspec.structs.replace(written, path=self.files.spell(Path(written.path)))
 
 
 def cut_by_size(parts: Iterable[Part], sizes: Sequence[int], most: int) -> tuple[Part, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """What the worker has counted since its start.
 
     Attributes:
@@ -24,7 +24,7 @@ class Figures:
     bytes_in: int = 0
     packets_out: int = 0
     bytes_out: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = msgspec.field(default_factory=dict)
     children_ended: int = 0
     children: tuple[int, int] | None = None
 

@@ -19,7 +19,8 @@ from worker.files.paths import FileRules
 from worker.web.commands import Commands
 from worker.web.figures import Figures
 from worker.web.guard import Guard
-from worker.web.pictures import Maker, NoPictures, Pictures
+from worker.web.making import Maker, NoPictures
+from worker.web.pictures import Pictures
 from worker.web.state import State
 from worker.web.tap import Tap
 

@@ -16,7 +16,8 @@ from worker.protocol.messages import MAX_ID_BYTES, Accepted, Failed, Set, Unset
 from worker.web.guard import Access
 from worker.web.handlers import Guarded
 from worker.web.hub import Hub
-from worker.web.pictures import LARGE, SMALL, Picture, inputs_of, is_picture
+from worker.web.making import Picture
+from worker.web.pictures import LARGE, SMALL, inputs_of, is_picture
 from worker.web.state import FAILED, QUEUED, RUNNING, Row
 
 #: How many jobs one request may try again.

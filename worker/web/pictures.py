@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import msgspec
 
 from worker.catalog.catalog import Catalog
 from worker.files.frames import FrameName
+from worker.web.making import Maker, Picture
 from worker.web.state import Row, State
 
 log = logging.getLogger(__name__)
@@ -31,41 +31,6 @@ ENDINGS = frozenset(
         *(".pgm", ".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A JPEG.
-
-    Attributes:
-        width, height: of the picture that it was made of.
-    """
-
-    jpeg: bytes
-    width: int
-    height: int
-
-
-#: Gets the picture, or a sentence why there is none.
-Answer = Callable[[Picture | str], None]
-
-
-class Maker(Protocol):
-    """Makes pictures in another process."""
-
-    def ask(self, path: str, size: int, answer: Answer) -> bool:
-        """Wants the picture of a file. `answer` is called in another thread, once; False if too many are wanted already."""
-
-
-class NoPictures:
-    """Makes none."""
-
-    sentence: ClassVar[str] = "This worker makes no pictures."
-
-    def ask(self, path: str, size: int, answer: Answer) -> bool:  # noqa: ARG002 - as the others
-        """Says so."""
-        answer(self.sentence)
-        return True
 
 
 class Pictures:

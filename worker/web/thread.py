@@ -1,10 +1,11 @@
 """The HTTP server from its settings to its end. Binds its port in the worker's thread, so that a taken one is said at the start; all else
-happens in a thread of its own, the import of Tornado included, which takes 75 ms.
+happens in a thread of its own, the imports included: Tornado, and all of the page but its tap.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import importlib.util
 import logging
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.catalog.catalog import Catalog
 from worker.config import Config
@@ -22,10 +24,11 @@ from worker.core.gate import Gate
 from worker.files.paths import FileRules
 from worker.protocol.addresses import Peer, reachable
 from worker.web.figures import Figures
-from worker.web.guard import Guard
-from worker.web.hub import Hub
-from worker.web.pictures import Maker
+from worker.web.making import Maker
 from worker.web.tap import Tap
+
+if TYPE_CHECKING:
+    from worker.web.hub import Hub
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class Web:
         self.journal: Path | None = None
         self.name = "TD Image Worker"
         self._log = _ToTap(self.tap)
+        logging.getLogger().addHandler(self._log)  # behind the log's own handler
         self._end: Callable[[], None] = lambda: None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -89,11 +93,7 @@ class Web:
             tell: lets something happen in the worker's thread.
             maker: makes pictures of files.
         """
-        names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
-        guard = Guard(self._config.allow, self._config.token, names)
-        hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
-        hub.figures, hub.journal, hub.name = self.figures, self.journal, self.name
-        logging.getLogger().addHandler(self._log)  # behind the log's own handler
+        hub = functools.partial(self._hub, command_port, rules, catalog, tell, maker)
         self._thread = threading.Thread(target=self._run, args=(hub,), name="web", daemon=True)
         self._thread.start()
 
@@ -106,13 +106,23 @@ class Web:
             self._thread.join(CLOSE_WITHIN_S)
         self._socket.close()
 
-    def _run(self, hub: Hub) -> None:
+    def _run(self, made: Callable[[], Hub]) -> None:
         try:
             from worker.web.server import run
 
-            run(hub, self._socket, self._set_end)
+            run(made(), self._socket, self._set_end)
         except Exception:  # the worker works without its page
             log.exception("the page has ended; the worker goes on")
+
+    def _hub(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None], maker: Maker) -> Hub:
+        from worker.web.guard import Guard
+        from worker.web.hub import Hub
+
+        names = (socket.gethostname(), socket.gethostname().partition(".")[0], self._config.http[0] if self._config.http else "")
+        guard = Guard(self._config.allow, self._config.token, names)
+        hub = Hub(self._config, catalog, rules, self.address, command_port, self.tap, tell, guard, maker)
+        hub.figures, hub.journal, hub.name = self.figures, self.journal, self.name
+        return hub
 
     def _set_end(self, end: Callable[[], None]) -> None:
         self._end = end

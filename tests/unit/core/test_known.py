@@ -1,8 +1,7 @@
 """Operations that come, change and go while the worker runs: events against effects."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from worker.catalog.rows import OwnFile
 from worker.catalog.table import CATALOG

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -52,7 +52,7 @@ def test_too_many_scans(tmp_path):
 
 def test_a_large_picture_may_have_fewer_scans(tmp_path):
     """The work is what is bounded: pixels times scans."""
-    limits = dataclasses.replace(DEFAULT_LIMITS, megapixels=1)
+    limits = msgspec.structs.replace(DEFAULT_LIMITS, megapixels=1)
     path = tmp_path / "a.jpg"
     path.write_bytes(with_scans(20, side=640))
     assert read_image(path).shape[0] == 640
@@ -140,7 +140,7 @@ def test_a_heavy_kind_of_picture_may_be_smaller(tmp_path, name, weight):
         data = plain[:33] + chunk(b"tEXt", bytes(5000)) + chunk(b"acTL", struct.pack(">II", 2, 0)) + plain[33:]
     header = read_header(data)
     assert (header.width, header.height, header.weight) == (80, 64, weight)
-    limits = dataclasses.replace(DEFAULT_LIMITS, megapixels=12)
+    limits = msgspec.structs.replace(DEFAULT_LIMITS, megapixels=12)
     fitting = 12_000_000 // weight
     limits.check_weight(name, fitting, 1, weight)
     if weight > 1:
@@ -160,7 +160,7 @@ def test_a_few_bytes_for_a_large_picture(tmp_path):
     with pytest.raises(LimitExceeded, match=said) as refused:
         read_image(path)
     assert "--max-pixels-per-byte" in refused.value.hint
-    limits = dataclasses.replace(DEFAULT_LIMITS, pixels_per_byte=10**6)
+    limits = msgspec.structs.replace(DEFAULT_LIMITS, pixels_per_byte=10**6)
     assert read_image(path, limits=limits).shape == (7200, 7200, 3)
     DEFAULT_LIMITS.check_density("a.webp", 7000, 7000, 1)
     DEFAULT_LIMITS.check_density("a.webp", 16_383, 16_383, 16_383 * 16_383 // 2000 + 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tests.wire.running import HoldingExecutor, Peer, running
 from worker.config import Config, LogSettings

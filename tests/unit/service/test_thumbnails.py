@@ -10,7 +10,7 @@ from worker.config import Config
 from worker.service import thumbnails
 from worker.service.children import rules_of
 from worker.service.thumbnails import Thumbnails
-from worker.web.pictures import Picture
+from worker.web.making import Picture
 
 DATA = Path(__file__).parents[2] / "data"
 

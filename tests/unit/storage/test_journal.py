@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import re
@@ -70,7 +69,7 @@ def journal(tmp_path: Path, request):
 
 def jobs(journal: Journal) -> list[KeptJob]:
     """What was kept, whenever it was accepted."""
-    return [dataclasses.replace(job, age_s=0.0) for job in journal.kept().jobs]
+    return [msgspec.structs.replace(job, age_s=0.0) for job in journal.kept().jobs]
 
 
 def ready(job_id: str, seq: int) -> Ready:
@@ -437,8 +436,8 @@ def test_a_journal_of_format_1_opens_with_everything(tmp_path, caplog):
     assert journal.lost() == ()
     assert all(job.told == (job.final is not None) and job.crashes == 0 for job in kept.jobs)
     journal = reopened(journal)
-    assert jobs(journal) == [dataclasses.replace(job, age_s=0.0) for job in kept.jobs]
-    assert dataclasses.replace(journal.kept(), jobs=()) == dataclasses.replace(kept, jobs=())
+    assert jobs(journal) == [msgspec.structs.replace(job, age_s=0.0) for job in kept.jobs]
+    assert msgspec.structs.replace(journal.kept(), jobs=()) == msgspec.structs.replace(kept, jobs=())
     copy = tmp_path / "9460.sqlite3.format-1"
     assert copy.name in caplog.text
     with sqlite3.connect(copy) as database:
@@ -590,7 +589,7 @@ def test_a_damaged_row_costs_one_job(journal, damage, caplog):
     caplog.clear()
     assert lost_rows(journal.path) == (lost,)  # while the worker runs, for `doctor`
     journal = reopened(journal)
-    assert sorted(jobs(journal), key=str) == sorted((dataclasses.replace(job, age_s=0.0) for job in kept.jobs), key=str)
+    assert sorted(jobs(journal), key=str) == sorted((msgspec.structs.replace(job, age_s=0.0) for job in kept.jobs), key=str)
     assert journal.lost() == (lost,)
     assert "lost" not in caplog.text
     journal.close()

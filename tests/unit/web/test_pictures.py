@@ -5,7 +5,8 @@ import pytest
 from worker.catalog.table import CATALOG
 from worker.core.changes import JobAccepted
 from worker.web import pictures
-from worker.web.pictures import NoPictures, Picture, Pictures, inputs_of
+from worker.web.making import NoPictures, Picture
+from worker.web.pictures import Pictures, inputs_of
 from worker.web.state import State
 
 
