@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -13,6 +14,8 @@ import pytest
 
 from worker.catalog.filtering import STEPS
 from worker.catalog.table import CATALOG
+from worker.protocol import osc
+from worker.protocol.messages import Hello, Ping
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,6 +180,52 @@ def test_the_parent_stays_light(module):
     command = [sys.executable, "-c", _LOADED.format(module)]
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.split()
     assert not {"cv2", "numpy"} & set(loaded)
+
+
+#: Starts `serve`, and asks it for an answer from a thread. Prints what it has imported when it sends the first one, and stops.
+_FIRST_ANSWER = """
+import os, signal, socket, sys, threading, time
+port, question = int(sys.argv.pop(1)), bytes.fromhex(sys.argv.pop(1))
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.bind(("127.0.0.1", 0))
+address, answered = asker.getsockname(), threading.Event()
+def heard(event, arguments):
+    if event == "socket.sendto" and arguments[1] == address and not answered.is_set():
+        answered.set()
+        print("IMPORTED", *sys.modules, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+def ask():
+    while not answered.wait(0.01):
+        asker.sendto(question, ("127.0.0.1", port))
+sys.addaudithook(heard)
+threading.Thread(target=ask, daemon=True).start()
+from worker.cli import run
+run()
+"""
+#: What a worker needs later, or only some workers: it is imported when it is needed, so that the first answer comes soon.
+_LATER = {
+    *("argparse", "asyncio", "concurrent", "cv2", "difflib", "email", "hashlib", "hmac", "html", "http", "json", "logging.handlers"),
+    *("numpy", "prometheus_client", "psutil", "secrets", "sqlite3.dump", "ssl", "tomllib", "tornado", "unicodedata", "zeroconf"),
+    *("importlib.metadata", "importlib.resources", "worker.client", "worker.executors.cluster", "worker.executors.node"),
+    *("worker.operations", "worker.pictures", "worker.service.recorded", "worker.service.takeover", "worker.service.thumbnails"),
+    *("worker.storage.recording", "worker.tracking", "worker.web.hub", "worker.web.page", "worker.web.server", "worker.web.state"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this system: a process that sends itself Ctrl-C")
+def test_what_is_imported_before_the_first_answer(tmp_path):
+    """A worker with everything switched on, the page and discovery too, has imported nothing yet that can wait."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    question = osc.encode_bundle((Hello("test", 0, 0), Ping(1))).hex()
+    serve = ["serve", "--port", port, "--root", str(tmp_path), "--state", str(tmp_path / "state"), "--http", "127.0.0.1:0"]
+    command = [sys.executable, "-c", _FIRST_ANSWER, port, question, *serve]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    imported_then = set(next(line for line in said.splitlines() if line.startswith("IMPORTED")).split()[1:])
+    assert {"worker.service.loop", "worker.storage.journal", "worker.executors.pool"} <= imported_then
+    assert {name for name in imported_then for later in _LATER if name == later or name.startswith(f"{later}.")} == set()
+    assert "\n  page            http://" in said
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "td").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -67,7 +67,8 @@ class Endpoint:
         self._too_long = AtMostEvery(LOG_TOO_LONG_S)
         self._deliver = deliver
         self._unreachable = unreachable
-        family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+        host = address[0].encode() if address[0].isascii() else address[0]  # as text it would bring Unicode's tables along
+        family, _, _, _, resolved = socket.getaddrinfo(host, address[1], type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:

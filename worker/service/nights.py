@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from worker.config import Config, nights_beside
 from worker.core.events import JobEnded
 from worker.core.nights import Nights
@@ -102,11 +104,8 @@ class NightLog:
 
     def _keep(self, *, running: bool) -> None:
         if self._kept is not None:
-            import json  # not before the first jobs have ended
-
-            text = json.dumps({"running": running, "day": self._nights.plain()})
-            path = self._kept
-            self._queue.put(lambda: _write_whole(path, text))
+            what, path = {"running": running, "day": self._nights.plain()}, self._kept
+            self._queue.put(lambda: _write_whole(path, what))
 
     def _write(self) -> None:
         while (what := self._queue.get()) is not None:
@@ -150,18 +149,18 @@ def _read(path: Path | None) -> dict[str, Any]:
         text = path.read_bytes()
     except OSError:
         return {}
-    import json  # only if there is something
-
     try:
-        kept = json.loads(text)
-    except (ValueError, RecursionError):
+        kept = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return kept if isinstance(kept, dict) else {}
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, what: dict[str, Any]) -> None:
+    import json  # in the thread that writes
+
     beside = path.with_name(path.name + ".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(json.dumps(what))
     beside.replace(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import re
-import secrets
 import shutil
 import sqlite3
 import time
@@ -79,7 +79,7 @@ def ready(job_id: str, seq: int) -> Ready:
 def test_no_boot_number_comes_again(journal, monkeypatch):
     """No two starts have the same boot number, even if chance says so; and each is one that a float holds exactly."""
     numbers = iter([4, 4, 2**24 - 2, 4, 5])
-    monkeypatch.setattr(secrets, "randbelow", lambda end: min(next(numbers), end - 1))
+    monkeypatch.setattr(random.SystemRandom, "randrange", lambda _, first, end: min(first + next(numbers), end - 1))
     boots = [journal.boot]
     for _ in range(3):
         journal = reopened(journal)
