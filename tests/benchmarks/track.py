@@ -1,17 +1,25 @@
 """From a picture to the report of what is in it: `track` on a frame file, beside the search alone. `python -m tests.benchmarks.track`.
 
 A program writes pictures with a moving disc into a frame file, as TouchDesigner does with a TOP's pixels (RGBA, 8 bits, bottom row first),
-and hears the reports of a worker over UDP. Measured from before the picture is written until its report has come, taking turns:
+and hears the reports of a worker over UDP. Measured from before the picture is written until its report has come:
 
-    search      the same picture read and searched in one process, without a worker: what the report cannot be faster than
+    search      the same picture written, read and searched in one process, without a worker: what the report cannot be faster than
     track       the report of a live job, `detect_width` as in the table
     beside      the same while two other jobs keep the pool's children busy all the time
+
+The ways take turns, `--rounds` times, so that all have the same load. The next picture is written after the report of the one before, or
+after a second without one. Otherwise a picture that comes while another is searched would wait for it, and that would be measured.
+`--rate` writes so many a second instead, as a show does; then the newest wins, and the last column says how many were left out.
+
+Below are the parts of `search`: writing, reading (turned and in OpenCV's order), making smaller and searching; and what `track` adds: until
+the picture is noticed and between the processes, and the report over UDP.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import platform
 import socket
@@ -20,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -27,15 +36,21 @@ import numpy as np
 
 from td import frames
 from tests.reliability import running
+from worker.catalog.track import Track
+from worker.executors import memory
 from worker.operations.circles import find_circles
+from worker.operations.track import view_of
 from worker.pictures.frames import FrameFile
 from worker.protocol import osc
 from worker.protocol.messages import Cancel, Hello, Job, Ready, Source, Tracked
 
-SIZES = {"360p": (640, 360), "1080p": (1920, 1080)}
+SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
+PARTS = ("write", "read", "smaller", "find")
 #: The search sees pictures no wider than this.
 SEEN = 640
-WARM = 10
+WARM = 5
+#: A picture that nobody reports within this time was left out.
+LEFT_OUT_S = 1.0
 
 
 def picture(size: tuple[int, int], n: int) -> np.ndarray:
@@ -46,25 +61,37 @@ def picture(size: tuple[int, int], n: int) -> np.ndarray:
     return image
 
 
-def alone(folder: Path, size: tuple[int, int], count: int, rate: float) -> list[float]:
-    """Seconds from before a picture is written until it was searched, all in this process."""
-    took = []
+@functools.cache
+def pictures(size: tuple[int, int]) -> list[np.ndarray]:
+    """Some of them, drawn before: drawing takes longer than all the rest, and a processor of its own."""
+    return [picture(size, 40 * n) for n in range(8)]
+
+
+def alone(folder: Path, size: tuple[int, int], count: int) -> dict[str, list[float]]:
+    """Seconds from before a picture is written until it was searched, all in this process, and of each part of it."""
+    took: dict[str, list[float]] = {name: [] for name in ("all", *PARTS)}
     cv2.setNumThreads(1)
+    memory.keep_pages()  # as a live job does
+    view = view_of(Track(source="-", detect_width=SEEN), size, None)
     writer = frames.Writer(str(folder / "alone.frame"))
-    writer.write(picture(size, 0))
+    writer.write(pictures(size)[0])
     with FrameFile.open(folder / "alone.frame") as file:
         for n in range(WARM + count):
-            image = picture(size, n)
-            began = time.perf_counter()
+            image = pictures(size)[n % len(pictures(size))]
+            times = [time.perf_counter()]
             writer.write(image)
-            seen = file.read().image
-            if seen.shape[1] > SEEN:
-                seen = cv2.resize(seen, (SEEN, round(SEEN * size[1] / size[0])), interpolation=cv2.INTER_AREA)
-            find_circles(np.ascontiguousarray(seen), min_radius=10)
-            took.append(time.perf_counter() - began)
-            time.sleep(max(0.0, 1 / rate - took[-1]))
-    writer.close()
-    return took[WARM:]
+            times.append(time.perf_counter())
+            found = file.read().image
+            times.append(time.perf_counter())
+            seen = view.seen(found)
+            times.append(time.perf_counter())
+            find_circles(seen, min_radius=10)
+            times.append(time.perf_counter())
+            took["all"].append(times[-1] - times[0])
+            for name, before, after in zip(PARTS, times, times[1:], strict=False):
+                took[name].append(after - before)
+    writer.close(remove=True)
+    return {name: values[WARM:] for name, values in took.items()}
 
 
 @contextlib.contextmanager
@@ -77,13 +104,35 @@ def client(port: int) -> Iterator[socket.socket]:
         yield udp
 
 
-def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: float) -> list[float]:
-    """Seconds from before a picture is written until its report has come; pictures that were left out are not among them."""
+@dataclass
+class Heard:
+    """What the reports of a live job say.
+
+    Attributes:
+        took: seconds from before a picture is written until its report has come.
+        after: seconds of it after the worker had the report ready to be sent.
+        left_out: pictures that have no report.
+    """
+
+    took: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, other: Heard) -> None:
+        self.took += other.took
+        self.after += other.after
+        self.left_out += other.left_out
+
+
+def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: float) -> Heard:
+    """What `count` pictures take through a live job; with a rate of 0 each is written after the report of the one before."""
     job = f"t{time.monotonic_ns()}"
     writer = frames.Writer(str(folder / f"{job}.frame"))
-    writer.write(picture(size, 0))
+    writer.write(pictures(size)[0])
     began: dict[int, float] = {}
-    took: list[float] = []
+    heard = Heard()
+    came = threading.Semaphore(0)
+    ended = threading.Event()
     with client(port) as udp:
         pairs = {"source": f"frame:{job}.frame", "rate": 240, "min_radius": 10, "detect_width": SEEN, "confirm": 1}
         udp.send(osc.encode(Job(job, "track", tuple(pairs.items()))))
@@ -91,25 +140,33 @@ def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: fl
             pass
 
         def hear() -> None:
-            with contextlib.suppress(OSError):
-                while len(took) < WARM + count:
-                    heard = [report for report in osc.decode_reports(udp.recv(65_535)) if isinstance(report, Tracked) and report.id == job]
-                    took.extend(time.perf_counter() - began.pop(report.frame) for report in heard if report.frame in began)
+            udp.settimeout(0.2)
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    for report in osc.decode_reports(udp.recv(65_535)):
+                        if isinstance(report, Tracked) and report.id == job and report.frame in began:
+                            took = time.perf_counter() - began.pop(report.frame)
+                            heard.took.append(took)
+                            heard.after.append(max(0.0, took - report.delay_ms / 1000))
+                            came.release()
 
         hearing = threading.Thread(target=hear, daemon=True)
         hearing.start()
-        n = 0
-        while hearing.is_alive() and n < 5 * (WARM + count):
-            n += 1
-            image = picture(size, n)
+        for n in range(WARM + count):
+            image = pictures(size)[n % len(pictures(size))]
             at = time.perf_counter()
             began[writer._sequence // 2 + 1] = at
             writer.write(image)
-            time.sleep(max(0.0, 1 / rate - (time.perf_counter() - at)))
-        udp.send(osc.encode(Cancel(job)))
+            if rate:
+                time.sleep(max(0.0, 1 / rate - (time.perf_counter() - at)))
+            else:
+                came.acquire(timeout=LEFT_OUT_S)
+        time.sleep(LEFT_OUT_S if began else 0.0)
+        ended.set()
         hearing.join(30)
+        udp.send(osc.encode(Cancel(job)))
     writer.close(remove=True)
-    return took[WARM:]
+    return Heard(heard.took[WARM:], heard.after[WARM:], len(began))
 
 
 @contextlib.contextmanager
@@ -143,27 +200,50 @@ def shares(values: list[float]) -> tuple[float, float]:
     return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
 
 
+def table(name: str, searched: dict[str, list[float]], heard: dict[str, Heard]) -> None:
+    base = shares(searched["all"])[0]
+    for what, values, left_out in (("search", searched["all"], 0), *((what, one.took, one.left_out) for what, one in heard.items())):
+        p50, p99 = shares(values)
+        print(f"| {name} | {what} | {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {p50 / base:.2f} | {left_out} |")
+
+
+def parts(name: str, searched: dict[str, list[float]], track: Heard) -> str:
+    """Where the time goes, as medians."""
+    middle = {part: shares(searched[part])[0] for part in PARTS}
+    after = shares(track.after)[0]
+    rest = shares(track.took)[0] - shares(searched["all"])[0] - after
+    return "| " + " | ".join([name, *(f"{value * 1e3:.1f}" for value in (*middle.values(), rest, after))]) + " |"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=30.0, help="pictures written per second")
+    parser.add_argument("--frames", type=int, default=300, help="of each way")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that the ways take")
+    parser.add_argument("--rate", type=float, default=0.0, help="pictures written per second; 0 = each after the report of the one before")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print("| picture | | p50 | p99 | p50 over the search |")
-    print("|---|---|---|---|---|")
+    print("| picture | | p50 | p99 | p50 over the search | left out |")
+    print("|---|---|---|---|---|---|")
+    ends = []
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         with running.worker(folder, "--no-journal", "--workers", "2") as port:
             for name in options.sizes:
-                asked = SIZES[name], options.frames, options.rate
-                search = alone(folder, *asked)
-                found = {"search": search, "track": through(port, folder, *asked)}
-                with busy(port):
-                    found["beside"] = through(port, folder, *asked)
-                for what, values in found.items():
-                    p50, p99 = shares(values)
-                    print(f"| {name} | {what} | {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {p50 / shares(search)[0]:.2f} |")
+                size, count = SIZES[name], max(1, options.frames // options.rounds)
+                searched: dict[str, list[float]] = {part: [] for part in ("all", *PARTS)}
+                heard = {"track": Heard(), "beside": Heard()}
+                for _ in range(options.rounds):
+                    for part, values in alone(folder, size, count).items():
+                        searched[part] += values
+                    heard["track"].add(through(port, folder, size, count, options.rate))
+                    with busy(port):
+                        heard["beside"].add(through(port, folder, size, count, options.rate))
+                table(name, searched, heard)
+                ends.append(parts(name, searched, heard["track"]))
+    print("\n| picture | " + " | ".join((*PARTS, "until it is noticed, and between processes", "the report")) + " |")
+    print("|---|" + "---|" * (len(PARTS) + 2))
+    print("\n".join(ends))
     return 0
 
 

@@ -34,7 +34,7 @@ from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
 from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support
-from worker.pictures.pixels import Image, color, over_black, size_of, with_depth
+from worker.pictures.pixels import Image, color, is_opaque, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,7 +269,9 @@ def _working(image: Image, brightest: float | None = None) -> Image:
 
 
 def one_channel(image: Image) -> Image:
-    """A grey image that is stored in colour as one channel."""
+    """A grey image that is stored in colour as one channel. An alpha channel through which nothing shines has no edges, and is left out."""
+    if image.shape[2:] == (4,) and is_opaque(image):
+        image = over_black(image)
     if image.ndim == 2 or image.shape[2] == 4 or (image[::16, ::16] != image[::16, ::16, :1]).any() or (image != image[..., :1]).any():
         return image
     return np.ascontiguousarray(image[..., 0])

@@ -78,7 +78,7 @@ class View:
         if self.flip in _MIRRORS:
             image = np.asarray(cv2.flip(image, _MIRRORS[self.flip]))
         if size_of(image) != self.seen_size:
-            image = np.asarray(cv2.resize(image, self.seen_size, interpolation=cv2.INTER_AREA))
+            image = _smaller(image, self.seen_size)
         return np.ascontiguousarray(image)
 
     def points_out(self, points: Floats) -> Floats:
@@ -107,6 +107,16 @@ class View:
             for one, (x, y), scale, angle in zip(places, moved[:count], scales, angles, strict=True)
             if math.isfinite(x) and math.isfinite(y)
         ]
+
+
+def _smaller(image: Image, size: Size) -> Image:
+    """The mean of the pixels that become one. By a whole even number it is done in steps of two, for which OpenCV has a fast way."""
+    width, height = size_of(image)
+    times = width // size[0]
+    if times > 2 and times % 2 == 0 and (width, height) == (times * size[0], times * size[1]):
+        image = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        return _smaller(image, size)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def check(params: Track) -> None:

@@ -5,8 +5,9 @@
         frame = file.wait(frame.sequence, 1.0)  one that is newer, or None after a second
 
 The file is read, and not mapped. A map that somebody shortens ends the process at the next touch (SIGBUS); a read only comes out short. It
-costs no second copy: a few rows at a time are read into a buffer that stays in the processor's cache, and are turned and converted from
-there into the image. All numbers and pixels that are used come out of one pair of equal sequences, read before and after.
+costs no second copy: a few rows at a time are read into a buffer that stays in the processor's cache, and are converted from there into the
+image. The kernel turns them over on the way: it is given the rows of the buffer from the last to the first. All numbers and pixels that are
+used come out of one pair of equal sequences, read before and after.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,20 +258,30 @@ def _converted(descriptor: int, layout: Layout, slot: int) -> Image | None:
     depth = np.uint8 if layout.type == UINT8 else np.uint16
     shape = (height, width) if channels == 1 else (height, width, max(3, channels) if channels > 2 else 4)
     image = np.empty(shape, depth)
-    rows = max(1, min(height, BLOCK_BYTES // layout.row_bytes))
+    rows = max(1, min(height, BLOCK_BYTES // layout.row_bytes, _MOST_ROWS))
     buffer = np.empty((rows, width, channels), _TYPES[layout.type])
+    turned = layout.rows == BOTTOM_FIRST
     for first in range(0, height, rows):
         count = min(rows, height - first)
         block = buffer[:count]
-        wanted = count * layout.row_bytes
-        if read_into(descriptor, block.data.cast("B"), layout.offset_of(slot) + first * layout.row_bytes) < wanted:
+        if not _read(descriptor, block, layout.offset_of(slot) + first * layout.row_bytes, turned=turned):
             return None
-        if layout.rows == BOTTOM_FIRST:
-            target = image[height - first - count : height - first]
-            _convert(np.asarray(cv2.flip(block, 0)).reshape(block.shape), target)
-        else:
-            _convert(block, image[first : first + count])
+        top = height - first - count if turned else first
+        _convert(block, image[top : top + count])
     return image
+
+
+def _read(descriptor: int, block: NDArray[Any], offset: int, *, turned: bool) -> bool:
+    """Fills a block from a place in the file; with `turned` its last row first. Whether the file holds all of it."""
+    data = block.data.cast("B")
+    size = len(data) // len(block)
+    if turned and read_rows(descriptor, [data[at : at + size] for at in range(len(data) - size, -1, -size)], offset) == len(data):
+        return True
+    if read_into(descriptor, data, offset) < len(data):
+        return False
+    if turned:
+        block[:] = np.asarray(cv2.flip(block, 0)).reshape(block.shape)
+    return True
 
 
 def _convert(block: NDArray[Any], target: Image) -> None:
@@ -296,6 +307,12 @@ def _whole(block: NDArray[Any]) -> NDArray[Any]:
 
 
 if hasattr(os, "preadv"):
+    #: So many buffers at once: POSIX's IOV_MAX.
+    _MOST_ROWS = max(16, os.sysconf("SC_IOV_MAX"))
+
+    def read_rows(descriptor: int, rows: Sequence[memoryview], offset: int) -> int:
+        """Reads from a place in the file into one buffer after the other, in one call of the system; how many bytes came."""
+        return os.preadv(descriptor, rows, offset)
 
     def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
         """Reads from a place in the file until the buffer is full or the file ends; how many bytes came."""
@@ -308,6 +325,11 @@ if hasattr(os, "preadv"):
         return done
 
 else:
+    _MOST_ROWS = 2**16
+
+    def read_rows(descriptor: int, rows: Sequence[memoryview], offset: int) -> int:  # noqa: ARG001 - as above
+        """No such call here."""
+        return 0
 
     def read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
         """Reads from a place in the file until the buffer is full or the file ends; how many bytes came."""

@@ -42,10 +42,15 @@ def over_black(image: Image) -> Image:
     if image.ndim == 2 or image.shape[2] != 4:
         return image
     white = np.iinfo(image.dtype).max
-    if cv2.minMaxLoc(cv2.extractChannel(image, 3))[0] == white:  # nothing shines through, as in nearly all frames of a TOP
+    if is_opaque(image):
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR))
     alpha = image[..., 3:].astype(np.float32) / white
     return np.rint(image[..., :3] * alpha).astype(image.dtype)
+
+
+def is_opaque(image: Image) -> bool:
+    """Whether nothing shines through an image with alpha, as in nearly all frames of a TOP."""
+    return bool(cv2.minMaxLoc(cv2.extractChannel(image, 3))[0] == np.iinfo(image.dtype).max)
 
 
 def over_alpha(image: Image) -> Image:

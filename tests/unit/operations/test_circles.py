@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.benchmarks.circle_pictures import scene_of
 from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
-from worker.operations.circles import check, detect_circles, find_circles
+from worker.operations.circles import check, detect_circles, find_circles, one_channel
 
 DATA = Path(__file__).parents[2] / "data"
 X, Y, RADIUS, U, V, SCORE = range(6)
@@ -169,6 +169,18 @@ def test_kinds_of_images():
     deep_alpha = alpha.astype(np.uint16) * 257
     for kind in (picture, grey, picture.astype(np.uint16) * 257, grey.astype(np.uint16) * 16, alpha, deep_alpha):
         assert_found(search(kind), [(150.5, 120.2, 40)])
+
+
+@pytest.mark.parametrize("white", [np.uint8(255), np.uint16(65535)])
+def test_an_alpha_through_which_nothing_shines(white):
+    """It changes nothing and costs nothing: it is left out before the search."""
+    color = cv2.cvtColor(draw(np.full((240, 320), 60, np.uint8), 150.5, 120.2, 40, 200), cv2.COLOR_GRAY2BGR).astype(white.dtype)
+    color[..., 0] //= 2
+    covered = np.dstack([color, np.full(color.shape[:2], white)])
+    assert one_channel(covered).shape == color.shape
+    np.testing.assert_array_equal(find_circles(covered), find_circles(color))
+    covered[0, 0, 3] -= 1
+    assert one_channel(covered) is covered
 
 
 def test_visible_only_in_alpha():

@@ -62,6 +62,16 @@ def test_every_kind(tmp_path, monkeypatch, kind, channels, height):
     assert (frame.sequence, frame.slot, frame.time_ns) == (2, 0, 1_700_000_000_000_000_002)
 
 
+@pytest.mark.parametrize("given", [0, 100])
+def test_rows_that_the_kernel_does_not_turn(tmp_path, monkeypatch, given):
+    """Where there is no call for it, or it gives less than was asked for, the rows are turned afterwards."""
+    monkeypatch.setattr(frames, "BLOCK_BYTES", 2**12)
+    monkeypatch.setattr(frames, "read_rows", lambda _descriptor, _rows, _offset: given)
+    for channels in (1, 2, 3, 4):
+        pixels = ramps(channels)
+        np.testing.assert_array_equal(newest(written(tmp_path / "a.frame", pixels)).image, ours(pixels))
+
+
 @pytest.mark.parametrize("height", [1, 5000])
 def test_top_row_first(tmp_path, height):
     """Programs that have the top row first say so, and need not turn their pictures."""
@@ -199,15 +209,16 @@ class Clipper:
 
     def __init__(self, path, monkeypatch, after):
         self.reads = 0
-        real = frames.read_into
+        for name in ("read_into", "read_rows"):
+            real = getattr(frames, name)
 
-        def read_into(descriptor, buffer, offset):
-            self.reads += 1
-            if self.reads == after:
-                os.truncate(path, frame_files.OFFSET + 100)
-            return real(descriptor, buffer, offset)
+            def read(descriptor, buffer, offset, real=real):
+                self.reads += 1
+                if self.reads == after:
+                    os.truncate(path, frame_files.OFFSET + 100)
+                return real(descriptor, buffer, offset)
 
-        monkeypatch.setattr(frames, "read_into", read_into)
+            monkeypatch.setattr(frames, name, read)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])
@@ -225,15 +236,15 @@ def test_a_slot_that_changes_is_read_again(tmp_path, monkeypatch):
     old, new = ramps(4, height=3000), ramps(4, height=3000)[:, ::-1]
     path = written(tmp_path / "a.frame", old)
     monkeypatch.setattr(frames, "BLOCK_BYTES", 2**16)
-    real, reads = frames.read_into, []
+    real, reads = frames.read_rows, []
 
-    def read_into(descriptor, buffer, offset):
+    def read_rows(descriptor, rows, offset):
         reads.append(offset)
         if len(reads) == 3:
             path.write_bytes(frame_files.whole(np.ascontiguousarray(new), sequences=[6]))
-        return real(descriptor, buffer, offset)
+        return real(descriptor, rows, offset)
 
-    monkeypatch.setattr(frames, "read_into", read_into)
+    monkeypatch.setattr(frames, "read_rows", read_rows)
     frame = newest(path)
     assert frame.sequence == 6
     np.testing.assert_array_equal(frame.image, ours(np.ascontiguousarray(new)))

@@ -173,3 +173,13 @@ def test_patience():
     assert patience.vanished(21.0) == 30
     patience.came(30.0)
     assert patience.vanished(41.0) == 0.5
+
+
+@pytest.mark.parametrize(("size", "width"), [((640, 360), 160), ((640, 352), 80), ((960, 540), 160), ((645, 360), 160)])
+def test_smaller_pictures_are_means(size, width):
+    """In steps of two or at once: a pixel that is searched is the mean of those that it stands for, to one step of 255."""
+    picture = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    view = view_of(Track(source="a", detect_width=width), size, None)
+    seen = view.seen(picture)
+    at_once = cv2.resize(picture, view.seen_size, interpolation=cv2.INTER_AREA)
+    assert np.abs(seen.astype(int) - at_once).max() <= 1
