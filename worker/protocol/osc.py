@@ -405,5 +405,5 @@ def _encoded(value: Plain) -> tuple[str, bytes]:
 
 
 def _text(value: str) -> bytes:
-    data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
+    data = value.replace("\0", "\ufffd").encode(errors="replace")
     return data + _PAD[len(data) & 3]
