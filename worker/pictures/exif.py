@@ -12,7 +12,8 @@ from worker.pictures import heif
 
 UPRIGHT = 1
 _TAG = 0x0112  # Orientation, in "Exif 2.32", table 4 (TIFF Rev. 6.0 attribute information)
-_SHORT = 3
+#: The tag is a short number; some programs write a long one.
+_NUMBERS = {3: "H", 4: "I"}
 #: Any marker may stand behind any number of bytes FF (ITU-T T.81, B.1.1.2).
 FILL = 0xFFFF
 #: Somebody can make a gigabyte of empty ones.
@@ -81,7 +82,8 @@ def _in_tiff(block: bytes) -> int:
     (at,) = struct.unpack_from(order + "I", block, 4)
     (entries,) = struct.unpack_from(order + "H", block, at)
     for entry in range(entries):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", block, at + 2 + 12 * entry)
-        if tag == _TAG and kind == _SHORT:
+        tag, kind = struct.unpack_from(order + "HH", block, at + 2 + 12 * entry)
+        if tag == _TAG and kind in _NUMBERS:
+            (value,) = struct.unpack_from(order + _NUMBERS[kind], block, at + 2 + 12 * entry + 8)
             return int(value) if 1 <= value <= 8 else UPRIGHT
     return UPRIGHT

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import imagesize
 
 from worker.files.whole import PNG
-from worker.pictures import av1, heif
+from worker.pictures import av1, bmp, heif
 
 _JPEG = b"\xff\xd8\xff"
 _SCAN = b"\xff\xda"
@@ -93,6 +93,8 @@ def _is_animated_webp(data: bytes) -> bool:
 def _size(data: bytes) -> tuple[int, int]:
     if heif.is_heif(data) and (sizes := av1.sizes(data)):
         return max(sizes, key=lambda size: size[0] * size[1])
+    if data.startswith(b"BM"):
+        return bmp.size(data)
     head = data[:_HEAD]
     if head.startswith(_SUN) and len(head) >= 12:
         width, height = struct.unpack_from(">II", head, 4)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worker.errors import LimitExceeded, UnsupportedFormat
+from worker.files.whole import is_whole
 from worker.pictures import heif
 from worker.pictures.pixels import Image, over_alpha
 
@@ -47,7 +48,11 @@ def decode(data: bytes, name: str, limits: FileLimits) -> Image:
         raise
     except Exception as error:  # noqa: BLE001 - see below
         # The binding has an error of its own for every way in which a file can be broken, down to an index that is out of range.
-        raise UnsupportedFormat(f"{name} is a HEIC picture that cannot be decoded: {error}.", "Save it as JPEG or PNG.") from None
+        if not is_whole(data):
+            reason = f"{name} is cut: this HEIC file ends too early."
+            raise UnsupportedFormat(reason, f"It holds {len(data)} bytes. Copy or save it again.") from None
+        said = " ".join(str(error).split())
+        raise UnsupportedFormat(f"{name} is a HEIC picture that cannot be decoded: {said}.", "Save it as JPEG or PNG.") from None
     if image.ndim == 3 and image.shape[2] == 4 and found.mode.partition(";")[0].endswith(_MULTIPLIED):
         return over_alpha(image)
     return image

@@ -19,7 +19,7 @@ from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.frames import ENDING
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
-from worker.pictures import heic, heif, icc, jpeg, pam, png, ranges, tiff
+from worker.pictures import bmp, heic, heif, icc, jpeg, jpeg2000, pam, png, ranges, tiff
 from worker.pictures.exif import UPRIGHT, orientation
 from worker.pictures.frame_writing import write_frame
 from worker.pictures.headers import Header, read_header
@@ -170,14 +170,21 @@ def _imdecode(data: bytes, flag: int, name: str) -> Image | None:
             raise UnsupportedFormat(f"{name} {reason}.", "Save it as a TIFF or PNG in RGB or grey, of 8 or 16 bits.") from None
     if pam.is_pam(data):
         return pam.decode(data)
+    if bmp.has_masks(data):
+        return bmp.decode(data)
     if heif.is_heif(data) and heif.is_cropped(data):
         raise UnsupportedFormat(f"{name} says that only a part of its pixels is the picture (clap), which is not read.", "Save it as PNG.")
     try:
         white = ranges.brightest(data)
     except ranges.NotRead as reason:
         raise UnsupportedFormat(f"{name} {reason}, which is not read.", "Save it as PNG or TIFF of 8 or 16 bits.") from None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    return image if image is None else ranges.full_range(image, white)
+    is_ycc = jpeg2000.is_ycc(data)
+    given = jpeg2000.as_rgb(data) if is_ycc else bmp.as_newer(png.still(ranges.as_stored(data, white)))
+    image = cv2.imdecode(np.frombuffer(given, np.uint8), flag)
+    if image is None:
+        return None
+    image = ranges.full_range(image, white)
+    return jpeg2000.colors(image) if is_ycc else image
 
 
 def _reserve(size_bytes: int) -> None:

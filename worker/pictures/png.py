@@ -64,6 +64,22 @@ def encode(image: Image, level: int = 1) -> bytes:
     return b"".join([_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", b"".join(packed)), *_chunk(b"IEND", b"")])
 
 
+def still(data: bytes) -> bytes:
+    """An animated PNG as the picture that programs without animations show; the same bytes of any other file.
+
+    It is the first one of the animation, unless the file has one beside the animation. The others need not be decoded then.
+    """
+    at = len(_SIGNATURE)
+    while data.startswith(_SIGNATURE) and at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if name == b"acTL":
+            return data[:at] + data[at + 12 + size :]
+        if name == b"IDAT":
+            break
+        at += 12 + size
+    return data
+
+
 def with_transparency(image: Image, data: bytes) -> Image:
     """The grey image of this file with the alpha that its chunk `tRNS` asks for, as `(height, width, 4)`; OpenCV drops it.
 

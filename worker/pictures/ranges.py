@@ -43,6 +43,19 @@ def brightest(data: bytes) -> int:
     return most if 0 < most < 65535 and most != 255 else 0
 
 
+def as_stored(data: bytes, white: int) -> bytes:
+    """A Netpbm file in text as OpenCV hands out its numbers unchanged; the same bytes of any other file.
+
+    OpenCV stretches text of 8 bits, and no other kind, by itself unless its maximum is 255, and wants a blank behind the last number.
+    """
+    if not data.startswith((b"P1", b"P2", b"P3")):
+        return data
+    found = _NETPBM.match(data, 0, _LONGEST_HEADER) if 0 < white < 255 else None
+    if found is not None:
+        data = data[: found.start(1)] + b"255" + data[found.end(1) :]
+    return data if data[-1:].isspace() else data + b"\n"
+
+
 def full_range(image: Image, white: int) -> Image:
     """The image with `white` as the largest number of its type, 8 or 16 bits. 0 leaves it as it is."""
     if not white or image.dtype.kind != "u":

@@ -20,6 +20,7 @@ from worker.pictures.pixels import Image, over_alpha, upright
 _SUBFILE, _WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 258, 259, 262
 _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 274, 277, 279, 284, 317
 _TILE_WIDTH, _TILES, _TILE_BYTES, _EXTRA, _FORMAT, _DNG = 322, 324, 325, 338, 339, 50706
+_HEIGHT, _ROWS, _TILE_HEIGHT = 257, 278, 323
 _SEPARATE, _HORIZONTAL, _MULTIPLIED = 2, 2, 1
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 #: How many samples a pixel has without its alpha; other kinds of colour are refused.
@@ -136,6 +137,9 @@ def decode(data: bytes) -> Image | None:
     if directory is None:
         return _imdecode(np.frombuffer(data, np.uint8))
     _check(directory)
+    if _TILES in directory.entries and directory.value(_COMPRESSION, 1) == 1 and directory.bits == 8:
+        data = _in_strips(data, directory)
+        directory = read_directory(data) or directory
     image = _samples(data, directory)
     if image is None:
         return None
@@ -180,6 +184,32 @@ def _samples(data: bytes, directory: Directory) -> Image | None:
         patched[entry.at : entry.at + len(entry.data)] = bytes(len(entry.data))
         return _imdecode(np.frombuffer(patched, np.uint8))
     return _imdecode(np.frombuffer(data, np.uint8))
+
+
+def _in_strips(data: bytes, directory: Directory) -> bytes:
+    """A file whose tiles are not packed, with one strip in their place, or one for each plane: from memory OpenCV refuses such tiles.
+
+    The same bytes if a tile is missing. The samples have 8 bits.
+    """
+    width, height, wide, high = (directory.value(tag, 0) for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT))
+    if not all((width, height, wide, high)):
+        return data
+    across, down = -(-width // wide), -(-height // high)
+    planes = directory.samples if directory.is_separate else 1
+    pixel = directory.samples // planes
+    places, size = directory.values(_TILES), wide * high * pixel
+    if len(places) < planes * across * down or max(places) + size > len(data):
+        return data
+    strips = np.empty((planes, height, width * pixel), np.uint8)
+    for number, place in enumerate(places[: planes * across * down]):
+        plane, row, column = number // (across * down), number // across % down * high, number % across * wide * pixel
+        tile = np.frombuffer(data, np.uint8, size, place).reshape(high, wide * pixel)
+        there = strips[plane, row : row + high, column : column + wide * pixel]
+        there[...] = tile[: there.shape[0], : there.shape[1]]
+    head, each = data[:16], height * width * pixel
+    changes: dict[int, tuple[int, ...]] = {_TILES: (), _TILE_BYTES: (), _TILE_WIDTH: (), _TILE_HEIGHT: (), _ROWS: (height,)}
+    changes |= {_STRIPS: tuple(len(head) + each * plane for plane in range(planes)), _STRIP_BYTES: (each,) * planes}
+    return _with_directory(head + strips.tobytes(), directory, changes).tobytes()
 
 
 def _planes(data: bytes, directory: Directory) -> Image | None:

@@ -15,6 +15,7 @@ from worker.pictures import heic, heif, tiff
 _TIFF_HINT = "Save it in strips, of 8 or 16 bits, uncompressed or with LZW or Deflate."
 _SAVE = "Save it as PNG, JPEG or TIFF."
 _AVIF = frozenset((b"avif", b"avis"))
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _TARGA = b"TRUEVISION-XFILE.\0"
 
 
@@ -38,6 +39,20 @@ _FOREIGN = (
     _Kind(lambda data: data.endswith(_TARGA), "a Targa picture (TGA)"),
     _Kind(_begins(b"8BPS"), "a Photoshop document"),
     _Kind(_begins(b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL picture"),
+    _Kind(_begins(b"II\xbc\x01"), "a JPEG XR picture"),
+    _Kind(_begins(b"\0\0\1\0", b"\0\0\2\0"), "an icon (ICO)"),
+    _Kind(
+        lambda data: (
+            data.startswith((b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb"))
+            or (data.startswith(b"II*\0") and data[8:10] == b"CR")
+            or (heif.is_heif(data) and b"crx " in heif.brands(data))
+        ),
+        "the raw file of a camera",
+        "Develop it to JPEG, PNG or TIFF.",
+    ),
+    _Kind(lambda data: data[:1000].lstrip(_BLANK).startswith(b"<") and b"<svg" in data[:1000], "a vector drawing (SVG)"),
+    _Kind(_begins(b"/* XPM */"), "an X pixmap (XPM)"),
+    _Kind(_begins(b"PK\3\4"), "an archive or document (ZIP)"),
     _Kind(_begins(b"DDS "), "a DirectDraw surface (DDS)"),
     _Kind(_begins(b"%PDF-"), "a PDF document"),
     _Kind(_begins(b"\x1aE\xdf\xa3"), "a video", "Save its frames as pictures."),
@@ -54,6 +69,10 @@ _FOREIGN = (
 )
 _WHOLE = (
     (PNG, "PNG"), (b"\xff\xd8", "JPEG"), (b"GIF8", "GIF"), (b"RIFF", "WebP"), (b"BM", "BMP"), (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+)  # fmt: skip
+#: Formats that do not show whether they are whole.
+_OTHERS = (
+    ((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"), "PNM"), ((b"Pf", b"PF"), "PFM"), ((b"P7",), "PAM"), ((b"#?RADIANCE", b"#?RGBE"), "HDR"),
 )  # fmt: skip
 
 
@@ -83,7 +102,21 @@ def unreadable(name: str, data: bytes) -> UnsupportedFormat:
         return UnsupportedFormat(f"{name} is a TIFF that this worker cannot read: {tiff.described(directory)}.", _TIFF_HINT)
     if form := _form(data):
         return UnsupportedFormat(f"{name} is a file of the format {form} that OpenCV {cv2.__version__} cannot read.", _SAVE)
+    if form := next((form for starts, form in _OTHERS if data.startswith(starts) and data[len(starts[0]) :][:1] in b" \t\r\n#"), ""):
+        return UnsupportedFormat(f"{name} is cut, broken, or of a kind of {form} that is not read.", f"It holds {len(data)} bytes. {_SAVE}")
+    if not data.strip(b"\0"):
+        return UnsupportedFormat(
+            f"{name} holds nothing but zeros.", "A copy of it was not finished, or its disk has failed. Copy it again."
+        )
+    if _is_text(data):
+        return UnsupportedFormat(f"{name} holds text, and no picture.", "A download may have brought an error page in its place.")
     return UnsupportedFormat(f"{name} is not an image that this worker can read.", f"It holds {len(data)} bytes.")
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the file begins with text in UTF-8; its last letter may be cut."""
+    begin = data[:1000].decode(errors="ignore")
+    return len(begin.encode()) > len(data[:1000]) - 4 and all(letter.isprintable() or letter in "\t\r\n\f\ufeff" for letter in begin)
 
 
 def _kind_of_jpeg(data: bytes) -> str:
@@ -98,6 +131,8 @@ def _kind_of_jpeg(data: bytes) -> str:
             if marker in (0xC3, 0xC7, 0xCB, 0xCF):
                 return "a JPEG without loss, as raw data of cameras is"
             return f"a JPEG of {data[at + 4]} bits" if data[at + 4] != 8 else ""
+        if marker == 0xF7:
+            return "a JPEG-LS picture"
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return ""
 

@@ -177,7 +177,7 @@ def test_default_png_is_fast_for_opencv_of_any_version(monkeypatch):
 
 @pytest.mark.parametrize(
     ("data", "error", "words"),
-    [(None, MissingFile, "no file a.png"), (b"", UnsupportedFormat, "a.png is empty"), (b"GIF? no", UnsupportedFormat, "not an image")],
+    [(None, MissingFile, "no file a.png"), (b"", UnsupportedFormat, "a.png is empty"), (b"GIF? no", UnsupportedFormat, "a.png holds text")],
 )
 def test_unreadable(tmp_path, data, error, words):
     """A missing file and a file that is no image are told apart, by name."""

@@ -165,6 +165,40 @@ def bmp(bits, masks, rows, *, top_down=False):
     return make
 
 
+def older_bmp(bits, rows, colors=b"", *, wide=0, masks=b""):
+    """A BMP with the header of OS/2, or with one of `wide` bytes and masks."""
+
+    def make(_path):
+        pixels = b"".join(bytes(row) + bytes(-len(bytes(row)) % 4) for row in rows[::-1])
+        head = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, bits)
+        if wide:
+            head = struct.pack("<IiiHHIIiiII", wide, WIDTH, HEIGHT, 1, bits, 3, len(pixels), 0, 0, 0, 0) + masks.ljust(
+                max(0, wide - 40), b"\0"
+            )
+        start = 14 + len(head) + len(colors)
+        return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head + colors + pixels
+
+    return make
+
+
+def with_tag(image, kind, turned):
+    """A JPEG whose orientation is a number of another type: 3 is short, 4 long."""
+
+    def make(_path):
+        tag = struct.pack(">HHI", 274, kind, 1) + struct.pack(">H" if kind == 3 else ">I", turned).ljust(4, b"\0")
+        block = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + tag + bytes(4)
+        data = pillow(image, "JPEG", quality=97, subsampling=0)(None)
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+
+    return make
+
+
+def in_text(magic, white, image):
+    """A Netpbm file in text."""
+    values = np.rint(image / 255 * white).astype(int).reshape(HEIGHT, -1)
+    return lambda _path: f"{magic}\n{WIDTH} {HEIGHT}\n{white}\n".encode() + "\n".join(" ".join(map(str, row)) for row in values).encode()
+
+
 def targa(image, *, packed):
     return pillow(image, "TGA", compression="tga_rle" if packed else None)
 
@@ -184,6 +218,11 @@ def netpbm(magic, white, image):
     return make
 
 
+def netpam(kind, image):
+    depth = image.shape[2]
+    return b"P7\nWIDTH %d\nHEIGHT %d\nDEPTH %d\nMAXVAL 255\nTUPLTYPE %s\nENDHDR\n" % (WIDTH, HEIGHT, depth, kind) + image.tobytes()
+
+
 def rounded(image, white):
     """What is left of 8 or 16 bits with this maximum."""
     largest = np.iinfo(image.dtype).max
@@ -193,6 +232,8 @@ def rounded(image, white):
 _PALETTE = np.array(FLAT.getpalette()[:48], np.uint8).reshape(-1, 3)
 _INDEX = np.asarray(FLAT)
 _565 = (RGB[..., 0].astype(np.uint16) >> 3 << 11) | (RGB[..., 1].astype(np.uint16) >> 2 << 5) | (RGB[..., 2] >> 3)
+_4444 = sum((RGBA[..., n].astype(np.uint16) >> 4) << shift for n, shift in enumerate((8, 4, 0, 12)))
+_TOP_TEN = sum((RGB16[..., n].astype("<u4") >> 6) << shift for n, shift in enumerate((20, 10, 0)))
 _SPOTTED = np.where(SPOT[..., None], np.uint8(77), RGB)
 _ANIMATION = [Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())]
 _CMYK = Image.fromarray(RGB).convert("CMYK")
@@ -211,6 +252,9 @@ KINDS = [
     Kind("raw.jpg", codec("ljpeg", GREY16, bitspersample=16), "a JPEG without loss"),
     Kind("arithmetic.jpg", magick(RGB, "-define", "jpeg:arithmetic-coding=true", "-quality", "97", "-sampling-factor", "1x1"), RGB, 6),
     *(Kind(f"turned{n}.jpg", pillow(RGB, "JPEG", quality=97, subsampling=0, exif=exif(n)), TRANSPOSED[n](RGB), 6) for n in range(1, 9)),
+    Kind("long.jpg", with_tag(RGB, 4, 6), TRANSPOSED[6](RGB), 6),
+    Kind("short.jpg", with_tag(RGB, 3, 6), TRANSPOSED[6](RGB), 6),
+    Kind("lossless.jpg", codec("jpegls", RGB), "a JPEG-LS picture"),
     # ------------------------------------------------------------------------------------------------------------- PNG
     Kind("one.png", pillow(Image.fromarray(SPOT), "PNG"), SPOT * np.uint8(255)),
     Kind("palette.png", pillow(FLAT, "PNG", bits=8), _PALETTE[_INDEX]),
@@ -238,6 +282,11 @@ KINDS = [
         np.dstack([_SPOTTED, np.where((_SPOTTED == 77).all(axis=2), 0, 255).astype(np.uint8)]).astype(np.uint16) * 257,
     ),
     Kind("animated.png", pillow(_ANIMATION[0], "PNG", save_all=True, append_images=_ANIMATION[1:]), RGB),
+    Kind(
+        "beside.png",  # an animation that its first picture does not belong to
+        pillow(_ANIMATION[1], "PNG", save_all=True, default_image=True, append_images=[_ANIMATION[0], _ANIMATION[1]]),
+        RGB[::-1],
+    ),
     *(Kind(f"turned{n}.png", pillow(RGB, "PNG", exif=exif(n)), TRANSPOSED[n](RGB)) for n in (1, 3, 6, 8)),
     # ------------------------------------------------------------------------------------------------------------- GIF
     Kind("plain.gif", pillow(FLAT, "GIF"), _PALETTE[_INDEX], or_refused="of the format GIF"),
@@ -264,11 +313,30 @@ KINDS = [
     Kind("no-alpha.bmp", bmp(32, (0xFF0000, 0xFF00, 0xFF, 0), np.dstack([RGB[..., ::-1], np.zeros_like(GREY)])), RGB),
     Kind("top-down.bmp", bmp(32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), RGBA[..., [2, 1, 0, 3]], top_down=True), RGBA),
     Kind("other-order.bmp", bmp(32, (0xFF, 0xFF00, 0xFF0000, 0xFF000000), RGBA), RGBA),
-    Kind("five-six-five.bmp", bmp(16, (0xF800, 0x7E0, 0x1F, 0), _565), RGB, 8, or_refused="of the format BMP"),
+    Kind("five-six-five.bmp", bmp(16, (0xF800, 0x7E0, 0x1F, 0), _565), RGB, 8),
+    Kind("os2.bmp", older_bmp(24, RGB[..., ::-1]), RGB),
+    Kind("os2-palette.bmp", older_bmp(8, _INDEX, _PALETTE[:, ::-1].tobytes() + bytes(240 * 3)), _PALETTE[_INDEX]),
+    Kind("masks-behind.bmp", older_bmp(32, _TOP_TEN, wide=40, masks=struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)), RGB16, 0.5),
+    Kind("old-order.bmp", older_bmp(32, np.dstack([RGB, GREY]), wide=40, masks=struct.pack("<III", 0xFF, 0xFF00, 0xFF0000)), RGB),
+    Kind("five-six-five-new.bmp", older_bmp(16, _565, wide=124, masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F)), RGB, 8),
+    Kind("four-four.bmp", older_bmp(16, _4444, wide=108, masks=struct.pack("<IIII", 0xF00, 0xF0, 0xF, 0xF000)), RGBA, 16),
+    Kind("no-masks.bmp", older_bmp(32, np.dstack([RGB, GREY]), wide=108, masks=struct.pack("<III", 0x5, 0xFF00, 0)), "of the format BMP"),
     Kind("packed.bmp", magick(_PALETTE[_INDEX], "-type", "palette", "-compress", "RLE"), _PALETTE[_INDEX]),
     # ------------------------------------------------------------------------------------------------------------ TIFF
     Kind("big-endian.tif", tiff(RGB16, photometric="rgb", byteorder=">"), RGB16),
     Kind("tiled.tif", tiff(RGB, photometric="rgb", tile=(16, 32), compression="deflate"), RGB),
+    *(
+        Kind(f"tiles-{name}.tif", tiff(image, tile=(16, 32), photometric=form, **made), shown)
+        for name, image, form, shown, made in (
+            ("plain", RGB, "rgb", RGB, {}),
+            ("grey", GREY, "minisblack", GREY, {"byteorder": ">"}),
+            ("white", GREY, "miniswhite", 255 - GREY, {"bigtiff": True}),
+            ("pair", PAIR, "minisblack", PAIR, {"extrasamples": ["unassalpha"]}),
+            ("planes", np.moveaxis(RGB, 2, 0).copy(), "rgb", RGB, {"planarconfig": "separate"}),
+            ("alpha", RGBA, "rgb", RGBA, {"extrasamples": ["unassalpha"]}),
+            ("turned", RGB, "rgb", TRANSPOSED[6](RGB), {"extratags": [(274, "H", 1, 6, True)]}),
+        )
+    ),
     Kind("lzw.tif", tiff(RGB, photometric="rgb", compression="lzw", predictor=True), RGB),
     Kind("zstd.tif", tiff(RGB, photometric="rgb", compression="zstd"), RGB, or_refused="compression 50000"),
     Kind("jpeg.tif", tiff(RGB, photometric="rgb", compression="jpeg", compressionargs={"level": 97}), RGB, 6),
@@ -308,6 +376,7 @@ KINDS = [
     Kind("lossless.jp2", pillow(RGB, "JPEG2000", irreversible=False), RGB),
     Kind("grey.jp2", pillow(GREY, "JPEG2000"), GREY),
     Kind("alpha.jp2", pillow(RGBA, "JPEG2000"), RGBA),
+    Kind("ycc.jp2", pillow(Image.fromarray(RGB).convert("YCbCr"), "JPEG2000"), RGB, 3),
     Kind("sixteen.jp2", codec("jpeg2k", RGB16, level=0), RGB16),
     Kind("stream.j2k", codec("jpeg2k", RGB, level=0, codecformat="j2k"), RGB, or_refused="not an image"),
     Kind("plain.avif", pillow(RGB, "AVIF", quality=97, subsampling="4:4:4"), RGB, 8, or_refused="of the format AVIF that OpenCV"),
@@ -345,12 +414,17 @@ KINDS = [
     Kind("camera.pgm", netpbm("P5", 4095, GREY16), rounded(GREY16, 4095)),
     Kind("hundred.pgm", netpbm("P5", 100, GREY), rounded(GREY, 100)),
     Kind("thousand.ppm", netpbm("P6", 1000, RGB16), rounded(RGB16, 1000)),
+    Kind("text-hundred.pgm", in_text("P2", 100, GREY), rounded(GREY, 100)),
+    Kind("text-fifteen.ppm", in_text("P3", 15, RGB), rounded(RGB, 15)),
+    Kind("text-one.pgm", in_text("P2", 1, GREY), rounded(GREY, 1)),
     Kind("plain.pbm", pillow(Image.fromarray(SPOT), "PPM"), SPOT * np.uint8(255)),
     Kind("text.pbm", magick(SPOT * np.uint8(255), "-compress", "none"), SPOT * np.uint8(255)),
     Kind("plain.pam", magick(RGB), RGB),
     Kind("alpha.pam", magick(RGBA), RGBA),
     Kind("grey.pam", magick(GREY, "-type", "grayscale"), GREY),
     Kind("sixteen.pam", magick(RGB16, "-depth", "16"), RGB16),
+    Kind("cmyk.pam", lambda _path: netpam(b"CMYK", np.asarray(_CMYK)), "of a kind of PAM"),
+    Kind("windows.pam", lambda _path: netpam(b"RGB", RGB).replace(b"\n", b"\r\n", 7), "of a kind of PAM"),
     Kind("plain.pfm", magick(RGB16), RGB16, 1),
     Kind("plain.hdr", magick(RGB), RGB.astype(np.uint16) * 257, 2),
     Kind("plain.ras", magick(RGB), RGB, or_refused="not an image"),
@@ -362,10 +436,15 @@ KINDS = [
     Kind("plain.jxl", codec("jpegxl", RGB), "JPEG XL"),
     Kind("plain.psd", magick(RGB), "Photoshop"),
     Kind("plain.pdf", pillow(RGB, "PDF"), "PDF"),
-    Kind("plain.ico", pillow(RGB, "ICO"), "not an image"),
+    Kind("plain.ico", pillow(RGB, "ICO"), "an icon"),
+    Kind("plain.jxr", codec("jpegxr", RGB), "a JPEG XR picture"),
+    Kind("plain.svg", lambda _path: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "a vector drawing"),
+    Kind("page.jpg", lambda _path: "<html>404: Bild für morgen</html>".encode(), "holds text"),
+    Kind("zeros.png", lambda _path: bytes(400), "nothing but zeros"),
+    Kind("canon.tif", lambda _path: b"II*\0\x10\0\0\0CR\2\0" + bytes(90), "the raw file of a camera"),
     Kind("plain.pcx", pillow(RGB, "PCX"), "not an image"),
     Kind("plain.sgi", pillow(RGB, "SGI"), "not an image"),
-    Kind("plain.xpm", magick(RGB), "not an image"),
+    Kind("plain.xpm", magick(RGB), "XPM"),
     Kind("plain.dpx", magick(RGB), "not an image"),
 ]
 
