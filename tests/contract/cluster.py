@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from tests.contract import bestiary
-from worker.executors.cluster import Certificates, security
+from worker.executors.dask import Certificates, security
 
 ROOT = Path(__file__).parents[2]
 VERSION = "0.1.0"

@@ -24,7 +24,9 @@ from worker.catalog.noop import Noop
 from worker.catalog.text import WriteText
 from worker.core.jobs import Failure, Result, Task
 from worker.executors import cluster as executor_module
-from worker.executors.cluster import NO_CERTIFICATES, OPEN_PER_SLOT, Certificates, ClusterExecutor
+from worker.executors import link
+from worker.executors.cluster import OPEN_PER_SLOT, ClusterExecutor
+from worker.executors.dask import NO_CERTIFICATES, Certificates
 
 pytestmark = [POSIX, pytest.mark.timeout(240)]
 
@@ -162,7 +164,7 @@ def test_another_major_version_gets_no_task(cluster, bench):
 def test_no_node(tmp_path, monkeypatch):
     """A cluster that is not there, or has no nodes, fails its tasks after a while, with a sentence."""
     monkeypatch.setattr(executor_module, "NO_NODE_S", 0.5)
-    monkeypatch.setattr(executor_module, "CONNECT_WITHIN_S", 0.5)
+    monkeypatch.setattr(link, "CONNECT_WITHIN_S", 0.5)
     bench = Bench(ClusterExecutor(f"tcp://127.0.0.1:{cluster_module.free_port()}", version=VERSION))
     try:
         (outcome,) = bench.outcomes_of([begin(bench, "works:a", Noop())])

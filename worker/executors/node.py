@@ -18,7 +18,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,11 @@ from distributed import Worker, WorkerPlugin
 
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Result, Task
-from worker.errors import DiskFull, Unavailable, WorkerError
+from worker.errors import ChildDied, DiskFull, ResultLost, Unavailable, WorkerError
 from worker.executors import frames
-from worker.executors.base import Executor
-from worker.executors.cluster import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security
+from worker.executors.cluster import LocalExecutor
+from worker.executors.dask import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security
+from worker.executors.link import ABORT, Said
 from worker.files import shipped
 from worker.poller import Poller
 
@@ -41,6 +44,48 @@ PROGRESS_INTERVAL_S = 0.2
 #: How long to wait after the scheduler could not be reached, or was lost.
 AGAIN_S = 1.0
 CONNECT_WITHIN_S = 10.0
+#: An outcome of more bytes is fetched by the worker. The scheduler keeps the last 1,000 events of each client.
+MOST_REPORTED = 4096
+#: Those of a bundle are reported together that end within this time.
+TELL_EVERY_S = 0.002
+#: A bundle should have ended by then. Its tasks that have not begun are given back, and go to whichever node has a child for them.
+GIVE_BACK_S = 0.5
+
+_ABORTED = Failure.of(ChildDied("The task was aborted."))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A child has worked on a task for so long; without an outcome it was not begun."""
+
+    task_id: int
+    outcome: Outcome | None
+    took_s: float | None
+
+
+@dataclass(eq=False, slots=True)
+class _Bundle:
+    """What came in one submission.
+
+    Attributes:
+        key: its name in the cluster.
+        topic: takes the reports.
+        open: the tasks of it that have not ended: our number of each, and its own.
+        reports: how a task ended is reported as soon as that is known; otherwise it is said at the end.
+        told: what is to be reported with the next event.
+        left: how the others have ended.
+        ended: is set when all have.
+        is_due: the next event goes out soon.
+    """
+
+    key: str
+    topic: str
+    open: dict[int, int]
+    reports: bool
+    ended: asyncio.Future[None]
+    told: list[tuple[int, bytes | None, float | None]] = field(default_factory=list)
+    left: list[tuple[int, Outcome, float | None]] = field(default_factory=list)
+    is_due: bool = False
 
 
 class Node(WorkerPlugin):  # type: ignore[misc]
@@ -54,18 +99,23 @@ class Node(WorkerPlugin):  # type: ignore[misc]
     name = TOPIC
     idempotent = False
 
-    def __init__(self, executor: Executor, scratch: Path | None = None) -> None:
+    def __init__(self, executor: LocalExecutor, scratch: Path | None = None) -> None:
         self._executor = executor
         self._scratch = scratch
         self._poller = Poller()
         self._thread = threading.Thread(target=self._run, name="children", daemon=True)
-        self._numbers = 0
-        self._keys: dict[str, int] = {}
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._topics: dict[int, tuple[str, int]] = {}
-        self._told: dict[int, float] = {}
         self._ending = False
+        # the poller's
+        self._queue: dict[int, Task] = {}
+        self._running: dict[int, float] = {}
+        # Dask's
+        self._numbers = 0
+        self._keys: dict[str, _Bundle] = {}
+        self._bundles: dict[int, _Bundle] = {}
+        self._told: dict[int, float] = {}
         self._worker: Any = None
+        # the one appends, the other takes
+        self._happenings: deque[Progressed | _Ended] = deque()
         self.working = threading.Event()
         self.missing: Mapping[str, str] = {}
 
@@ -94,64 +144,106 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             self._executor.close()
             self._poller.close()
 
-    def _happened(self, event: Progressed | Finished | ChildrenChanged) -> None:
-        """In the thread of the poller."""
-        if isinstance(event, ChildrenChanged):
-            if event.working:
-                self.missing = event.missing
-                self.working.set()
+    def _take(self, tasks: Sequence[Task]) -> None:
+        """In the thread of the poller, as all that follows here. A bundle's tasks that have not begun after a while go back."""
+        self._queue.update((task.id, task) for task in tasks)
+        self._begin()
+        if len(tasks) > 1:
+            self._poller.at(self._poller.now() + GIVE_BACK_S, lambda _: self._give_back(tasks))
+
+    def _begin(self) -> None:
+        """As many tasks at a time as there are slots, however many bundles they come in."""
+        while self._queue and len(self._running) < self._executor.workers:
+            number = next(iter(self._queue))
+            self._running[number] = self._poller.now()
+            self._executor.execute(self._queue.pop(number))
+
+    def _give_back(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            if self._queue.pop(task.id, None) is not None:
+                self._report(_Ended(task.id, None, None))
+
+    def _abort(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            if self._queue.pop(number, None) is not None:
+                self._report(_Ended(number, _ABORTED, None))
             else:
-                log.error("no child process works on this node")
-            return
-        worker = self._worker
-        if worker is not None:
-            worker.loop.add_callback(self._ended if isinstance(event, Finished) else self._stepped, event)
+                self._executor.abort(number)
+
+    def _happened(self, event: Progressed | Finished | ChildrenChanged) -> None:
+        if isinstance(event, Finished):
+            began = self._running.pop(event.task_id, None)
+            took_s = None if began is None else self._poller.now() - began
+            self._begin()
+            self._report(_Ended(event.task_id, event.outcome, took_s))
+        elif isinstance(event, Progressed):
+            self._report(event)
+        elif event.working:
+            self.missing = event.missing
+            self.working.set()
+        else:
+            log.error("no child process works on this node")
+
+    def _report(self, happening: Progressed | _Ended) -> None:
+        self._happenings.append(happening)
+        if len(self._happenings) == 1 and self._worker is not None:
+            self._worker.loop.add_callback(self._hear)
 
     # -------------------------------------------------------------------------------------------- in Dask's own thread
 
     def setup(self, worker: Any) -> None:
-        """Called by Dask, once."""
+        """Called by Dask, once for each worker of it that this node is, one after the other."""
         self._worker = worker
+        worker.handlers[ABORT] = self._abort_some
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002 - its name is part of the call
         """Called by Dask when its worker ends: what runs is not wanted any more."""
-        for number in self._waiting:
-            self._poller.call(functools.partial(self._executor.abort, number))
+        self._poller.call(functools.partial(self._abort, list(self._bundles)))
 
     def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
         """Called by Dask: a task has changed its state."""
         if start in ("executing", "cancelled") and finish in ("released", "cancelled", "resumed", "forgotten"):
-            number = self._keys.get(key)
-            if number is not None:
-                self._poller.call(functools.partial(self._executor.abort, number))
+            bundle = self._keys.get(key)
+            if bundle is not None:
+                self._poller.call(functools.partial(self._abort, list(bundle.open)))
 
-    async def carry_out(
-        self, frame: bytes, key: str, topic: str, files: list[bytes] | None = None, most: int = 0
-    ) -> tuple[bytes, list[bytes]]:
-        """Runs one task in a child.
+    async def _abort_some(self, key: str, task_ids: list[int]) -> None:
+        """Asked by a worker: these tasks of a bundle are not wanted any more."""
+        bundle = self._keys.get(key)
+        if bundle is not None:
+            self._poller.call(functools.partial(self._abort, [number for number, own in bundle.open.items() if own in task_ids]))
+
+    async def carry_out(self, packed: Sequence[bytes], key: str, topic: str, files: list[bytes] | None = None, most: int = 0) -> list[Said]:
+        """Runs the tasks of one submission in children, as many at a time as there are slots.
 
         Args:
-            frame: the task.
+            packed: the tasks.
             key: its name in the cluster.
-            topic: takes the reports of its progress.
-            files: those that have come with it; None if this machine sees them.
+            topic: takes the reports.
+            files: those that have come with the only task; None if this machine sees them.
             most: how many bytes of files may travel back.
 
         Returns:
-            The frame that ended it, without its size; and the files that it has written, in the order of its result, if they travel.
+            What was not reported: of each such task its number, the frame that ended it, without its size; the seconds that a child
+            worked on it; and the files that it has written, in the order of its result, if they travel.
         """
-        given = frames.unpacked(frame)
-        if files is None or given.shipped is None:
-            return frames.ended(given.id, await self._run_in_child(given, key, topic))[frames.HEAD :], []
+        tasks = [frames.unpacked(frame) for frame in packed]
+        if files is None or tasks[0].shipped is None:
+            return [(number, _body(number, outcome), took_s, []) for number, outcome, took_s in await self._ended(tasks, key, topic)]
+        return [await self._carry_out_with_files(tasks[0], key, topic, files, most)]
+
+    async def _carry_out_with_files(self, given: Task, key: str, topic: str, files: list[bytes], most: int) -> Said:
         if self._scratch is None:
-            outcome: Outcome = Failure.of(Unavailable("This node takes no files that come with a task."))
-            return frames.ended(given.id, outcome)[frames.HEAD :], []
+            return given.id, _body(given.id, Failure.of(Unavailable("This node takes no files that come with a task."))), None, []
+        assert given.shipped is not None  # noqa: S101 - the caller asks
         folder: Path | None = None
         made: list[bytes] = []
+        took_s: float | None = None
         try:
             folder = await asyncio.to_thread(shipped.unpack, self._scratch, tuple(given.shipped.inputs.values()), files)
             there = msgspec.structs.replace(given.shipped, folder=str(folder))
-            outcome = await self._run_in_child(msgspec.structs.replace(given, shipped=there), key, topic)
+            task = msgspec.structs.replace(given, shipped=there)
+            ((_, outcome, took_s),) = await self._ended([task], key, topic, reports=False)
             if isinstance(outcome, Result):
                 made = await asyncio.to_thread(shipped.pack, folder, [file.path for file in outcome.files], most)
         except WorkerError as error:
@@ -162,32 +254,79 @@ class Node(WorkerPlugin):  # type: ignore[misc]
         finally:
             if folder is not None:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-        return frames.ended(given.id, outcome)[frames.HEAD :], made
+        return given.id, _body(given.id, outcome), took_s, made
 
-    async def _run_in_child(self, given: Task, key: str, topic: str) -> Outcome:
-        self._numbers += 1
-        task = msgspec.structs.replace(given, id=self._numbers)  # another worker's may have the same number
-        self._keys[key], self._topics[task.id] = task.id, (topic, given.id)
-        ended = self._waiting[task.id] = asyncio.get_running_loop().create_future()
-        self._poller.call(functools.partial(self._executor.execute, task))
+    async def _ended(self, tasks: Sequence[Task], key: str, topic: str, *, reports: bool = True) -> list[tuple[int, Outcome, float | None]]:
+        """Waits until these tasks have ended; gives what was not reported."""
+        first = self._numbers + 1
+        self._numbers += len(tasks)
+        given = [msgspec.structs.replace(task, id=first + n) for n, task in enumerate(tasks)]  # another worker's may have the same numbers
+        numbers = {task.id: own.id for task, own in zip(given, tasks, strict=True)}
+        bundle = _Bundle(key, topic, dict(numbers), reports, asyncio.get_running_loop().create_future())
+        self._keys[key] = bundle
+        self._bundles |= dict.fromkeys(numbers, bundle)
+        if len(tasks) > 1:
+            self._say(topic, ("begun", key, self._worker.address))
+        self._poller.call(functools.partial(self._take, given))
         try:
-            outcome: Outcome = await ended
-            return outcome
+            await bundle.ended
         finally:
-            del self._keys[key], self._topics[task.id], self._waiting[task.id]
-            self._told.pop(task.id, None)
+            del self._keys[key]
+            for number in numbers:
+                self._bundles.pop(number, None)
+                self._told.pop(number, None)
+        return bundle.left
 
-    def _ended(self, event: Finished) -> None:
-        future = self._waiting.get(event.task_id)
-        if future is not None and not future.done():
-            future.set_result(event.outcome)
+    def _hear(self) -> None:
+        while self._happenings:
+            happening = self._happenings.popleft()
+            bundle = self._bundles.get(happening.task_id)
+            if bundle is None or happening.task_id not in bundle.open:
+                continue
+            if isinstance(happening, Progressed):
+                self._stepped(bundle, happening)
+            else:
+                self._end(bundle, happening)
 
-    def _stepped(self, event: Progressed) -> None:
+    def _end(self, bundle: _Bundle, ended: _Ended) -> None:
+        own = bundle.open.pop(ended.task_id)
+        body = None if ended.outcome is None else _body(own, ended.outcome)
+        if bundle.reports and (body is None or len(body) <= MOST_REPORTED):
+            bundle.told.append((own, body, ended.took_s))
+        elif ended.outcome is not None:
+            bundle.left.append((own, ended.outcome, ended.took_s))
+        if not bundle.open:
+            self._tell(bundle)
+            if not bundle.ended.done():
+                bundle.ended.set_result(None)
+        elif bundle.told and not bundle.is_due:
+            bundle.is_due = True
+            self._worker.loop.call_later(TELL_EVERY_S, self._tell, bundle)
+
+    def _tell(self, bundle: _Bundle) -> None:
+        bundle.is_due = False
+        if bundle.told:
+            told, bundle.told = bundle.told, []
+            self._say(bundle.topic, ("ended", bundle.key, told))
+
+    def _stepped(self, bundle: _Bundle, event: Progressed) -> None:
         now = time.monotonic()
-        if event.task_id in self._topics and now - self._told.get(event.task_id, 0.0) >= PROGRESS_INTERVAL_S:
+        if now - self._told.get(event.task_id, 0.0) >= PROGRESS_INTERVAL_S:
             self._told[event.task_id] = now
-            topic, number = self._topics[event.task_id]
-            self._worker.log_event(topic, (number, event.done))
+            self._say(bundle.topic, ("stepped", bundle.key, bundle.open[event.task_id], event.done))
+
+    def _say(self, topic: str, message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):  # the scheduler is gone, and what is open here with it
+            self._worker.log_event(topic, message)
+
+
+def _body(task_id: int, outcome: Outcome) -> bytes:
+    """The frame that ends a task, without its size."""
+    try:
+        return frames.ended(task_id, outcome)[frames.HEAD :]
+    except frames.BadFrame as error:
+        log.error("an outcome cannot travel: %s", error.message)  # noqa: TRY400 - the sentence is enough
+        return frames.ended(task_id, Failure.of(ResultLost()))[frames.HEAD :]
 
 
 async def run(address: str, node: Node, slots: int, *, version: str, certificates: Certificates = NO_CERTIFICATES, name: str = "") -> None:

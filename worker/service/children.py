@@ -16,7 +16,7 @@ from worker.files.paths import FileRules
 from worker.tasks.prepare import OPERATIONS, find_missing, make_run_task
 
 if TYPE_CHECKING:  # imported by those who need them, so that a start does not wait for them
-    from worker.executors.cluster import Certificates
+    from worker.executors.dask import Certificates
     from worker.executors.live import Followers
 
 
@@ -61,6 +61,6 @@ def followers_of(config: Config, rules: FileRules, catalog: Catalog = CATALOG, o
 
 def certificates_of(config: Config) -> Certificates:
     """The three files of the settings."""
-    from worker.executors.cluster import Certificates
+    from worker.executors.dask import Certificates
 
     return Certificates(config.cluster.ca, config.cluster.cert, config.cluster.key)

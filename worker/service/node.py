@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from worker.config import Config, installed_version
 from worker.errors import Unavailable
 from worker.executors import sandbox
-from worker.executors.cluster import library
+from worker.executors.dask import library
 from worker.files import shipped
 from worker.protocol.addresses import reachable
 from worker.service.children import certificates_of, pool_of, rules_of
@@ -87,7 +87,7 @@ def try_out(
     Raises:
         Unavailable: Dask is not installed, or for a page Bokeh.
     """
-    from worker.executors.cluster import security
+    from worker.executors.dask import security
 
     host, port = place
     if dashboard and not find_spec("bokeh"):

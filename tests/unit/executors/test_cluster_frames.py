@@ -7,7 +7,8 @@ pytest.importorskip("distributed", reason="not in this environment: Dask distrib
 from worker.catalog.circles import FindCircles
 from worker.catalog.text import WriteText
 from worker.core.jobs import Part, Phase, Task
-from worker.executors.cluster import ClusterExecutor, Nodes
+from worker.executors.cluster import ClusterExecutor
+from worker.executors.roll import Nodes
 from worker.executors.shipping import Shipper
 from worker.files.paths import FileRules
 
