@@ -1,6 +1,7 @@
 """Tasks that do what tasks should not, by name. Importable by spawned children as `tests.contract.bestiary`.
 
-`Task.params` is not looked at; what to do stands in `Task.operation`, with an argument behind a colon.
+`Task.params` is not looked at; what to do stands in `Task.operation`, with an argument behind a colon. In the operation `as_told` it stands
+in `Task.joined`, so that what behaves differently can have the same name.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def make_run_task_that_exits() -> Callable[[Task, Progress], Any]:
 
 def run_task(task: Task, progress: Progress) -> Any:
     """Does what the task's operation says."""
-    name, _, argument = task.operation.partition(":")
+    name, _, argument = (task.joined.kind if task.operation == "as_told" else task.operation).partition(":")
     if name == "gives_back":
         return task.joined
     return BEASTS[name](argument, progress)

@@ -1,6 +1,8 @@
 """A cluster on this machine: a scheduler and nodes, each a process of its own, whose children are the bestiary's.
 
-python -m tests.contract.cluster scheduler PORT [CA CERT KEY]
+The nodes may have addresses of their own, as machines of a network do: see `tests/reliability/namespaces.py`.
+
+python -m tests.contract.cluster scheduler HOST PORT [CA CERT KEY]
 python -m tests.contract.cluster node ADDRESS SLOTS VERSION [CA CERT KEY]
 """
 
@@ -12,41 +14,65 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tests.contract import bestiary
+from tests.reliability.namespaces import Machine
 from worker.executors.dask import Certificates, security
 
 ROOT = Path(__file__).parents[2]
 VERSION = "0.1.0"
 SLOTS = 2
 GONE_WITHIN_S = 20.0
+#: A machine that is cut off is given up after this time, the shortest that Dask allows, instead of 30 s.
+ENVIRONMENT = os.environ | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
 
 
 class Cluster:
-    """The processes. All of them end with `close`."""
+    """The processes. All of them end with `close`.
 
-    def __init__(self, log: Path, *, nodes: int = 2, slots: int = SLOTS, files: tuple[Path, ...] = ()) -> None:
+    Args:
+        log: takes what they say.
+        nodes: how many.
+        slots: of each node.
+        files: certificates; none for open connections.
+        machines: where the nodes run, the first on the first of them, and so on; if there are none, on this one.
+    """
+
+    def __init__(
+        self, log: Path, *, nodes: int = 2, slots: int = SLOTS, files: tuple[Path, ...] = (), machines: Sequence[Machine] = ()
+    ) -> None:
         self._log = log
         self._files = tuple(map(str, files))
         self._slots = slots
         self._port = free_port()
+        self.machines = machines
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self.start_scheduler()
-        self.nodes = [self.start_node() for _ in range(nodes)]
+        self.nodes = [self.start_node(number=number) for number in range(nodes)]
 
     @property
     def address(self) -> str:
-        return f"{'tls' if self._files else 'tcp'}://127.0.0.1:{self._port}"
+        return self._address_for("127.0.0.1")
+
+    def _address_for(self, host: str) -> str:
+        return f"{'tls' if self._files else 'tcp'}://{host}:{self._port}"
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
-        return self._start("scheduler", str(self._port), *self._files)
+        return self._start("scheduler", "0.0.0.0" if self.machines else "127.0.0.1", str(self._port), *self._files)
 
-    def start_node(self, version: str = VERSION) -> subprocess.Popen[bytes]:
-        return self._start("node", self.address, str(self._slots), version, *self._files)
+    def start_node(self, version: str = VERSION, number: int = 0) -> subprocess.Popen[bytes]:
+        prefix, host = (self.machines[number].prefix, self.machines[number].here) if self.machines else ([], "127.0.0.1")
+        return self._start("node", self._address_for(host), str(self._slots), version, *self._files, prefix=prefix)
+
+    def restart_node(self, number: int) -> None:
+        """As after a power cut, on the same machine."""
+        end(self.nodes[number])
+        self.nodes[number] = self.start_node(number=number)
 
     def restart_scheduler(self) -> None:
         end(self.scheduler)
@@ -66,11 +92,10 @@ class Cluster:
         for process in self.processes:
             end(process)
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        command = [*prefix, sys.executable, "-m", "tests.contract.cluster", *arguments]
         with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.contract.cluster", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
@@ -90,11 +115,11 @@ def free_port() -> int:
         return port
 
 
-async def _scheduler(port: int, certificates: Certificates) -> None:
+async def _scheduler(host: str, port: int, certificates: Certificates) -> None:
     from distributed import Scheduler
 
     how = security(certificates)
-    async with Scheduler(host="127.0.0.1", port=port, protocol="tls" if how else "tcp", security=how, dashboard=False) as scheduler:
+    async with Scheduler(host=host, port=port, protocol="tls" if how else "tcp", security=how, dashboard=False) as scheduler:
         await scheduler.finished()
 
 
@@ -112,7 +137,7 @@ def main(what: str, *arguments: Any) -> None:
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("distributed").setLevel(logging.WARNING)
     if what == "scheduler":
-        asyncio.run(_scheduler(int(arguments[0]), Certificates(*map(Path, arguments[1:]))))
+        asyncio.run(_scheduler(arguments[0], int(arguments[1]), Certificates(*map(Path, arguments[2:]))))
     else:
         _node(arguments[0], int(arguments[1]), arguments[2], Certificates(*map(Path, arguments[3:])))
 

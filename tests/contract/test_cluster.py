@@ -20,11 +20,12 @@ pytest.importorskip("distributed", reason="not in this environment: Dask distrib
 from tests.contract import cluster as cluster_module
 from tests.contract.cluster import SLOTS, VERSION, Cluster
 from tests.contract.test_executors import POSIX, Bench, wait_for
+from tests.reliability import namespaces
 from worker.catalog.noop import Noop
 from worker.catalog.text import WriteText
-from worker.core.jobs import Failure, Result, Task
+from worker.core.jobs import NOTHING, Failure, Result, Task
+from worker.executors import bundles, link
 from worker.executors import cluster as executor_module
-from worker.executors import link
 from worker.executors.cluster import OPEN_PER_SLOT, ClusterExecutor
 from worker.executors.dask import NO_CERTIFICATES, Certificates
 
@@ -62,11 +63,16 @@ def slots(bench):
     return changes[-1].slots if changes and changes[-1].working else 0
 
 
-def begin(bench, operation, params):
+def begin(bench, operation, params, joined=NOTHING):
     number = max(bench.finished, default=0) + 1
     bench.finished[number] = 0
-    bench.executor.execute(Task(number, operation, params))
+    bench.executor.execute(Task(number, operation, params, joined=joined))
     return number
+
+
+def begin_short(bench, *whats):
+    """Tasks of one operation that is known to be short, whatever they do."""
+    return [begin(bench, "as_told", Noop(), Result(kind=what)) for what in whats]
 
 
 def lines(path):
@@ -144,6 +150,177 @@ def test_an_append_runs_once_and_leaves_no_mark(bench, tmp_path):
     trace.with_suffix(".go").touch()
     assert isinstance(bench.outcomes_of([begin(bench, f"leaves_a_line:{trace}", APPEND)])[0], Result)
     assert len(lines(trace)) == 1
+
+
+# ------------------------------------------------------------------------------------- short tasks that travel together
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A cluster for tests that leave it as it was."""
+    made = Cluster(tmp_path_factory.mktemp("shared") / "cluster.log")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bundled(shared, monkeypatch):
+    """A bench whose tasks `as_told` are known to be short. `together` gives some to the cluster as one bundle."""
+    made = Bench(ClusterExecutor(shared.address, version=VERSION))
+    wait_for(lambda: slots(made) and made.events()[-1].nodes == 2)
+    made.outcomes_of(begin_short(made, *["works:first"] * 8))
+    for limit in ("SHORT_S", "BUNDLE_S"):  # however slow this machine is today
+        monkeypatch.setattr(bundles, limit, 60.0)
+    link, sizes = made.executor.inner._link, []
+    whole = link._send
+    monkeypatch.setattr(link, "_send", lambda client, tasks: sizes.append(len(tasks)) or whole(client, tasks))
+
+    def together(*whats):
+        monkeypatch.setattr(bundles, "PLACES_PER_SLOT", 0)
+        numbers = begin_short(made, *whats)
+        wait_for(lambda: len(link._bundles) == len(whats))
+        monkeypatch.setattr(bundles, "PLACES_PER_SLOT", 1 / (2 * SLOTS))
+        link._call(link._take_orders)
+        wait_for(lambda: sizes[-1:] == [len(whats)])
+        return numbers
+
+    made.sizes, made.together = sizes, together
+    yield made
+    made.executor.close()
+    made.all_that_came()
+    assert [number for number, times in made.finished.items() if times != 1] == []
+
+
+def test_short_tasks_travel_together(bundled):
+    """Of many, each has its own outcome, and the scheduler has had to place far fewer."""
+    numbers = begin_short(bundled, *[f"works:{n}" for n in range(300)])
+    assert [outcome.files[0].path for outcome in bundled.outcomes_of(numbers)] == [str(n) for n in range(300)]
+    assert len(bundled.sizes) < 100
+
+
+def test_outcomes_of_a_bundle(bundled):
+    """Large ones and small ones, a crash and a bad end: each task of a bundle ends as it would alone, and reports how far it is."""
+    numbers = bundled.together("works:a", "gives_much:20000", "exits:3", "raises", "works_slowly:b", "returns_a_lambda", "works:c")
+    a, much, died, raised, slowly, unsendable, c = bundled.outcomes_of(numbers)
+    assert [outcome.files[0].path for outcome in (a, slowly, c)] == ["a", "b", "c"]
+    assert len(much.rows) == 20_000
+    assert [outcome.code for outcome in (died, raised, unsendable)] == [502, 500, 502]
+    assert list(bundled.progress) == [numbers[4]]
+
+
+def test_a_slow_task_of_a_bundle_keeps_none_waiting(bundled, tmp_path):
+    """What has ended before it is reported at once; what waits behind it goes to another child."""
+    marker = tmp_path / "go"
+    first, slow, *late = bundled.together("works:first", f"works_until:{marker}", *[f"works:{n}" for n in range(6)])
+    assert [outcome.files[0].path for outcome in bundled.outcomes_of([first, *late])] == ["first", *map(str, range(6))]
+    assert slow not in bundled.outcomes
+    marker.touch()
+    assert isinstance(bundled.outcomes_of([slow])[0], Result)
+
+
+def test_abort_in_a_bundle(shared, bundled, tmp_path):
+    """It ends the child of that task alone, and those that wait behind it run once."""
+    marker, trace = tmp_path / "native", tmp_path / "trace"
+    trace.with_suffix(".go").touch()
+    stuck, unwanted, *others = bundled.together(
+        f"sleeps_in_native_code:{marker}", f"leaves_a_line:{tmp_path / 'never'}", f"leaves_a_line:{trace}", "works:last"
+    )
+    wait_for(marker.exists)
+    before = shared.own()
+    bundled.executor.abort(unwanted)
+    bundled.executor.abort(stuck)
+    assert [outcome.word for outcome in bundled.outcomes_of([stuck, unwanted])] == ["child", "child"]
+    wait_for(lambda: len(before - shared.own()) == 1)
+    assert [outcome.files[0].path for outcome in bundled.outcomes_of(others)] == [str(trace), "last"]
+    assert len(lines(trace)) == 1
+    assert not (tmp_path / "never").exists()
+
+
+def test_abort_of_a_whole_bundle(shared, bundled, tmp_path):
+    """Its child ends, and what waits behind it never begins."""
+    marker, never = tmp_path / "native", tmp_path / "never"
+    numbers = bundled.together(f"sleeps_in_native_code:{marker}", f"leaves_a_line:{never}")
+    wait_for(marker.exists)
+    before = shared.own()
+    for number in numbers:
+        bundled.executor.abort(number)
+    assert {outcome.word for outcome in bundled.outcomes_of(numbers)} == {"child"}
+    wait_for(lambda: len(before - shared.own()) == 1)
+    assert isinstance(bundled.outcomes_of(begin_short(bundled, "works:after"))[0], Result)
+    assert not never.exists()
+
+
+def test_the_node_of_a_bundle_is_lost(shared, bundled, tmp_path):
+    """What had ended does not run again; what ran, or waited there, does, on another node."""
+    ended, ran, waited = (tmp_path / name for name in ("ended", "ran", "waited"))
+    for trace in (ended, waited):
+        trace.with_suffix(".go").touch()
+    first, *others = bundled.together(*(f"leaves_a_line:{trace}" for trace in (ended, ran, waited)))
+    bundled.outcomes_of([first])
+    wait_for(lambda: lines(ran))
+    shared.restart_node(shared.nodes.index(node_of(shared, int(lines(ran)[0]))))
+    wait_for(lambda: len(lines(ran)) == 2)
+    ran.with_suffix(".go").touch()
+    assert [outcome.files[0].path for outcome in bundled.outcomes_of(others)] == [str(ran), str(waited)]
+    assert len(lines(ended)) == 1
+
+
+def test_machines_of_a_network(tmp_path):
+    """In the middle of work the machine of a node is cut off, another node is killed, and the scheduler: each task has one end, and no
+    append runs twice.
+    """
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    with namespaces.machines(2) as machines:
+        cluster = Cluster(tmp_path / "cluster.log", machines=machines)
+        bench = Bench(ClusterExecutor(cluster.address, version=VERSION))
+        try:
+            _take_apart(cluster, bench, tmp_path)
+        finally:
+            bench.executor.close()
+            cluster.close()
+    assert [number for number, times in bench.finished.items() if times != 1] == []
+
+
+def _take_apart(cluster, bench, folder):
+    wait_for(lambda: slots(bench) and bench.events()[-1].nodes == 2)
+    appends = {}
+
+    def work(name):
+        """One append for each slot, and three times as many others, which wait for a file; some that are short; then all of that runs."""
+        numbers = []
+        for n in range(2 * SLOTS):
+            trace = folder / f"{name}-{n}"
+            appends[begin(bench, f"leaves_a_line:{trace}", APPEND)] = trace
+        numbers += [begin(bench, f"leaves_a_line:{folder / f'{name}-x{n}'}", Noop()) for n in range(6 * SLOTS)]
+        numbers += begin_short(bench, *[f"works:{n}" for n in range(100)])
+        wait_for(lambda: any(lines(trace) for trace in appends.values() if trace.name.startswith(name)))
+        return numbers
+
+    def finish(name, numbers):
+        for n in (*range(2 * SLOTS), *(f"x{n}" for n in range(6 * SLOTS))):
+            (folder / f"{name}-{n}.go").touch()
+        assert [outcome for outcome in bench.outcomes_of(numbers) if not isinstance(outcome, Result)] == []
+        for outcome in bench.outcomes_of(appends):
+            assert isinstance(outcome, Result) or (outcome.code, outcome.word) == (502, "node")
+        assert [trace.name for trace in appends.values() if len(lines(trace)) > 1] == []
+
+    numbers = work("cut")
+    cluster.machines[0].pull_the_cable()
+    finish("cut", numbers)
+    wait_for(lambda: bench.events()[-1].nodes == 1)
+    cluster.machines[0].put_the_cable_back()
+    wait_for(lambda: bench.events()[-1].nodes == 2)
+    numbers = work("killed")
+    cluster.restart_node(1)
+    finish("killed", numbers)
+    wait_for(lambda: bench.events()[-1].nodes == 2)
+    numbers = work("scheduler")
+    cluster.restart_scheduler()
+    finish("scheduler", numbers)
+
+
+# ------------------------------------------------------------------------------------------------- what is no node of ours
 
 
 def test_another_major_version_gets_no_task(cluster, bench):

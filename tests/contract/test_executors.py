@@ -21,6 +21,7 @@ from tests.contract import bestiary
 from tests.contract.cluster import VERSION, Cluster
 from tests.inline import InlineExecutor
 from tests.polling import Polled
+from tests.reliability import namespaces
 from worker.catalog.noop import Noop
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
@@ -110,11 +111,22 @@ def cluster(tmp_path_factory):
     made.close()
 
 
-@pytest.fixture(params=["pool", "inline", "cluster"])
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The same, and each node has an address of its own in a network namespace."""
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    with namespaces.machines(2) as machines:
+        made = Cluster(tmp_path_factory.mktemp("network") / "cluster.log", machines=machines)
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=["pool", "inline", "cluster", "network"])
 def bench(request):
-    if request.param == "cluster":
+    if request.param in ("cluster", "network"):
         pytest.importorskip("distributed", reason="not in this environment: Dask distributed")
-        cluster = request.getfixturevalue("cluster")
+        cluster = request.getfixturevalue(request.param)
         yield from _closed(Bench(ClusterExecutor(cluster.address, version=VERSION)))
         return
     executor = PoolExecutor(2, bestiary.make_run_task) if request.param == "pool" else InlineExecutor(bestiary.run_task)
@@ -545,6 +557,7 @@ import sys, time
 from pathlib import Path
 from tests.contract import bestiary
 from tests.polling import Polled
+from tests.reliability import namespaces
 from worker.catalog.noop import Noop
 from worker.executors.keeper import Keeper
 from worker.executors.pool import PoolExecutor

@@ -1,8 +1,8 @@
 """Which tasks travel to a node together. Pure.
 
 A scheduler of Dask needs about a millisecond for each thing that it places, whatever is in it. So short tasks that wait at the same moment
-travel as one *bundle*; the node runs its tasks side by side, and reports each as it ends. Nothing waits for company: while there is room
-each task goes at once, and only what comes while the nodes have enough to do gathers, as with Nagle's algorithm (RFC 896).
+travel as one *bundle*; the node runs its tasks one after the other, and reports each as it ends. Nothing waits for company: while there is
+room each task goes at once, and only what comes while the nodes have enough to do gathers, as with Nagle's algorithm (RFC 896).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.errors import ChildDied, DiskFull, ResultLost, Unavailable, WorkerError
 from worker.executors import frames
-from worker.executors.cluster import LocalExecutor
+from worker.executors.base import Executor
 from worker.executors.dask import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security
 from worker.executors.link import ABORT, Said
 from worker.files import shipped
@@ -99,15 +99,14 @@ class Node(WorkerPlugin):  # type: ignore[misc]
     name = TOPIC
     idempotent = False
 
-    def __init__(self, executor: LocalExecutor, scratch: Path | None = None) -> None:
+    def __init__(self, executor: Executor, scratch: Path | None = None) -> None:
         self._executor = executor
         self._scratch = scratch
         self._poller = Poller()
         self._thread = threading.Thread(target=self._run, name="children", daemon=True)
         self._ending = False
         # the poller's
-        self._queue: dict[int, Task] = {}
-        self._running: dict[int, float] = {}
+        self._running: dict[int, tuple[float, deque[Task]]] = {}
         # Dask's
         self._numbers = 0
         self._keys: dict[str, _Bundle] = {}
@@ -145,36 +144,36 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             self._poller.close()
 
     def _take(self, tasks: Sequence[Task]) -> None:
-        """In the thread of the poller, as all that follows here. A bundle's tasks that have not begun after a while go back."""
-        self._queue.update((task.id, task) for task in tasks)
-        self._begin()
-        if len(tasks) > 1:
-            self._poller.at(self._poller.now() + GIVE_BACK_S, lambda _: self._give_back(tasks))
+        """In the thread of the poller, as all that follows here. A bundle has one child at a time, as Dask counts its slots."""
+        line = deque(tasks)
+        self._begin(line)
+        if line:
+            self._poller.at(self._poller.now() + GIVE_BACK_S, lambda _: self._give_back(line))
 
-    def _begin(self) -> None:
-        """As many tasks at a time as there are slots, however many bundles they come in."""
-        while self._queue and len(self._running) < self._executor.workers:
-            number = next(iter(self._queue))
-            self._running[number] = self._poller.now()
-            self._executor.execute(self._queue.pop(number))
+    def _begin(self, line: deque[Task]) -> None:
+        if line:
+            task = line.popleft()
+            self._running[task.id] = self._poller.now(), line
+            self._executor.execute(task)
 
-    def _give_back(self, tasks: Sequence[Task]) -> None:
-        for task in tasks:
-            if self._queue.pop(task.id, None) is not None:
-                self._report(_Ended(task.id, None, None))
+    def _give_back(self, line: deque[Task]) -> None:
+        while line:
+            self._report(_Ended(line.popleft().id, None, None))
 
-    def _abort(self, numbers: Sequence[int]) -> None:
+    def _abort(self, numbers: Collection[int]) -> None:
+        for _, line in self._running.values():
+            for task in [task for task in line if task.id in numbers]:
+                line.remove(task)
+                self._report(_Ended(task.id, _ABORTED, None))
         for number in numbers:
-            if self._queue.pop(number, None) is not None:
-                self._report(_Ended(number, _ABORTED, None))
-            else:
+            if number in self._running:
                 self._executor.abort(number)
 
     def _happened(self, event: Progressed | Finished | ChildrenChanged) -> None:
         if isinstance(event, Finished):
-            began = self._running.pop(event.task_id, None)
-            took_s = None if began is None else self._poller.now() - began
-            self._begin()
+            began, line = self._running.pop(event.task_id)
+            took_s = self._poller.now() - began
+            self._begin(line)
             self._report(_Ended(event.task_id, event.outcome, took_s))
         elif isinstance(event, Progressed):
             self._report(event)
@@ -214,7 +213,7 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             self._poller.call(functools.partial(self._abort, [number for number, own in bundle.open.items() if own in task_ids]))
 
     async def carry_out(self, packed: Sequence[bytes], key: str, topic: str, files: list[bytes] | None = None, most: int = 0) -> list[Said]:
-        """Runs the tasks of one submission in children, as many at a time as there are slots.
+        """Runs the tasks of one submission, one after the other, each in a child.
 
         Args:
             packed: the tasks.
