@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from worker.core.jobs import Failure, Outcome, Phase, Task
 from worker.errors import InternalError, LimitExceeded, NodeLost, ResultLost
 from worker.executors import frames
 from worker.executors.bundles import Bundles
-from worker.executors.dask import INFORMATION, TOPIC, library
-from worker.executors.roll import Nodes, Roll
+from worker.executors.dask import TOPIC, library
+from worker.executors.roll import Attendance, Nodes
 from worker.executors.shipping import OUTPUT_TIMES, Shipper
 
 if TYPE_CHECKING:
@@ -121,10 +121,8 @@ class Link:
         self._slots = 0
         self._client: Client | None = None
         self._shipper = shipper
-        self._roll = Roll()
-        self._shipped = 0
-        self._packing = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._attendance = Attendance(address, resource)
+        self._luggage = _Luggage()
         self._asking: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
@@ -163,9 +161,8 @@ class Link:
             reason = await self._connected()
             if self._ending.is_set():
                 return
-            self._roll.call((), time.monotonic())
             self._slots = 0
-            self._hear([Nodes({}, {}, reason, self._roll.names(time.monotonic()))])
+            self._hear([self._attendance.nobody(reason, time.monotonic())])
             failed = 1 if reason == _LOST.format(self._address) else failed + 1
             if reason != said:
                 log.error("%s The next attempt follows by itself.", reason)
@@ -195,11 +192,13 @@ class Link:
         self._client = client
         if client.scheduler_comm is not None:
             client.scheduler_comm.interval = SEND_EVERY_S
-        known: set[str] = set()
+        self._attendance.begin()
         try:
             while client.status == "running" and not self._ending.is_set():
                 found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_WITHIN_S)
-                known = self._count(found["workers"], known)
+                nodes = self._attendance.count(found["workers"], time.monotonic())
+                self._slots = sum(nodes.slots.values())
+                self._hear([nodes])
                 self._take_orders()
                 await self._pause(COUNT_EVERY_S)
         finally:
@@ -219,38 +218,6 @@ class Link:
         else:
             remedy = "Is the scheduler running there, with TLS, and are --cluster-ca, --cluster-cert and --cluster-key made for it?"
         return f"The cluster {self._address} cannot be reached ({type(error).__name__}). {remedy}"
-
-    # ----------------------------------------------------------------------------------------------------------- nodes
-
-    def _count(self, workers: Mapping[str, Mapping[str, Any]], known: set[str]) -> set[str]:
-        """Tells the executor which nodes there are; what is new and strange about one goes to the log."""
-        slots: dict[str, int] = {}
-        missing: dict[str, str] = {}
-        for address, worker in workers.items():
-            about = worker.get(INFORMATION)
-            count = int(worker.get("resources", {}).get(self._resource, 0))
-            if count:
-                slots[address] = count
-                missing.update(about["missing"] if about else {})
-            if address not in known:
-                self._introduce(address, count, about)
-        for address in known - workers.keys():
-            log.warning("the node %s has left the cluster", address)
-        reason = (
-            "" if slots else f"The cluster {self._address} has no node that takes our tasks; start `td-image-worker node` on its machines."
-        )
-        self._roll.call([worker["name"] for address, worker in workers.items() if address in slots], time.monotonic())
-        self._slots = sum(slots.values())
-        self._hear([Nodes(slots, missing, reason, self._roll.names(time.monotonic()))])
-        return set(workers)
-
-    def _introduce(self, address: str, count: int, about: Mapping[str, Any] | None) -> None:
-        if about is None:
-            log.warning("%s is a worker of Dask, and no node of ours: it gets no task. Start `td-image-worker node` there.", address)
-        elif not count:
-            log.error("the node %s has version %s of the worker, which does not fit ours: it gets no task", address, about["version"])
-        else:
-            log.info("the node %s has %d slots; %s", address, count, about["versions"])
 
     # ----------------------------------------------------------------------------------------------------------- tasks
 
@@ -345,27 +312,11 @@ class Link:
             self._end(sent, ended)
         return []
 
-    @contextlib.asynccontextmanager
-    async def _with_files(self, shipper: Shipper, task: Task) -> AsyncIterator[tuple[Task, list[bytes]]]:
-        """The task and the files that travel with it. It waits while too much is under way, because all of it is in memory here."""
-        async with self._packing:
-            while self._shipped >= shipper.most:
-                self._freed.clear()
-                await self._freed.wait()
-            travels, files = await asyncio.to_thread(shipper.packed, task)
-        size = sum(map(len, files))
-        self._shipped += size
-        try:
-            yield travels, files
-        finally:
-            self._shipped -= size
-            self._freed.set()
-
     async def _shipped_outcome(self, client: Client, shipper: Shipper, sent: _Sent, task: Task) -> Ended | None:
         """How it ended, after its files have been written here; None if that is said already, or it is lost."""
         wanted = threading.Event()
         wanted.set()
-        async with self._with_files(shipper, task) as (travels, files):
+        async with self._luggage.of(shipper, task) as (travels, files):
             try:
                 for _, body, took_s, made in await self._result(client, sent, [travels], files):
                     outcome = await asyncio.to_thread(shipper.written, task, _outcome_of(body), made, wanted.is_set)
@@ -479,6 +430,31 @@ class Link:
         self._tries.pop(task.id, None)
         if ended.took_s is not None:
             self._bundles.took(task, ended.took_s)
+
+
+class _Luggage:
+    """The files that are under way with tasks. All of them are in memory here, so there is a limit for all together."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._packing = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def of(self, shipper: Shipper, task: Task) -> AsyncIterator[tuple[Task, list[bytes]]]:
+        """The task and the files that travel with it. It waits while too much is under way."""
+        async with self._packing:
+            while self._size >= shipper.most:
+                self._freed.clear()
+                await self._freed.wait()
+            travels, files = await asyncio.to_thread(shipper.packed, task)
+        size = sum(map(len, files))
+        self._size += size
+        try:
+            yield travels, files
+        finally:
+            self._size -= size
+            self._freed.set()
 
 
 class _NotSubmittedError(Exception):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from worker.executors.dask import INFORMATION
+
+log = logging.getLogger(__name__)
 
 #: A node that is not there any more is named for so long.
 MISSED_S = 3600.0
@@ -66,3 +72,57 @@ class Roll:
 
 def _machine(name: str) -> str:
     return re.sub(r"-\d+$", "", name)
+
+
+class Attendance:
+    """Which workers of Dask there are, and which of them are nodes of ours. What is new and strange about one goes to the log.
+
+    Args:
+        address: of the scheduler.
+        resource: nodes of ours have some of it.
+    """
+
+    def __init__(self, address: str, resource: str) -> None:
+        self._address = address
+        self._resource = resource
+        self._roll = Roll()
+        self._known: set[str] = set()
+
+    def begin(self) -> None:
+        """The connection is new."""
+        self._known = set()
+
+    def nobody(self, reason: str, now: float) -> Nodes:
+        """There is none, for a reason."""
+        self._roll.call((), now)
+        return Nodes({}, {}, reason, self._roll.names(now))
+
+    def count(self, workers: Mapping[str, Mapping[str, Any]], now: float) -> Nodes:
+        """These are there, by their addresses, as the scheduler knows them."""
+        slots: dict[str, int] = {}
+        missing: dict[str, str] = {}
+        for address, worker in workers.items():
+            about = worker.get(INFORMATION)
+            count = int(worker.get("resources", {}).get(self._resource, 0))
+            if count:
+                slots[address] = count
+                missing.update(about["missing"] if about else {})
+            if address not in self._known:
+                _introduce(address, count, about)
+        for address in self._known - workers.keys():
+            log.warning("the node %s has left the cluster", address)
+        self._known = set(workers)
+        reason = (
+            "" if slots else f"The cluster {self._address} has no node that takes our tasks; start `td-image-worker node` on its machines."
+        )
+        self._roll.call([worker["name"] for address, worker in workers.items() if address in slots], now)
+        return Nodes(slots, missing, reason, self._roll.names(now))
+
+
+def _introduce(address: str, count: int, about: Mapping[str, Any] | None) -> None:
+    if about is None:
+        log.warning("%s is a worker of Dask, and no node of ours: it gets no task. Start `td-image-worker node` there.", address)
+    elif not count:
+        log.error("the node %s has version %s of the worker, which does not fit ours: it gets no task", address, about["version"])
+    else:
+        log.info("the node %s has %d slots; %s", address, count, about["versions"])
