@@ -53,6 +53,8 @@ def card(*, file: Path, pdf: Path | None, **values: Any) -> None:
     It has this computer's addresses, the ports, the presets and the lines for TouchDesigner.
     """
     config = config_of(values)
+    if file.suffix.lower() == ".pdf":
+        raise click.UsageError(f"FILE is an HTML page, so {file} would not open. Give the PDF with --pdf {file}.")
     presets, running = asyncio.run(_presets(config, click.get_current_context().meta.get(PRESETS, ())))
     made = card_of(config, addresses_here(), presets, running=running)
     try:

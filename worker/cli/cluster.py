@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from worker.cli.logs import begin_logging
-from worker.cli.settings import SettingsCommand, config_of, setting_options
+from worker.cli.settings import SettingsCommand, WholeNumber, config_of, setting_options
 
 _SETTINGS = {
     "root": "",
@@ -33,13 +33,13 @@ Whoever reaches the scheduler without TLS can run code on every node. Give it an
 """,
 )
 @setting_options(*_SETTINGS, texts=_SETTINGS)
-@click.option("--nodes", type=click.IntRange(0, 16), default=2, show_default=True, help="How many nodes to start on this machine.")
+@click.option("--nodes", type=WholeNumber(0, 16), default=2, show_default=True, help="How many nodes to start on this machine.")
 @click.option("--scheduler-host", metavar="HOST", default="127.0.0.1", show_default=True, help="Where the scheduler listens.")
-@click.option("--scheduler-port", metavar="PORT", type=click.IntRange(0, 65535), default=8786, show_default=True, help="Its port.")
+@click.option("--scheduler-port", metavar="PORT", type=WholeNumber(0, 65535), default=8786, show_default=True, help="Its port.")
 @click.option(
     "--dashboard-port",
     metavar="PORT",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     help="Serve the page of Dask's scheduler there, on the same host; who reaches it sees all tasks (extra dashboard).  [default: none]",
 )
 def cluster(nodes: int, scheduler_host: str, scheduler_port: int, dashboard_port: int | None, **values: Any) -> None:

@@ -14,7 +14,7 @@ import click
 
 from worker.catalog.table import CATALOG
 from worker.cli import show
-from worker.cli.settings import worker_address
+from worker.cli.settings import AnyNumber, worker_address
 from worker.client.line import ASK_AGAIN_S, Line, NobodyListens
 from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
@@ -63,7 +63,7 @@ Exit codes:
 @worker_address
 @click.option(
     "--max-age-s",
-    type=click.FloatRange(0, min_open=True),
+    type=AnyNumber(0, min_open=True),
     default=20.0,
     show_default=True,
     metavar="S",
@@ -71,7 +71,7 @@ Exit codes:
 )
 @click.option(
     "--wait-s",
-    type=click.FloatRange(0, min_open=True),
+    type=AnyNumber(0, min_open=True),
     default=5.0,
     show_default=True,
     metavar="S",
@@ -79,14 +79,14 @@ Exit codes:
 )
 @click.option(
     "--end-after-s",
-    type=click.FloatRange(0),
+    type=AnyNumber(0),
     default=0.0,
     metavar="S",
     help="Kill a worker on this computer that says nothing for S seconds, so that its service starts it again.  [default: never]",
 )
 @click.option(
     "--start-s",
-    type=click.FloatRange(0),
+    type=AnyNumber(0),
     default=60.0,
     show_default=True,
     metavar="S",

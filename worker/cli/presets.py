@@ -12,12 +12,26 @@ import click
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
 from worker.cli.settings import worker_address
+from worker.words import did_you_mean
 
 if TYPE_CHECKING:
     from worker.client.client import Client
 
 
+class Presets(click.Group):
+    """The group; what it does not know is answered with what there is."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with another sentence."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            there_are = ", ".join(self.commands)
+            advice = did_you_mean(args[0], self.commands, f"there are {there_are}. `{ctx.command_path}` alone lists the presets.")
+            raise click.UsageError(f"There is no command {args[0]!r}; {advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+
 @click.group(
+    cls=Presets,
     invoke_without_command=True,
     epilog="""\b
 Examples:

@@ -11,7 +11,7 @@ import click
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
-from worker.cli.settings import worker_address
+from worker.cli.settings import AnyNumber, worker_address
 
 if TYPE_CHECKING:
     from worker.client.client import Job, JobResult
@@ -57,7 +57,7 @@ retries, replace and after; `td-image-worker ops` explains them. {HELP}
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0, min_open=True),
+    type=AnyNumber(0, min_open=True),
     metavar="S",
     help="Cancel the job if it has not ended after S seconds.",
 )

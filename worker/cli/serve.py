@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ def serve(**values: Any) -> None:
     """Start a worker. It runs until Ctrl-C, SIGTERM or /worker/quit."""
     config = config_of(values)
     check_presets(click.get_current_context().meta, config)
+    for sentence in _cannot_be(config):
+        raise click.UsageError(sentence)
     if not (is_this_computer(config.host) or config.allow or config.token):
         raise click.UsageError(
             f"--host {config.host} lets other computers send jobs, so say which: --allow with their network, or --token with a password."
@@ -69,6 +73,31 @@ def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = ()) ->
         state=None if config.no_journal else config.state,
         limits=replace(config.limits, packets_burst=2 * config.limits.packets_per_s),
     )
+
+
+def _cannot_be(config: Config) -> Iterator[str]:
+    """What is wrong with places that do not fit together, as sentences."""
+    host = config.host
+    if not host or host.strip() != host:
+        yield f"--host {host!r} is no address; 127.0.0.1 is this computer, 0.0.0.0 all of its networks."
+    elif ":" in host and not _is_address(host):
+        yield f"--host {host} is no address. The port has an option of its own, --port, and an IPv6 address stands without brackets."
+    if not config.port or not is_this_computer(host):  # on another computer somebody may well listen there
+        return
+    for option, port in (("--text-port", config.text_port), ("--number-port", config.number_port)):
+        if port == config.port:
+            yield f"{option} {port} is the worker's own port, so its reports would come back to itself. Give it another one."
+    for option, targets in (("--report", config.report), ("--report-numbers", config.report_numbers)):
+        if any(port == config.port and is_this_computer(where) for where, port in targets):
+            yield f"{option} names the worker's own port {config.port}, so its reports would come back to itself. Give it another one."
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_this_computer(host: str) -> bool:

@@ -44,6 +44,18 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # `ParamType` is generic since click 8.4, and cannot be subscripted before.
 
 
+class WholeNumber(click.IntRange):
+    """As click's, whose sentence speaks of an "integer range"."""
+
+    name = "whole number"
+
+
+class AnyNumber(click.FloatRange):
+    """As click's, whose sentence speaks of a "float range"."""
+
+    name = "number"
+
+
 class PeerType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """HOST:PORT; an IPv6 host stands in brackets."""
 
@@ -114,6 +126,8 @@ class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value).strip():  # a variable that is not set, in somebody's script; the current folder would be a surprise
+            self.fail("it is empty; name a folder, or . for the current one.", param, ctx)
         path = Path(value).expanduser()
         if not path.is_dir():
             self.fail(f"there is no folder {str(value)!r}; make it first.", param, ctx)
@@ -191,9 +205,9 @@ def _click_type(one: Declared) -> Any:
     if one.choices:
         return click.Choice(one.choices, case_sensitive=False)
     if one.type is int:
-        return click.IntRange(setting.minimum, setting.maximum)  # type: ignore[arg-type]  # whole numbers, as the setting is one
+        return WholeNumber(setting.minimum, setting.maximum)  # type: ignore[arg-type]  # whole numbers, as the setting is one
     if one.type is float:
-        return click.FloatRange(setting.minimum, setting.maximum, min_open=setting.above)
+        return AnyNumber(setting.minimum, setting.maximum, min_open=setting.above)
     if one.type is Path:
         is_file = setting.unit == "FILE"
         return RootType() if setting.existing else click.Path(file_okay=is_file, dir_okay=not is_file, path_type=Path)

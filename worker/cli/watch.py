@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from worker.cli import show
-from worker.cli.settings import worker_address
+from worker.cli.settings import AnyNumber, worker_address
 from worker.client.board import Board, sentence
 from worker.client.line import Line, NobodyListens
 from worker.protocol.messages import Challenge, Hello, Ping, Report, Watch, Watched
@@ -43,7 +43,7 @@ Watching from another computer needs the worker's token.
 """
 )
 @worker_address
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="End after S seconds.  [default: never]")
+@click.option("--seconds", type=AnyNumber(0, min_open=True), metavar="S", help="End after S seconds.  [default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each report.")
 def watch(*, host: str, port: int, token: str, seconds: float | None, as_json: bool) -> None:
     """Watch a running worker's jobs, live.

@@ -126,6 +126,14 @@ def test_without_the_extra(tmp_path, monkeypatch):
     assert Path("worker-card.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_a_pdf_in_the_place_of_the_page(tmp_path):
+    """Nobody could open HTML under the name of a PDF."""
+    result = CliRunner().invoke(cli, ["card", str(tmp_path / "venue.PDF")])
+    assert result.exit_code == 2
+    assert "Give the PDF with --pdf" in result.stderr
+    assert not [*tmp_path.iterdir()]
+
+
 def test_where_it_cannot_be_written(tmp_path):
     """One sentence."""
     done = CliRunner().invoke(cli, ["card", str(tmp_path / "no" / "c.html"), "--port", str(free_port())])

@@ -45,6 +45,13 @@ def test_starting_serve_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_unknown_command_of_presets() -> None:
+    """It is answered with what there is."""
+    result = call("presets", "list")
+    assert result.exit_code == 2
+    assert "There is no command 'list'; there are set, trigger, unset. `" in result.stderr
+
+
 def test_version() -> None:
     """One line."""
     result = call("--version")

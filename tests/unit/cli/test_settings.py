@@ -178,7 +178,15 @@ def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Pat
         (["--map", "C:/show"], "'C:/show' is not SENDER=WORKER"),
         (["--report", "9461"], "'9461' is not HOST:PORT"),
         (["--report", "host:0"], "'host:0' is not HOST:PORT"),
-        (["--port", "x"], "'x' is not a valid"),
+        (["--root", ""], "it is empty; name a folder, or . for the current one"),
+        (["--port", "x"], "'x' is not a valid whole number."),
+        (["--remember-hours", "x"], "'x' is not a valid number."),
+        (["--host", ""], "--host '' is no address"),
+        (["--host", "127.0.0.1:9460"], "The port has an option of its own, --port"),
+        (["--text-port", "9460"], "--text-port 9460 is the worker's own port"),
+        (["--port", "9462"], "--number-port 9462 is the worker's own port"),
+        (["--report", "127.0.0.1:9460"], "--report names the worker's own port 9460"),
+        (["--host", "::1", "--report-numbers", "[::1]:9460"], "--report-numbers names the worker's own port 9460"),
         (["--config", "nowhere.toml"], "The settings file nowhere.toml cannot be read"),
         (["--prot", "1"], "No such option"),
     ],
@@ -188,6 +196,15 @@ def test_mistakes_on_the_command_line(serve: Serve, arguments: list[str], senten
     result = serve(*arguments)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "0", "--text-port", "0"], ["--host", "0.0.0.0", "--allow", "10.0.0.0/8", "--text-port", "9460"]]
+)
+def test_the_worker_s_port_on_another_computer(serve: Serve, configs: list[Config], arguments: list[str]) -> None:
+    """A port is the worker's own on its own computer only."""
+    assert serve(*arguments).exit_code == 0
+    assert configs
 
 
 def test_help_gives_examples() -> None:
