@@ -201,7 +201,9 @@ def test_buttons_are_heard_by_others(here, peer, executor):
             assert await other.heard() == osc.encode(Trigger("logo", 1.0))
             peer.send(Trigger("logo", 0.2))
             assert await other.heard() == osc.encode(Trigger("logo", 0.0))
-            for _ in range(2):
+            peer.send(Trigger("logo"))  # an impulse
+            assert [await other.heard() for _ in range(2)] == [osc.encode(Trigger("logo", value)) for value in (1.0, 0.0)]
+            for _ in range(3):
                 executor.finish(executor.next_task())
 
     asyncio.run(play())

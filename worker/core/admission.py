@@ -109,7 +109,7 @@ class Admission:
         An id that no job can have, and that is too long to be repeated, gets an `error`.
         """
         if len(job_id.encode(errors="replace")) > reports.LONGEST_ECHO:
-            self.complain(client, wire.Job.address, error, now)
+            self.complain(client, (error.address if isinstance(error, DecodeError) else "") or wire.Job.address, error, now)
             return
         self._delivery.answer(client.key, reports.failed(job_id, self._boot, error))
 

@@ -6,6 +6,7 @@ again, and each sender (host and source port) has a level of its own: two client
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -143,7 +144,10 @@ class Presets:
         return self._presets[name]
 
     def pressed(self, peer: Peer, name: str, value: float) -> bool:
-        """Whether this number is a press: the first one above the threshold since the last one below."""
+        """Whether this number is a press: the first one above the threshold since the last one below. Infinity is one that is over."""
+        if value == math.inf:
+            self._pressed.pop((peer, name), None)
+            return True
         if len(name) > MAX_NAME_BYTES:  # no preset has it, and nothing of it is kept
             return value >= THRESHOLD
         before = self._pressed.get((peer, name), False)

@@ -7,7 +7,9 @@ where arity and types are checked, so that nobody inside checks them again.
 from __future__ import annotations
 
 import ipaddress
+import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -25,9 +27,15 @@ Plain = int | float | str
 #: Maximum length of a job's id, so that every report about it fits into one datagram.
 MAX_ID_BYTES = 200
 
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+
 #: What a value of a job may be as it came.
 _SIMPLE = frozenset({str, int, float, bool})
 _TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "text"}
+
+
+class Impulse(float):
+    """OSC's `I`, which OSC 1.0 calls infinite and OSC 1.1 an impulse, such as a bang. It has no other value than infinity."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -163,8 +171,21 @@ def number_as_text(number: float) -> str:
 
 
 def _within_datagram(cls: type[Message], job_id: str) -> None:
-    if len(job_id.encode()) > MAX_ID_BYTES or not job_id.isprintable():
-        raise BadArguments(f"{cls.address}: id must be printable and at most {MAX_ID_BYTES} bytes.", address=cls.address)
+    size = len(job_id.encode())
+    odd = next((one for one in job_id if not one.isprintable()), "")
+    if size > MAX_ID_BYTES or odd:
+        has = f"has the character {odd!r}" if odd else f"has {size:,} bytes"
+        said = f"{cls.address}: id must be printable and at most {MAX_ID_BYTES} bytes; this one {has}."
+        raise BadArguments(said, address=cls.address)
+
+
+def _as_sent_back(cls: type[Message], name: str, number: int) -> None:
+    """The answer carries this number, and has 32 bits for it."""
+    if not _INT_MIN <= number <= _INT_MAX:
+        said = (
+            f"{cls.address}: {name} must be a whole number from {_INT_MIN} to {_INT_MAX}, because the answer repeats it; got {number:.6g}."
+        )
+        raise BadArguments(said, address=cls.address)
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -230,6 +251,12 @@ class Ping(Message, frozen=True):
     address = addresses.PING
     nonce: int = 0
 
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        ping = super().parse(names, arguments)
+        _as_sent_back(cls, "nonce", ping.nonce)
+        return ping
+
 
 class Job(Message, frozen=True):
     """A unit of work. An empty id asks the worker to make one. The pairs are the operation's parameters and the job's own keys.
@@ -273,21 +300,31 @@ class Job(Message, frozen=True):
             return key, value  # type: ignore[return-value] # it is one of these types
         if not isinstance(key, str):
             raise BadArguments(f"/worker/job: a key must be text; got {key!r:.80}.", address=cls.address, job_id=job_id)
-        if isinstance(value, list):  # an OSC array of numbers reads like the same numbers as text, such as centers
-            value = " ".join(_flat(value))
-        if isinstance(value, bytes):
-            raise BadArguments(
-                f"/worker/job: {key} came as a blob; send a number or text. Images travel as file paths.",
-                address=cls.address,
-                job_id=job_id,
-            )
-        return key, value
+        try:
+            return key, _simple(value)
+        except TypeError as error:
+            raise BadArguments(f"/worker/job: {key} {error}", address=cls.address, job_id=job_id) from None
+
+
+def _simple(value: Argument) -> int | float | str | bool | None:
+    """A value of a job or a preset as one of the types that all code behind here knows.
+
+    Raises:
+        TypeError: it is none; in words that stand behind the name of its key.
+    """
+    if isinstance(value, list):  # an OSC array of numbers reads like the same numbers as text, such as centers
+        return " ".join(_flat(value))
+    if isinstance(value, bytes):
+        raise TypeError("came as a blob; send a number or text. Images travel as file paths.")
+    return float(value) if isinstance(value, Impulse) else value
 
 
 def _flat(values: Iterable[Argument]) -> Iterator[str]:
     for value in values:
         if isinstance(value, list):  # pairs of numbers, [[x, y], [x, y]]
             yield from _flat(value)
+        elif value is None or isinstance(value, bytes):
+            raise TypeError("came as an array with a blob or nil in it; send numbers or text.")
         else:
             yield number_as_text(value) if isinstance(value, bool) else str(value)
 
@@ -356,6 +393,12 @@ class Sync(Message, frozen=True):
     address = addresses.SYNC
     n: int
 
+    @classmethod
+    def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
+        sync = super().parse(names, arguments)
+        _as_sent_back(cls, "n", sync.n)
+        return sync
+
 
 class GetStatus(Message, frozen=True):
     """Asks for the `Status` now.
@@ -396,9 +439,19 @@ class Set(Message, frozen=True):
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
-        if len(arguments) != 1 or not isinstance(arguments[0], (int, float, str)):
-            raise BadArguments("/worker/set/<preset>/<key> takes one number or text.", address="/".join([cls.address, *names]))
-        return cls(names[0], names[1], arguments[0])
+        address = "/".join([cls.address, *names])
+        if len(arguments) == 1 and isinstance(arguments[0], list) and len(arguments[0]) < 2:  # an array of one is this one
+            arguments = arguments[0]
+        if len(arguments) != 1 or arguments[0] is None:
+            came = "nil" if arguments else "no argument"
+            came = f"{len(arguments)} arguments" if len(arguments) > 1 else came
+            raise BadArguments(f"/worker/set/<preset>/<key> takes one number or text; got {came}.", address=address)
+        try:
+            value = _simple(arguments[0])
+        except TypeError as error:
+            raise BadArguments(f"{address[:200]} {error}", address=address) from None
+        assert value is not None  # noqa: S101 # nosec B101 - it was not, and an array becomes text
+        return cls(names[0], names[1], value)
 
 
 class Unset(Message, frozen=True):
@@ -426,6 +479,8 @@ class ListPresets(Message, frozen=True):
 class Trigger(Message, frozen=True):
     """Starts a job from a preset when the number rises through 0.5. The job has the id that is given, otherwise one of the worker's.
 
+    An infinite value is a press that is over at once: OSC's impulse, or no value at all. A number that came is never infinite.
+
     >>> wire(Trigger("logo", 1.0))
     '/worker/trigger/logo ,f 1.0'
     """
@@ -433,20 +488,35 @@ class Trigger(Message, frozen=True):
     address = addresses.TRIGGER
     tail = 1
     preset: str
-    value: float
+    value: float = math.inf
     id: str = ""
 
+    @property
+    def is_impulse(self) -> bool:
+        """Whether it is a press that is over at once."""
+        return self.value == math.inf
+
     def arguments(self) -> tuple[Plain, ...]:
+        if self.is_impulse and not self.id:
+            return ()
         return (self.value, self.id) if self.id else (self.value,)
 
     @classmethod
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:
-        if len(arguments) > 1 and not isinstance(arguments[1], str | None):  # a CHOP of several samples means no id
-            raise BadArguments(f"{cls.address} takes {usage(cls)}; got {arguments[1]!r:.80} for id.", address=cls.address)
-        trigger = super().parse(names, arguments)
-        if trigger.id:
-            _within_datagram(cls, trigger.id)
-        return trigger
+        address = "/".join([cls.address, *names])
+        given = [] if len(arguments) == 1 and arguments[0] == "" else list(arguments)  # TouchDesigner's rendering of "no arguments"
+        job_id = given[1] if len(given) > 1 else ""
+        if not isinstance(job_id, str | None):  # a CHOP of several samples means no id
+            raise BadArguments(f"{cls.address} takes {usage(cls)}; got {job_id!r:.80} for id.", address=address)
+        try:
+            if job_id:
+                _within_datagram(cls, job_id)
+            trigger = super().parse(names, given)
+        except BadArguments as error:
+            error.address, error.job_id = address, job_id or ""
+            raise
+        is_number = bool(given) and given[0] is not None and not isinstance(given[0], Impulse)
+        return msgspec.structs.replace(trigger, value=sys.float_info.max) if is_number and trigger.is_impulse else trigger
 
 
 class Watch(Message, frozen=True):
@@ -977,6 +1047,7 @@ def parse_report(address: str, arguments: Sequence[Argument]) -> Report:
 
 
 def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]) -> Any:
+    as_came = arguments
     if len(arguments) == 1 and isinstance(arguments[0], list):  # a nested list instead of a flat one
         arguments = arguments[0]
     message = table.get(address)
@@ -986,7 +1057,7 @@ def _parse(table: Mapping[str, Any], address: str, arguments: Sequence[Argument]
     for base, candidate in table.items():
         names = address[len(base) + 1 :].split("/")
         if candidate.tail and address.startswith(base + "/") and len(names) == candidate.tail and all(names):
-            return candidate.parse(names, arguments)
+            return candidate.parse(names, as_came if candidate is Set else arguments)  # an array is one value of a preset
     raise UnknownAddress(f"Unknown address {address[:100]!r}; ", advice=lambda: _nearest(table, address), address=address)
 
 

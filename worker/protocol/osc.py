@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from worker.errors import DecodeError
 from worker.protocol import addresses
-from worker.protocol.messages import Argument, Command, Message, Plain, Report, number_as_text, parse_command, parse_report
+from worker.protocol.messages import Argument, Command, Impulse, Message, Plain, Report, number_as_text, parse_command, parse_report
 
 T = TypeVar("T")
 
@@ -44,6 +45,10 @@ def decode_commands(datagram: bytes) -> tuple[Command | DecodeError, ...]:
 def decode_reports(datagram: bytes) -> tuple[Report | DecodeError, ...]:
     """All reports of a datagram, in order; the client's side of `decode_commands`."""
     return _decode(datagram, parse_report)
+
+
+class _NotComplete(ValueError):
+    """Why a message cannot be read, in words for its sender."""
 
 
 def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T | DecodeError, ...]:
@@ -183,15 +188,15 @@ def _read(packet: bytes, start: int) -> tuple[str, list[Argument], int]:
                 position = _read_others(packet, position, tags[place:], arguments)
                 break
         if position > len(packet):
-            raise ValueError("it ends within its last argument")
+            raise _NotComplete("it ends within its last argument")
     except UnicodeDecodeError:
         raise DecodeError("A text is not UTF-8; send UTF-8.", address=address, job_id=_job_of(address, arguments)) from None
     except DecodeError as error:
         error.address, error.job_id = address, _job_of(address, arguments)
         raise
     except (IndexError, ValueError, OverflowError, struct.error) as error:
-        said = f"Not a complete OSC message: {error}"[:200]
-        raise DecodeError(said, address=address, job_id=_job_of(address, arguments)) from None
+        why = str(error) if isinstance(error, _NotComplete) else "it ends within an argument, or a text in it does not end"
+        raise DecodeError(f"Not a complete OSC message: {why}.", address=address, job_id=_job_of(address, arguments)) from None
     return address, arguments, position
 
 
@@ -210,7 +215,7 @@ def _text_at(packet: bytes, position: int) -> tuple[str, int]:
     stop = packet.index(0, position)
     after = (stop | 3) + 1
     if after > len(packet):
-        raise ValueError("it ends within a text")
+        raise _NotComplete("it ends within a text")
     return packet[position:stop].decode(), after
 
 
@@ -221,7 +226,7 @@ def _tags_at(packet: bytes, position: int, address: str) -> tuple[bytes, int]:
     if tags[:1] != b",":
         raise DecodeError(f"The type tags must start with a comma; got {tags[:20].decode(errors='replace')!r}.", address=address)
     if after > len(packet):
-        raise ValueError("it ends within its type tags")
+        raise _NotComplete("it ends within its type tags")
     return tags[1:], after
 
 
@@ -239,14 +244,14 @@ def _read_others(packet: bytes, position: int, tags: bytes, arguments: list[Argu
         elif tag == "]":
             open_lists.pop()
             if not open_lists:
-                raise ValueError("an array ends that has not begun")
+                raise _NotComplete("an array ends that has not begun")
         elif tag not in _READERS:
             raise DecodeError(f"Type tag {tag!r} is not understood; send i, f or s.")
         else:
             value, position = _READERS[tag](packet, position)
             open_lists[-1].append(value)
     if len(open_lists) > 1:
-        raise ValueError("an array does not end")
+        raise _NotComplete("an array does not end")
     return position
 
 
@@ -254,12 +259,15 @@ def _blob_at(packet: bytes, position: int) -> tuple[bytes, int]:
     (size,) = _int_at(packet, position)
     after = position + 4 + size + -size % 4
     if size < 0 or after > len(packet):
-        raise ValueError(f"a blob claims {size} bytes")
+        raise _NotComplete(f"a blob claims {size} bytes")
     return packet[position + 4 : position + 4 + size], after
 
 
 def _letter_at(packet: bytes, position: int) -> tuple[str, int]:
-    return chr(_int_at(packet, position)[0]), position + 4
+    (code,) = _int_at(packet, position)
+    if not 0 <= code <= sys.maxunicode:
+        raise _NotComplete(f"{code} is no letter")
+    return chr(code), position + 4
 
 
 def _color_at(packet: bytes, position: int) -> tuple[str, int]:
@@ -277,6 +285,7 @@ def _midi_at(packet: bytes, position: int) -> tuple[float, int]:
     return 0.0 if kind == 0x8 else value / 127, position + 4
 
 
+_IMPULSE = Impulse(math.inf)
 _READERS: dict[str, Callable[[bytes, int], tuple[Argument, int]]] = {
     "s": _text_at,
     "S": _text_at,
@@ -291,7 +300,7 @@ _READERS: dict[str, Callable[[bytes, int], tuple[Argument, int]]] = {
     "T": lambda _, position: (True, position),
     "F": lambda _, position: (False, position),
     "N": lambda _, position: (None, position),
-    "I": lambda _, position: (math.inf, position),
+    "I": lambda _, position: (_IMPULSE, position),
 }
 
 # ---------------------------------------------------------------------------------------------------------- outwards

@@ -257,16 +257,19 @@ class Clients:
         for command in commands:
             if type(command) is not Trigger or len(command.preset) > MAX_ADDRESS:
                 continue
-            is_down = command.value >= THRESHOLD
-            if self._down.get((peer, command.preset), False) is is_down:
-                continue
-            self._down[peer, command.preset] = is_down
-            self._down.move_to_end((peer, command.preset))
-            if len(self._down) > MAX_LEVELS:
-                self._down.popitem(last=False)
-            for client in self._slots.values():
-                if client is not but and command.full_address in client.listener:
-                    client.waiting_presses.append(Trigger(command.preset, float(is_down)))
+            for is_down in (True, False) if command.is_impulse else (command.value >= THRESHOLD,):
+                self._level(peer, command, but, is_down=is_down)
+
+    def _level(self, peer: Peer, command: Trigger, but: OscQuery | None, *, is_down: bool) -> None:
+        if self._down.get((peer, command.preset), False) is is_down:
+            return
+        self._down[peer, command.preset] = is_down
+        self._down.move_to_end((peer, command.preset))
+        if len(self._down) > MAX_LEVELS:
+            self._down.popitem(last=False)
+        for client in self._slots.values():
+            if client is not but and command.full_address in client.listener:
+                client.waiting_presses.append(Trigger(command.preset, float(is_down)))
 
     def _tell(self, changes: Changes, but: OscQuery | None = None) -> None:
         if not changes.commands and not changes.messages:

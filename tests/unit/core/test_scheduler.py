@@ -846,6 +846,16 @@ def test_trigger():
     assert sent(play(0.4, Trigger("logo", 0.0), Trigger("logo", 1.0))) == ["accepted w7-2 0 0", "processing w7-2 1"]
 
 
+def test_an_impulse():
+    """Each is a press, also while the number is up, and none of them keeps it up."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"))
+    for time in (0.1, 0.2):
+        assert sent(play(time, Trigger("logo")))[0].startswith("accepted")
+    assert sent(play(0.3, Trigger("logo", 1.0)))[0].startswith("accepted")
+    assert sent(play(0.4, Trigger("logo"), Trigger("logo")))[0].startswith("accepted")
+
+
 def test_a_trigger_names_its_job():
     """Then the job has that id, the same trigger once more starts nothing, and a failure names the id."""
     play = Play()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from worker.protocol.messages import (
     Describe,
     GetStatus,
     Hello,
+    Impulse,
     Job,
     Ping,
     Query,
@@ -65,6 +68,47 @@ def test_truth_values_for_numbers():
     """T and F are 1 and 0."""
     assert parse_command("/worker/trigger/logo", [True]) == Trigger("logo", 1.0)
     assert parse_command("/worker/ping", [False]) == Ping(0)
+
+
+@pytest.mark.parametrize("arguments", [[], [None], [""], [Impulse(math.inf)]])
+def test_an_impulse(arguments):
+    """A bang has no value that could fall again. A number is a level, however large it is."""
+    assert parse_command("/worker/trigger/logo", arguments).is_impulse
+    for number in (math.inf, "inf", 1e300):
+        assert not parse_command("/worker/trigger/logo", [number]).is_impulse
+
+
+@pytest.mark.parametrize("address", ["/worker/ping", "/worker/sync"])
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1, 1e12, "99999999999"])
+def test_a_number_that_comes_back(address, number):
+    """It must fit into the answer, because its sender waits for the same number."""
+    with pytest.raises(BadArguments, match="must be a whole number from -2147483648 to 2147483647, because the answer repeats it; got"):
+        parse_command(address, [number])
+
+
+def test_an_array_is_one_value_of_a_preset():
+    """As it is one value of a job."""
+    assert parse_command("/worker/set/logo/centers", [[1.0, 2.0, [3, True]]]) == Set("logo", "centers", "1.0 2.0 3 1")
+    assert parse_command("/worker/set/logo/count", [[12]]) == Set("logo", "count", 12)
+    for bad in ([[]], [[1, None]], [[1, b"x"]], [None], [], [1, 2], [b"x"]):
+        with pytest.raises(BadArguments) as caught:
+            parse_command("/worker/set/logo/centers", bad)
+        assert caught.value.address == "/worker/set/logo/centers"
+
+
+def test_a_bad_trigger_names_its_job():
+    """Whoever named the job waits for it."""
+    for arguments, job_id in (["x", "j1"], "j1"), ([1.0, "a" * 201], "a" * 201), ([1.0, 5], ""), (["x"], ""):
+        with pytest.raises(BadArguments) as caught:
+            parse_command("/worker/trigger/logo", arguments)
+        assert (caught.value.job_id, caught.value.address) == (job_id, "/worker/trigger/logo")
+
+
+@pytest.mark.parametrize(("job_id", "said"), [("a" * 201, "this one has 201 bytes"), ("a\nb", "this one has the character '\\\\n'")])
+def test_what_is_wrong_with_an_id(job_id, said):
+    """The sentence says what came."""
+    with pytest.raises(BadArguments, match=said):
+        parse_command("/worker/job", [job_id, "noop"])
 
 
 def test_a_trigger_may_name_its_job():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import struct
 
 import pytest
@@ -191,6 +192,25 @@ def test_refused_job_names_its_id(datagram, job_id):
     (error,) = decode_commands(datagram)
     assert isinstance(error, DecodeError)
     assert error.job_id == job_id
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        osc_message("/worker/ping", "i", b"\0\0"),
+        osc_message("/worker/ping", "h", b"\0\0\0\1"),
+        osc_message("/worker/query", "s", b"abcd"),
+        osc_message("/worker/query", "s"),
+        osc_message("/worker/query", "c", b"\xff\xff\xff\xff"),
+        osc_message("/worker/query", "b", b"\0\0\1\0"),
+        b"/worker",
+    ],
+)
+def test_a_packet_that_ends_too_early(packet):
+    """The sentence is for its sender, and not for those who know Python."""
+    (error,) = decode_commands(packet)
+    assert error.message.startswith("Not a complete OSC message: ")
+    assert not re.search("unpack|buffer|subsection|index|chr|range", error.message)
 
 
 def test_no_type_tags():
