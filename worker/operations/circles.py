@@ -30,7 +30,7 @@ from worker.operations.edges import GAIN, Edges, find_edges
 from worker.operations.explained import explain_circles
 from worker.operations.keywords import takes_keywords
 from worker.operations.letters import among_letters
-from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, line_width
+from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, edged, line_width
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
 from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support
@@ -689,7 +689,7 @@ def mark_circles(image: Image, rows: Rows) -> Image:
     width = line_width(canvas)
     for x, y, radius in rows[:, :3]:
         arm = max(2.0, min(radius * 0.3, 3.0 * width + 2))
-        for line, outline, cross in ((width + 2, HALO, HALO), (width, MARK, CENTER)):
+        for line, outline, cross in ((edged(width), HALO, HALO), (width, MARK, CENTER)):
             draw_outline(canvas, (x, y), radius, outline, line)
             draw_cross(canvas, (x, y), arm, cross, line)
     return canvas

@@ -13,7 +13,7 @@ from worker.catalog.colors import FindColorRegions, FindColors, MatchPalette
 from worker.errors import ArgumentError
 from worker.operations.colorspace import ciede2000, cielab, from_oklab, hexadecimal, oklab, parse_color, parse_colors
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, HALO, MARK, draw_cross, line_width
+from worker.operations.marks import CENTER, HALO, MARK, draw_cross, edged, line_width
 from worker.operations.regions import check_region, mask_of
 from worker.operations.shapes import Found
 from worker.pictures.pixels import Image, color, size_of, with_depth
@@ -278,7 +278,7 @@ def _regions_marked(image: Image, mask: Image, rows: Rows) -> Image:
     canvas = color(with_depth(image, 8)).copy()
     width = line_width(canvas)
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    for line, outline, cross in ((width + 2, HALO, HALO), (width, MARK, CENTER)):
+    for line, outline, cross in ((edged(width), HALO, HALO), (width, MARK, CENTER)):
         cv2.drawContours(canvas, outlines, -1, outline, line, cv2.LINE_AA)
         for x, y in rows[:, :2]:
             draw_cross(canvas, (x, y), 3.0 * width + 2, cross, line)

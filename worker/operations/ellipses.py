@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from worker.catalog.ellipses import FindEllipses
 from worker.errors import ArgumentError
+from worker.operations.angles import within
 from worker.operations.arcs import walk
 from worker.operations.circles import one_channel, searched_levels
 from worker.operations.edges import Edges, find_edges
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_cross, fixed, line_width
+from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_cross, edged, fixed, line_width
 from worker.operations.roundness import straightness
 from worker.operations.shapes import Found
 from worker.operations.support import Support, directions
@@ -88,7 +89,7 @@ def mark_ellipses(image: Image, rows: Rows) -> Image:
     width = line_width(canvas)
     for x, y, long, short, angle in rows[:, :5]:
         axes = (round(long / 2 * 2**FIXED), round(short / 2 * 2**FIXED))
-        for line, outline, cross in ((width + 2, HALO, HALO), (width, MARK, CENTER)):
+        for line, outline, cross in ((edged(width), HALO, HALO), (width, MARK, CENTER)):
             cv2.ellipse(canvas, fixed(x, y), axes, angle, 0, 360, outline, line, cv2.LINE_AA, FIXED)
             draw_cross(canvas, (x, y), max(2.0, min(short * 0.15, 3.0 * width + 2)), cross, line)
     return canvas
@@ -254,7 +255,7 @@ def _distinct(ellipses: Ellipses, score: Floats) -> Ellipses:
 def _rows(ellipses: Ellipses, score: Floats, scale: int, image: Image) -> Rows:
     width, height = size_of(image)
     x, y = ((ellipses[:, axis] + 0.5) * scale - 0.5 for axis in (0, 1))
-    angle = np.degrees(ellipses[:, 4]) % 180
+    angle = within(np.degrees(ellipses[:, 4]), 180)
     return np.column_stack(
         [x, y, 2 * scale * ellipses[:, 2], 2 * scale * ellipses[:, 3], angle, (x + 0.5) / width, 1 - (y + 0.5) / height, score]
     )

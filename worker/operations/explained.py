@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from worker.operations.marks import HALO, MARK, draw_outline, line_width
+from worker.operations.marks import HALO, MARK, draw_outline, edged, line_width
 from worker.pictures.pixels import Image, color, with_depth
 
 #: Blue-green-red for reason 1 and following; 0, a circle that was found, has the colour of all finds.
@@ -38,7 +38,7 @@ def explain_circles(image: Image, mask: Image, candidates: Image, reasons: Image
     for found in (False, True):  # finds on top
         for (x, y, radius, _), reason in zip(candidates, reasons, strict=True):
             if found == (reason == 0):
-                draw_outline(canvas, (x, y), radius, HALO, line + 2)
+                draw_outline(canvas, (x, y), radius, HALO, edged(line))
                 draw_outline(canvas, (x, y), radius, _hue(reason), line)
                 if reason:
                     _write(canvas, str(reason), (x + 0.71 * radius, y + 0.71 * radius), line, _hue(reason))

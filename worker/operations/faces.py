@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worker.catalog.faces import FindFaces
 from worker.errors import ArgumentError, Unavailable
 from worker.files.packaged import is_installed, packaged
+from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, draw_dot, draw_polygon
 from worker.operations.shapes import Found, Rows
@@ -218,7 +219,7 @@ def _rows(faces: Faces, image: Image) -> Rows:
     middle, size = (faces[:, 1:3] + faces[:, 3:5]) / 2, faces[:, 3:5] - faces[:, 1:3]
     # The person's right eye is on the left.
     across = faces[:, 7:9] - faces[:, 5:7]
-    angle = np.degrees(np.arctan2(across[:, 1], across[:, 0])) % 360
+    angle = direction(*across.T)
     uv = (middle[:, 0] + 0.5) / width, 1 - (middle[:, 1] + 0.5) / height
     return np.column_stack([middle, *uv, size, angle, faces[:, 0], faces[:, 5:13]])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from worker.catalog.features import FindFeatures
 from worker.errors import ArgumentError
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import FIXED, HALO, MARK, fixed, line_width
+from worker.operations.marks import FIXED, HALO, MARK, edged, fixed, line_width
 from worker.operations.regions import check_region, mask_of
 from worker.operations.shapes import Found
 from worker.pictures.arrays import npz
@@ -276,7 +276,7 @@ def mark_features(image: Image, _mask: Image | None, rows: Rows) -> Image:
         radius = width * (1.0 + math.log2(max(1.0, size / (4 * width))) / 2)
         turn = math.radians(angle)
         tip = (x + 3 * radius * math.cos(turn), y + 3 * radius * math.sin(turn))
-        for wider, hue in ((1, HALO), (0, MARK)):
+        for wider, hue in (((edged(width) - width) // 2, HALO), (0, MARK)):
             if angle >= 0:
                 cv2.line(canvas, fixed(x, y), fixed(*tip), hue, width + 2 * wider, cv2.LINE_AA, FIXED)
             cv2.circle(canvas, fixed(x, y), round((radius + wider) * 2**FIXED), hue, -1, cv2.LINE_AA, FIXED)

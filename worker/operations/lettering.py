@@ -10,7 +10,7 @@ import numpy as np
 from worker.pictures.pixels import Image
 
 #: Height of a capital letter, as a share of the size.
-_CAPITAL = 0.73
+CAPITAL = 0.73
 _HERSHEY = cv2.FONT_HERSHEY_DUPLEX
 
 
@@ -93,4 +93,4 @@ def _line(size: float) -> int:
 
 
 def _scale(size: float) -> float:
-    return float(cv2.getFontScaleFromHeight(_HERSHEY, max(1, round(size * _CAPITAL)), _line(size)))
+    return float(cv2.getFontScaleFromHeight(_HERSHEY, max(1, round(size * CAPITAL)), _line(size)))

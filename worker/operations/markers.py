@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from worker.catalog.markers import Dictionary, FindMarkers
 from worker.errors import Unavailable
 from worker.files.packaged import is_installed
+from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, draw_dot, draw_label, draw_polygon
 from worker.operations.shapes import Found
@@ -275,7 +275,7 @@ def _row(marker: _Marker, image: Image) -> tuple[float, ...]:
     width, height = size_of(image)
     x, y = marker.corners.mean(axis=0)
     right = marker.corners[1] - marker.corners[0]
-    angle = math.degrees(math.atan2(right[1], right[0])) % 360
+    angle = float(direction(*right))
     place = (x, y, (x + 0.5) / width, 1 - (y + 0.5) / height)
     return KINDS[marker.kind], marker.id, *place, marker.size, angle, *marker.corners.ravel().tolist()
 

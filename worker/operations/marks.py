@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.operations.lettering import CAPITAL, drawable, line_width_of, write_on
 from worker.pictures.pixels import Image
 
 MARK = (60, 255, 60)
@@ -16,6 +17,11 @@ FIXED = 4  # bits behind the point, for cv2's drawing functions
 
 def line_width(canvas: Image) -> int:
     return int(max(1, round(max(canvas.shape[:2]) / 500)))
+
+
+def edged(width: int) -> int:
+    """The width of a line together with its dark edge on both sides."""
+    return width + 2 * max(1, round(width / 3))
 
 
 def fixed(x: float, y: float) -> tuple[int, int]:
@@ -35,23 +41,23 @@ def draw_cross(canvas: Image, center: tuple[float, float], arm: float, hue: tupl
 def draw_polygon(canvas: Image, corners: NDArray[np.float64], hue: tuple[int, int, int] = MARK, *, closed: bool = True) -> None:
     """The line through the corners, `(N, 2)`, with its dark edge."""
     points, width = np.array([fixed(*corner) for corner in corners], np.int32), line_width(canvas)
-    for line, paint in ((width + 2, HALO), (width, hue)):
+    for line, paint in ((edged(width), HALO), (width, hue)):
         cv2.polylines(canvas, [points], closed, paint, line, cv2.LINE_AA, FIXED)
 
 
 def draw_dot(canvas: Image, place: NDArray[np.float64], hue: tuple[int, int, int]) -> None:
-    radius = 2 * line_width(canvas)
-    for wider, paint in ((2, HALO), (0, hue)):
+    width = line_width(canvas)
+    radius = 2 * width
+    for wider, paint in ((edged(width) - width, HALO), (0, hue)):
         cv2.circle(canvas, fixed(*place), (radius + wider) * 2**FIXED, paint, -1, cv2.LINE_AA, FIXED)
 
 
 def draw_label(canvas: Image, text: str, middle: NDArray[np.float64]) -> None:
-    """A short text in a dark box around a place. OpenCV's own letters are ASCII; any other becomes a question mark."""
-    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    """A short text in a dark box around a place. Letters that cannot be drawn here become question marks."""
     width = line_width(canvas)
-    scale = 0.5 * width + 0.1
-    (wide, high), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
+    said, size = drawable(" ".join(text.split())), 15.0 * width + 3
+    wide, high = line_width_of(said, size), round(CAPITAL * size)
     place = round(float(middle[0]) - wide / 2), round(float(middle[1]) + high / 2)
     corner = place[0] - 2 * width, place[1] + 3 * width
     cv2.rectangle(canvas, corner, (place[0] + wide + 2 * width, place[1] - high - 2 * width), HALO, cv2.FILLED)
-    cv2.putText(canvas, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, MARK, width, cv2.LINE_AA)
+    write_on(canvas, said, place, size, MARK)

@@ -14,7 +14,7 @@ from worker.errors import ArgumentError
 from worker.operations.features import detector, missing_methods
 from worker.operations.homography import Described, PictureMatch, Points, described, locate, outline, project, within, without
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_label, fixed, line_width
+from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_label, edged, fixed, line_width
 from worker.operations.shapes import Found, Picture
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
@@ -107,10 +107,10 @@ def mark_objects(image: Image, _reference: Image, rows: Rows) -> Image:
     for number in np.unique(rows[:, 5]):
         corners = rows[rows[:, 5] == number, :2]
         outline_points = np.array([fixed(*corner) for corner in corners], np.int32)
-        for line, hue in ((width + 2, HALO), (width, MARK)):
+        for line, hue in ((edged(width), HALO), (width, MARK)):
             cv2.polylines(canvas, [outline_points], True, hue, line, cv2.LINE_AA, FIXED)
         x, y = corners[0]
-        for radius, hue in ((2 * width + 2, HALO), (2 * width, CENTER)):
+        for radius, hue in ((width + edged(width), HALO), (2 * width, CENTER)):
             cv2.circle(canvas, (round(x), round(y)), radius, hue, -1, cv2.LINE_AA)
     return canvas
 

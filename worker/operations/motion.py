@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from worker.catalog.motion import FindMotion, OpticalFlow
 from worker.errors import ArgumentError, UnfitImage
+from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, HALO, MARK, draw_polygon, fixed, line_width
+from worker.operations.marks import CENTER, HALO, MARK, draw_polygon, edged, fixed, line_width
 from worker.operations.shapes import Found
 from worker.pictures import exr, npy
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
@@ -230,7 +231,7 @@ def _boxes_drawn(image: Image, things: Sequence[_Thing]) -> Image:
 
 def _draw_arrow(canvas: Image, start: NDArray[Any], end: NDArray[Any], width: int) -> None:
     tip = min(0.5, 5 * width / max(1e-6, float(np.linalg.norm(end - start))))
-    for line, hue in ((width + 2, HALO), (width, CENTER)):
+    for line, hue in ((edged(width), HALO), (width, CENTER)):
         cv2.arrowedLine(canvas, fixed(*start), fixed(*end), hue, line, cv2.LINE_AA, 4, tip)
 
 
@@ -269,7 +270,7 @@ def optical_flow(image: Image, reference: Image | None, params: OpticalFlow) -> 
     vectors = _vectors(there, error, params) if reference is not None else np.empty((0, 5))
     kept = vectors[: params.max_items]
     x, y, across, down, missed = kept.T
-    angles = np.degrees(np.arctan2(down, across)) % 360
+    angles = direction(across, down)
     rows = np.column_stack([x, y, (x + 0.5) / width, 1 - (y + 0.5) / height, across, down, np.hypot(across, down), angles, missed])
     images = {}
     if params.wheel:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.outlines import FindBlobs, FindContours, FindLines
+from worker.operations.angles import direction, within
 from worker.operations.keywords import takes_keywords
-from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, draw_polygon, line_width
+from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, draw_polygon, edged, line_width
 from worker.operations.regions import check_region, mask_of
 from worker.operations.shapes import Found
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
@@ -127,7 +128,7 @@ def _turned_box(contour: Points) -> tuple[float, float, float]:
     _, (wide, high), angle = cv2.minAreaRect(contour)
     if wide < high:
         wide, high, angle = high, wide, angle + 90
-    return wide + 1, high + 1, angle % 180
+    return wide + 1, high + 1, float(within(angle, 180))
 
 
 def _points_json(contours: list[Points], tolerance: float) -> bytes:
@@ -146,7 +147,7 @@ def _points_json(contours: list[Points], tolerance: float) -> bytes:
 def _contours_marked(image: Image, contours: list[Points]) -> Image:
     canvas = color(with_depth(image, 8)).copy()
     width = line_width(canvas)
-    for line, hue in ((width + 2, HALO), (width, MARK)):
+    for line, hue in ((edged(width), HALO), (width, MARK)):
         cv2.drawContours(canvas, [contour.reshape(-1, 1, 2) for contour in contours], -1, hue, line, cv2.LINE_AA)
     return canvas
 
@@ -209,7 +210,7 @@ def mark_blobs(image: Image, rows: Rows) -> Image:
     canvas = color(with_depth(image, 8)).copy()
     width = line_width(canvas)
     for x, y, radius in rows[:, :3]:
-        for line, outline, cross in ((width + 2, HALO, HALO), (width, MARK, CENTER)):
+        for line, outline, cross in ((edged(width), HALO, HALO), (width, MARK, CENTER)):
             draw_outline(canvas, (x, y), radius, outline, line)
             draw_cross(canvas, (x, y), width + 1.0, cross, line)
     return canvas
@@ -243,7 +244,7 @@ def find_lines(image: Image, params: FindLines) -> Found:
     swapped = (ends[:, 0, 0] > ends[:, 1, 0]) | ((ends[:, 0, 0] == ends[:, 1, 0]) & (ends[:, 0, 1] > ends[:, 1, 1]))
     ends[swapped] = ends[swapped, ::-1]
     across = ends[:, 1] - ends[:, 0]
-    lengths, angles = np.hypot(*across.T), np.degrees(np.arctan2(across[:, 1], across[:, 0])) % 180
+    lengths, angles = np.hypot(*across.T), direction(across[:, 0], across[:, 1], 180)
     order = np.lexsort((ends[:, 0, 0], ends[:, 0, 1], -lengths))[: params.max_items]
     x1, y1, x2, y2 = ends.reshape(-1, 4).T
     rows = np.column_stack([x1, y1, x2, y2, *_uv(x1, y1, image), *_uv(x2, y2, image), lengths, angles])

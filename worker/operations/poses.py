@@ -23,7 +23,7 @@ from worker.operations.boards import Board, Finder, Sighting, check_board, rms
 from worker.operations.camera import Camera, of_json, projected, rays, with_field_of_view
 from worker.operations.keywords import takes_keywords
 from worker.operations.markers import square_markers
-from worker.operations.marks import HALO, draw_label, fixed, line_width
+from worker.operations.marks import HALO, draw_label, edged, fixed, line_width
 from worker.operations.shapes import Found
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
@@ -200,7 +200,7 @@ def _drawn(image: Image, camera: Camera, found: Sequence[_Placed], params: Pose)
         for axis, hue in enumerate(_AXES):
             if not nearer[axis] or np.abs(ends).max() > _FAR:
                 continue
-            for line, paint in ((width + 2, HALO), (width, hue)):
+            for line, paint in ((edged(width), HALO), (width, hue)):
                 cv2.line(canvas, fixed(*ends[0]), fixed(*ends[axis + 1]), paint, line, cv2.LINE_AA, 4)
     for placed in found:
         at = _seen(camera, placed.matrix, np.array([[0, -0.7 * length, 0]]))[0]

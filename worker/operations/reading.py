@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from worker.catalog.reading import FindText
 from worker.errors import Unavailable
 from worker.files.packaged import is_installed, packaged
+from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
 from worker.operations.lettering import can_draw, draw_line, line_width_of
 from worker.operations.marks import FIXED, draw_polygon, fixed
@@ -254,7 +255,7 @@ def _row(line: _Line, image: Image) -> tuple[float, ...]:
     width, height = size_of(image)
     x, y = line.quad.mean(axis=0)
     along = line.quad[1] - line.quad[0]
-    angle = math.degrees(math.atan2(along[1], along[0])) % 360
+    angle = float(direction(*along))
     place = (x, y, (x + 0.5) / width, 1 - (y + 0.5) / height)
     return *place, *_size(line.quad), angle, line.score, *line.quad.ravel().tolist()
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalog.outlines import FindRectangles
+from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, draw_dot, draw_polygon
 from worker.operations.shapes import Found, Rows
@@ -194,7 +195,7 @@ def _row(quad: Quad, score: float, image: Image) -> tuple[float, ...]:
     x, y = _meeting(*diagonals)
     wide, high = _sides(quad)
     upper = quad[1] - quad[0]
-    angle = math.degrees(math.atan2(upper[1], upper[0])) % 360
+    angle = float(direction(*upper))
     return x, y, (x + 0.5) / width, 1 - (y + 0.5) / height, wide, high, angle, score, *quad.ravel().tolist()
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from worker.catalog.track import Track
 from worker.errors import ArgumentError
 from worker.operations import camera
+from worker.operations.angles import direction
 from worker.operations.geometry import corners_of
 from worker.operations.regions import check_region, numbers_of
 from worker.operations.shapes import Rows, Size
@@ -101,7 +102,7 @@ class View:
         count = len(places)
         ahead, aside = moved[count : 2 * count] - moved[:count], moved[2 * count :] - moved[:count]
         scales = np.sqrt(np.abs(ahead[:, 0] * aside[:, 1] - ahead[:, 1] * aside[:, 0]))
-        angles = np.degrees(np.arctan2(ahead[:, 1], ahead[:, 0])) % 360
+        angles = direction(*ahead.T)
         return [
             Place(float(x), float(y), one.radius * float(scale), float(angle), one.code, one.key)
             for one, (x, y), scale, angle in zip(places, moved[:count], scales, angles, strict=True)

@@ -21,7 +21,7 @@ from worker.operations import circles
 from worker.operations.compositing import tile_of
 from worker.operations.keywords import takes_keywords
 from worker.operations.lettering import drawable, fitted, wrapped, write_on
-from worker.operations.marks import HALO, MARK, draw_outline, line_width
+from worker.operations.marks import HALO, MARK, draw_outline, edged, line_width
 from worker.operations.regions import numbers_of
 from worker.operations.shapes import Found, Trial, Tried
 from worker.pictures.pixels import Image, size_of
@@ -431,6 +431,6 @@ def _marked(image: Image, rows: Rows, examples: Floats) -> Image:
     canvas = circles.mark_circles(image, rows)
     line = line_width(canvas)
     for x, y, radius in examples:
-        for width, hue in ((line + 2, HALO), (line, _EXAMPLE)):
+        for width, hue in ((edged(line), HALO), (line, _EXAMPLE)):
             draw_outline(canvas, (x, y), radius, hue, width)
     return canvas
