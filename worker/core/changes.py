@@ -142,6 +142,10 @@ class Refused(Change, frozen=True):
     peer: Peer
 
 
+#: The reports that may be a refusal.
+REFUSING = frozenset({Failed, Error})
+
+
 def refusal(report: Report, peer: Peer) -> Refused | None:
     """For the page: a report that refuses a job or a packet. A `failed` with a number is the final of a job.
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, cast
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
-from worker.core.changes import Answered, Change, refusal, stays_here
+from worker.core.changes import REFUSING, Answered, Change, refusal, stays_here
 from worker.core.events import (
     STORES,
     Abort,
@@ -399,7 +399,11 @@ class Service:
         changes: list[Change] = []
         for effect in effects:
             if type(effect) is Send:
-                if self._tap is not None and (refused := refusal(effect.report, effect.peer)) is not None:
+                if (
+                    self._tap is not None
+                    and type(effect.report) in REFUSING
+                    and (refused := refusal(effect.report, effect.peer)) is not None
+                ):
                     changes.append(refused)
                 if stays_here(effect.peer):
                     changes.append(Answered(effect.report, effect.peer))

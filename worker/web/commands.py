@@ -5,15 +5,17 @@ A command goes into the worker's thread as if a packet had brought it. Answers a
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.core.changes import PAGE, PAGE_HOST, Answered
 from worker.core.events import CancelAsked, Event, Received
 from worker.protocol.messages import Accepted, Command, Error, Failed, Job, Report, Trigger
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: How long somebody waits for the first answer about a job, and how many may wait.
 ANSWER_S = 10.0
@@ -66,6 +68,8 @@ class Commands:
 
     async def _answer(self, job_id: str, *commands: Command) -> Accepted | Failed:
         """Sends commands, and waits for the first answer about a job. Several may wait for the same one."""
+        import asyncio  # whoever waits runs in its loop already
+
         if len(self._waiting) >= MOST_WAITING:
             raise OverflowError
         answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()

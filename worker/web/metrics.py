@@ -1,45 +1,31 @@
 """What Prometheus reads: jobs by operation and outcome, times, and how the worker is. Nothing here runs in the worker's own thread.
 
-Measured: to put the end of a job into the tap takes the worker's thread 0.1 us, and to count it the server's thread 2.9 us.
-
-The jobs come from the tap as they end; each pair of operation and outcome has its counters looked up once. All other figures are read when
-Prometheus asks.
+Every figure is read when Prometheus asks; the jobs from what `worker.web.tallies` has counted. This file is imported when it asks for the
+first time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from worker.core.changes import LevelsChanged
-from worker.core.events import JobEnded
 from worker.web.figures import Figures, serving
+from worker.web.tallies import BUCKETS, Tallies
 
 PREFIX: Final = "td_image_worker_"
-#: The upper bounds of the histograms' buckets, in seconds: from an operation that does nothing to a batch of half an hour.
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 #: How long a request waits for the free space of the disks. If it takes longer, the next one gets it.
 LOOK_WITHIN_S: Final = 0.05
-#: Stands for an operation that is in the catalogue no longer, so that the number of series stays bounded.
-OTHER: Final = "other"
-
-
-class _Bound:
-    """The metrics of one operation and outcome."""
-
-    __slots__ = ("count", "run", "trip", "wait")
-
-    def __init__(self, count: Counter, wait: Histogram, run: Histogram, trip: Histogram) -> None:
-        self.count, self.wait, self.run, self.trip = count, wait, run, trip
 
 
 class Metrics:
@@ -48,7 +34,8 @@ class Metrics:
     Args:
         version: of the worker.
         workers: how many children serve.
-        operations: the names of the operations, as they are now.
+        tallies: what was counted of all jobs.
+        levels: the status word of the worker, and its numbers by name.
         figures: reads the worker's counters; may be called from any thread.
         folders: whose free space is shown.
         journal: the file of the journal; None without one.
@@ -59,56 +46,21 @@ class Metrics:
         version: str,
         *,
         workers: int,
-        operations: Callable[[], Collection[str]],
+        tallies: Tallies,
+        levels: Callable[[], tuple[str, Mapping[str, float]]],
         figures: Callable[[], Figures],
         folders: Sequence[Path] = (),
         journal: Path | None = None,
     ) -> None:
         self._version = version
         self._workers = workers
-        self._operations = operations
+        self._tallies = tallies
+        self._levels = levels
         self._figures = figures
         self._space = _Space(folders, journal)
-        self._levels: dict[str, float] = {}
-        self._word = "Starting"
-        self._bound: dict[tuple[str, str], _Bound] = {}
         self._registry = CollectorRegistry()
-        self._count = Counter(f"{PREFIX}jobs", "Jobs that ended.", ("operation", "outcome"), registry=self._registry)
-        self._wait = self._histogram("wait", "From acceptance to the start of the last attempt.")
-        self._run = self._histogram("run", "The last attempt.")
-        self._trip = self._histogram("round_trip", "From acceptance to the end, over all attempts.")
         ProcessCollector(registry=self._registry)
         self._registry.register(_Read(self._families))
-
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"{PREFIX}job_{name}_seconds", text, ("operation",), registry=self._registry, buckets=BUCKETS)
-
-    def watch(self, happened: Iterable[Any], now: float) -> None:  # noqa: ARG002 - watchers are given the time
-        """Takes in what has happened."""
-        for one in happened:
-            kind = type(one)
-            if kind is JobEnded:
-                self._ended(one)
-            elif kind is LevelsChanged:
-                self._word = one.status.word
-                self._levels = {number.name: number.value for number in one.numbers}
-
-    def _ended(self, ended: JobEnded) -> None:
-        key = (ended.operation, ended.word)
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bind(*key)
-        bound.count.inc()
-        bound.wait.observe(ended.wait_s)
-        bound.run.observe(ended.run_s)
-        bound.trip.observe(ended.total_s)
-
-    def _bind(self, operation: str, outcome: str) -> _Bound:
-        name = operation if operation in self._operations() else OTHER
-        bound = _Bound(self._count.labels(name, outcome), *(one.labels(name) for one in (self._wait, self._run, self._trip)))
-        if name != OTHER:  # one that has gone may come again
-            self._bound[operation, outcome] = bound
-        return bound
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """Everything in the form that Prometheus wants, and its content type.
@@ -120,10 +72,23 @@ class Metrics:
         self._space.look()
         return encode(self._registry), content_type
 
+    def _jobs(self) -> Iterator[Metric]:
+        ended = {key: float(count) for key, count in self._tallies.ended.items()}
+        yield _counter("jobs", "Jobs that ended.", {("operation", "outcome"): ended})
+        texts = ("From acceptance to the start of the last attempt.", "The last attempt.", "From acceptance to the end, over all attempts.")
+        for number, (name, text) in enumerate(zip(("wait", "run", "round_trip"), texts, strict=True)):
+            family = HistogramMetricFamily(f"{PREFIX}job_{name}_seconds", text, labels=("operation",))
+            for operation, times in self._tallies.times.items():
+                one = times[number]
+                sums = [float(count) for count in itertools.accumulate(one.counts)]
+                family.add_metric((operation,), list(zip(_BOUNDS, sums, strict=True)), one.total_s)
+            yield family
+
     def _families(self) -> Iterator[Metric]:
-        figures, levels = self._figures(), self._levels
+        figures, (word, levels) = self._figures(), self._levels()
+        yield from self._jobs()
         yield _gauge("info", "The version of the worker.", {("version",): {(self._version,): 1}})
-        yield _gauge("status", "1 for the status word that holds, 0 for the others.", {("word",): _one_of(_WORDS, self._word)})
+        yield _gauge("status", "1 for the status word that holds, 0 for the others.", {("word",): _one_of(_WORDS, word)})
         for name, text in _LEVELS.items():
             if name in levels:
                 yield _gauge(_NAMES.get(name, name), text, levels[name])
@@ -143,9 +108,10 @@ class Metrics:
             "disk_free_bytes", "Free space where jobs read and write.", {("folder",): {(one,): n for one, n in self._space.free.items()}}
         )
         yield _gauge("journal_bytes", "Size of the journal; 0 without one.", self._space.journal_bytes)
-        yield _gauge("journal_storing", "0 while the journal cannot be written, otherwise 1.", float(self._word != "NotStoring"))
+        yield _gauge("journal_storing", "0 while the journal cannot be written, otherwise 1.", float(word != "NotStoring"))
 
 
+_BOUNDS: Final = [*map(floatToGoString, BUCKETS), "+Inf"]
 #: Of protocol.md.
 _WORDS: Final = ("Starting", "Ready", "Processing", "NotStoring", "Draining", "Stopping")
 _LEVELS: Final = {
@@ -157,7 +123,7 @@ _LEVELS: Final = {
 }
 _NAMES: Final = {"queued": "jobs_queued", "running": "jobs_running", "canary_s": "canary_age_seconds", "beat": "uptime_seconds"}
 
-_Values = float | Mapping[tuple[str], Mapping[tuple[str], float]]
+_Values = float | Mapping[tuple[str, ...], Mapping[Any, float]]
 
 
 def _gauge(name: str, text: str, values: _Values) -> Metric:

@@ -287,5 +287,6 @@ def routes(hub: Hub) -> Sequence[Any]:
     """The routes of this file."""
     clients = Clients(hub)
     hub.watchers.append(clients.watch)
+    hub.tell_newest(clients.watch)
     hub.at_end.append(clients.close)
     return [tornado.routing.Rule(AddressSpaceMatcher(), OscQuery, {"clients": clients})]

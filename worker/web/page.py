@@ -166,7 +166,7 @@ class Sockets:
     def tell(self, _happened: Sequence[Any], _now: float) -> None:
         """Sends the newest frame to all."""
         if not self.all:
-            self._hub.state.nobody_looks()
+            self._hub.nobody_looks()
             return
         frame = self._hub.state.frame()
         encoded = msgspec.json.encode(frame).decode() if frame else ""

@@ -5,11 +5,10 @@ A browser names a job and one of its files, never a path. So it sees what jobs h
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +16,9 @@ from worker.catalog.catalog import Catalog
 from worker.files.frames import FrameName
 from worker.web.making import Maker, Picture
 from worker.web.state import Row, State
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Pictures:
             size: its longest side.
             version: another number for what a later job has written to the same path.
         """
+        import asyncio  # whoever waits runs in its loop already
+
         key = (path, size, version)
         if key in self._kept:
             self._kept.move_to_end(key)

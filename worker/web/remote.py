@@ -311,35 +311,34 @@ def unwell(word: str, canary_s: float, silent_s: float, max_age_s: float) -> str
 class MetricsText(Guarded):
     """For Prometheus."""
 
-    def initialize(self, metrics: Any) -> None:
-        """Args: the metrics; None if their library is not installed."""
-        self.metrics = metrics
-
     def get(self) -> None:
         """All of them."""
-        if self.metrics is None:
+        metrics = _metrics(self.hub)
+        if metrics is None:
             self.refuse(501, 'The package prometheus-client is missing: pip install "td-image-worker[page]".')
             return
-        text, kind = self.metrics.text(self.request.headers.get("Accept", ""))
+        text, kind = metrics.text(self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", kind)
         self.finish(text)
 
 
 def _metrics(hub: Hub) -> Any:
-    try:
-        from worker.web.metrics import Metrics
-    except ImportError:
-        return None
-    metrics = Metrics(
-        installed_version(),
-        workers=hub.config.workers,
-        operations=lambda: hub.catalog,
-        figures=hub.figures,
-        folders=hub.rules.roots,
-        journal=hub.journal,
-    )
-    hub.watchers.append(metrics.watch)
-    return metrics
+    """Made when somebody asks for the first time; the library takes a megabyte. None if it is not installed."""
+    if hub.metrics is None:
+        try:
+            from worker.web.metrics import Metrics
+        except ImportError:
+            return None
+        hub.metrics = Metrics(
+            installed_version(),
+            workers=hub.config.workers,
+            tallies=hub.tallies,
+            levels=lambda: (hub.state.word, hub.state.levels),
+            figures=hub.figures,
+            folders=hub.rules.roots,
+            journal=hub.journal,
+        )
+    return hub.metrics
 
 
 def routes(hub: Hub) -> Sequence[Any]:
@@ -352,5 +351,5 @@ def routes(hub: Hub) -> Sequence[Any]:
         (r"/trigger/([^/]{1,2400})", Pressed, {"endings": endings}),
         (r"/status", Status),
         (r"/health", Health, {"pulse": pulse}),
-        (r"/metrics", MetricsText, {"metrics": _metrics(hub)}),
+        (r"/metrics", MetricsText),
     ]

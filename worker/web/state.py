@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from logging import LogRecord
 from typing import Any
 
 import msgspec
@@ -163,6 +164,7 @@ class State:
             CatalogChanged: self._catalog_changed,
             PresetsChanged: self._presets,
             LogLine: self._logged,
+            LogRecord: self._recorded,
             Received: self._received,
             Refused: self._refused,
             AllOpen: self._all_open,
@@ -239,8 +241,12 @@ class State:
         row.code, row.word, row.name = ended.code, ended.word, ended.name
         row.message, row.hint = reports.shortened(ended.message, LONGEST_TEXT), reports.shortened(ended.hint, LONGEST_TEXT)
         row.eta_ms = -1
-        self.series.ended(ready=row.state == READY, wait_ms=ended.wait_ms, run_ms=ended.run_ms)
+        self.count(ended)
         self._has_ended(row)
+
+    def count(self, ended: JobEnded) -> None:
+        """The end of a job counts for the curves; all of it, if the job has no row."""
+        self.series.ended(ready=ended.code < 400, wait_ms=ended.wait_ms, run_ms=ended.run_ms)
 
     def _remembered(self, change: JobRemembered) -> None:
         final = change.final
@@ -283,8 +289,15 @@ class State:
         self.lines.append(one)
         self._new_lines.append(one)
 
+    def _recorded(self, record: LogRecord) -> None:
+        try:
+            text = getattr(record, "message", None) or record.getMessage()  # the log's own handler has made it already, if there is one
+        except Exception:  # noqa: BLE001 - the log's own handler has complained about it
+            return
+        self._logged(LogLine(record.created, record.levelno, record.name, text))
+
     def _received(self, packet: Received) -> None:
-        if packet.commands and all(isinstance(command, _UNTOLD) for command in packet.commands):
+        if not is_told(packet):
             return
         self._new_packets += 1
         if self._new_packets <= PACKETS_AT_ONCE:
@@ -396,6 +409,11 @@ class State:
                 return self.catalog_version
             case _:
                 return getattr(self, name)
+
+
+def is_told(packet: Received) -> bool:
+    """Whether a packet says more than that something has arrived."""
+    return not packet.commands or not all(isinstance(command, _UNTOLD) for command in packet.commands)
 
 
 def _place(peer: Peer) -> str:

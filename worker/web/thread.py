@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import logging
 import os
+import select
 import socket
 import threading
 import time
@@ -108,11 +109,27 @@ class Web:
 
     def _run(self, made: Callable[[], Hub]) -> None:
         try:
+            hub = made()
+            if not self._config.show:
+                self._until_somebody_comes(hub)
+            if self._closed:
+                return
             from worker.web.server import run
 
-            run(made(), self._socket, self._set_end)
+            run(hub, self._socket, self._set_end)
         except Exception:  # the worker works without its page
             log.exception("the page has ended; the worker goes on")
+
+    def _until_somebody_comes(self, hub: Hub) -> None:
+        """Tornado and its server take six megabytes and a fifth of a second, and most workers are never looked at.
+
+        During a show they are there from the start: somebody who looks must not take time from the frames then.
+        """
+        from worker.web.hub import EVERY_S
+
+        while not self._closed and not select.select((self._socket,), (), (), EVERY_S)[0]:
+            hub.drain()
+            hub.nobody_looks()
 
     def _hub(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None], maker: Maker) -> Hub:
         from worker.web.guard import Guard
@@ -131,20 +148,22 @@ class Web:
 
 
 class _ToTap(logging.Handler):
-    """Brings the log to the page, too."""
+    """Brings the log to the page, too. There is a line for each job, so the worker's thread does no more than hand it over."""
 
     def __init__(self, tap: Tap) -> None:
         super().__init__()
         self._tap = tap
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """As every handler."""
+    def handle(self, record: logging.LogRecord) -> bool:
+        """In place of what every handler does: the queue needs no lock. What an error holds on to is not kept."""
+        if record.exc_info is None:
+            self._tap.put(record)
+            return True
         try:
-            text = getattr(record, "message", None) or record.getMessage()  # the log's own handler has made it already, if there is one
+            self._tap.put(LogLine(record.created, record.levelno, record.name, record.getMessage()))
         except Exception:  # noqa: BLE001 - as the handlers of the standard library do
             self.handleError(record)
-        else:
-            self._tap.put(LogLine(record.created, record.levelno, record.name, text))
+        return True
 
 
 def _bound(place: Peer, wait_s: float) -> socket.socket:

@@ -10,9 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from worker.core.changes import LevelsChanged
 from worker.core.events import JobEnded
-from worker.protocol.messages import Number, Status
 from worker.web.figures import Figures
 
 pytest.importorskip("prometheus_client", reason="the extra page is not installed")
@@ -21,7 +19,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.web import metrics
-from worker.web.metrics import OTHER, PREFIX, Metrics
+from worker.web.metrics import PREFIX, Metrics
+from worker.web.tallies import OTHER, Tallies
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
 FIGURES = Figures(10, 1000, 20, 3000, {"stranger": 1, "rate": 2, "inbox": 0, "system": 4}, 3, (5, 2))
@@ -32,14 +31,15 @@ def ended(operation="noop", word="ready", code=200):
 
 
 def levels(word="Processing", **numbers):
-    numbers = {"queued": 4.0, "running": 2.0, "canary_s": 0.5, "beat": 60.0, **numbers}
-    return LevelsChanged(Status(word, 2, 4, 7), tuple(Number(*one) for one in numbers.items()))
+    return word, {"queued": 4.0, "running": 2.0, "canary_s": 0.5, "beat": 60.0, **numbers}
 
 
-def made(tmp_path, *happened, operations=("noop", "find_circles"), figures=FIGURES, journal=None):
-    one = Metrics("1.2.3", workers=4, operations=lambda: operations, figures=lambda: figures, folders=(tmp_path,), journal=journal)
-    one.watch(happened, 0.0)
-    return one
+def made(tmp_path, *jobs, levels=("Starting", {}), operations=("noop", "find_circles"), figures=FIGURES, journal=None):
+    tallies = Tallies(lambda: operations)
+    for job in jobs:
+        tallies.add(job)
+    told = {"tallies": tallies, "levels": lambda: levels, "figures": lambda: figures}
+    return Metrics("1.2.3", workers=4, **told, folders=(tmp_path,), journal=journal)
 
 
 def samples(one):
@@ -71,7 +71,7 @@ def test_operations_that_have_gone_are_one_series(tmp_path):
 
 def test_the_worker_is_described(tmp_path):
     """Queue, status, packets, drops, bytes, disk, restarts. Of the children those that serve: of five four, and not the spare."""
-    found = samples(made(tmp_path, levels(nodes=3.0)))
+    found = samples(made(tmp_path, levels=levels(nodes=3.0)))
     assert found["info", "1.2.3"] == 1
     assert {word for word in metrics._WORDS if found["status", word]} == {"Processing"}
     assert (found["jobs_queued",], found["jobs_running",], found["canary_age_seconds",], found["nodes",]) == (4, 2, 0.5, 3)
@@ -93,7 +93,7 @@ def test_the_journal_is_measured(tmp_path):
     """With what has not been merged into it yet; and whether it can be written."""
     (tmp_path / "9460.sqlite3").write_bytes(bytes(100))
     (tmp_path / "9460.sqlite3-wal").write_bytes(bytes(11))
-    found = samples(made(tmp_path, levels("NotStoring"), journal=tmp_path / "9460.sqlite3"))
+    found = samples(made(tmp_path, levels=levels("NotStoring"), journal=tmp_path / "9460.sqlite3"))
     assert (found["journal_bytes",], found["journal_storing",]) == (111, 0)
 
 
@@ -144,7 +144,7 @@ def expressions():
 
 def test_every_name_in_the_dashboard_exists(tmp_path):
     """And so does every label, and every label that it is filtered or grouped by."""
-    figures = made(tmp_path, ended(), levels(nodes=1.0))
+    figures = made(tmp_path, ended(), levels=levels(nodes=1.0))
     text = figures.text("")[0].decode()
     families = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     labels = {sample.name: set() for sample in families}
