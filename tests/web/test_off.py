@@ -6,6 +6,7 @@ import http.client
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 HTTP = {"tornado.httpserver", "tornado.web", "tornado.websocket", "worker.web.server", "worker.web.page", "http.server"}
 
 
-def imported(tmp_path, place):
-    """All modules that a worker has imported from its start to its end."""
-    given = ["--port", "0", "--http", place, "--root", str(tmp_path), "--no-journal", "--no-discovery", "--workers", "1"]
+def imported(tmp_path, place, *options, asked=True):
+    """All modules that a worker has imported from its start to its end; in between it is asked for something, or left alone."""
+    given = ["--port", "0", "--http", place, "--root", str(tmp_path), "--no-journal", "--no-discovery", "--workers", "1", *options]
     command = [sys.executable, "-X", "importtime", "-m", "worker", "serve", *given]
     with (tmp_path / "imports.txt").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -26,7 +27,11 @@ def imported(tmp_path, place):
                 place = found.groups()
             if line.startswith("Listening"):
                 break
-        if not isinstance(place, str):
+        if not asked:
+            deadline = time.monotonic() + (60 if "--show" in options else 0.5)
+            while time.monotonic() < deadline and "worker.web.server" not in (tmp_path / "imports.txt").read_text():
+                time.sleep(0.05)
+        elif not isinstance(place, str):
             connection = http.client.HTTPConnection(place[0], int(place[1]), timeout=60)
             connection.request("GET", "/api/about")
             assert connection.getresponse().status == 200
@@ -39,6 +44,18 @@ def imported(tmp_path, place):
 def test_on(tmp_path):
     """With the page they are imported, so that the next test can fail."""
     assert {"tornado.httpserver", "worker.web.server"} <= imported(tmp_path, "127.0.0.1:0")
+
+
+def test_nobody_looks(tmp_path):
+    """The server is imported for the first who asks: most workers are never looked at."""
+    names = imported(tmp_path, "127.0.0.1:0", asked=False)
+    assert {"worker.web.thread", "worker.web.unread"} <= names
+    assert (HTTP | {"tornado", "prometheus_client"}) & names == set()
+
+
+def test_a_show(tmp_path):
+    """During a show whoever looks must not make the worker import anything, so it is there before."""
+    assert {"tornado.httpserver", "worker.web.server"} <= imported(tmp_path, "127.0.0.1:0", "--show", asked=False)
 
 
 def test_off(tmp_path):

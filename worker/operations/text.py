@@ -61,17 +61,15 @@ def blocks(params: WriteText) -> Iterator[tuple[int, bytes]]:
     if not _is_built(params):
         yield 1, params.text.encode()
         return
-    newline = b""
     if params.header:
         yield 0, params.header.encode()
-        newline = b"\n"
-    pieces = params.line.encode().split(b"{n}")
+    pieces = (b"\n" + params.line.encode()).split(b"{n}")
     for first in range(0, params.count, LINES_PER_BLOCK):
         stop = min(params.count, first + LINES_PER_BLOCK)
-        yield stop, newline + b"\n".join(_lines(pieces, first, stop))
-        newline = b"\n"
+        lines = b"".join(_lines(pieces, first, stop))  # most often one piece, which is not copied then
+        yield stop, lines if first or params.header else lines[1:]
     if params.footer:
-        yield steps(params), newline + params.footer.encode()
+        yield steps(params), (b"\n" if params.header or params.count else b"") + params.footer.encode()
 
 
 def _is_built(params: WriteText) -> bool:
@@ -88,7 +86,7 @@ def _lines(pieces: list[bytes], first: int, stop: int) -> Iterator[bytes]:
             yield _thousands(pieces, digits, first // _ALIKE, whole)
             first += whole * _ALIKE
         else:
-            yield b"\n".join([(b"%d" % n).join(pieces) for n in range(first, end)])
+            yield b"".join([(b"%d" % n).join(pieces) for n in range(first, end)])
             first = end
 
 
@@ -102,13 +100,13 @@ def _thousands(pieces: list[bytes], digits: int, first: int, count: int) -> byte
         at += len(piece)
         lines[:, :, at : at + digits - 3] = heads
         at += digits
-    return lines.tobytes()[:-1]  # the last newline is written before the next line
+    return lines.tobytes()
 
 
 @functools.lru_cache(maxsize=4)
 def _thousand(pieces: tuple[bytes, ...], digits: int) -> NDArray[np.uint8]:
-    """A thousand lines, each with its newline, `(1000, length)`. Only the last three digits of the numbers are right."""
-    text = b"".join([(b"%0*d" % (digits, n)).join(pieces) + b"\n" for n in range(_ALIKE)])
+    """A thousand lines, `(1000, length)`. Only the last three digits of the numbers are right."""
+    text = b"".join([(b"%0*d" % (digits, n)).join(pieces) for n in range(_ALIKE)])
     return np.frombuffer(text, np.uint8).reshape(_ALIKE, -1)
 
 
