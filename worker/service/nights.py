@@ -157,10 +157,14 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _write_whole(path: Path, what: dict[str, Any]) -> None:
-    import json  # in the thread that writes
+    try:
+        text = msgspec.json.encode(what)
+    except UnicodeEncodeError:  # half a character in a name
+        import json
 
+        text = json.dumps(what).encode()
     beside = path.with_name(path.name + ".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(what))
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
     beside.replace(path)
