@@ -258,7 +258,7 @@ class ImageWorkerExt:
         Args:
             operation: its name.
             top: a TOP, whose pixels are the job's `image` as they are now. They go through memory, a frame later.
-            **params: the other parameters of the operation.
+            **params: the other parameters of the operation. Lists of numbers, dictionaries, tables and arrays of NumPy become text.
 
         Raises:
             ValueError: a parameter cannot be sent.
@@ -347,12 +347,20 @@ class ImageWorkerExt:
         return [] if job is None else [told[0] for told in job.files]
 
     def Preset(self, name, operation, **params):
-        """Gives the worker a named job, which `Trigger` or a CHOP channel `worker/trigger/<name>` starts."""
+        """Gives the worker a named job, which `Trigger` or a CHOP channel `worker/trigger/<name>` starts.
+
+        Raises:
+            ValueError: the name has a `/` or is none, or a parameter cannot be sent.
+        """
         self._pending.preset(name, operation, params, self._moment())
         self._go_on()
 
     def Trigger(self, name):
-        """Starts the job of a preset, once."""
+        """Starts the job of a preset, once.
+
+        Raises:
+            ValueError: the name has a `/`, or is none.
+        """
         self._pending.trigger(name, self._moment())
         self._go_on()
 
@@ -575,7 +583,10 @@ class ImageWorkerExt:
         oscout = self.ownerComp.op("oscout")
         for packet in packets:
             flat = [part for message in packet for part in message]
-            oscout.sendOSC(*flat, asBundle=len(packet) > 1, useNonStandardTypes=False, use64BitPrecision=False)
+            try:
+                oscout.sendOSC(*flat, asBundle=len(packet) > 1, useNonStandardTypes=False, use64BitPrecision=False)
+            except Exception as error:  # the others go all the same
+                self._pending.cannot_send(packet, error)
 
     def _happened(self, word, what):
         if word in ("accepted", "old") or word in CALLBACKS:

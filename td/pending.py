@@ -411,6 +411,13 @@ class Outbox:
         else:
             self._held.append(key)
 
+    def forget(self, packet):
+        """Nothing of this packet goes again, but the hello in front of it."""
+        last = packet[-1]
+        for key in [key for key, resend in self._resends.items() if last in resend.packet]:
+            del self._resends[key]
+        self._train = [entry for entry in self._train if entry[1][-1] != last]
+
     def release(self, now):
         """The worker was heard just now: what has waited for that goes, so many in each frame."""
         if self._held and (self._frame_at is None or now - self._frame_at >= FRAME_S):
@@ -670,14 +677,16 @@ class Pending:
 
     def preset(self, name, operation, params, now):
         """Sets all keys of a preset. Setting has no answer, so it is sent three times; that changes nothing."""
+        name = name_of(name)
         packet = [(f"{SET}/{name}/{key}", [value]) for key, value in [("operation", operation), *pairs_of(operation, params)]]
         self._wake(now)
         self.outbox.until_answered(("preset", name), packet, now, left=PRESET_COPIES)
 
     def trigger(self, name, now):
         """A press. The worker starts one job at the first level 1 that it sees."""
+        address = f"{TRIGGER}/{name_of(name)}"
         self._wake(now)
-        self.outbox.pulse(f"{TRIGGER}/{name}", now)
+        self.outbox.pulse(address, now)
 
     # ------------------------------------------------------------------------------------------------- the time
 
@@ -703,6 +712,14 @@ class Pending:
     def take_packets(self):
         """What is to be sent: each a list of (address, arguments)."""
         return self.outbox.take()
+
+    def cannot_send(self, packet, why):
+        """TouchDesigner refuses a packet. Nothing of it is sent again: it would be refused again, and all others would wait behind it."""
+        self.outbox.forget(packet)
+        self._tell("error", f"{packet[-1][0]} could not be sent: {why}")
+        for address, arguments in packet:
+            if address == JOB:
+                self.fail(arguments[0], "arguments", f"The job could not be sent: {why}")
 
     def take_news(self):
         """What happened since the last call: (word, job or text)."""
@@ -1056,6 +1073,8 @@ def pairs_of(operation, params):
     Raises:
         ValueError: one cannot be sent, or all together are too long.
     """
+    if not isinstance(operation, str) or not operation:
+        raise ValueError(f"The operation is a name, one of the table operations; this is {operation!r:.100}.")
     pairs = [(str(key), plain(key, value)) for key, value in params.items() if value is not None]
     size = sum(len(str(part).encode("utf-8", "replace")) + 8 for pair in pairs for part in pair)
     if size > LARGEST_PACKET:
@@ -1065,15 +1084,57 @@ def pairs_of(operation, params):
 
 def plain(key, value):
     """A parameter as one of the types that every OSC receiver reads: whole numbers, numbers, text."""
+    value = _unpacked(value)
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int):
         return value if -(2**31) <= value < 2**31 else str(value)
-    if isinstance(value, (float, str)):
+    if isinstance(value, float):
         return value
+    if isinstance(value, dict) or _is_table(value):
+        return json.dumps(value, ensure_ascii=False, default=_in_json)
     if isinstance(value, (list, tuple)):  # such as centers: x y x y ...
         is_numbers = set(map(type, value)) <= _NUMBERS
         return " ".join(map(str, value) if is_numbers else (str(plain(key, part)) for part in value))
     if isinstance(value, (bytes, bytearray)):
         raise ValueError(f"{key}: bytes cannot be sent; images travel as file paths.")
-    return str(value)  # a path, a parameter, a cell
+    return text_of(key, value)  # of a path, a parameter, a cell
+
+
+def text_of(key, value):
+    """A value as text that OSC can carry. Raises ValueError if it cannot."""
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"{key}: a text with a NUL cannot be sent.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{key}: {text!a:.100} has half a character in it, which cannot be sent.") from None
+    return text
+
+
+def _unpacked(value):
+    """Arrays and numbers of NumPy as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _in_json(value):
+    """What JSON does not know."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _is_table(value):
+    """Whether this is a list of rows that are not numbers alone, such as the cells of a table; only JSON says which belong together."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    rows = [part for part in value if isinstance(part, (list, tuple))]
+    return any(isinstance(part, dict) for part in value) or any(
+        not isinstance(_unpacked(cell), (int, float, list, tuple)) for row in rows for cell in row
+    )
+
+
+def name_of(name):
+    """The name of a preset, as it stands in addresses. Raises ValueError if it cannot."""
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(f"The name of a preset is a text without '/'; this is {name!r:.100}.")
+    return text_of("name", name)

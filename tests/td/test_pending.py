@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from tests.td.conftest import load
 from worker.catalog.catalog import Catalog
@@ -433,6 +434,61 @@ def test_values_are_made_plain():
         pending.plain("a", b"x")
     with pytest.raises(ValueError, match="put them into a file"):
         made().submit("write_text", {"text": "x" * 70_000}, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([[1, 2], [3.5, 4]], "1 2 3.5 4"),
+        (["#102030", "#ffffff"], "#102030 #ffffff"),
+        ({"take": 3, "ok": True}, '{"take": 3, "ok": true}'),
+        ([[3, "a b"], [4, None]], '[[3, "a b"], [4, null]]'),
+        ([{"x": 1}], '[{"x": 1}]'),
+        (np.array([[1, 2], [3, 4]]), "1 2 3 4"),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), 1),
+        ([np.int64(1), np.float64(2.5)], "1 2.5"),
+        ({"x": np.arange(2)}, '{"x": [0, 1]}'),
+    ],
+)
+def test_values_that_belong_together(value, text):
+    """What stands together in Python stays together: numbers as a list, tables as JSON."""
+    assert pending.plain("a", value) == text
+
+
+@pytest.mark.parametrize("value", ["a\0b", "a\ud800b", ["a", "\0"]])
+def test_what_osc_cannot_carry_is_no_parameter(value):
+    with pytest.raises(ValueError, match=r"a: .*cannot be sent"):
+        pending.plain("a", value)
+
+
+@pytest.mark.parametrize("name", ["", None, 5, "a/b", "a\0"])
+def test_a_name_that_no_address_can_have(name):
+    """It is said at once, and not sent again and again."""
+    component = made()
+    for ask in (lambda: component.preset(name, "noop", {}, 0), lambda: component.trigger(name, 0)):
+        with pytest.raises(ValueError, match=r"preset|NUL"):
+            ask()
+    with pytest.raises(ValueError, match="The operation is a name"):
+        component.submit(None, {}, 0)
+    assert not component.busy()
+
+
+def test_what_touchdesigner_cannot_send_holds_up_nothing():
+    """It ends with the reason and is not tried again, while the others wait for their answers as before."""
+    component = made()
+    component.received("/worker/status", ["Ready", 0, 0, 5], 1)
+    bad, good = component.submit("noop", {}, 1), component.submit("noop", {}, 1)
+    component.trigger("logo", 1)
+    for packet in component.take_packets():
+        if bad in str(packet) or "trigger" in str(packet):
+            component.cannot_send(packet, "no")
+    assert (component.jobs[bad].word, component.jobs[bad].message) == ("Failed", "The job could not be sent: no")
+    component.look(1.11)
+    again = str(component.take_packets())
+    assert good in again
+    assert bad not in again
+    assert "trigger" not in again
 
 
 def test_a_trigger_is_a_level_that_rises_and_falls():

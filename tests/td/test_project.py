@@ -177,6 +177,23 @@ def test_the_message_goes_when_a_job_is_ready_or_it_is_cleared(projects, worker)
     project.td.until(lambda: component.par.Message.eval() == component.errors() == "")
 
 
+def test_a_packet_that_touchdesigner_refuses_holds_up_nothing(projects, worker, monkeypatch):
+    """The job of that packet fails with the reason, and all others end as ever."""
+    send = operators.oscoutDAT.sendOSC
+
+    def refuse(self, *messages, **options):
+        if "bad.txt" in str(messages):
+            raise TypeError("sendOSC cannot send this")
+        return send(self, *messages, **options)
+
+    monkeypatch.setattr(operators.oscoutDAT, "sendOSC", refuse)
+    project = projects(2025, worker.start())
+    jobs = [project.component.Submit("write_text", output=name) for name in ("a.txt", "bad.txt", "b.txt")]
+    project.td.until(lambda: set(project.words().values()) == {"Ready", "Failed"})
+    assert [project.words()[job] for job in jobs] == ["Ready", "Failed", "Ready"]
+    assert "sendOSC cannot send this" in project.table("jobs")[2, "message"].val
+
+
 def test_a_cancelled_job_is_no_error(projects, worker):
     project = projects(2025, worker.start())
     job = project.component.Submit("draw_circles", output="a{n}.png", count=50_000)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from worker.client import client as client_module
@@ -312,7 +313,20 @@ def test_bytes_that_are_no_report(worker: ScriptedWorker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "carried"), [(True, 1), (2**40, str(2**40)), (Path("a") / "b", str(Path("a") / "b")), (1.5, 1.5), ((1, 2), "(1, 2)")]
+    ("value", "carried"),
+    [
+        (True, 1),
+        (2**40, str(2**40)),
+        (Path("a") / "b", str(Path("a") / "b")),
+        (1.5, 1.5),
+        ((1, 2), "1 2"),
+        ([], ""),
+        ([[1, 2], [3.5, 4]], "1 2 3.5 4"),
+        ({"a": [1]}, '{"a": [1]}'),
+        ([[3, "a b"]], '[[3, "a b"]]'),
+        (np.array([[1, 2]]), "1 2"),
+        (np.float32(0.5), 0.5),
+    ],
 )
 def test_values_that_osc_can_carry(value: Any, carried: Any) -> None:
     """Whole numbers beyond 32 bits and everything unknown travel as text."""
