@@ -1,8 +1,9 @@
 """Lets the n-th operation of a worker fail, or the worker die there, for n = 1, 2, ...; run as `python -m tests.reliability.faults`.
 
-An operation is a statement of the journal (`commit`), a datagram (`send`), the opening of a file or pipe (`open`), a write to one
-(`write`), the start of a process (`fork`) or of a thread (`thread`). Each case is a worker of its own, forked from this process, so that
-it begins in a moment. It has the real loop, journal, socket and pool of children; only what the children do is a double (`light.py`).
+An operation is a statement of the journal's database (`commit`), a datagram (`send`), the opening of a file or pipe (`open`), a write to
+one (`write`, among them the journal's commits), the shortening of a file (`truncate`), the start of a process (`fork`) or of a thread
+(`thread`). Each case is a worker of its own, forked from this process, so that it begins in a moment. It has the real loop, journal,
+socket and pool of children; only what the children do is a double (`light.py`).
 
 A client sends the same few jobs each time, and again if it hears nothing. A worker that ended is started again on the same journal, without
 a fault. Then it must hold that
@@ -43,9 +44,10 @@ from worker.executors.pool import PoolExecutor
 from worker.protocol import osc
 from worker.protocol.messages import Accepted, Ack, Command, Failed, Final, Hello, Job, Quit, Ready, Set, Status, Welcome
 from worker.service.loop import Service
+from worker.storage import journal, writer
 from worker.storage.journal import JournalError
 
-KINDS = ("commit", "send", "open", "write", "fork", "thread")
+KINDS = ("commit", "send", "open", "write", "truncate", "fork", "thread")
 RESEND_S = 0.15
 #: A case that takes longer has failed.
 CASE_S = 20.0
@@ -104,6 +106,10 @@ class Fault:
                     fault(lambda: sqlite3.OperationalError("disk I/O error"))
                 return super().execute(sql, *arguments)
 
+            def executemany(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+                fault(lambda: sqlite3.OperationalError("disk I/O error"))
+                return super().executemany(sql, *arguments)
+
         sqlite3.connect = lambda *arguments, **named: connect(*arguments, **named, factory=Faulty)  # type: ignore[assignment]
 
     def _install_send(self) -> None:
@@ -130,6 +136,9 @@ class Fault:
 
         os.write = self.before(os.write, failed)
         connection.Connection._write = staticmethod(os.write)  # type: ignore[attr-defined]
+
+    def _install_truncate(self) -> None:
+        os.ftruncate = self.before(os.ftruncate, lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
 
     def _install_fork(self) -> None:
         import _posixsubprocess
@@ -161,6 +170,7 @@ def _serve(config: Config, fault: Fault, log: Path) -> None:
         sys.modules["__main__"].__spec__ = None  # type: ignore[assignment] # so that the children do not import this module
         del sys.modules["__main__"].__file__
         os.chdir(config.roots[0])
+        journal._FOLD_BYTES, writer.CHECK_EVERY_S = 0, 0.05  # so that commits are brought into the database while the jobs run
         if fault.at:
             fault.install()
         try:
@@ -254,6 +264,12 @@ class Talker:
         for command in commands:
             with contextlib.suppress(OSError):  # nobody listens at this moment
                 self.socket.sendto(osc.encode(command), self.target)
+
+    def send_with_hello(self, *commands: Command) -> None:
+        """Each in one packet with a hello: if that is lost alone while a worker starts, the job is another client's."""
+        for command in commands:
+            with contextlib.suppress(OSError):
+                self.socket.sendto(osc.encode_bundle([self.hello, command]), self.target)
 
     def hear(self) -> None:
         while True:
@@ -364,7 +380,7 @@ def _until_final(worker: Worker, jobs: dict[Talker, Sequence[Job]], deadline: fl
         if time.monotonic() - sent_at >= RESEND_S:
             sent_at = time.monotonic()
             for talker, wanted in open_jobs.items():
-                talker.send(talker.hello, *wanted)
+                talker.send_with_hello(*wanted)
         time.sleep(0.005)
     return False
 

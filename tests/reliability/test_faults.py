@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the workers are forked")
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("kinds", "step"), [(("commit", "send"), 3), (("open", "write", "fork", "thread"), 1)])
+@pytest.mark.parametrize(("kinds", "step"), [(("commit", "send"), 3), (("open", "write", "truncate", "fork", "thread"), 1)])
 def test_one_final_one_run_still_serves(kinds, step):
     """Whatever fails once, and wherever the worker dies: one final, one run, and it still serves."""
     command = [sys.executable, "-m", "tests.reliability.faults", "--kinds", *kinds, "--step", str(step), "--budget-s", "25"]

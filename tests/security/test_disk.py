@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,11 +14,14 @@ import pytest
 
 from tests.security.children import Child, Hang, failed
 from tests.security.desk import run_job, tree
+from worker.config import Limits
+from worker.core.events import StoreJob
 from worker.core.jobs import Failure, Result
 from worker.files import sweep
 from worker.files.limits import DEFAULT_LIMITS, MB, NO_LIMITS
 from worker.files.paths import FileRules
 from worker.pictures.images import write_image
+from worker.storage.journal import Journal, JournalError
 
 _IS_ROOT = sys.platform == "linux" and os.geteuid() == 0
 needs_root = pytest.mark.skipif(not _IS_ROOT, reason="only Linux's root may mount a small disk")
@@ -76,6 +80,35 @@ def test_full(small_disk, monkeypatch, operation, values, told):
     for name in after.keys() - before.keys():
         assert len(after[name][1]) == 3_000_054
     assert isinstance(run_job(rules(small_disk), "write_text", output="out/small.txt", text="x"), Result)
+
+
+@needs_root
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_the_journals_disk(small_disk, tmp_path, durability):
+    """A commit that finds no room is not made, and what was committed before is whole. With room, it goes on."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(2_400_000))
+    path = small_disk / "state" / "9460.sqlite3"
+    journal = Journal(path, durability, Limits())
+    stored: list[str] = []
+
+    def store_many() -> None:
+        for number in range(100):
+            journal.commit([StoreJob("10.0.0.1:9461", f"a{number}", b'["noop",{},{}]' + b" " * 20_000)])
+            stored.append(f"a{number}")
+
+    with pytest.raises(JournalError, match=r"No space left on device|full"):
+        store_many()
+    assert stored
+    shutil.copytree(path.parent, tmp_path / "crashed")
+    again = Journal(tmp_path / "crashed" / path.name, durability, Limits())
+    assert [job.job_id for job in again.kept().jobs] == stored
+    again.close()
+    filler.unlink()
+    journal.commit_nothing()
+    journal.commit([StoreJob("10.0.0.1:9461", "last", b'["noop",{},{}]')])
+    assert [job.job_id for job in journal.kept().jobs] == [*stored, "last"]
+    journal.close()
 
 
 @needs_root

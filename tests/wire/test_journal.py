@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
+
+import pytest
 
 from tests.inline import InlineExecutor
 from worker.config import Config
@@ -13,6 +17,7 @@ from worker.core.jobs import Result
 from worker.protocol import osc
 from worker.protocol.messages import Accepted, Failed, GetStatus, Hello, Job, Ready, Replay, Report, Set, Status, Trigger, Welcome
 from worker.service.loop import Service
+from worker.storage import commit_log
 
 
 class Wire:
@@ -61,13 +66,26 @@ def running(tmp_path, ran: list[str], port: int = 0, executor: InlineExecutor | 
         assert not thread.is_alive()
 
 
-def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path):
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Fills the disk: it takes small commits only."""
+    write = commit_log._write_all
+
+    def full(file: int, data: bytes) -> None:
+        if len(data) > 10_000:
+            os.write(file, data[:10_000])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, data)
+
+    return lambda: monkeypatch.setattr(commit_log, "_write_all", full)
+
+
+def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path, full_disk):
     """A full disk: the job is refused as 507, not accepted and not run, and the worker goes on as soon as there is room."""
     ran: list[str] = []
     with running(tmp_path, ran) as service:
         wire = Wire(service.address)
-        pages = service._journal._database.execute("PRAGMA page_count").fetchone()[0]
-        service._journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        full_disk()
         wire.send(Job("big", "write_text", (("output", "a.txt"), ("text", "x" * 30_000))))
         reports = wire.reports_until(Failed)
         assert not any(isinstance(report, Accepted) for report in reports)
@@ -75,7 +93,6 @@ def test_a_job_that_cannot_be_stored_is_not_accepted(tmp_path):
         assert (failed.id, failed.code, failed.seq) == ("big", 507, 0)
         assert "--state" in failed.hint
         assert "write_text" not in ran
-        service._journal._database.execute("PRAGMA max_page_count = 1000000")
         wire.send(Job("small", "noop"))
         assert wire.wait_for(Ready, id="small").seq == 1
         wire.socket.close()
@@ -126,7 +143,7 @@ class GateExecutor(InlineExecutor):
         super().execute(task)
 
 
-def test_what_cannot_be_stored_takes_nobody_elses_answer(tmp_path):
+def test_what_cannot_be_stored_takes_nobody_elses_answer(tmp_path, full_disk):
     """A's new job `a` cannot be stored in the round in which B repeats its own job `a`: A is refused, and B gets its answer."""
     executor = GateExecutor()
     with running(tmp_path, [], executor=executor) as service:
@@ -137,8 +154,7 @@ def test_what_cannot_be_stored_takes_nobody_elses_answer(tmp_path):
         executor.reached.clear()
         one.send(Job("hold", "noop"))
         assert executor.reached.wait(10)
-        pages = service._journal._database.execute("PRAGMA page_count").fetchone()[0]
-        service._journal._database.execute(f"PRAGMA max_page_count = {pages}")
+        full_disk()
         one.send(Job("a", "write_text", (("output", "a.txt"), ("text", "x" * 30_000))))
         two.send(Job("a", "noop"))
         executor.gate.set()

@@ -13,17 +13,18 @@ _MOMENT_NS = 5 * 10**9
 
 
 class Place:
-    """The names of an open database and its log, and what stands there now.
+    """The names of open files, and what stands there now.
 
     Args:
         path: the database.
+        others: its logs, in the same folder.
 
     Raises:
-        OSError: one of the two is not there.
+        OSError: one of them is not there.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._names = str(path), f"{path}-wal"
+    def __init__(self, path: Path, *others: Path) -> None:
+        self._names = tuple(map(str, (path, *others)))
         self._folder_name = str(path.parent)
         self._folder = _identity(self._folder_name)
         self._files = self._files_there()
@@ -68,9 +69,8 @@ class Place:
             raise JournalError(f"{self._names[0]}: {error.strerror}") from error
 
     def _files_there(self) -> tuple[tuple[int, int], ...]:
-        """Device and number of the database and of its log, by their names."""
-        database, log_file = self._names
-        return _identity(database), _identity(log_file)
+        """Device and number of each file, by its name."""
+        return tuple(map(_identity, self._names))
 
 
 def _identity(name: str) -> tuple[int, int]:

@@ -1,13 +1,28 @@
-"""The journal's rows as values, checked one by one: a row that cannot be read shall cost one job, not the start of the worker."""
+"""What is stored as rows of plain values, and the journal's rows as values again.
+
+Those are checked one by one: a row that cannot be read shall cost one job, not the start of the worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from typing import Final as Constant
 
 import msgspec
 
+from worker.core.events import (
+    Store,
+    StoreAttempt,
+    StoreBegun,
+    StoreClient,
+    StoreFinal,
+    StoreJob,
+    StorePeer,
+    StorePreset,
+    StoreTold,
+    StoreUnset,
+)
 from worker.protocol.messages import Failed, Final, Ready
 
 _FINALS: Constant[dict[str, type[Final]]] = {"ready": Ready, "failed": Failed}
@@ -16,8 +31,32 @@ _content_decoder = msgspec.json.Decoder(tuple[str, _Pairs, _Pairs])
 _value_decoder = msgspec.json.Decoder(int | float | str | bool)
 
 
+#: How each record is written: a word, then values that SQLite takes. Files of the commit log hold these rows, so a change of them is a new
+#: format (`schema`).
+_WRITTEN: Constant[dict[type[Store], Callable[[Any], tuple[Any, ...]]]] = {
+    StoreJob: lambda job: ("job", job.client, job.job_id, job.content),
+    StoreAttempt: lambda attempt: ("attempt", attempt.client, attempt.job_id, attempt.attempt, attempt.begun),
+    StoreBegun: lambda begun: ("begun", begun.client, begun.job_id),
+    StoreFinal: lambda ended: ("final", ended.client, ended.job_id, ended.final.seq, final_text(ended.final)),
+    StoreTold: lambda told: ("told", told.client, told.job_id),
+    StoreClient: lambda one: ("client", one.key, one.number_port, one.name, one.leased, one.acknowledges, one.gone),
+    StorePeer: lambda peer: ("peer", *peer.peer, peer.client),
+    StorePreset: lambda preset: ("preset", preset.preset, preset.key, msgspec.json.encode(preset.value).decode()),
+    StoreUnset: lambda unset: ("unset", unset.preset, unset.key),
+}
+
+
 class RowError(Exception):
     """A row does not hold what it should. The text says which part of it."""
+
+
+def written(store: Store) -> tuple[Any, ...]:
+    """A record as a row.
+
+    >>> written(StoreAttempt("10.0.0.1:9461", "a", 2))
+    ('attempt', '10.0.0.1:9461', 'a', 2, True)
+    """
+    return _WRITTEN[type(store)](store)
 
 
 def text_or_bytes(raw: bytes) -> str | bytes:

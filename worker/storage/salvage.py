@@ -14,7 +14,7 @@ from typing import Any
 
 from worker.storage import rows
 
-_TABLES = ("job", "client", "peer", "preset", "start", "lost")
+_TABLES = ("job", "client", "peer", "preset", "start", "lost", "log")
 
 
 def salvage(damaged: Path, into: sqlite3.Connection) -> int:

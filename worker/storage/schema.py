@@ -1,7 +1,8 @@
 """The journal's tables, and how a file of an older format becomes one of today's.
 
 Every format has a number. A new format changes `_SCHEMA` and adds one entry to `_MIGRATIONS`;
-a test opens a committed file of each older format.
+a test opens a committed file of each older format. The number stands for the files of `commit_log`, too. What a crash has left in them is
+brought in after the migration, so a new format still reads the rows of the older one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sqlite3
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final as Constant
 
@@ -23,8 +25,10 @@ log = logging.getLogger(__name__)
 
 #: "tdiw", which tells a foreign database from ours.
 APPLICATION_ID: Constant = 0x74646977
-VERSION: Constant = 3
+VERSION: Constant = 4
 
+#: One row: what the files of the commit log are marked with, and up to which commit they are folded.
+_LOG: Constant = "CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), mark BLOB NOT NULL, folded INTEGER NOT NULL)"
 _SCHEMA: Constant = (
     """
 CREATE TABLE job (
@@ -68,6 +72,7 @@ CREATE TABLE start (
 )""",
     # What could not be read, as it was found.
     "CREATE TABLE lost (number INTEGER PRIMARY KEY, at REAL NOT NULL, reason TEXT NOT NULL, client, id, content)",
+    _LOG,
 )
 
 #: Statements that turn a journal of this format into one of the next, all in one transaction.
@@ -77,7 +82,7 @@ _MIGRATIONS: Constant[dict[int, tuple[str, ...]]] = {
         "ALTER TABLE job RENAME TO job_1",
         "ALTER TABLE client RENAME TO client_1",
         "ALTER TABLE start RENAME TO start_1",
-        *(statement for statement in _SCHEMA if "TABLE preset" not in statement),
+        *(statement for statement in _SCHEMA if "TABLE preset" not in statement and statement != _LOG),
         """
         INSERT INTO job (number, client, id, content, accepted_at, accepted_up, attempt, seq, final, ended, ended_at, ended_up, told)
         SELECT number, client, id, content, coalesce(ended_at, (julianday('now') - 2440587.5) * 86400.0), 0.0, attempt, seq, final,
@@ -92,6 +97,8 @@ _MIGRATIONS: Constant[dict[int, tuple[str, ...]]] = {
     ),
     # Of ended jobs only the digest of their content is kept; the function is ours.
     2: ("UPDATE job SET content = digest(content) WHERE final NOT NULL",),
+    # Commits stand in files in front of the database first.
+    3: (_LOG,),
 }
 
 
@@ -120,7 +127,7 @@ def opened(path: Path, durability: str) -> sqlite3.Connection:
     except sqlite3.OperationalError:  # locked, no rights, disk full: the file is not to blame
         raise
     except (sqlite3.DatabaseError, _UnusableError) as error:
-        aside = _set_aside(path)
+        aside = set_aside(path)
         database = _connected(path, durability)
         jobs = salvage(aside, database) if _header(aside) == (APPLICATION_ID, VERSION) else 0
         log.warning(
@@ -156,7 +163,7 @@ def _refuse_newer(path: Path, header: tuple[int, int]) -> None:
 
 
 def _connected(path: Path, durability: str) -> sqlite3.Connection:
-    _make_private(path)
+    make_private(path)
     database = sqlite3.connect(path, isolation_level=None, timeout=1.0, check_same_thread=False)
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two workers must not share one
@@ -185,7 +192,7 @@ def make_room(database: sqlite3.Connection) -> None:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Only this user may read what jobs say. The database's companions (-wal) get the rights of the database."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -238,10 +245,19 @@ def _migrate(path: Path, database: sqlite3.Connection, version: int) -> None:
 
 def _run_all(database: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     """All of them, or none. `executescript` would commit on its own."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(database):
         for statement in statements:
             database.execute(statement)
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All of what happens in it, or nothing."""
+    if database.in_transaction:  # the end of an earlier one has failed, and so has its rollback
+        database.execute("ROLLBACK")
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         database.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
@@ -255,7 +271,7 @@ def copy(database: sqlite3.Connection, to: Path) -> None:
     Raises:
         OSError, sqlite3.Error: it cannot be made.
     """
-    _make_private(to)
+    make_private(to)
     target = sqlite3.connect(to)
     try:
         database.backup(target)
@@ -270,7 +286,7 @@ def _free_name(path: Path, ending: str) -> Path:
     return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Renames the database, and its log if there is one, to a free name beside it."""
     aside = _free_name(path, f"damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     path.rename(aside)

@@ -4,12 +4,16 @@
     -> None: Stored(number) or NotStored(number, reason) is delivered later
 
 To hand a commit to another thread and to hear of it costs several times what the commit does. So the loop commits itself, as long as the
-journal is free, nothing waits, and no commit was slow lately. Whatever waits for the disk is left to the other thread: each commit with
-durability "power", bringing the log into the database, looking after files that have gone, and trying again what has failed. What comes
-meanwhile goes into its next commit, so a slow disk makes larger commits and not a longer queue.
+journal is free, nothing waits, and no commit was slow lately. What waits for the disk is left to two other threads:
 
-A disk can also stop in the middle of a commit of the loop's. Then the other thread stands in: it leads the loop until the commit returns.
+- The writer makes each commit with durability "power", looks after files that have gone, and tries again what has failed. What comes
+  meanwhile goes into its next commit, so a slow disk makes larger commits and not a longer queue.
+- The tidier brings commits into the database, while the loop goes on to commit.
+
+A disk can also stop in the middle of a commit of the loop's. Then the writer stands in: it leads the loop until the commit returns.
 So the heartbeat goes on, and questions are answered. The loop is never led by two threads: whoever does so holds `_lead`.
+
+An idle worker has nothing to look after: then the writer looks rarely, and the loop's next commit wakes it, because it may get stuck.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ log = logging.getLogger(__name__)
 
 #: How often it is checked that the files are still there, and that no commit of the loop's is stuck.
 CHECK_EVERY_S: Constant = 0.5
+#: The same when there were so many checks without a commit between them.
+CHECK_IDLE_EVERY_S: Constant = 10.0
+IDLE_CHECKS: Constant = 10
 #: How long `close` waits for a disk that does not answer.
 CLOSE_WITHIN_S: Constant = 20.0
 #: Maximum number of commits that go into one, so that the answers to the first do not wait for all others.
@@ -59,8 +66,13 @@ class Writer:
         self._stand_in = stand_in
         self._waiting: queue.SimpleQueue[tuple[Sequence[Store], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._tidier = threading.Thread(target=self._tidy, name="journal-tidier", daemon=True)
+        self._untidy: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._tidying = False
         self._closing = False
         self._trouble = ""
+        self._idle_checks = 0
+        self._asleep = False  # looks rarely
         self._using = threading.Lock()  # held by the thread that uses the journal
         self._lead = threading.Lock()
         self._lead.acquire()
@@ -74,6 +86,7 @@ class Writer:
     def start(self) -> None:
         """Begins to write. Belongs, as `write`, to the thread that leads the loop."""
         self._thread.start()
+        self._tidier.start()
 
     def write(self, records: Sequence[Store], number: int) -> Stored | None:
         """Writes these records after all that were given before, or has them written. Returns soon.
@@ -97,10 +110,13 @@ class Writer:
 
     def close(self) -> None:
         """Writes what waits, and closes the journal."""
+        until = time.monotonic() + CLOSE_WITHIN_S
         self._waiting.put(None)
-        if self._thread.ident is not None:
-            self._thread.join(CLOSE_WITHIN_S)
-        if self._thread.is_alive():
+        for thread in (self._thread, self._tidier):
+            if thread.ident is not None:
+                thread.join(max(0.0, until - time.monotonic()))
+            self._untidy.put(False)  # not before the writer has ended
+        if self._thread.is_alive() or self._tidier.is_alive():
             log.error("The journal %s could not be closed within %g s: its disk does not answer.", self._journal.path, CLOSE_WITHIN_S)
         else:
             self._journal.close()
@@ -119,6 +135,7 @@ class Writer:
             and not self._trouble
             and self._stand_in is not None
             and not self._journal.waits_for_disk
+            and not self._journal.is_far_behind
             and time.monotonic() >= self._direct_from
         )
 
@@ -130,6 +147,9 @@ class Writer:
         """
         left: Sequence[Store] | None = records
         self._since = began = time.monotonic()
+        if self._asleep:
+            self._asleep = False
+            self._waiting.put(((), 0))
         self._lead.release()
         try:
             self._journal.commit(records)
@@ -156,28 +176,34 @@ class Writer:
     # ------------------------------------------------------------------------------------------ the writer's thread
 
     def _run(self) -> None:
-        seen = -1
         while not self._closing:
-            records, number = self._next_batch()
+            seen = self._done
+            records, number = self._next_batch(seen)
             if not number and self._stand_in is not None and self._is_stuck():
                 self._lead_for_a_while(self._stand_in)
                 continue
-            idle, seen = not number and seen == self._done, self._done
+            idle = not number and seen == self._done
+            self._idle_checks = self._idle_checks + 1 if idle else 0
             if not self._using.acquire(blocking=bool(number)):
                 continue  # the loop commits: it finds out by itself whether that works
             try:
-                self._do(records, number, idle=idle)
+                self._do(records, number)
+                if not self._tidying and not self._trouble and self._journal.turn(idle=idle):
+                    self._tidying = True
+                    self._untidy.put(True)
             finally:
                 self._using.release()
 
-    def _do(self, records: Sequence[Store], number: int, *, idle: bool) -> None:
+    def _do(self, records: Sequence[Store], number: int) -> None:
         began = time.monotonic()
         try:
+            if self._trouble or self._journal.is_failing:
+                self._journal.commit_nothing()  # only a write shows whether writing works again
             if number:
+                if self._journal.is_far_behind:
+                    self._journal.fold()
                 self._journal.commit(records)
                 self._note_time(began)
-            elif self._trouble:
-                self._journal.commit_nothing()  # only a write shows whether writing works again
             self._journal.check()  # after it: what is answered as stored is in files that are still there
         except Exception as error:  # this thread must not end before the worker does
             if not isinstance(error, JournalError):
@@ -185,17 +211,6 @@ class Writer:
             self._failed(str(error), number)
         else:
             self._succeeded(number)
-            self._tidy(idle=idle)
-
-    def _tidy(self, *, idle: bool) -> None:
-        if not self._journal.is_untidy(idle=idle):
-            return
-        try:
-            self._journal.tidy()
-        except Exception as error:
-            if not isinstance(error, JournalError):
-                log.exception("The journal's writer failed")
-            self._failed(str(error), 0)
 
     def _is_stuck(self) -> bool:
         since = self._since
@@ -212,11 +227,15 @@ class Writer:
         finally:
             self._lead.release()
 
-    def _next_batch(self) -> tuple[list[Store], int]:
+    def _next_batch(self, seen: int) -> tuple[list[Store], int]:
         """All records that wait, and the number of the last commit they belong to; 0 if nobody wants a commit."""
         records: list[Store] = []
         number = 0
         timeout: float | None = CHECK_EVERY_S
+        if self._idle_checks >= IDLE_CHECKS and not self._trouble and not self._tidying:
+            self._asleep = True
+            if not self._since and seen == self._done:  # else a commit began before it could see this
+                timeout = CHECK_IDLE_EVERY_S
         for _ in range(COMMITS_IN_ONE):
             try:
                 item = self._waiting.get(timeout=timeout) if timeout else self._waiting.get_nowait()
@@ -227,7 +246,8 @@ class Writer:
                 break
             timeout = None
             records += item[0]
-            number = item[1]
+            number = item[1] or number
+        self._asleep = False
         return records, number
 
     def _succeeded(self, number: int) -> None:
@@ -245,3 +265,16 @@ class Writer:
             self._deliver(StoringChanged(reason))
         if number:
             self._deliver(NotStored(number, reason))
+
+    # ------------------------------------------------------------------------------------------ the tidier's thread
+
+    def _tidy(self) -> None:
+        while self._untidy.get():
+            try:
+                self._journal.tidy()
+            except Exception as error:
+                if not isinstance(error, JournalError):
+                    log.exception("The journal's tidier failed")
+                self._waiting.put(((), 0))  # the writer finds out whether it is so, and says it
+            finally:
+                self._tidying = False

@@ -26,6 +26,8 @@ from worker.web.tallies import BUCKETS, Tallies
 PREFIX: Final = "td_image_worker_"
 #: How long a request waits for the free space of the disks. If it takes longer, the next one gets it.
 LOOK_WITHIN_S: Final = 0.05
+#: The journal's further files end so.
+_BESIDE_JOURNAL: Final = ("-wal", "-commits-1", "-commits-2")
 
 
 class Metrics:
@@ -184,7 +186,8 @@ class _Space:
             with contextlib.suppress(OSError):
                 self.free[str(folder)] = float(shutil.disk_usage(folder).free)
         if self._journal is not None:
-            self.journal_bytes = float(sum(map(_size, (self._journal, self._journal.with_name(self._journal.name + "-wal")))))
+            beside = (self._journal.with_name(self._journal.name + ending) for ending in _BESIDE_JOURNAL)
+            self.journal_bytes = float(sum(map(_size, (self._journal, *beside))))
 
 
 def _size(path: Path) -> int:

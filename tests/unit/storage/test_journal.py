@@ -31,6 +31,7 @@ from worker.core.ledger import digest
 from worker.protocol.messages import Failed, Ready
 from worker.storage import journal as module
 from worker.storage import schema
+from worker.storage.commit_log import CommitLog, names
 from worker.storage.journal import Journal, JournalError, lost_rows
 
 CONTENT = b'["noop",{},{}]'
@@ -204,8 +205,8 @@ def test_deleted_presets_do_not_come_back(journal):
 
 def test_a_commit_that_fails_writes_nothing(journal):
     """All stores of a commit are written, or none."""
-    with pytest.raises(JournalError):
-        journal.commit([StoreJob(TD, "a", CONTENT), StorePreset("p", "x", None), StoreJob(TD, None, CONTENT)])  # type: ignore[arg-type]
+    with pytest.raises(UnicodeEncodeError):
+        journal.commit([StoreJob(TD, "a", CONTENT), StoreJob(TD, "\ud800", CONTENT)])
     assert journal.kept().jobs == ()
     journal.commit([StoreJob(TD, "b", CONTENT)])
     assert [job.job_id for job in journal.kept().jobs] == ["b"]
@@ -299,10 +300,17 @@ class FailingOnce(sqlite3.Connection):
     fails = "nothing"
 
     def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+        self._fail(sql)
+        return super().execute(sql, *arguments)  # type: ignore[arg-type]
+
+    def executemany(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+        self._fail(sql)
+        return super().executemany(sql, *arguments)  # type: ignore[arg-type]
+
+    def _fail(self, sql: str) -> None:
         if sql.lstrip().startswith(self.fails):
             self.fails = "nothing"
             raise sqlite3.OperationalError("disk I/O error")
-        return super().execute(sql, *arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "INSERT", "UPDATE", "COMMIT"])
@@ -310,8 +318,8 @@ def test_a_bad_moment_of_the_disk_costs_one_commit(tmp_path, monkeypatch, statem
     """Whichever statement fails, nothing of its commit is written, and the next one is as if nothing had been."""
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **named: connect(*arguments, **named, factory=FailingOnce))
-    journal = Journal(tmp_path / "j.sqlite3", "process", Limits())
-    both = [StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreFinal(TD, "b", ready("b", 1))]
+    journal = Journal(tmp_path / "j.sqlite3", "power", Limits())
+    both = [StoreJob(TD, "a", CONTENT), StoreJob(TD, "b", CONTENT), StoreFinal(TD, "c", ready("c", 1))]
     journal._database.fails = statement  # type: ignore[attr-defined]
     with pytest.raises(JournalError, match="disk I/O error"):
         journal.commit(both)
@@ -379,7 +387,7 @@ def test_a_newer_format_is_refused_and_left_alone(journal):
         database.execute("PRAGMA user_version = 99")
     database.close()
     before = {path: path.read_bytes() for path in journal.path.parent.iterdir()}
-    with pytest.raises(JournalError, match=r"has format 99, and this version .* up to 3\. It was left as it is\. .* --state\."):
+    with pytest.raises(JournalError, match=r"has format 99, and this version .* up to 4\. It was left as it is\. .* --state\."):
         Journal(journal.path, "process", Limits())
     assert {path: path.read_bytes() for path in journal.path.parent.iterdir()} == before
 
@@ -387,6 +395,7 @@ def test_a_newer_format_is_refused_and_left_alone(journal):
 def test_a_newer_format_that_stands_in_the_log_is_refused(journal):
     """After a crash the newer format's number may stand in SQLite's log alone."""
     journal.commit([StoreJob(TD, "a", CONTENT)])
+    journal.fold()
     journal._database.execute("PRAGMA user_version = 99")
     copy = journal.path.parent / "crashed"
     copy.mkdir()
@@ -401,6 +410,7 @@ def test_a_newer_format_that_stands_in_the_log_is_refused(journal):
 
 FORMAT_1 = Path(__file__).parents[2] / "data" / "journal-1.sqlite3"
 FORMAT_2 = FORMAT_1.with_name("journal-2.sqlite3")
+FORMAT_3 = FORMAT_1.with_name("journal-3.sqlite3")
 
 
 def old_journal(folder: Path) -> Path:
@@ -478,6 +488,30 @@ def test_a_journal_of_format_2_opens_with_everything(tmp_path, caplog):
     assert b"ONE" not in path.read_bytes()
 
 
+def test_a_journal_of_format_3_opens_with_everything(tmp_path, caplog):
+    """It has all that format 2 had, and from now on commits stand in front of it."""
+    path = tmp_path / "9460.sqlite3"
+    shutil.copy(FORMAT_3, path)
+    journal = Journal(path, "process", Limits())
+    kept = journal.kept()
+    assert [(job.job_id, job.attempt, job.told, job.crashes) for job in kept.jobs] == [
+        ("ended", 1, True, 0),
+        ("failed", 1, False, 0),
+        ("begun", 2, False, 1),
+        ("waits", 0, False, 0),
+    ]
+    assert [job.final.seq for job in kept.jobs if job.final] == [1, 2]
+    assert kept.clients == (StoreClient("192.168.0.20:50100", 50_101, "td", leased=True, acknowledges=True),)
+    assert kept.peers == (StorePeer(("192.168.0.20", 50_099), "192.168.0.20:50100"),)
+    assert kept.presets == (StorePreset("logo", "operation", "draw_circles"), StorePreset("logo", "count", 3))
+    assert "9460.sqlite3.format-3" in caplog.text
+    journal.commit([StoreJob(TD, "new", CONTENT)])
+    again = crashed(journal)
+    assert [job.job_id for job in again.kept().jobs][-1] == "new"
+    again.close()
+    journal.close()
+
+
 def test_the_content_of_ended_jobs_is_not_kept(journal):
     """A digest is enough to tell whether a job is sent again. So the file holds what waits, and not what was."""
     large = b'["write_text",{"text":"' + b"x" * 50_000 + b'"},{}]'
@@ -521,7 +555,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     statements = schema._MIGRATIONS[1]
     with monkeypatch.context() as patched:
         patched.setitem(schema._MIGRATIONS, 1, (*statements[:-1], "SELECT * FROM there_is_none"))
-        with pytest.raises(JournalError, match=r"could not be brought to format 3: no such table.*left as it is"):
+        with pytest.raises(JournalError, match=r"could not be brought to format 4: no such table.*left as it is"):
             Journal(path, "process", Limits())
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with sqlite3.connect(path) as database:
@@ -574,6 +608,7 @@ def test_a_damaged_row_costs_one_job(journal, damage, caplog):
     journal.commit([StoreJob(TD, "done", CONTENT), StoreFinal(TD, "done", ready("done", 1))])
     journal.commit([StoreJob(TD, name, CONTENT) for name in ("before", "bad", "after")])
     journal.commit([StorePreset("p", "operation", "noop")])
+    journal.fold()
     journal._database.execute(damage)
     journal = reopened(journal)
     kept = journal.kept()
@@ -600,6 +635,7 @@ def test_a_damaged_final_ends_as_500_under_its_number(journal, final):
     """The number that the final had is not given twice."""
     journal.commit([StoreJob(TD, name, CONTENT) for name in ("bad", "good")])
     journal.commit([StoreFinal(TD, "bad", ready("bad", 1)), StoreFinal(TD, "good", ready("good", 2))])
+    journal.fold()
     journal._database.execute(f"UPDATE job SET final = {final} WHERE id = 'bad'")
     journal = reopened(journal)
     kept = journal.kept()
@@ -615,6 +651,7 @@ def test_a_damaged_final_ends_as_500_under_its_number(journal, final):
 def test_a_row_without_a_name_is_put_aside(journal, name):
     """If it cannot be read whose job it was, nobody is told; the others live."""
     journal.commit([StoreJob(TD, "bad", CONTENT), StoreJob(TD, "good", CONTENT)])
+    journal.fold()
     journal._database.execute(f"UPDATE job SET {name} WHERE id = 'bad'")
     journal = reopened(journal)
     assert [job.job_id for job in journal.kept().jobs] == ["good"]
@@ -627,10 +664,12 @@ def test_a_damaged_preset_or_client_costs_itself_alone(journal):
     """The other values of the preset and the other clients' numbers stay."""
     journal.commit([StorePreset("p", "operation", "noop"), StorePreset("p", "bad", 1), StorePreset("p", "good", 2)])
     journal.commit([StoreFinal(TD, "a", ready("a", 5))])
+    journal.fold()
     journal._database.execute("UPDATE preset SET value = '{' WHERE key = 'bad'")
     journal._database.execute("INSERT INTO client (key, newest_seq) VALUES ('nobody', 3)")
     journal.commit([StoreClient(OTHER, leased=True), StoreClient("bad:1", leased=True)])
     journal.commit([StorePeer(("h", 1), OTHER), StorePeer(("bad", 2), OTHER)])
+    journal.fold()
     journal._database.execute("UPDATE client SET number_port = 'x' WHERE key = 'bad:1'")
     journal._database.execute("UPDATE peer SET client = 'x' WHERE host = 'bad'")
     journal = reopened(journal)
@@ -656,7 +695,8 @@ def test_the_journal_is_private(tmp_path):
         os.umask(before)
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     files = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
-    assert {"9460.sqlite3", "9460.sqlite3-wal", "1.sqlite3", "1.sqlite3.format-1"} <= files.keys()
+    logs = {"9460.sqlite3-wal", "9460.sqlite3-commits-1", "9460.sqlite3-commits-2"}
+    assert logs | {"9460.sqlite3", "1.sqlite3", "1.sqlite3.format-1"} <= files.keys()
     assert set(files.values()) == {0o600}
     journal.close()
     migrated.close()
@@ -681,3 +721,96 @@ def test_a_journal_that_is_none_has_lost_rows_that_cannot_be_read(tmp_path):
     with pytest.raises(JournalError, match="cannot be read"):
         lost_rows(tmp_path / "j.sqlite3")
     assert lost_rows(old_journal(tmp_path)) == ()  # a format without such a table
+
+
+# ------------------------------------------------------------------------------------------------- commits in front of the database
+
+
+def test_the_files_agree_whenever_the_worker_dies(journal, monkeypatch):
+    """Between bringing commits into the database and emptying their file, too: nothing is brought in twice, and nothing is left out.
+
+    The last numbers tell: a final that came in again would have ended later.
+    """
+    copies: list[Path] = []
+
+    def copied(step: str) -> None:
+        copies.append(journal.path.parent.with_name(f"crashed-{len(copies)}-{step}"))
+        shutil.copytree(journal.path.parent, copies[-1])
+
+    drop, empty = CommitLog.drop, CommitLog.empty
+    monkeypatch.setattr(CommitLog, "drop", lambda *arguments: (copied("brought in"), drop(*arguments))[-1])
+    monkeypatch.setattr(CommitLog, "empty", lambda *arguments: (copied("on the disk"), empty(*arguments), copied("emptied"))[-1])
+    for seq in (1, 2):
+        journal.commit([StoreJob(TD, f"a{seq}", CONTENT), StoreAttempt(TD, f"a{seq}", 1)])
+        journal.commit([StoreFinal(TD, f"a{seq}", ready(f"a{seq}", seq)), StoreTold(TD, f"a{seq}"), StoreJob(TD, f"b{seq}", CONTENT)])
+        journal.fold()
+    monkeypatch.undo()
+    assert len(copies) == 6
+    for copy in copies:
+        again = Journal(copy / journal.path.name, "process", Limits())
+        ended = again._database.execute("SELECT id, ended, told FROM job WHERE final NOT NULL ORDER BY number").fetchall()
+        seen = [job.job_id for job in again.kept().jobs if job.final is None]
+        again.close()
+        assert (ended, seen) in [
+            ([("a1", 1, 1)], ["b1"]),
+            ([("a1", 1, 1), ("a2", 2, 1)], ["b1", "b2"]),
+        ]
+
+
+def test_an_orderly_end_leaves_one_file(journal):
+    """So a copy of it is a copy of everything."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    journal.close()
+    assert [file.name for file in journal.path.parent.iterdir()] == ["9460.sqlite3"]
+    journal = Journal(journal.path, "process", Limits())
+    assert [job.job_id for job in journal.kept().jobs] == ["a"]
+    journal.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [("process", "power"), ("power", "process")])
+def test_durability_may_change(tmp_path, before, after):
+    """What a crash has left in front of the database comes in, whichever the next start uses."""
+    journal = Journal(tmp_path / "state" / "j.sqlite3", before, Limits())
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    shutil.copytree(journal.path.parent, tmp_path / "crashed")
+    journal.close()
+    journal = Journal(tmp_path / "crashed" / "j.sqlite3", after, Limits())
+    journal.commit([StoreJob(TD, "b", CONTENT)])
+    assert [job.job_id for job in journal.kept().jobs] == ["a", "b"]
+    assert all(name.exists() is (after == "process") for name in names(journal.path))
+    journal.close()
+
+
+def test_a_value_that_does_not_fit_costs_itself(journal, caplog):
+    """It would be our mistake; it must not keep all other commits out of the database."""
+    journal.commit([StoreJob(TD, "a", CONTENT), StoreJob(TD, None, CONTENT), StoreJob(TD, "b", CONTENT)])  # type: ignore[arg-type]
+    journal.commit([StoreFinal(TD, "a", ready("a", 1))])
+    assert {job.job_id: job.final for job in journal.kept().jobs} == {"a": ready("a", 1), "b": None}
+    (lost,) = journal.lost()
+    assert "NOT NULL constraint failed: job.id" in lost.reason
+    assert "noop" in str(lost.content)
+    assert "cannot be brought in" in caplog.text
+
+
+def test_what_was_committed_last_outlives_a_damaged_database(journal):
+    """The database is set aside; the commits in front of it are brought into the new one."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    copy = journal.path.parent.with_name("crashed")
+    shutil.copytree(journal.path.parent, copy)
+    (copy / "9460.sqlite3-wal").unlink()
+    (copy / "9460.sqlite3").write_bytes(b"no database" * 1000)
+    again = Journal(copy / "9460.sqlite3", "process", Limits())
+    assert [job.job_id for job in again.kept().jobs] == ["a"]
+    again.close()
+
+
+def test_a_job_that_is_new_again(journal):
+    """An id that was forgotten in memory may come again, in the same commits: the newest job of that id counts, and its marks."""
+    for seq in (1, 2):
+        journal.commit([StoreJob(TD, "a", CONTENT), StoreAttempt(TD, "a", seq)])
+        journal.commit([StoreFinal(TD, "a", ready("a", seq)), *[StoreTold(TD, "a")] * (2 - seq)])
+    assert jobs(journal) == [KeptJob(TD, "a", digest(CONTENT), 2, ready("a", 2), told=False)]
+    journal.commit([StoreTold(TD, "a"), StoreJob(TD, "a", CONTENT)])
+    assert jobs(journal) == [KeptJob(TD, "a", CONTENT, 0, None, told=False)]
+    journal.commit([StoreTold(TD, "a"), StoreFinal(TD, "a", ready("a", 3))])
+    assert jobs(journal) == [KeptJob(TD, "a", digest(CONTENT), 0, ready("a", 3), told=False)]

@@ -16,7 +16,7 @@ def place(request, tmp_path):
         (folder / name).write_text(name)
     if request.param == "made long ago":
         os.utime(folder, (1e9, 1e9))
-    made = Place(folder / "a.sqlite3")
+    made = Place(folder / "a.sqlite3", folder / "a.sqlite3-wal")
     assert made.is_same()
     assert made.is_same()
     return made, folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from worker.config import Limits
 from worker.core.events import Event, NotStored, StoreAttempt, Stored, StoreFinal, StoreJob, StorePreset, StoringChanged, Woke
 from worker.protocol.messages import Ready
+from worker.storage import journal as journal_module
 from worker.storage import writer as module
 from worker.storage.journal import Journal, JournalError
 from worker.storage.writer import Writer
@@ -85,19 +87,55 @@ def test_what_waits_is_one_commit(desk, monkeypatch):
     assert commits == [1, 8]
 
 
+def too_large(monkeypatch, size: int) -> None:
+    """A disk that is full: of a larger commit it takes a part."""
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) > size:
+            return write(file, data[:size])
+        if isinstance(data, memoryview):  # the rest of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+
+
 def test_a_commit_that_fails_is_answered_and_the_trouble_told_once(desk, monkeypatch, caplog):
     """A full disk: each commit is answered, the trouble is told once, and so is its end, without anybody storing anything."""
     monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
-    desk.journal._database.execute(f"PRAGMA max_page_count = {desk.journal._database.execute('PRAGMA page_count').fetchone()[0]}")
+    too_large(monkeypatch, 60_000)
     desk.writer.start()
     big = StoreJob(TD, "big", b'["noop",{},{}]' + b" " * 100_000)
     desk.writer.write([big], 1)
-    assert desk.next() == StoringChanged("database or disk is full")
-    assert desk.next() == NotStored(1, "database or disk is full")
+    assert desk.next() == StoringChanged("No space left on device")
+    assert desk.next() == NotStored(1, "No space left on device")
     assert desk.next() == StoringChanged("")  # a write of no consequence finds room
     desk.writer.write([big], 2)
     assert [type(desk.next()) for _ in range(2)] == [StoringChanged, NotStored]
     assert "refused with 507" in caplog.text
+
+
+def test_a_database_that_takes_nothing_is_told(desk, monkeypatch):
+    """Commits are kept in front of it, but not without an end: nothing more is stored until it takes them. Then none is missing."""
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    database = desk.journal._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    desk.writer.start()
+    big = b'["noop",{},{}]' + b" " * 100_000
+    desk.writer.write([StoreJob(TD, "a", big)], 1)
+    assert desk.next() == Stored(1)
+    assert desk.next() == StoringChanged("database or disk is full")
+    desk.writer.write([StoreJob(TD, "b", CONTENT)], 2)
+    assert desk.next() == NotStored(2, "database or disk is full")
+    with desk.writer._using:
+        database.execute("PRAGMA max_page_count = 1000000")
+    assert desk.next() == StoringChanged("")
+    desk.writer.write([StoreJob(TD, "c", CONTENT)], 3)
+    assert desk.next() == Stored(3)
+    desk.writer.close()
+    assert desk.kept() == ["a", "c"]
 
 
 def test_an_error_of_ours_does_not_end_the_thread(desk, monkeypatch):
@@ -164,7 +202,7 @@ def test_a_folder_that_is_back_is_good_again(desk):
 
 
 @needs_unlink
-@pytest.mark.parametrize("ending", ["", "-wal"])
+@pytest.mark.parametrize("ending", ["", "-wal", "-commits-1", "-commits-2"])
 def test_files_that_were_deleted_are_written_anew(desk, ending, caplog):
     """Somebody has cleaned the folder: everything that was stored is in new files, and storing goes on."""
     final = Ready("a", 1, 1, 2, 3, 4, "noop")
@@ -180,7 +218,12 @@ def test_files_that_were_deleted_are_written_anew(desk, ending, caplog):
     assert journal.kept().presets == (StorePreset("p", "x", 1),)
     journal.close()
     assert "written anew" in caplog.text
-    assert sorted(path.name for path in desk.path.parent.iterdir()) == ["9460.sqlite3", "9460.sqlite3-wal"]
+    assert sorted(path.name for path in desk.path.parent.iterdir()) == [
+        "9460.sqlite3",
+        "9460.sqlite3-commits-1",
+        "9460.sqlite3-commits-2",
+        "9460.sqlite3-wal",
+    ]
 
 
 @needs_unlink
@@ -358,4 +401,104 @@ def test_the_log_is_brought_into_the_database_elsewhere(tmp_path, monkeypatch):
             loop.writer.heard(number)
     assert tidied.get(timeout=20) != threading.get_ident()
     assert loop.journal._database.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    loop.writer.close()
+
+
+# ---------------------------------------------------------------------------------------------------- commits go on meanwhile
+
+
+@pytest.fixture
+def slow_tidy(loop, monkeypatch):
+    """Commits are brought into the database when it is let go on."""
+    go_on, tidying, tidy = threading.Event(), threading.Event(), loop.journal.tidy
+
+    def slow() -> None:
+        tidying.set()
+        assert go_on.wait(20)
+        tidy()
+
+    monkeypatch.setattr(loop.journal, "tidy", slow)
+    loop.journal._turned_at = float("-inf")  # the next look finds that it is time
+    yield go_on, tidying
+    go_on.set()
+
+
+def test_nobody_waits_for_the_database(loop, slow_tidy):
+    """While commits are brought into it, the loop commits as before, and all of it survives a crash at that moment."""
+    go_on, tidying = slow_tidy
+    assert loop.write(1) == Stored(1)
+    loop.writer._waiting.put(((), 0))
+    assert tidying.wait(20)
+    assert [loop.write(number) for number in range(2, 50)] == [Stored(number) for number in range(2, 50)]
+    crashed = loop.journal.path.parent / "crashed"
+    crashed.mkdir()
+    for file in loop.journal.path.parent.glob("9460.sqlite3*"):
+        shutil.copy(file, crashed)
+    journal = Journal(crashed / loop.journal.path.name, "process", Limits())
+    assert [job.job_id for job in journal.kept().jobs] == [f"a{number}" for number in range(1, 50)]
+    journal.close()
+    go_on.set()
+    loop.writer.close()
+    assert [path.name for path in loop.journal.path.parent.iterdir() if path.is_file()] == ["9460.sqlite3"]
+
+
+def test_a_database_that_does_not_keep_up_slows_the_commits(loop, slow_tidy, monkeypatch):
+    """What waits in front of it has a limit. Then commits are answered when the database has taken the others."""
+    monkeypatch.setattr(journal_module, "_FAR_BEHIND_BYTES", 2000)
+    go_on, tidying = slow_tidy
+    assert loop.write(1) == Stored(1)
+    loop.writer._waiting.put(((), 0))
+    assert tidying.wait(20)
+    number = 1
+    while loop.write(number := number + 1) is not None:
+        assert number < 100
+    assert loop.events.empty()
+    go_on.set()
+    assert loop.events.get(timeout=20) == Stored(number)
+
+
+def test_an_idle_worker_is_looked_at_rarely(tmp_path, monkeypatch):
+    """After some looks without a commit between them. The next commit that gets stuck is noticed all the same."""
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "CHECK_IDLE_EVERY_S", 3600.0)
+    monkeypatch.setattr(module, "IDLE_CHECKS", 3)
+    loop = Loop(tmp_path / "9460.sqlite3")
+    looks, check, commit = [], loop.journal.check, loop.journal.commit
+
+    def noted() -> None:
+        looks.append(True)
+        check()
+
+    def stuck(records: list[object]) -> None:
+        assert loop.stood_in.wait(20)
+        commit(records)
+
+    loop.journal.check, loop.journal.commit = noted, stuck
+    loop.writer.start()
+    until = time.monotonic() + 20
+    while not loop.writer._asleep:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    seen = len(looks)
+    assert loop.write(1) == Stored(1)
+    loop.writer.close()
+    assert seen <= len(looks) <= seen + 2
+
+
+def test_a_commit_wakes_the_one_that_looks(tmp_path, monkeypatch):
+    """So that what it wrote is brought into the database soon, although nobody looked any more."""
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "CHECK_IDLE_EVERY_S", 3600.0)
+    monkeypatch.setattr(module, "IDLE_CHECKS", 3)
+    loop = Loop(tmp_path / "9460.sqlite3")
+    loop.writer.start()
+    until = time.monotonic() + 20
+    for number in (1, 2):
+        while not loop.writer._asleep:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert loop.write(number) == Stored(number)
+        while not loop.journal._log.is_empty:
+            assert time.monotonic() < until
+            time.sleep(0.001)
     loop.writer.close()

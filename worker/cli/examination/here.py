@@ -25,7 +25,7 @@ from worker.protocol.addresses import Peer
 from worker.protocol.messages import Pong
 from worker.service.life import ENOUGH_PACKETS
 from worker.service.loop import BYTES_PER_PACKET
-from worker.storage import schema
+from worker.storage import commit_log, schema
 from worker.storage.journal import JournalError, lost_rows
 
 NONCE = 4711
@@ -147,6 +147,11 @@ def _examined(path: Path) -> Step:
     if version > schema.VERSION:
         seen = f"{path} has format {version}; this version knows formats up to {schema.VERSION}"
         return Step("journal", Mark.BROKEN, seen, "start the newer version of the worker again, or name another --state.")
+    for name in filter(Path.exists, commit_log.names(path)):  # a worker that was killed has left them
+        try:
+            name.open("rb+").close()
+        except OSError as error:
+            return Step("journal", Mark.BROKEN, f"{name} cannot be written: {error.strerror}", "let the worker's user write there.")
     return _without_lost_rows(path, f"{path} is whole and free")
 
 

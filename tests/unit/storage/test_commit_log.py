@@ -1,0 +1,222 @@
+"""What is read back is a beginning of what was written, in whole commits, whatever became of the file."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.storage import commit_log
+from worker.storage.commit_log import HEADER, Commit, CommitLog, framed, names, whole_commits
+
+ROW = ["job", "10.0.0.1:9461", "a", b'["noop",{},{}]']
+ROWS = st.lists(
+    st.lists(st.one_of(st.text(max_size=5), st.binary(max_size=20), st.integers(-(2**40), 2**40), st.booleans()), max_size=5), max_size=3
+)
+
+
+def encoded(first: int, contents: list[list[list[object]]]) -> tuple[list[Commit], list[bytes]]:
+    commits = [Commit(number, 1.7e9, 5.0, rows) for number, rows in enumerate(contents, first)]
+    return commits, [framed(msgspec.msgpack.encode(commit)) for commit in commits]
+
+
+def read(data: bytes) -> list[Commit]:
+    return list(whole_commits(io.BytesIO(data), len(data)))
+
+
+@given(st.integers(1, 2**40), st.lists(ROWS, max_size=6))
+def test_what_was_written_is_read(first, contents):
+    """Every commit comes back as it was."""
+    commits, frames = encoded(first, contents)
+    assert read(b"".join(frames)) == commits
+
+
+@given(st.lists(ROWS, min_size=1, max_size=6), st.data())
+def test_any_cut(contents, data):
+    """A file that ends anywhere gives back the commits that are whole, and no other."""
+    commits, frames = encoded(7, contents)
+    whole = b"".join(frames)
+    end = data.draw(st.integers(0, len(whole)))
+    ends = [sum(map(len, frames[:number])) for number in range(1, len(frames) + 1)]
+    assert read(whole[:end]) == commits[: sum(one <= end for one in ends)]
+
+
+@given(st.lists(ROWS, min_size=1, max_size=6), st.data())
+def test_any_damaged_byte(contents, data):
+    """A byte that has changed costs its commit and those behind it. Nothing is made up."""
+    commits, frames = encoded(7, contents)
+    whole = bytearray(b"".join(frames))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    ends = [sum(map(len, frames[:number])) for number in range(1, len(frames) + 1)]
+    assert read(bytes(whole)) == commits[: sum(one <= place for one in ends)]
+
+
+@given(st.lists(ROWS, max_size=3), st.binary(max_size=100))
+def test_anything_behind(contents, rest):
+    """Whatever stands behind the last commit is no commit, unless it is the next one."""
+    commits, frames = encoded(7, contents)
+    assert read(b"".join(frames) + rest) == commits
+
+
+def test_zeros_and_older_commits_behind():
+    """What some file systems leave after a loss of power: zeros, whose checksum is right, and what stood there before."""
+    commits, frames = encoded(7, [[ROW], [ROW]])
+    assert read(b"".join(frames) + bytes(4096)) == commits
+    assert read(b"".join([*frames, frames[0]])) == commits
+
+
+# ------------------------------------------------------------------------------------------------------------------- the files
+
+
+def opened(path: Path, folded: int = 0, mark: bytes | None = None) -> tuple[CommitLog, list[Commit]]:
+    """The log as the next start opens it, and what it finds."""
+    made = CommitLog(path, mark, folded)
+    left = [commit for part in made.left() for commit in part]
+    made.begin()
+    return made, left
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "9460.sqlite3"
+
+
+def numbers(commits: list[Commit]) -> list[int]:
+    return [commit.number for commit in commits]
+
+
+def test_turns(path):
+    """Commits go to the other file after a turn; the next start finds those of both files in order, and none that is folded."""
+    made, _ = opened(path)
+    for number in range(1, 8):
+        made.append([ROW], 1.7e9, float(number))
+        if number in (3, 5):
+            assert made.turn() is (number == 3)  # the other file is not emptied yet
+    assert numbers(made.part()) == [1, 2, 3]
+    made.close()
+    _, left = opened(path)
+    assert numbers(left) == [1, 2, 3, 4, 5, 6, 7]
+    made, left = opened(path, folded=7)
+    assert left == []
+    made.append([ROW], 1.7e9, 8.0)
+    made.close()
+    assert numbers(opened(path, folded=7)[1]) == [8]
+
+
+def test_a_turned_file_is_emptied(path):
+    """It is as short as at the beginning, and takes the commits after the next turn."""
+    made, _ = opened(path)
+    one, two = names(path)
+    assert not made.turn()  # nothing is there
+    made.append([ROW], 0.0, 0.0)
+    assert made.turn()
+    made.append([ROW], 0.0, 0.0)
+    made.drop(made.part())
+    made.empty()
+    assert one.stat().st_size == HEADER < two.stat().st_size
+    assert made.turn()
+    made.append([ROW], 0.0, 0.0)
+    made.drop(made.part())
+    made.empty()
+    assert one.stat().st_size > HEADER == two.stat().st_size
+    made.close()
+    assert numbers(opened(path, folded=2)[1]) == [3]
+
+
+@pytest.mark.parametrize("cut_fails", [False, True])
+def test_a_full_disk(path, monkeypatch, cut_fails):
+    """A commit that is written in part is taken back, at once or before the next one, and its number is used again."""
+    made, _ = opened(path)
+    made.append([ROW], 0.0, 0.0)
+    write, cut = os.write, commit_log._cut
+
+    def in_part(file: int, data: bytes) -> int:
+        if len(data) > 100:
+            return write(file, data[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fails(file: int, size: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", in_part)
+        if cut_fails:
+            patched.setattr(commit_log, "_cut", fails)
+        with pytest.raises(OSError, match="No space left"):
+            made.append([["job", "x" * 150]], 0.0, 0.0)
+    assert commit_log._cut is cut
+    made.append([["job", "second"]], 0.0, 0.0)
+    made.close()
+    _, left = opened(path)
+    assert [(commit.number, commit.rows) for commit in left] == [(1, [ROW]), (2, [["job", "second"]])]
+
+
+def test_a_torn_end_is_told(path, caplog):
+    """What a kill cut off is left out, and said."""
+    made, _ = opened(path)
+    for _ in range(2):
+        made.append([ROW], 0.0, 0.0)
+    made.close()
+    one, _ = names(path)
+    with one.open("rb+") as file:
+        file.truncate(one.stat().st_size - 5)
+    made, left = opened(path)
+    assert numbers(left) == [1]
+    assert f"bytes of {one} are not a whole commit" in caplog.text
+    made.append([ROW], 0.0, 0.0)
+    made.close()
+    assert numbers(opened(path, folded=1)[1]) == [2]
+
+
+def test_large_logs_come_in_parts(path, monkeypatch):
+    """So that a log of any size is brought in with little memory."""
+    monkeypatch.setattr(commit_log, "PART_BYTES", 3 * len(framed(msgspec.msgpack.encode((1, 0.0, 0.0, [ROW])))) - 1)
+    made, _ = opened(path)
+    for _ in range(8):
+        made.append([ROW], 0.0, 0.0)
+    made.close()
+    made = CommitLog(path, None, 0)
+    assert [numbers(part) for part in made.left()] == [[1, 2, 3], [4, 5, 6], [7, 8]]
+    made.begin()
+    made.close()
+
+
+@pytest.mark.parametrize("content", [b"another program's" * 10, commit_log.MAGIC + b"another!" + b"rest"])
+def test_a_file_of_another_is_set_aside(path, content, caplog):
+    """What belongs to another journal is not brought into this one, and is not lost."""
+    made, _ = opened(path, mark=b"our mark")
+    made.close()
+    names(path)[0].write_bytes(content)
+    made, left = opened(path, mark=b"our mark")
+    made.close()
+    assert left == []
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.read_bytes() == content
+    assert aside.name in caplog.text
+
+
+def test_the_mark_is_taken_from_the_files(path):
+    """If the database was damaged and does not know it any more, what was committed last is still brought in."""
+    made, _ = opened(path)
+    made.append([ROW], 0.0, 0.0)
+    made.close()
+    again, left = opened(path)
+    assert (again.mark, numbers(left)) == (made.mark, [1])
+    again.close()
+
+
+def test_a_header_that_is_cut_off(path):
+    """The worker died while it made the file: it is made again."""
+    made, _ = opened(path, mark=b"our mark")
+    made.close()
+    names(path)[0].write_bytes(commit_log.MAGIC[:5])
+    made, _ = opened(path, mark=b"our mark")
+    made.close()
+    assert names(path)[0].read_bytes() == commit_log.MAGIC + b"our mark"
