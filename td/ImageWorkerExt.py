@@ -476,7 +476,8 @@ class ImageWorkerExt:
         """Every frame while Frame File names a file, and whenever a job has written a frame: a newer picture is shown."""
         self._asked_at.pop("look_at_frame", None)
         wanted = self.ownerComp.par.Framefile.eval().replace("\\", "/")
-        path = os.path.join(self._root(), frames.path_of(wanted)) if wanted else self._frame_path
+        path = frames.path_of(wanted) if wanted else self._frame_path
+        path = path and os.path.join(self._root(), path)
         before = self._screen.problem
         if path and self._screen.look(path):
             self.ownerComp.op("frame").cook(force=True)
@@ -616,12 +617,16 @@ class ImageWorkerExt:
     def _job_news(self, word, job):
         if word == "tracked":
             self._tables.show_tracks(job)
+            for key, value in job.pairs or ():
+                if key != "source":  # what else names a frame is written for each picture
+                    self._note_frame(str(value))
         else:
             (self._tables.show_progress if word == "progress" else self._tables.show_job)(job, self._word(job))
         if word == "source" and job.source == "Lost":
             self._tables.complain(f"{job.id}: {job.message}")
         elif word == "source" and job.source == "Live":
             self._tables.all_is_well()
+            self._tables.log(f"{job.id}: {job.message}")
         if job.ended:
             self._tables.end_tracks(job)
         if word in ("ready", "failed", "old"):

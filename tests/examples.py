@@ -465,7 +465,13 @@ EXAMPLES: Mapping[str, Example] = {
         about="The photographs one after the other; those of other proportions have bars. Its frames:",
     ),
     # track
-    "track": Example({"source": "live/*.png", "speed": 0, "rate": 240, "min_radius": 20}, 8, prepare=film_smarties),
+    "track": Example(
+        {"source": "live/*.png", "speed": 0, "rate": 240, "min_radius": 20, "overlay": "followed.png"},
+        8,
+        prepare=film_smarties,
+        shown="followed.png",
+        about="Each with its id and its trail, at the last of twelve pictures of a camera that is moved.",
+    ),
     # convert
     "convert": Example({"image": "board.jpg", "output": "small.webp", "width": 160}, shown="small.webp", about="Smaller, as WebP."),
 }

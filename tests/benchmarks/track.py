@@ -6,6 +6,7 @@ and hears the reports of a worker over UDP. Measured from before the picture is 
     search      the same picture written, read and searched in one process, without a worker: what the report cannot be faster than
     track       the report of a live job, `detect_width` as in the table
     beside      the same while two other jobs keep the pool's children busy all the time
+    overlay     as track, which also writes the picture with what it sees as a frame; the next picture comes while it still draws
 
 The ways take turns, `--rounds` times, so that all have the same load. The next picture is written after the report of the one before, or
 after a second without one. Otherwise a picture that comes while another is searched would wait for it, and that would be measured.
@@ -124,7 +125,7 @@ class Heard:
         self.left_out += other.left_out
 
 
-def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: float) -> Heard:
+def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: float, *, overlay: str = "") -> Heard:
     """What `count` pictures take through a live job; with a rate of 0 each is written after the report of the one before."""
     job = f"t{time.monotonic_ns()}"
     writer = frames.Writer(str(folder / f"{job}.frame"))
@@ -135,6 +136,7 @@ def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: fl
     ended = threading.Event()
     with client(port) as udp:
         pairs = {"source": f"frame:{job}.frame", "rate": 240, "min_radius": 10, "detect_width": SEEN, "confirm": 1}
+        pairs |= {"overlay": overlay} if overlay else {}
         udp.send(osc.encode(Job(job, "track", tuple(pairs.items()))))
         while not any(isinstance(report, Source) and report.word == "Live" for report in osc.decode_reports(udp.recv(65_535))):
             pass
@@ -232,13 +234,14 @@ def main() -> int:
             for name in options.sizes:
                 size, count = SIZES[name], max(1, options.frames // options.rounds)
                 searched: dict[str, list[float]] = {part: [] for part in ("all", *PARTS)}
-                heard = {"track": Heard(), "beside": Heard()}
+                heard = {"track": Heard(), "beside": Heard(), "overlay": Heard()}
                 for _ in range(options.rounds):
                     for part, values in alone(folder, size, count).items():
                         searched[part] += values
                     heard["track"].add(through(port, folder, size, count, options.rate))
                     with busy(port):
                         heard["beside"].add(through(port, folder, size, count, options.rate))
+                    heard["overlay"].add(through(port, folder, size, count, options.rate, overlay="frame:overlay.frame"))
                 table(name, searched, heard)
                 ends.append(parts(name, searched, heard["track"]))
     print("\n| picture | " + " | ".join((*PARTS, "until it is noticed, and between processes", "the report")) + " |")

@@ -72,6 +72,9 @@ def test_track_circles(projects, worker):
     project.td.until(lambda: list(project.network.op("tracked").current().get("id", ())) == [1])
     (found,) = project.component.Tracks(dat.fetch("job", ""))
     assert (found["x"], found["y"], found["active"]) == (pytest.approx(150, abs=1.5), pytest.approx(100, abs=1.5), 1)
+    screen = project.component.op("frame")
+    project.td.until(lambda: screen.shown is not None and screen.shown.shape == (400, 600, 3))  # the overlay
+    project.td.until(lambda: np.ptp(screen.shown, axis=2).any())  # a mark in colour on a picture in grey
     dat.run()
     project.td.until(lambda: list(project.network.op("tracked").current().get("id", ())) == [])
 

@@ -105,6 +105,30 @@ def test_video_beside_a_pool_that_works(worker):
     assert (final.code, final.word) == (499, "cancelled")
 
 
+def test_an_overlay(worker, place):
+    """In its sandbox the process writes its overlay and nothing else: a frame for each picture, or a file that is whole at any time."""
+    from worker.pictures.frames import FrameFile
+
+    peer, _ = worker
+    for job_id, overlay in (("frame-out", "frame:live/seen.frame"), ("file-out", "live/seen.png")):
+        pairs = {"source": "disc.mp4", "loop": 1, "min_radius": 10, "overlay": overlay}
+        peer.send(Job(job_id, "track", tuple(pairs.items())))
+        assert any(isinstance(report, Tracked) and report.total == 1 for report in reports_of(peer, job_id))
+    with FrameFile.open(place / "live" / "seen.frame") as file:
+        first = file.read()
+        later = file.wait(first.sequence, LONG_S)
+    assert later is not None
+    assert later.image.shape == (SIZE[1], SIZE[0], 3)
+    wait_for((place / "live" / "seen.png").exists)
+    assert cv2.imread(str(place / "live" / "seen.png")).shape == later.image.shape
+    for job_id in ("frame-out", "file-out"):
+        peer.send(Cancel(job_id))
+        assert next(report for report in reports_of(peer, job_id) if isinstance(report, Failed)).code == 499
+    peer.send(Job("elsewhere", "track", (("source", "disc.mp4"), ("overlay", "/tmp/elsewhere.png"))))
+    final = next(report for report in reports_of(peer, "elsewhere") if isinstance(report, Failed))
+    assert final.message == "/tmp/elsewhere.png is outside the folders in which files may be written."
+
+
 def test_killed(worker):
     """A process that is killed is started again, ids go on, and the worker lives."""
     peer, live = worker

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from worker.catalog.live import LiveParams
-from worker.catalog.params import READ_BYTES, Region
+from worker.catalog.params import READ_BYTES, WRITE_IMAGE, Region
 
 
 class Track(LiveParams, frozen=True, kw_only=True):
@@ -74,3 +74,11 @@ class Track(LiveParams, frozen=True, kw_only=True):
     silent_s: Annotated[
         float, Meta(ge=0.5, le=3600, extra={"unit": "s"}, description="a source that brings no picture for so long is opened again")
     ] = 5.0
+    overlay: Annotated[
+        str,
+        Meta(
+            extra=WRITE_IMAGE,
+            description="live picture to write, with what is followed, its id and trail: frame:NAME for each picture that is searched, "
+            "an image file once a second; empty = none",
+        ),
+    ] = ""

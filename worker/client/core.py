@@ -244,7 +244,7 @@ def least_files(info: OperationInfo | None, job: Job, items: int) -> int:
     >>> least_files(CATALOG["find_circles"], Job("j", "find_circles", (("image", "a.png"), ("overlay", "b.png"))), 12)
     1
     """
-    if info is None:
+    if info is None or info.live:  # a live job writes its overlay again and again, and reports no file
         return 0
     if info.item == "file":
         return items

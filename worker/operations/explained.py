@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from worker.operations.marks import HALO, MARK, draw_outline, edged, line_width
+from worker.operations.marks import HALO, MARK, draw_outline, draw_text, edged, line_width
 from worker.pictures.pixels import Image, color, with_depth
 
 #: Blue-green-red for reason 1 and following; 0, a circle that was found, has the colour of all finds.
@@ -41,18 +41,12 @@ def explain_circles(image: Image, mask: Image, candidates: Image, reasons: Image
                 draw_outline(canvas, (x, y), radius, HALO, edged(line))
                 draw_outline(canvas, (x, y), radius, _hue(reason), line)
                 if reason:
-                    _write(canvas, str(reason), (x + 0.71 * radius, y + 0.71 * radius), line, _hue(reason))
+                    draw_text(canvas, str(reason), (x + 0.71 * radius, y + 0.71 * radius), _hue(reason), line)
     return np.vstack([canvas, _legend(width, line, np.bincount(reasons, minlength=len(words)), words)])
 
 
 def _hue(reason: int) -> tuple[int, int, int]:
     return _HUES[(reason - 1) % len(_HUES)] if reason else MARK
-
-
-def _write(canvas: Image, text: str, place: tuple[float, float], line: int, hue: tuple[int, int, int]) -> None:
-    at = (round(float(place[0])), round(float(place[1])))
-    for width, shade in ((3 * line, HALO), (line, hue)):
-        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line, shade, width, cv2.LINE_AA)
 
 
 def _legend(width: int, line: int, counts: Image, words: tuple[str, ...]) -> Image:
@@ -61,7 +55,7 @@ def _legend(width: int, line: int, counts: Image, words: tuple[str, ...]) -> Ima
     legend = np.zeros((_ROW * line * max(1, len(rows)), width, 3), np.uint8)
     for place, number in enumerate(rows):
         text = f"{number}  {words[number]}: {counts[number]}"
-        _write(legend, text, (8 * line, _ROW * line * place + 17 * line), line, _hue(number))
+        draw_text(legend, text, (8 * line, _ROW * line * place + 17 * line), _hue(number), line)
     if not rows:
-        _write(legend, "no candidates", (8 * line, 17 * line), line, _EDGE)
+        draw_text(legend, "no candidates", (8 * line, 17 * line), _EDGE, line)
     return legend

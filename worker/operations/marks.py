@@ -61,3 +61,10 @@ def draw_label(canvas: Image, text: str, middle: NDArray[np.float64]) -> None:
     corner = place[0] - 2 * width, place[1] + 3 * width
     cv2.rectangle(canvas, corner, (place[0] + wide + 2 * width, place[1] - high - 2 * width), HALO, cv2.FILLED)
     write_on(canvas, said, place, size, MARK)
+
+
+def draw_text(canvas: Image, text: str, place: tuple[float, float], hue: tuple[int, int, int], line: int) -> None:
+    """A short text of ASCII with a dark edge; `place` is its lower left corner."""
+    at = (round(float(place[0])), round(float(place[1])))
+    for width, shade in ((3 * line, HALO), (line, hue)):
+        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line, shade, width, cv2.LINE_AA)

@@ -305,10 +305,13 @@ class Live:
         view: called with the params, width and height of the source, and the bytes of the calibration file or None: how the source is
             looked at.
         places: what the rows of a detector with these columns say about places.
+        draw: called with the params, a picture of 8 bits BGR, the columns and the rows of the results, and for each id its last places:
+            draws what is followed.
     """
 
     view: Callable[[Any, Size, bytes | None], Any]
     places: Callable[[Rows, Sequence[str]], Any]
+    draw: Callable[[Any, Image, Sequence[str], Sequence[Sequence[float]], Mapping[int, Sequence[tuple[float, float]]]], None]
     check: Callable[[Any], None] = anything_goes
     unavailable: Unavailable = all_available
 

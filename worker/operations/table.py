@@ -29,6 +29,7 @@ from worker.operations import (
     rectangles,
     text,
     track,
+    track_marks,
     tuning,
     video,
 )
@@ -103,7 +104,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "read_video": Frames(video.expected, video.takes, video.is_past, video.scaled, video.frame_size, video.check_range, video.unavailable),
     "make_video": Film(video.film_size, video.codec, video.as_frame, video.check_film, video.unavailable_codecs),
     # track
-    "track": Live(track.view_of, track.places_of, track.check),
+    "track": Live(track.view_of, track.places_of, track_marks.draw_tracks, track.check),
     # convert
     "convert": Filter(
         convert.convert_file, convert.check, size=convert.target_size, unavailable=convert.unavailable, shrinks=True, profiles=True

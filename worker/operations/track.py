@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from worker.operations.angles import direction
 from worker.operations.geometry import corners_of
 from worker.operations.regions import check_region, numbers_of
 from worker.operations.shapes import Rows, Size
-from worker.pictures.pixels import Image, size_of
+from worker.pictures.pixels import Image, color, size_of, with_depth
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +60,8 @@ class View:
         to_source: `(3, 3)`, from pixels of the search to those of the source.
         to_output: `(3, 3)`, from pixels of the source, without distortion, to those of the results.
         lens: takes the distortion out; None if there is none.
+        unbent: the same for whole pictures, as `cv2.remap` wants it; None if there is no lens, or no overlay is wanted.
+        is_flattened: `perspective` is used.
     """
 
     region: tuple[int, int, int, int]
@@ -69,18 +72,35 @@ class View:
     to_source: Floats
     to_output: Floats
     lens: camera.Camera | None
+    unbent: tuple[Any, Any] | None = None
+    is_flattened: bool = False
 
     def seen(self, image: Image) -> Image:
         """The picture to search."""
+        image = self._turned(image)
+        if size_of(image) != self.seen_size:
+            image = _smaller(image, self.seen_size)
+        return np.ascontiguousarray(image)
+
+    def picture(self, image: Image) -> Image:
+        """The picture that results belong to, 8 bits BGR: a new one, to draw into."""
+        if self.unbent is None and not self.is_flattened:
+            made = color(with_depth(self._turned(image), 8))
+            if size_of(made) != self.size:
+                larger = self.size[0] > made.shape[1] or self.size[1] > made.shape[0]
+                return np.asarray(cv2.resize(made, self.size, interpolation=cv2.INTER_LINEAR)) if larger else _smaller(made, self.size)
+            return made.copy() if np.may_share_memory(made, image) else np.ascontiguousarray(made)
+        made = color(with_depth(image, 8))
+        if self.unbent is not None:
+            made = np.asarray(cv2.remap(made, *self.unbent, cv2.INTER_LINEAR))
+        return np.asarray(cv2.warpPerspective(made, self.to_output, self.size, flags=cv2.INTER_LINEAR))
+
+    def _turned(self, image: Image) -> Image:
         left, top, right, bottom = self.region
         image = image[top:bottom, left:right]
         if self.rotate:
             image = np.asarray(cv2.rotate(image, _ROTATIONS[self.rotate]))
-        if self.flip in _MIRRORS:
-            image = np.asarray(cv2.flip(image, _MIRRORS[self.flip]))
-        if size_of(image) != self.seen_size:
-            image = _smaller(image, self.seen_size)
-        return np.ascontiguousarray(image)
+        return np.asarray(cv2.flip(image, _MIRRORS[self.flip])) if self.flip in _MIRRORS else image
 
     def points_out(self, points: Floats) -> Floats:
         """Points `(N, 2)` of the search as points of the results."""
@@ -155,7 +175,15 @@ def view_of(params: Track, size: Size, lens: bytes | None) -> View:
         to_output = _scaled(turned, result) @ forward
     blank = np.broadcast_to(np.uint8(0), (size[1], size[0]))
     found = camera.of_json(lens).for_picture(blank) if lens is not None else None
-    return View(region, params.rotate, params.flip, seen, result, to_source, to_output, found)
+    unbent = _unbent(found) if found is not None and params.overlay else None
+    return View(region, params.rotate, params.flip, seen, result, to_source, to_output, found, unbent, bool(params.perspective))
+
+
+def _unbent(lens: camera.Camera) -> tuple[Any, Any]:
+    """Where each pixel of a picture without distortion is in the one with it."""
+    make: Any = cv2.fisheye.initUndistortRectifyMap if lens.is_fisheye else cv2.initUndistortRectifyMap
+    across, down = make(lens.matrix, lens.distortion, np.eye(3), lens.matrix, lens.size, cv2.CV_16SC2)
+    return across, down
 
 
 def places_of(rows: Rows, fields: Sequence[str]) -> list[Place]:

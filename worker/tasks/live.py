@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,18 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.live import SourceName
 from worker.catalog.parse import parse_pairs, settings_of
 from worker.core.jobs import Failure, Outcome, Result, Task
-from worker.errors import WorkerError
+from worker.errors import ArgumentError, WorkerError
 from worker.executors import frames
+from worker.files.frames import ENDING
 from worker.files.limits import NO_LIMITS
 from worker.files.paths import FileRules
+from worker.tasks.names import identity
 
 if TYPE_CHECKING:
     from worker.executors.live_child import Mouth
+    from worker.pictures.pixels import Image
     from worker.tracking.loop import Report
+    from worker.tracking.overlay import Overlay
     from worker.tracking.session import Looked, Pace, Row, Session
     from worker.tracking.sources import LiveSource, Picture
 
@@ -35,6 +39,7 @@ class LiveJob:
         self.search, _ = parse_pairs(self.searcher.name, self.searcher.params, pairs)
         self.limits = NO_LIMITS if rules.unrestricted else rules.limits
         self.lens = self._file(params.lens)
+        self.overlay = self._to_write(getattr(params, "overlay", ""))
         self.references = {name: self._file(getattr(self.search, name)) for name in self.detector.references}
 
     def _file(self, text: str) -> Path | None:
@@ -43,6 +48,13 @@ class LiveJob:
             return self.rules.to_read_file(text) if text else None
         except WorkerError:
             return Path(text)
+
+    def _to_write(self, text: str) -> Path | None:
+        """Where the overlay goes; None for nowhere, or where it may not go, which `rows` says."""
+        try:
+            return self.rules.to_write(text, "an image") if text else None
+        except WorkerError:
+            return None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -63,8 +75,41 @@ class LiveJob:
 
         self.live.check(self.params)
         self.detector.check(self.search)
-        session = self._session()
-        return loop.Loop(self._opened, session, report, self.source.shown, lasting=self.source.kind != "file").run()
+        session, overlay = self._session(), self._overlay()
+        return loop.Loop(self._opened, session, report, self.source.shown, self.source.kind != "file", overlay).run()
+
+    def _overlay(self) -> Overlay | None:
+        from worker.pictures.images import check_ending, write_image
+        from worker.tracking.overlay import IMAGES_EVERY_S, Overlay
+
+        text = self.params.overlay
+        if not text:
+            return None
+        path = self.rules.to_write(text, "an image")
+        check_ending(path)
+        if self.source.needs & {"network"} and path.parent in self.rules.resolved_roots:
+            raise ArgumentError(
+                "The overlay of a source on the network goes into a folder of its own: its process may read and write what is there.",
+                f"Name it live/{path.name}, with frame: before it if it is a frame.",
+            )
+        params, fields = self.params, self.info.fields
+
+        def write(canvas: Image) -> None:
+            write_image(path, canvas, limits=self.limits)
+
+        return Overlay(
+            fields,
+            lambda canvas, rows, trails: self.live.draw(params, canvas, fields, rows, trails),
+            write,
+            0.0 if path.suffix.lower() == ENDING else IMAGES_EVERY_S,
+        )
+
+    def _apart(self, paths: Iterable[Path]) -> None:
+        """Raises ArgumentError if the overlay would be written over one of these, the source."""
+        if self.overlay is not None and identity(self.overlay) in {identity(path) for path in paths} - {None}:
+            raise ArgumentError(
+                f"{self.info.name} would write the overlay over its own source, {self.source.shown}.", "Choose another name or folder."
+            )
 
     def _session(self) -> Session:
         from worker.files.whole import read_bytes
@@ -105,7 +150,9 @@ class LiveJob:
         params, limits, text = self.params, self.limits, self.source.text
         match self.source.kind:
             case "frame":
-                return sources.Frames(self.rules.to_read_file(text), self.source.shown, limits, silent_s=params.silent_s)
+                path = self.rules.to_read_file(text)
+                self._apart((path,))
+                return sources.Frames(path, self.source.shown, limits, silent_s=params.silent_s)
             case "stream":
                 from worker.tracking import streams
 
@@ -118,8 +165,11 @@ class LiveJob:
                 return sources.camera(int(text), limits, silent_s=params.silent_s)
             case "file":
                 if Path(text).suffix.lower() not in readable_endings() and self.rules.folder_of(text) is None:
-                    return sources.video_file(self.rules.to_read_file(text), limits, speed=params.speed, loop=params.loop)
+                    path = self.rules.to_read_file(text)
+                    self._apart((path,))
+                    return sources.video_file(path, limits, speed=params.speed, loop=params.loop)
                 paths = self.rules.to_read_all(text, readable_endings()).paths
+                self._apart(paths)
                 return sources.image_series(paths, limits, fps=params.fps, speed=params.speed, loop=params.loop)
 
 

@@ -40,8 +40,9 @@ def make_follow(rules: FileRules, catalog: Catalog, operations: str, task: Task,
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(rules.limits.megapixels * 1_000_000)
     import cv2
 
+    from worker.pictures import images
     from worker.tasks.live import LiveJob
-    from worker.tracking import loop, sources
+    from worker.tracking import loop, overlay, sources
 
     functions = load(operations)
     cv2.setNumThreads(1)
@@ -50,8 +51,8 @@ def make_follow(rules: FileRules, catalog: Catalog, operations: str, task: Task,
     source = source_of(task.params.source)
     job = LiveJob(rules, catalog, functions, task, source)
     if confined and not rules.unrestricted:
-        _confine(rules, source, job.files)
-    del loop, sources  # imported, so that nothing of them has to be found in the sandbox
+        _confine(rules, source, job.files, job.overlay)
+    del loop, sources, images, overlay  # imported, so that nothing of them has to be found in the sandbox
 
     def follow(_task: Task, mouth: Mouth) -> Outcome:
         return job.run(mouth)
@@ -59,9 +60,10 @@ def make_follow(rules: FileRules, catalog: Catalog, operations: str, task: Task,
     return follow
 
 
-def _confine(rules: FileRules, source: SourceName, files: tuple[Path, ...]) -> None:
-    """A live job writes nothing. One whose source is on the network reads no files but those that it names."""
+def _confine(rules: FileRules, source: SourceName, files: tuple[Path, ...], overlay: Path | None) -> None:
+    """A live job writes nothing but its overlay. One whose source is on the network reads no files but those that it names."""
     with contextlib.ExitStack() as stack:
+        write = _writable(stack, overlay)
         if source.kind in ("stream", "ndi"):
             read = [stack.enter_context(handles.reading(path)) for path in files]
         else:
@@ -69,4 +71,14 @@ def _confine(rules: FileRules, source: SourceName, files: tuple[Path, ...]) -> N
         programs = [Path(found).parent for name in {__name__.partition(".")[0]} if (found := sys.modules[name].__file__)]
         if source.kind == "ndi":  # its settings say on which machines it looks for sources
             programs.append(Path(os.environ.get("NDI_CONFIG_DIR") or Path.home() / ".ndi"))
-        sandbox.confine(sandbox.Reach((), read, programs, source.needs))
+        sandbox.confine(sandbox.Reach(write, read, programs, source.needs))
+
+
+def _writable(stack: contextlib.ExitStack, overlay: Path | None) -> list[int]:
+    """The folder of the overlay, which is made if it is missing. If that cannot be done, writing the overlay says why."""
+    if overlay is None:
+        return []
+    with contextlib.suppress(OSError):
+        handle = stack.enter_context(handles.folder(overlay.parent, make=True)).handle
+        return [] if handle is None else [handle]
+    return []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.errors import MissingFile, PathError, UnsupportedFormat, WorkerError
+from worker.tracking.overlay import Overlay
 from worker.tracking.session import Looked, Pace, Patience, Row, Session
 from worker.tracking.sources import LiveSource, Picture, SourceEnded, SourceVanished
 
@@ -40,6 +41,7 @@ class Loop:
         report: gets the reports.
         shown: the source as it may be shown.
         lasting: a source that cannot be opened at first is waited for: a camera may be plugged in later. Otherwise that ends the job.
+        overlay: is shown each picture, after its report; None for none.
         rows: what was seen in the last picture.
     """
 
@@ -48,12 +50,14 @@ class Loop:
     report: Report
     shown: str
     lasting: bool
+    overlay: Overlay | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rows: tuple[Row, ...] = ()
     _pace: Pace = field(init=False)
     _patience: Patience = field(default_factory=Patience)
     _was_open: bool = False
+    _shown_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.session.params.rate)
@@ -69,6 +73,8 @@ class Loop:
             try:
                 self._open_and_watch()
             except SourceEnded:
+                if self.overlay is not None:
+                    self.overlay.finish()
                 self.report.say("Ended", f"{self.shown} has come to its end.")
                 return self.rows
             except SourceVanished as error:
@@ -117,9 +123,19 @@ class Loop:
                 is_live = self._was_open = True
                 self.report.say("Live", source.about or self.shown)
             self.rows = looked.rows
-            self._pace.looked(picture.number, began, self.clock())
+            self._pace.looked(picture.number, began, self.clock() + self._shown_s)
             self._patience.came(self.clock())
             self.report.looked(picture, looked, self._pace)
+            if self.overlay is not None:
+                self._show(self.overlay, picture, looked, source.about or self.shown)
+
+    def _show(self, overlay: Overlay, picture: Picture, looked: Looked, about: str) -> None:
+        """Shows it, and says if that does not work, and if it does again. The time it takes counts with the next picture."""
+        began, before = self.clock(), overlay.problem
+        overlay.show(looked, lambda: self.session.picture(picture.image))
+        self._shown_s = self.clock() - began
+        if overlay.problem != before:
+            self.report.say("Live", f"{self.shown}: {overlay.problem}" if overlay.problem else about)
 
     def _wait(self, seconds: float) -> None:
         """Waits, and ends with its parent."""

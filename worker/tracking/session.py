@@ -92,6 +92,10 @@ class Session:
         table = tuple(self._row(place, track) for place, track in enumerate(rows))
         return Looked(table, len(tracks), self.next_id, self._view.size)
 
+    def picture(self, image: Image) -> Image:
+        """The picture that the rows belong to, 8 bits BGR, to draw into: of an image that was looked at."""
+        return self._view.picture(image)  # type: ignore[no-any-return]
+
     def pause(self) -> None:
         """The source has vanished. What is at its old place when it comes back is the same object."""
         if self._identity is not None:

@@ -82,7 +82,24 @@ def recording(clock: Clock, count: int, *, speed: float = 1.0, loop: bool = Fals
 
 
 def run(open_source, clock, session, reports, *, lasting=False):
-    return Loop(open_source, session, reports, "the source", lasting, clock, clock.sleep).run()
+    return Loop(open_source, session, reports, "the source", lasting, clock=clock, sleep=clock.sleep).run()
+
+
+class Draws:
+    """An overlay that takes so long, and cannot be written between two pictures."""
+
+    def __init__(self, clock: Clock, took_s: float = 0.0, broken: range = range(0)) -> None:
+        self.problem, self.count, self.finished = "", 0, 0
+        self._clock, self._took_s, self._broken = clock, took_s, broken
+
+    def show(self, _looked: Looked, picture) -> None:
+        assert picture() is IMAGE
+        self.problem = "The overlay is not written: no." if self.count in self._broken else ""
+        self.count += 1
+        self._clock.now += self._took_s
+
+    def finish(self) -> None:
+        self.finished += 1
 
 
 # ------------------------------------------------------------------------------------------------------- the newest picture
@@ -124,6 +141,18 @@ def test_a_slow_parent():
     before, after = max(frame for frame in reports.frames if frame < 25), min(frame for frame in reports.frames if frame > 25)
     assert (before, after) == (pytest.approx(20, abs=1), pytest.approx(70, abs=1))
     assert len(session.seen) == len(reports.frames) <= 53
+
+
+def test_an_overlay():
+    """It is shown each picture, and finished at the end. What it takes is work. What is wrong with it is said once, and that it passed."""
+    clock = Clock()
+    session, reports, draws = Looks(clock, 0.08), Reports(clock), Draws(clock, 0.1, range(3, 6))
+    session.picture = lambda image: image
+    loop = Loop(lambda: recording(clock, 40), session, reports, "the source", False, draws, clock, clock.sleep)
+    loop.run()
+    assert (draws.count, draws.finished) == (len(reports.frames), 1)
+    assert reports.said[1:4] == ["Live ten a second", "Live the source: The overlay is not written: no.", "Live ten a second"]
+    assert loop._pace.ratio > 1.4
 
 
 def test_as_fast_as_can_be():
