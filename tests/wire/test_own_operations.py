@@ -88,7 +88,7 @@ def test_sweep(peer, path):
         assert ready.items == 3
         peer.send(Job("t", "sweep", (*sweep, ("values", "0 7"))))
         refused = final(peer, "t")
-        assert (refused.code, refused.message) == (400, "fade: amount must be a number from 0 to 1; got '7' (text).")
+        assert (refused.code, refused.message) == (400, "fade: amount must be a number from 0 to 1; got 7.")
     assert (path.parent / "show" / "sheet.png").exists()
 
 

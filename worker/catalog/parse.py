@@ -108,13 +108,20 @@ def _coerced(operation: str, field: Field, value: Value) -> Value:
     return value
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def _refusal(operation: str, field: Field, value: Value) -> ArgumentError:
     if isinstance(value, str) and field.type == "str":
         if not value and field.min_length:
             return ArgumentError(f"{operation}: {field.name} is empty; it is needed: {field.description.partition(';')[0]}.")
         if field.max_length is not None and len(value) > field.max_length:
             return ArgumentError(f"{operation}: {field.name} may have {field.max_length} characters; it has {len(value)}.")
-    came = f"{value!r} (text)" if isinstance(value, str) else f"{value}"
+    came = f"{value!r} (text)" if isinstance(value, str) and not (field.type in ("int", "float") and _is_number(value)) else f"{value}"
     return ArgumentError(f"{operation}: {field.name} must be {field.expected}; got {came[:120]}.")
 
 

@@ -19,6 +19,7 @@ from worker.catalog.rows import NEEDS, OperationInfo, OwnFile
 from worker.core.jobs import Description, Task
 from worker.errors import ArgumentError, InternalError, Unavailable, UnknownOperation, WorkerError
 from worker.operations.own import TABLE, checked
+from worker.operations.returned import held_to_its_shape
 from worker.operations.shapes import Operation
 
 #: Entry points of installed packages, by name.
@@ -112,9 +113,10 @@ def _loaded(file: OwnFile, needs: frozenset[str]) -> Mapping[str, tuple[Operatio
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is anybody's code
         raise OwnProblem(_sentence(file, error)) from None
     try:
-        return checked(table, needs)
+        found = checked(table, needs)
     except OwnProblem as problem:
         raise OwnProblem(f"{file.name}: {problem.message}", problem.hint) from None
+    return {name: (row, held_to_its_shape(row, operation)) for name, (row, operation) in found.items()}
 
 
 def _from_file(file: OwnFile) -> Any:

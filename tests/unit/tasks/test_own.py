@@ -66,6 +66,84 @@ def test_a_job(tmp_path):
     assert read_image(tmp_path / "b.png").mean() == 150
 
 
+WRONG = (
+    HEAD.split("class ")[0]
+    + """
+
+class P(Params, frozen=True, kw_only=True):
+    image: ImageIn
+    output: Annotated[str, Meta(extra=WRITE_IMAGE, description="picture")] = ""
+    overlay: Annotated[str, Meta(extra=WRITE_IMAGE, description="picture")] = ""
+
+
+def made(image, params):
+    return {made}
+
+
+SPOTS = Row("made", P, "Finds.", "spots", (Column("x", 1), Column("size", 1)))
+OPERATIONS = {{{row}}}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ("None", "made returned nothing (None) and no image; an image is an array (height, width) or"),
+        ("'text'", "made returned str and no image"),
+        ("image / 255", "made returned an image of float64; an image is an array"),
+        ("image > 9", "made returned an image of bool; an image is"),
+        ("image.astype(int)", "made returned an image of int64"),
+        ("np.zeros((3, 4, 5), np.uint8)", "made returned an array of the shape (3, 4, 5); an image is"),
+        ("np.zeros((0, 4), np.uint8)", "made returned an array of the shape (0, 4)"),
+        ("exit(3)", "made failed: it raised SystemExit, which ends programs."),
+    ],
+)
+def test_no_image(tmp_path, made, sentence):
+    """What is no image of 8 or 16 bits ends the job with a sentence, and nothing is written."""
+    text = WRONG.format(made=made, row='Row("made", P, "Makes.", item="file"): Filter(made)')
+    failure = failed(text, {"image": "a.png", "output": "b.png"}, tmp_path, "made")
+    assert failure.code == 500
+    assert failure.message.startswith(sentence), failure.message
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ("np.zeros((2, 5))", "made returned an array of the shape (2, 5); its rows have 2 columns: x, size."),
+        ("np.zeros(2)", "made returned an array of the shape (2,); its rows have 2 columns: x, size."),
+        ("None", "made returned nothing (None) and no rows of 2 numbers: x, size."),
+        ("[[1, 2], [3]]", "made returned list and no rows of 2 numbers: x, size."),
+        ("[[1, 2], [3, float('nan')]]", "made returned nan as size of row 1; a column holds numbers."),
+    ],
+)
+def test_no_rows(tmp_path, made, sentence):
+    text = WRONG.format(made=made, row="SPOTS: Detector(made, None)")
+    assert failed(text, {"image": "a.png"}, tmp_path, "made").message.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("made", "rows"), [("[]", ()), ("[(1, 2)]", ((1.0, 2.0),)), ("np.empty((0, 7))", ()), ("Found([[3, 4]])", ((3.0, 4.0),))]
+)
+def test_rows_of_any_kind(tmp_path, made, rows):
+    """A list of rows is as good as an array, and an empty one as good as none."""
+    write_image(tmp_path / "a.png", np.full((4, 4), 200, np.uint8))
+    text = WRONG.format(made=made, row="SPOTS: Detector(made, None)")
+    outcome = run_task(Task(1, "made", OwnValues(values={"image": "a.png"}), own=own_file(text)), FileRules((tmp_path,)), lambda _: None)
+    assert isinstance(outcome, Result), outcome
+    assert outcome.rows == rows
+
+
+def test_an_image_of_one_channel_and_one_turned_round(tmp_path):
+    """A view and a channel too many are taken as they are meant."""
+    write_image(tmp_path / "a.png", np.arange(16, dtype=np.uint8).reshape(4, 4))
+    text = WRONG.format(made="image[:, ::-1, None]", row='Row("made", P, "Makes.", item="file"): Filter(made)')
+    values = {"image": "a.png", "output": "b.png"}
+    run_task(Task(1, "made", OwnValues(values=values), own=own_file(text)), FileRules((tmp_path,)), lambda _: None)
+    assert read_image(tmp_path / "b.png")[0].tolist() == [3, 2, 1, 0]
+
+
 def failed(text, values, tmp_path, operation="fade"):
     write_image(tmp_path / "a.png", np.full((4, 4), 200, np.uint8))
     outcome = run_task(Task(1, operation, OwnValues(values=values), own=own_file(text)), FileRules((tmp_path,)), lambda _: None)

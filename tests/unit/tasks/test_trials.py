@@ -82,7 +82,7 @@ def test_time(sweep, monkeypatch):
     [
         ({"target": "find_circle", "param": "sensitivity", "values": "1"}, "no operation 'find_circle'; did you mean find_circles?"),
         ({"param": "sensitivty", "values": "1"}, "find_circles has no parameter 'sensitivty'; did you mean sensitivity?"),
-        ({"param": "sensitivity", "values": "0.5 2"}, "find_circles: sensitivity must be a number from 0 to 1; got '2' (text)."),
+        ({"param": "sensitivity", "values": "0.5 2"}, "find_circles: sensitivity must be a number from 0 to 1; got 2."),
         ({"param": "sensitivity", "values": "1", "settings": "min_radios=3"}, "did you mean min_radius?"),
         ({"param": "sensitivity", "values": "1", "settings": "sensitivity=0.2"}, "sensitivity was given twice"),
         ({"param": "sensitivity", "values": "1", "settings": "data=a.csv"}, "data of find_circles cannot be set here"),
