@@ -18,6 +18,10 @@ from worker.protocol.messages import Hello, Job, Ready
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this system: nice values")
 @pytest.mark.parametrize("show", [True, False])
 def test_children_give_way_and_a_show_logs_no_job(tmp_path, show):
+    """Nor does it look for what dead processes have left behind."""
+    left = tmp_path / ".a.png.4194304-1.part"  # no system has a process of this number
+    left.touch()
+    os.utime(left, (1, 1))
     options = ("--nice", "3", "--no-journal", *(["--show"] if show else []))
     with worker(tmp_path, *options) as port:
         (parent,) = [one for one in psutil.Process().children() if str(port) in one.cmdline()]
@@ -30,4 +34,8 @@ def test_children_give_way_and_a_show_logs_no_job(tmp_path, show):
         while {one.nice() for one in parent.children() if "spawn_main" in " ".join(one.cmdline())} != {wanted + 3}:
             assert time.monotonic() < deadline
             time.sleep(0.05)  # a child that is just starting has not got so far
+        while not show and left.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     assert ("a-job" in (tmp_path / "worker.log").read_text()) is not show
+    assert left.exists() is show
