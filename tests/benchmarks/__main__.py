@@ -3,7 +3,12 @@
     python -m tests.benchmarks                     all of them; writes the tables into docs/performance.md, and the plots beside it
     python -m tests.benchmarks --only races seed   those two; the other tables stay as they are
     python -m tests.benchmarks --only races --with="--rounds 1 --trips 300"
-    python -m tests.benchmarks --quick             a smoke run below a minute that writes nothing: does each of them still run?
+    python -m tests.benchmarks --short             all of them with fewer rounds: about 25 minutes on two cores that do nothing else
+    python -m tests.benchmarks --from seed         those that come after an interruption: what is done stands in the document already
+    python -m tests.benchmarks --quick             a smoke run that writes nothing: does each of them still run?
+
+What a benchmark says is shown as it says it. One that does not come to its end is a line that says why. Its old table stays, and the
+others run.
 
 `pip install -e ".[test,bench]"` brings the peers and what draws the plots. Redis comes from the system: `apt-get install redis-server`.
 Each benchmark is a command of its own with more options: `python -m tests.benchmarks.races --help`.
@@ -22,6 +27,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +48,7 @@ class Section:
 
     Attributes:
         module: below `tests.benchmarks`; also the name of its place in the document.
-        full, quick: its options.
+        full, short, quick: its options.
         is_markdown: what it prints is a table of Markdown already.
         plot: draws its figures, if it can write them as JSON.
         needs: a package without which it cannot run; then it is left out, and that is said.
@@ -51,6 +57,7 @@ class Section:
 
     module: str
     full: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     is_markdown: bool = False
     plot: Callable[[Any, Any], None] | None = None
@@ -91,26 +98,46 @@ def plot_photographs(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
 SECTIONS = (
     Section(
         "races",
-        (),
-        ("--trips", "50", "--jobs", "200", "--rounds", "1", "--who", *("floor", "ours", "pool")),
-        True,
-        plot_races,
+        short=("--trips", "500", "--jobs", "1000", "--rounds", "2"),
+        quick=("--trips", "50", "--jobs", "200", "--rounds", "1", "--who", *("floor", "ours", "pool")),
+        is_markdown=True,
+        plot=plot_races,
     ),
-    Section("roundtrip", (), ("--trips", "80", "--rounds", "1")),
-    Section("seed", (), ("--rounds", "1", "--warm", "1")),
-    Section("photographs", (), ("--count", "4", "--rounds", "1", "--width", "1600", "--height", "1200"), plot=plot_photographs),
-    Section("td_frame", (), ("--seconds", "1", "--rounds", "1", "--who", "worker"), plot=plot_td_frame),
-    Section("frames", (), ("--rounds", "1", "--frames", "60", "--sizes", "1080p")),
-    Section("flood", (), ("--trips", "100", "--rounds", "1")),
-    Section("circles", (), ("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
-    Section("features", (), ("--count", "1")),
-    Section("identity", (), ("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True),
-    Section("track", (), ("--frames", "30", "--sizes", "360p"), is_markdown=True),
-    Section("cluster", (), ("--single", "20", "--many", "100", "--rounds", "1"), needs="distributed"),
-    Section("tried", (), ("--jobs", "100", "--rounds", "1")),
-    Section("page", (), ("--slices", "1", "--rounds", "1", "--jobs", "100", "--seconds", "0.3"), needs="tornado"),
-    Section("demo", (), ("--rounds", "1")),
+    Section("roundtrip", short=("--trips", "2000", "--rounds", "4"), quick=("--trips", "80", "--rounds", "1")),
+    Section("start", short=("--starts", "6", "--idle-s", "30"), quick=("--starts", "1", "--idle-s", "0.2")),
+    Section("seed", short=("--rounds", "3"), quick=("--rounds", "1", "--warm", "1")),
+    Section(
+        "photographs",
+        short=("--count", "24", "--rounds", "2"),
+        quick=("--count", "4", "--rounds", "1", "--width", "1600", "--height", "1200"),
+        plot=plot_photographs,
+    ),
+    Section("td_frame", quick=("--seconds", "1", "--rounds", "1", "--who", "worker"), plot=plot_td_frame),
+    Section("frames", short=("--rounds", "20", "--frames", "200"), quick=("--rounds", "1", "--frames", "60", "--sizes", "1080p")),
+    Section("flood", short=("--trips", "1000"), quick=("--trips", "100", "--rounds", "1")),
+    Section("circles", short=("--count", "1"), quick=("--count", "1", "--family", "easy", "--alone"), shown_from="mean of "),
+    Section("features", short=("--count", "3"), quick=("--count", "1")),
+    Section(
+        "identity", short=("--seeds", "1"), quick=("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True
+    ),
+    Section("track", short=("--frames", "150", "--rounds", "2"), quick=("--frames", "30", "--sizes", "360p"), is_markdown=True),
+    Section(
+        "cluster",
+        short=("--many", "1500", "--rounds", "2"),
+        quick=("--single", "20", "--many", "100", "--rounds", "1"),
+        needs="distributed",
+    ),
+    Section("tried", short=("--jobs", "2000", "--rounds", "3"), quick=("--jobs", "100", "--rounds", "1")),
+    Section(
+        "page",
+        short=("--slices", "20", "--jobs", "1000", "--rounds", "2"),
+        quick=("--slices", "1", "--rounds", "1", "--jobs", "100", "--seconds", "0.3"),
+        needs="tornado",
+    ),
+    Section("demo", quick=("--rounds", "1")),
 )
+#: A benchmark that takes longer hangs.
+LONGEST_S = 40 * 60
 
 
 def machine() -> str:
@@ -126,19 +153,31 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {memory}; {platform.platform()}; Python {platform.python_version()}, {packages}"
 
 
-def run(section: Section, options: list[str], folder: Path) -> tuple[str, Any, int]:
-    """What a benchmark printed, its figures, and its exit code."""
+def run(section: Section, options: list[str], folder: Path) -> tuple[str, Any, str]:
+    """What a benchmark printed, its figures, and why it did not come to its end; "" if it did. A limit that was missed is no failure."""
     figures = folder / f"{section.module}.json"
     wanted = ["--json", str(figures)] if section.plot else []
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.benchmarks.{section.module}", *options, *wanted],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout.strip() + (f"\n{done.stderr.strip()[-2000:]}" if done.returncode and "Traceback" in done.stderr else "")
-    return said, json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None, done.returncode
+    command = [sys.executable, "-u", "-m", f"tests.benchmarks.{section.module}", *options, *wanted]
+    said = []
+    with (folder / "errors").open("w+", encoding="utf-8", errors="replace") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        alarm = threading.Timer(LONGEST_S, process.kill)
+        alarm.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
+        code = process.wait()
+        alarm.cancel()
+        errors.seek(0)
+        complaint = errors.read()
+    text = "".join(said).strip()
+    why = ""
+    if code < 0:
+        why = f"it was ended by signal {-code}"
+    elif code and ("Traceback" in complaint or not text):
+        why = (complaint.strip().splitlines() or ["it said nothing"])[-1][:300]
+    return text, json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else None, why
 
 
 def placed(document: str, name: str, text: str) -> str:
@@ -178,32 +217,37 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=[section.module for section in SECTIONS], help="these benchmarks")
     parser.add_argument("--with", dest="more", default="", metavar="OPTIONS", help="further options for each of them")
+    parser.add_argument("--from", dest="first", choices=[section.module for section in SECTIONS], help="this one and those behind it")
+    parser.add_argument("--short", action="store_true", help="fewer rounds")
     parser.add_argument("--quick", action="store_true", help="a smoke run: small figures that mean nothing, and nothing is written")
     options = parser.parse_args()
     document = "" if options.quick else DOCUMENT.read_text(encoding="utf-8")
-    failed = []
+    failed, started, has_come = [], time.monotonic(), not options.first
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for section in SECTIONS:
-            if options.only and section.module not in options.only:
+            has_come = has_come or section.module == options.first
+            if not has_come or (options.only and section.module not in options.only):
                 continue
             print(f"\n=== {section.module}", flush=True)
             if section.needs and importlib.util.find_spec(section.needs) is None:
-                print(f"left out: {section.needs} is not installed")
+                print(f"did not run: {section.needs} is not installed")
                 continue
             before, began = os.getloadavg()[0], time.monotonic()
-            chosen = [*(section.quick if options.quick else section.full), *shlex.split(options.more)]
-            said, figures, code = run(section, chosen, Path(folder))
-            print(f"{said}\n({time.monotonic() - began:.0f} s)", flush=True)
-            if code and ("Traceback" in said or not said):
-                failed.append(section.module)
+            chosen = [*(section.quick if options.quick else section.short if options.short else section.full), *shlex.split(options.more)]
+            said, figures, why = run(section, chosen, Path(folder))
+            print(f"({time.monotonic() - began:.0f} s)", flush=True)
+            if why:
+                print(f"did not run: {why}", flush=True)
+                failed.append(f"{section.module} ({why})")
             elif not options.quick:
                 load = f"{before:.1f} before and {os.getloadavg()[0]:.1f} after"
                 document = placed(document, section.module, entry(section, chosen, said, figures, load))
                 DOCUMENT.write_text(placed(document, "machine", machine()), encoding="utf-8")
                 document = DOCUMENT.read_text(encoding="utf-8")
+    print(f"\n{time.monotonic() - started:.0f} s in all")
     if failed:
-        print(f"These did not run to their end: {', '.join(failed)}")
+        print(f"These did not run to their end: {'; '.join(failed)}")
     return int(bool(failed))
 
 

@@ -8,7 +8,8 @@
 
 Each start takes its turn in one run, and finds its modules compiled, as those of an installed package are: a start before the others sees
 to that, and Python is let write what it compiles, into a folder of this run. Idle: processor time of the parent and of all, per second of a
-minute in which nothing is asked, in percent of a core; and the parent's memory.
+minute in which nothing is asked, in percent of a core; and the parent's memory: what is resident (RSS), and its share of that (PSS, where
+the system counts it). Once without page and discovery, and once with both, while nobody looks.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def nothing() -> float:
     return time.perf_counter() - began
 
 
-def idle(folder: Path, seconds: float, *options: str) -> tuple[float, float, float]:
-    """Percent of a core that the parent uses, and that all use; the parent's memory in MB."""
+def idle(folder: Path, seconds: float, *options: str) -> tuple[float, float, str]:
+    """Percent of a core that the parent uses, and that all use; the parent's memory in words."""
 
     def used(processes: list[psutil.Process]) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in processes)
@@ -92,7 +93,9 @@ def idle(folder: Path, seconds: float, *options: str) -> tuple[float, float, flo
         before = used([parent]), used(everybody)
         time.sleep(seconds)
         after = used([parent]), used(everybody)
-        memory = parent.memory_info().rss / 2**20
+        full = parent.memory_full_info()
+        share = f" ({full.pss / 2**20:.1f} MB PSS)" if hasattr(full, "pss") else ""
+        memory = f"{full.rss / 2**20:.1f} MB{share}"
         return 100 * (after[0] - before[0]) / seconds, 100 * (after[1] - before[1]) / seconds, memory
     finally:
         process.terminate()
@@ -124,8 +127,9 @@ def main() -> int:
         for name, values in found.items():
             median = statistics.median(values)
             print(f"{name:12} {median * 1e3:10.0f} {min(values) * 1e3:8.0f} {max(values) * 1e3:8.0f} {median / base:9.1f}")
-        parent, everybody, memory = idle(folder, options.idle_s, "--state", f"{folder}/state", *BARE)
-        print(f"idle: the parent {parent:.2f} % of a core, with its children {everybody:.2f} %; the parent has {memory:.1f} MB")
+        for name, given in (("bare", BARE), ("page", ())):
+            parent, everybody, memory = idle(folder, options.idle_s, "--state", f"{folder}/state", *given)
+            print(f"idle, {name}: the parent {parent:.2f} % of a core, with its children {everybody:.2f} %; the parent has {memory}")
     return 0
 
 
