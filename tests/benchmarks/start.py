@@ -33,6 +33,8 @@ from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Command, Hello, Job, Ping, Pong, Ready, Report
 
+#: On a port that nobody has.
+PAGE = ("--http", "127.0.0.1:0")
 #: How often a question is repeated until the socket is there.
 ASK_EVERY_S = 0.005
 
@@ -120,14 +122,14 @@ def main() -> int:
                 ("pong", "first job", "first image"), one_start(folder, "--state", f"{folder}/state", *BARE), strict=True
             ):
                 found[name].append(seconds)
-            for name, seconds in zip(("page pong", "page job"), one_start(folder, "--state", f"{folder}/state")[:2], strict=True):
+            for name, seconds in zip(("page pong", "page job"), one_start(folder, "--state", f"{folder}/state", *PAGE)[:2], strict=True):
                 found[name].append(seconds)
         print(f"{'':12} {'median ms':>10} {'fastest':>8} {'slowest':>8} {'x python':>9}")
         base = statistics.median(found["python"])
         for name, values in found.items():
             median = statistics.median(values)
             print(f"{name:12} {median * 1e3:10.0f} {min(values) * 1e3:8.0f} {max(values) * 1e3:8.0f} {median / base:9.1f}")
-        for name, given in (("bare", BARE), ("page", ())):
+        for name, given in (("bare", BARE), ("page", PAGE)):
             parent, everybody, memory = idle(folder, options.idle_s, "--state", f"{folder}/state", *given)
             print(f"idle, {name}: the parent {parent:.2f} % of a core, with its children {everybody:.2f} %; the parent has {memory}")
     return 0

@@ -2,7 +2,7 @@
 
 They are not sent to anybody; they go into a queue that another thread empties (`worker.web.tap`). Together with `JobEnded` they say
 everything that happens to a job. Times are not among them: what was in the queue together happened at the same time, within a twentieth of
-a second.
+a second; within a quarter of one if nobody has looked yet and it was quiet before.
 """
 
 from __future__ import annotations

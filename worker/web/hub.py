@@ -100,10 +100,11 @@ class Hub:
         """Tells a watcher that comes later how everything is."""
         watcher(tuple(self._newest.values()), time.time())
 
-    def drain(self) -> None:
-        """Takes in what has happened, and tells those who watch."""
+    def drain(self) -> int:
+        """Takes in what has happened, and tells those who watch. Returns how much it was."""
+        now = self.tap.since
         happened, missed = self.tap.take()
-        now = time.time()
+        now = now if happened else time.time()
         for one in happened:
             kind = type(one)
             if kind is Answered:
@@ -121,3 +122,4 @@ class Hub:
             self.tell(WatchAsked())
         for watcher in self.watchers:
             watcher(happened, now)
+        return len(happened)

@@ -120,7 +120,11 @@ async def _serve(hub: Hub, listening: socket.socket, ended: Callable[[Callable[[
         body_timeout=BODY_WITHIN_S,
     )
     server.add_sockets([listening])
-    drain = tornado.ioloop.PeriodicCallback(hub.drain, EVERY_S * 1000)
+
+    def take() -> None:
+        hub.drain()
+
+    drain = tornado.ioloop.PeriodicCallback(take, EVERY_S * 1000)
     drain.start()
     try:
         await done.wait()

@@ -7,6 +7,7 @@ it: what finds no room is dropped, and the other thread hears that it has missed
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Any
 
@@ -20,6 +21,9 @@ class Tap:
     Args:
         most: how much may wait.
 
+    Attributes:
+        since: when the first of what waits came, in seconds since 1970.
+
     >>> tap = Tap(most=3)
     >>> tap.put(1, 2); tap.put(3, 4); tap.put(5)
     >>> tap.take()
@@ -32,9 +36,12 @@ class Tap:
         self._most = most
         self._waiting: deque[Any] = deque()
         self._missed = False
+        self.since = 0.0
 
     def put(self, *happened: Any) -> None:
         """Something has happened."""
+        if not self._waiting:
+            self.since = time.time()
         if len(self._waiting) < self._most:
             self._waiting.extend(happened)
         else:

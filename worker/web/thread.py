@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 #: How long the worker waits at its end for the server to close its connections.
 CLOSE_WITHIN_S = 3.0
 BACKLOG = 128
+#: While nobody looks and nothing happens but the regular changes of levels, clients and children, the queue is emptied so rarely.
+RARELY_S = 0.25
+IDLE = 3
 #: How long a worker that was asked to leave may keep the port.
 LEAVES_WITHIN_S = 5.0
 
@@ -127,8 +130,9 @@ class Web:
         """
         from worker.web.hub import EVERY_S
 
-        while not self._closed and not select.select((self._socket,), (), (), EVERY_S)[0]:
-            hub.drain()
+        pause_s = EVERY_S
+        while not self._closed and not select.select((self._socket,), (), (), pause_s)[0]:
+            pause_s = EVERY_S if hub.drain() > IDLE else RARELY_S
             hub.nobody_looks()
 
     def _hub(self, command_port: int, rules: FileRules, catalog: Catalog, tell: Callable[[Event], None], maker: Maker) -> Hub:
