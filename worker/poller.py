@@ -44,6 +44,7 @@ class Poller:
         self._waking.setblocking(False)
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, (self._drain, None))
+        self._alert: tuple[float, Callable[[bool], None]] | None = None
         self._asleep_s = 0.0
         self._last = clock()
 
@@ -77,13 +78,28 @@ class Poller:
         with contextlib.suppress(OSError):  # full: it will wake up anyhow; closed: nobody waits any more
             self._waking.send(b"\0")
 
-    def wait(self, deadline: float | None = None) -> None:
-        """Sleeps until something happens or it is `deadline`, then makes the calls that are due. Whatever they raise goes up."""
+    def stay_awake(self, seconds: float, looked: Callable[[bool], None]) -> None:
+        """Has the next `wait` look again and again for so long before it sleeps.
+
+        Args:
+            seconds: for how long at most.
+            looked: is called then with whether something had happened.
+        """
+        self._alert = seconds, looked
+
+    def wait(self, deadline: float | None = None) -> float:
+        """Sleeps until something happens or it is `deadline`, then makes the calls that are due. Whatever they raise goes up.
+
+        Returns:
+            the time at which it woke.
+        """
         own = self._timers.next_deadline()
         if own is not None and (deadline is None or own < deadline):
             deadline = own
         timeout = None if deadline is None else max(0.0, deadline - self.now())
-        ready = self._selector.select(timeout)
+        ready = self._look(timeout) if self._alert is not None else None
+        if not ready:
+            ready = self._selector.select(timeout)
         now = self._awake(math.inf if timeout is None else timeout + ASLEEP_S)
         for key, mask in ready:
             readable, writable = key.data
@@ -92,11 +108,24 @@ class Poller:
             if mask & selectors.EVENT_WRITE and writable is not None and key.fileobj in self._selector.get_map():
                 writable()
         self._timers.run_due(now)
+        return now
 
     def close(self) -> None:
         self._selector.close()
         self._waking.close()
         self._woken.close()
+
+    def _look(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has happened within the time for which we are to stay awake."""
+        assert self._alert is not None  # noqa: S101 - the caller has looked
+        (seconds, looked), self._alert = self._alert, None
+        if timeout == 0:
+            return []
+        select, until = self._selector.select, self._clock() + (seconds if timeout is None else min(seconds, timeout))
+        while not (ready := select(0)) and self._clock() < until:
+            pass  # and no `sched_yield`: where others want this core, they would have it for milliseconds
+        looked(bool(ready))
+        return ready
 
     def _awake(self, at_most: float) -> float:
         """The time; if more than `at_most` has passed since it was last asked for, all but what was planned was sleep."""

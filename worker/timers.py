@@ -92,6 +92,8 @@ class Timers:
 
     def run_due(self, now: float) -> None:
         """Makes the calls whose time has come. What they add for now or earlier waits for the next round."""
+        if not self._heap or self._heap[0][0] > now:
+            return
         due = []
         while self._heap and self._heap[0][0] <= now:
             due.append(heapq.heappop(self._heap)[1])

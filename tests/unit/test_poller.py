@@ -1,3 +1,4 @@
+import selectors
 import socket
 import threading
 
@@ -82,6 +83,53 @@ def test_a_busy_machine_is_no_sleep(asleep):
     selector.asleep_s = 1.5
     poller.wait(poller.now() + 1.0)
     assert poller.now() == pytest.approx(102.5)
+
+
+class Busy(Selector):
+    """A double for which time goes by with each look, until something happens."""
+
+    ready_at = float("inf")
+
+    def select(self, timeout):
+        super().select(timeout)
+        self.clock.time += 0.00001
+        return [KEY] if self.clock.time >= self.ready_at else []
+
+    def get_map(self):
+        return {}
+
+
+HEARD = []
+KEY = (selectors.SelectorKey(None, 0, 0, (lambda: HEARD.append("read"), None)), selectors.EVENT_READ)
+
+
+@pytest.mark.parametrize(("ready_in", "found"), [(0.0001, True), (0.01, False)])
+def test_staying_awake(monkeypatch, ready_in, found):
+    """It looks again and again for a while, then it sleeps; once, and it says whether that was in vain."""
+    clock = Clock()
+    selector = Busy(clock)
+    monkeypatch.setattr(poller_module.selectors, "DefaultSelector", lambda: selector)
+    poller, looked = Poller(clock), []
+    HEARD.clear()
+    selector.ready_at = clock.time + ready_in
+    poller.stay_awake(0.00015, looked.append)
+    poller.wait(poller.now() + 1.0)
+    assert looked == [found]
+    assert HEARD == ["read"]
+    assert len(selector.timeouts) == pytest.approx(10 if found else 16, abs=2)
+    assert (selector.timeouts[-1] > 0) is not found
+    del selector.timeouts[:]
+    poller.wait(poller.now() + 1.0)
+    assert len(selector.timeouts) == 1
+    poller.close()
+
+
+def test_awake_with_something_to_do(asleep):
+    """If it is not to sleep at all, it looks once, and nothing is said about it."""
+    poller, _, selector = asleep
+    poller.stay_awake(0.00015, lambda _: pytest.fail("it was said"))
+    poller.wait(poller.now())
+    assert selector.timeouts == [0.0]
 
 
 def test_calls_from_other_threads():

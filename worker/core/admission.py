@@ -183,7 +183,7 @@ class Admission:
         limits, queued = self._limits, self._ledger.queued
         if queued + len(siblings) >= limits.queue_jobs:
             raise QueueFull(f"{queued} jobs are waiting and the limit is {limits.queue_jobs} (--queue-jobs).", "Send it again later.")
-        if self._ledger.queued_bytes + sum(len(job.content) for job in siblings) + len(content) > limits.queue_bytes:
+        if self._ledger.queued_bytes + sum([len(job.content) for job in siblings]) + len(content) > limits.queue_bytes:
             megabytes = limits.queue_bytes / 2**20
             raise QueueFull(f"The waiting jobs hold {megabytes:g} MB of text, which is the limit.", "Send it again later.")
 

@@ -33,6 +33,7 @@ class Backlog:
         self._tickets: dict[Key, int] = {}  # a place in a queue, which a newer job can take over
         self._numbers = itertools.count()
         self._passed_over = [0] * PRIORITIES
+        self._any_passed_over = False
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -66,7 +67,9 @@ class Backlog:
 
     def ahead_of_new(self, priority: int) -> int:
         """How many jobs would go before one that is added now."""
-        return sum(len(queue) for queue in self._queues[: priority + 1])
+        if not self._tickets:
+            return 0
+        return sum([len(queue) for queue in self._queues[: priority + 1]])
 
     def take_turn(self) -> Key | None:
         """Whose turn it is, or None. The job stays in its place."""
@@ -75,9 +78,12 @@ class Backlog:
         waiting = [priority for priority, queue in enumerate(self._queues) if queue]
         if not waiting:
             return None
+        if len(waiting) == 1 and not self._any_passed_over:  # nearly always
+            return next(iter(self._queues[waiting[0]].values()))
         chosen = next((priority for priority in waiting[1:] if self._passed_over[priority] >= PATIENCE), waiting[0])
         for priority in waiting:
             if priority > chosen:
                 self._passed_over[priority] += 1
         self._passed_over[chosen] = 0
+        self._any_passed_over = any(self._passed_over)
         return next(iter(self._queues[chosen].values()))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.config import Config
+from worker.core.chores import Chores
 from worker.core.events import Effect, Send, Store, StoreClient, StorePeer, StoreTold
 from worker.errors import QueueFull
 from worker.protocol.addresses import Peer
@@ -81,6 +82,7 @@ class Delivery:
         emit: takes the effects.
         later: takes what is to be stored, and the time.
         is_busy: whether a client has jobs that have yet to end; it is not pushed out by newer ones.
+        chores: takes what nobody waits for; None has it done at once.
     """
 
     def __init__(
@@ -90,12 +92,15 @@ class Delivery:
         emit: Callable[[Effect], None],
         later: Callable[[Store, float], None] = lambda _record, _now: None,
         is_busy: Callable[[str], bool] = lambda _key: False,
+        *,
+        chores: Chores | None = None,
     ) -> None:
         self._config = config
         self._timers = timers
         self._emit = emit
         self._later = later
         self._is_busy = is_busy
+        self._chores = chores
         self._lease_s = config.limits.lease_ms / 1000
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._keys: OrderedDict[Peer, str] = OrderedDict()
@@ -114,14 +119,15 @@ class Delivery:
         Raises:
             QueueFull: all clients that are known have open jobs.
         """
-        key = self._keys.get(peer, f"{peer[0]}:{peer[1]}")  # one that gets its reports at its source port is known by that
+        known = self._keys.get(peer)
+        key = known or f"{peer[0]}:{peer[1]}"  # one that gets its reports at its source port is known by that
         client = self._clients.get(key)
-        if client is None and peer in self._keys:  # it was pushed out by newer ones meanwhile
+        if client is None and known is not None:  # it was pushed out by newer ones meanwhile
             client = self._made_anew(key, now)
         if client is None:
             client = self._client(peer[0], self._config.text_port, self._config.number_port, now)
             self._remember(peer, client)
-        if peer in self._keys:
+        elif known is not None:
             self._keys.move_to_end(peer)
         client.heard_at = now
         client.gone = False
@@ -333,6 +339,13 @@ class Delivery:
         """Sends a numbered final: until it is acknowledged to a client that does so, twice to any other."""
         self._newest_seqs[key] = max(final.seq, self.newest_seq(key))
         self.send(key, final)
+        if self._chores is None:
+            self._delivered(key, final, now)
+        else:
+            self._chores.add(lambda now: self._delivered(key, final, now))
+
+    def _delivered(self, key: str, final: Final, now: float) -> None:
+        """A final is on its way."""
         client = self._clients.get(key)
         if client is None or not (client.gone or client.acknowledges):
             self._later(StoreTold(key, final.id), now)

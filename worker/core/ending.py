@@ -33,6 +33,7 @@ class Ending:
     def __init__(self, shared: Shared) -> None:
         self._boot = shared.boot
         self._emit = shared.emit
+        self._chores = shared.chores
         self._timers = shared.timers
         self._ledger = shared.ledger
         self._backlog = shared.backlog
@@ -96,14 +97,17 @@ class Ending:
         ended = self._ledger.end(job, final, now, word)
         self._store_final(ended)
         self._board.job_ended(final, run_ms)
-        name = self._delivery.name(job.client)
-        items = job.result.items
-        times = wait_s, run_s, now - job.accepted_at
-        told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint, *times)
-        self._emit(told)
-        self._watching.ended(job, told, now)
         self._lets_go_on(job, ready=why is None)
         self._deliver(ended, now)
+
+        def tell(later: float) -> None:
+            name, items = self._delivery.name(job.client), job.result.items
+            times = wait_s, run_s, now - job.accepted_at
+            told = JobEnded(job.client, name, job.id, job.operation, word, code, wait_ms, run_ms, items, job.attempt, message, hint, *times)
+            self._emit(told)
+            self._watching.ended(job, told, later)
+
+        self._chores.add(tell)
 
     def _store_final(self, ended: EndedJob) -> None:
         ended.stored_in = self._barrier.store(StoreFinal(ended.client, ended.id, ended.final))
@@ -127,6 +131,9 @@ class Ending:
 
     def _deliver_now(self, ended: EndedJob, now: float) -> None:
         self._delivery.deliver(ended.client, ended.final, now)
+        self._chores.add(lambda _: self._answer_syncs(ended))
+
+    def _answer_syncs(self, ended: EndedJob) -> None:
         for answer in self._syncs.ended(ended.key, ready=isinstance(ended.final, wire.Ready)):
             self._delivery.answer_late(ended.client, answer)
 

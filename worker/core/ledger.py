@@ -66,6 +66,7 @@ class Job(msgspec.Struct, eq=False):
 
     Attributes:
         client: its client's key. Not the client: that one may be pushed out and come back as another object.
+        key: `client` and `id`, made once: every table of jobs has it.
         content: operation, params and options as JSON; two jobs with the same content are the same work.
         params: None until it starts, when they are read from the content: thousands may wait. What else a job needs only to run is made
             then, too (`start`).
@@ -105,10 +106,10 @@ class Job(msgspec.Struct, eq=False):
     latest: Report | None = None
     stored_in: int = 0
     live: bool = False
+    key: Key = ("", "")
 
-    @property
-    def key(self) -> Key:
-        return self.client, self.id
+    def __post_init__(self) -> None:
+        self.key = self.client, self.id
 
     @property
     def steps(self) -> int:
@@ -222,7 +223,7 @@ class Ledger:
         self._with_result: OrderedDict[Key, EndedJob] = OrderedDict()
         self._result_size = 0
         self._result_bytes = 0
-        self._open_of: Counter[str] = Counter()
+        self._open_of: dict[str, int] = {}
 
     def find(self, key: Key) -> Job | EndedJob | None:
         """The job of this key, if it is known."""
@@ -250,22 +251,23 @@ class Ledger:
             why: a few words for its story.
         """
         assert state in TRANSITIONS[job.state], f"{job.key} cannot go from {job.state} to {state}"  # noqa: S101 - a mistake of ours
-        key, before = job.key, job.state
-        if job.state is State.CHECKED:
+        key, client, before = job.key, job.client, job.state
+        if before is State.CHECKED:
             self.open[key] = job
-            self._open_of[job.client] += 1
-            self.stories.begin(key)
+            self._open_of[client] = self._open_of.get(client, 0) + 1
+            self.stories.begin(key, now, state, why)
         else:
             self._count(job, -1)
+            self.stories.note(key, now, state, why)
         job.state = state
         if state is State.QUEUED or state is State.RUNNING:
             self._count(job, 1)
         else:
             del self.open[key]
-            self._open_of[job.client] -= 1
-            if not self._open_of[job.client]:
-                del self._open_of[job.client]
-        self.stories.note(key, now, state, why)
+            if self._open_of[client] > 1:
+                self._open_of[client] -= 1
+            else:
+                del self._open_of[client]
         if self.moved is not None:
             self.moved(job, before, why)
 

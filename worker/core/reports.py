@@ -97,7 +97,7 @@ def chunks(job_id: str, result: Result) -> int:
 def rows(job_id: str, result: Result) -> Iterator[ResultRows]:
     """The rows in chunks, or nothing if they are too many for datagrams."""
     count = chunks(job_id, result)
-    if count > MAX_CHUNKS:
+    if not count or count > MAX_CHUNKS:
         return
     per_chunk = _rows_per_chunk(job_id, result)
     for chunk in range(count):

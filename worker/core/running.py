@@ -11,7 +11,7 @@ from worker.catalog.rows import OwnFile
 from worker.core import reports
 from worker.core.barrier import STORE_AGAIN_S
 from worker.core.ending import Ending
-from worker.core.events import StoreAttempt, StoreBegun, StorePreset, StoreUnset
+from worker.core.events import Store, StoreAttempt, StoreBegun, StoreFinal, StoreJob, StorePreset, StoreUnset
 from worker.core.jobs import NOTHING, Failure, Outcome, Part, Phase, Plan, Result, Task, nothing_read
 from worker.core.ledger import Job, State
 from worker.core.pace import Pace
@@ -81,8 +81,8 @@ class Running:
             self._backlog.remove(job.key, job.options.priority)
         params, joined = (_table_params(job), job.result) if phase is Phase.FINISH else (job.params, NOTHING)
         assert params is not None  # noqa: S101 - a job that has started has them
-        other = self._known.catalog.get(params.tries())
-        own = own or (other.own if other else None)
+        if (tries := params.tries()) and (other := self._known.catalog.get(tries)):
+            own = own or other.own
         slots, skips, step_s = self._slots.count, job.options.on_error == "skip", self._pace.step_s(job.operation)
         task = Task(self._slots.next_id(), job.operation, params, phase, slots, part, joined, skips, own, step_s)
         self._slots.execute(job, task, now)
@@ -120,6 +120,31 @@ class Running:
         job.attempt -= 1
         job.latest = wire.Processing(job.id, job.attempt) if job.attempt else None
         self._queue_again(job, STORE_AGAIN_S, "its start could not be stored", now)
+
+    def not_stored(self, number: int, reason: str, now: float) -> None:
+        """New jobs are rejected after all, started ones wait again; everything else is stored later."""
+        again: list[Store] = []
+        both: set[tuple[str, str]] = set()
+        for record in self._barrier.not_stored(number):
+            if isinstance(record, StorePreset | StoreUnset):
+                again.append(record)
+                continue
+            if not isinstance(record, StoreJob | StoreAttempt | StoreFinal):
+                self._barrier.later(record, now)
+                continue
+            key = record.client, record.job_id
+            job = self._ledger.open.get(key)
+            match record:
+                case StoreJob() if job is not None:
+                    self._ending.withdraw(job, reason, now)
+                case StoreJob():  # it has ended since
+                    again += (records := self._ending.store_again(record, now))
+                    both.update([key] if records else [])
+                case StoreAttempt() if job is not None and job.state is State.RUNNING:
+                    self.take_back(job, now)
+                case StoreFinal() if key not in both:
+                    again += self._ending.store_again(record, now)
+        self._barrier.again(again, now)
 
     def _queue_again(self, job: Job, delay: float, why: str, now: float) -> None:
         self._slots.abort(job)

@@ -1,6 +1,7 @@
 """Decides everything about jobs: events in, effects out. No socket, no process, no clock; the time is an argument.
 
-    effects = scheduler.handle(event, now)     # carry them out in this order
+    effects = scheduler.handle(event, now)     # carry them out in this order; or, with what somebody waits for before the rest:
+    scheduler.take(event, now); effects = scheduler.end_of_round(now); rest = scheduler.afterwards(now)
     scheduler.next_deadline()                  # when to call again with Woke(), at the latest
 
 This file hears the commands. `admission` takes jobs, `running` runs them, `ending` ends them, `questions` answers about them. `ledger`
@@ -15,6 +16,7 @@ knows where each is in its life, and its table `TRANSITIONS` is the only way thr
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -42,13 +44,7 @@ from worker.core.events import (
     SessionEnded,
     SourceChanged,
     StopAsked,
-    Store,
-    StoreAttempt,
     Stored,
-    StoreFinal,
-    StoreJob,
-    StorePreset,
-    StoreUnset,
     StoringChanged,
     Throttled,
     WatchAsked,
@@ -113,7 +109,9 @@ class Scheduler:
         self._presets = Presets(catalog)
         for name, key, value in config.presets:
             self._presets.restore(name, key, value)
+        self._emit = self._effects.append
         shared = Shared.of(config, catalog, boot, self._emit, watched=watched)
+        self._chores = shared.chores
         self._timers = shared.timers
         self._ledger = shared.ledger
         self._slots = shared.slots
@@ -139,10 +137,16 @@ class Scheduler:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes note of an event and says what is to be done, in order."""
         self.take(event, now)
-        return self.end_of_round(now)
+        return self.end_of_round(now) + self.afterwards(now)
 
     def take(self, event: Event, now: float) -> None:
         """Takes note of one of several events; `end_of_round` follows the last of them."""
+        if self._chores.waiting:
+            try:
+                self._chores.do(now)
+            finally:  # if one fails, the event happens all the same
+                self.take(event, now)
+            return
         kind = type(event)  # those that each job brings first, and not by `match`, which takes several times as long
         if kind is Received:
             self._received(event.peer, event.commands, now)  # type: ignore[union-attr]
@@ -160,7 +164,7 @@ class Scheduler:
             case Progressed(task_id, done):
                 self._running.progressed(task_id, done, now)
             case NotStored(number, reason):
-                self._not_stored(number, reason, now)
+                self._running.not_stored(number, reason, now)
             case StoringChanged(reason):
                 self._board.storing = not reason
             case StopAsked(reason, at_once):
@@ -182,7 +186,7 @@ class Scheduler:
                 pass
 
     def end_of_round(self, now: float) -> list[Effect]:
-        """Says what is to be done after the events that were taken, in order."""
+        """Says what is to be done after the events that were taken, in order. The next thing that is called is `afterwards`."""
         self._timers.run_due(now)
         self._ending.release_waiting(now)
         if not self._leaving:
@@ -192,12 +196,21 @@ class Scheduler:
         # Otherwise after what the new status tells of has been released; but not for ever, if jobs come without a pause.
         if not self._barrier.is_waiting or self._board.is_overdue(now):
             self._board.report(now)
+        return self._wanted()
+
+    def afterwards(self, now: float) -> list[Effect]:
+        """Says what else is to be done: what nobody waits for. Again, until it is nothing."""
+        self._chores.do(now)
         if not self._barrier.is_waiting:
             self._exit_when_done(now)
         self._telling.end_of_round(now)
-        effects, self._effects = self._effects, []
         if self._is_checked:
             self.validate()
+        return self._wanted()
+
+    def _wanted(self) -> list[Effect]:
+        effects = self._effects.copy()
+        self._effects.clear()
         return effects
 
     @property
@@ -222,37 +235,9 @@ class Scheduler:
             self._admission.restore(job, now)
         self._telling.restored(kept.jobs)
         self._ending.release_waiting(now)
+        self._chores.do(now)
         self._barrier.ask()
-        effects, self._effects = self._effects, []
-        return effects
-
-    def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
-
-    def _not_stored(self, number: int, reason: str, now: float) -> None:
-        """New jobs are rejected after all, started ones wait again; everything else is stored later."""
-        again: list[Store] = []
-        both: set[tuple[str, str]] = set()
-        for record in self._barrier.not_stored(number):
-            if isinstance(record, StorePreset | StoreUnset):
-                again.append(record)
-                continue
-            if not isinstance(record, StoreJob | StoreAttempt | StoreFinal):
-                self._barrier.later(record, now)
-                continue
-            key = record.client, record.job_id
-            job = self._ledger.open.get(key)
-            match record:
-                case StoreJob() if job is not None:
-                    self._ending.withdraw(job, reason, now)
-                case StoreJob():  # it has ended since
-                    again += (records := self._ending.store_again(record, now))
-                    both.update([key] if records else [])
-                case StoreAttempt() if job is not None and job.state is State.RUNNING:
-                    self._running.take_back(job, now)
-                case StoreFinal() if key not in both:
-                    again += self._ending.store_again(record, now)
-        self._barrier.again(again, now)
+        return self._wanted()
 
     # ----------------------------------------------------------------------------------------------- commands
 
@@ -267,17 +252,22 @@ class Scheduler:
         jobs = [command for command in commands if _means_a_job(command)] if len(commands) > 1 else ()
         bundled = len(jobs) > 1
         for command in commands:
-            if bundled and _means_a_job(command):  # all of them at the place of the first
+            if type(command) is wire.Ack:
+                self._chores.add(functools.partial(self._delivery.acknowledged, client.key, command.seq))
+            elif bundled and _means_a_job(command):  # all of them at the place of the first
                 if jobs:
                     self._admission.bundle(client, jobs, now)
                     jobs = ()
+            elif type(command) is wire.Job:
+                self._admission.job(client, command, now)
             else:
+                self._chores.do(now)
                 self._command(peer, client, command, now)
 
     def _who(self, peer: Peer, commands: Sequence[wire.Command | DecodeError], now: float) -> Client:
         """The client that a packet belongs to, all of it: the one that a hello in it introduces, otherwise the one that is known there."""
         for command in commands:
-            if isinstance(command, wire.Hello) and self._delivery.may_report_to(peer, command, self._gate.knows):
+            if type(command) is wire.Hello and self._delivery.may_report_to(peer, command, self._gate.knows):
                 return self._delivery.hello(peer, command, now)
         return self._delivery.heard_from(peer, now)
 
@@ -294,11 +284,7 @@ class Scheduler:
         self._questions.tell_catalog(client)
 
     def _command(self, peer: Peer, client: Client, command: wire.Command | DecodeError, now: float) -> None:
-        match command:  # the two that each job brings stand first
-            case wire.Job():
-                self._admission.job(client, command, now)
-            case wire.Ack():
-                self._delivery.acknowledged(client.key, command.seq, now)
+        match command:
             case DecodeError():
                 self._admission.unreadable(client, command, now)
             case wire.Hello():

@@ -11,6 +11,7 @@ from worker.config import Config
 from worker.core.answers import Answers
 from worker.core.backlog import Backlog
 from worker.core.barrier import Barrier
+from worker.core.chores import Chores
 from worker.core.delivery import Delivery
 from worker.core.events import Effect
 from worker.core.known import Known
@@ -32,6 +33,7 @@ class Shared(msgspec.Struct, frozen=True):
         known: the operations that jobs can ask for now.
         boot: number of this start.
         emit: takes the effects.
+        chores: what nobody waits for.
         ledger: where each job is in its life.
         backlog: which jobs may run, and in which order.
         slots: which tasks run.
@@ -51,6 +53,7 @@ class Shared(msgspec.Struct, frozen=True):
     known: Known
     boot: int
     emit: Callable[[Effect], None]
+    chores: Chores
     timers: Timers
     ledger: Ledger
     backlog: Backlog
@@ -69,9 +72,9 @@ class Shared(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, config: Config, catalog: Catalog, boot: int, emit: Callable[[Effect], None], *, watched: bool = False) -> Shared:
         """All parts for a new scheduler. Those that come later know those before them."""
-        timers, ledger = Timers(), Ledger(config.limits)
+        chores, timers, ledger = Chores(), Timers(), Ledger(config.limits)
         barrier = Barrier(timers, emit, journal=config.state is not None)
-        delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open)
+        delivery = Delivery(config, timers, emit, barrier.later, ledger.has_open, chores=chores)
         board = StatusBoard(boot, config, delivery, ledger, timers, emit, watched=watched)
         slots = Slots(config.workers, catalog.probe, barrier, emit)
         sessions = Sessions(config, ledger, barrier, delivery, emit)
@@ -81,6 +84,7 @@ class Shared(msgspec.Struct, frozen=True):
         lease_s = config.limits.lease_ms / 1000
         watching = Watching(delivery, ledger, slots, timers, emit, lease_s=lease_s, children=lambda: board.children)
         parts = (
+            chores,
             timers,
             ledger,
             backlog,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from worker.core.backlog import Key
@@ -22,23 +22,27 @@ class Stories:
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[Key, deque[tuple[float, str, str]]] = OrderedDict()
+        self._entries: OrderedDict[Key, list[tuple[float, str, str]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def begin(self, key: Key) -> None:
+    def begin(self, key: Key, now: float, what: str, why: str = "") -> None:
         """A new job has this key now; the story of an older one is forgotten."""
         self._entries.pop(key, None)
+        self._entries[key] = [(now, what, why)]
+        if len(self._entries) > MAX_JOBS:
+            self._entries.popitem(last=False)
 
     def note(self, key: Key, now: float, what: str, why: str = "") -> None:
         """Adds an entry."""
         entries = self._entries.get(key)
         if entries is None:
-            entries = self._entries[key] = deque(maxlen=MAX_ENTRIES)
-            if len(self._entries) > MAX_JOBS:
-                self._entries.popitem(last=False)
+            self.begin(key, now, what, why)
+            return
         entries.append((now, what, why))
+        if len(entries) > MAX_ENTRIES:
+            del entries[0]
 
     def keys_of(self, job_id: str) -> Sequence[Key]:
         """The keys of all clients' jobs with this id, the oldest first."""

@@ -183,6 +183,7 @@ class Taken(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 Told = Probe | Given | Taught | Taken
 
+_OWN = (OwnParams, OwnValues)
 _encode = msgspec.msgpack.Encoder().encode
 _values = msgspec.msgpack.Decoder(dict[str, Value]).decode
 
@@ -232,10 +233,13 @@ def outcome_of(message: Ended) -> Outcome:
 
 def given(task: Task) -> bytes:
     """The frame of a task. Raises as `frame`."""
-    joined = None if task.joined == NOTHING else task.joined
-    params = msgspec.Raw(_encode(task.params.values if isinstance(task.params, OwnValues) else task.params))
-    kind, own = "" if isinstance(task.params, OwnParams | OwnValues) else _name(type(task.params)), task.own.digest if task.own else ""
-    job = (task.id, task.operation, kind, params, task.phase, task.slots, task.part, joined)
+    joined = None if task.joined is NOTHING or task.joined == NOTHING else task.joined
+    params, kind, own = task.params, "", task.own.digest if task.own else ""
+    if isinstance(params, _OWN):
+        raw = msgspec.Raw(_encode(params.values if isinstance(params, OwnValues) else params))
+    else:
+        raw, kind = msgspec.Raw(_encode(params)), _name(type(params))
+    job = (task.id, task.operation, kind, raw, task.phase, task.slots, task.part, joined)
     return frame(Given(*job, task.skips, own, task.step_s, task.next_id, task.part_bytes, task.shipped))
 
 
@@ -289,10 +293,11 @@ def said(body: bytes | memoryview) -> Said:
         message: Said = _reader(Said)(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"A child process has sent {len(body)} bytes that are no message: {error}"[:300]) from None
-    if isinstance(message, Found):
-        _check(message.result)
-    elif isinstance(message, Planned):
-        _check(message.plan.base)
+    kind = type(message)
+    if kind is Found:
+        _check(message.result)  # type: ignore[union-attr] # as its type says
+    elif kind is Planned:
+        _check(message.plan.base)  # type: ignore[union-attr]
     return message
 
 
@@ -336,12 +341,17 @@ class Frames:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def received(self, data: bytes) -> Iterator[bytes | memoryview]:
+    def received(self, data: bytes) -> Iterable[bytes | memoryview]:
         """The bodies of all frames that are whole by now.
 
         Raises:
-            BadFrame: one claims to be larger than any is.
+            BadFrame: one claims to be larger than any is. While they are looked through, not before.
         """
+        if not self._rest and len(data) > _SIZE.size and _SIZE.unpack_from(data)[0] == len(data) - _SIZE.size:  # most come alone and whole
+            return (data[_SIZE.size :],)
+        return self._pieces(data)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes | memoryview]:
         if self._rest:
             self._rest += data
             if len(self._rest) < _SIZE.size + self._wanted():

@@ -35,6 +35,7 @@ from worker.executors import child, frames
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
 from worker.executors.keeper import Keeper, cause, death
 from worker.executors.mark import Mark
+from worker.executors.spin import AWAKE_S, Spin, cores
 from worker.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class PoolExecutor:
         make_run_task: called once in each child; gives the function that carries out its tasks. Importable by name.
         spares: how many warm children more are kept.
         find_missing: called in each child after that, and importable likewise.
-        patient: a spare is started only while no task runs, because starting one takes half a second of a core.
+        patient: a spare is started only while no task runs, because starting one takes half a second of a core; and this process never
+            stays awake for a task (`spin`).
 
     Attributes:
         children_ended: how many child processes have ended so far, and were replaced.
@@ -120,6 +122,7 @@ class PoolExecutor:
         self._size = workers + spares
         self.workers = workers
         self._patient = patient
+        self._spin = None if patient else Spin(cores())
         self._keeper = Keeper(child.main, (make_run_task, find_missing))
         self._deliver: Deliver = lambda _: None
         self._poller: Poller | None = None
@@ -218,10 +221,12 @@ class PoolExecutor:
             return
         one.task = task
         self._tell(one, frame)
+        if self._spin is not None and (record := self._spin.given(task.operation, self._now)) is not None:
+            self._poller_of().stay_awake(AWAKE_S, record.looked)
 
     def _tell(self, one: _Child, frame: bytes) -> None:
         """Never waits: what the child does not read now is sent when it does."""
-        one.unsent = bytes(one.unsent) + frame
+        one.unsent = bytes(one.unsent) + frame if one.unsent else frame
         self._send_rest(one)
         if one.unsent:
             self._poller_of().watch(one.link, lambda: self._read(one), lambda: self._send_rest(one))

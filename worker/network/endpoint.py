@@ -119,7 +119,7 @@ class Endpoint:
             self.packets_in += 1
             self.bytes_in += len(datagram)
             if datagram:
-                deliver(datagram, sender[:2])
+                deliver(datagram, sender if len(sender) == 2 else sender[:2])
 
     def send(self, datagram: bytes, peer: tuple[str, int]) -> None:
         """Sends one datagram. UDP promises nothing: a peer that cannot be reached is reported to `unreachable` and raises no error."""
@@ -129,7 +129,7 @@ class Endpoint:
             return
         self.packets_out += 1
         self.bytes_out += len(datagram)
-        outlet = self._outlet(peer[0])
+        outlet = self._outlet(peer[0]) if self._is_loopback else self._own
         if outlet.unsent or not outlet.send(datagram, peer):
             self._send_later(outlet, datagram, peer)
 
@@ -151,7 +151,7 @@ class Endpoint:
 
     def _outlet(self, host: str) -> _Outlet:
         """What is bound to the loopback cannot send to another computer (EINVAL), so a socket of its own does that."""
-        if not self._is_loopback or _is_loopback(host):
+        if _is_loopback(host):
             return self._own
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if family not in self._outward:

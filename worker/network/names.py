@@ -31,21 +31,29 @@ class Names:
     """Host names as addresses. A thread of its own looks them up, because that may take seconds.
 
     Only fixed targets have names, so there are few. Packets carry addresses.
+
+    Attributes:
+        numeric: hosts that are known to be addresses, not names.
     """
 
     def __init__(self) -> None:
+        self.numeric: set[str] = set()
         self._known: dict[str, tuple[str, float]] = {}
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def address(self, host: str) -> str:
         """The address of this host, or "" if it is not known yet. Never waits."""
+        if host in self.numeric:
+            return host
         known, until = self._known.get(host, ("", float("-inf")))
         now = time.monotonic()
         if now < until:
             return known
         if is_address(host):
-            self._remember(host, host, float("inf"))
+            if len(self.numeric) >= MAX_KNOWN:
+                self.numeric.clear()
+            self.numeric.add(host)
             return host
         self._known[host] = known, now + LOOK_AGAIN_S  # so that it is asked for once, and the old answer counts meanwhile
         self._wanted.put(host)

@@ -277,13 +277,18 @@ class Job(Message, frozen=True):
     def parse(cls, names: Sequence[str], arguments: Sequence[Argument]) -> Self:  # noqa: ARG003 - as the others
         if len(arguments) < 2:
             raise BadArguments("/worker/job takes id (text), operation (text), then pairs of key and value.", address=cls.address)
-        job_id = _converted(cls, "id", "str", "" if arguments[0] is None else arguments[0])
+        job_id, operation = arguments[0], arguments[1]
+        if type(job_id) is not str:
+            job_id = _converted(cls, "id", "str", "" if job_id is None else job_id)
         _within_datagram(cls, job_id)
-        try:
-            operation = _converted(cls, "operation", "str", arguments[1])
-        except BadArguments as error:
-            error.job_id = job_id
-            raise
+        if type(operation) is not str:
+            try:
+                operation = _converted(cls, "operation", "str", operation)
+            except BadArguments as error:
+                error.job_id = job_id
+                raise
+        if len(arguments) == 2:
+            return cls(job_id, operation)
         rest = arguments[2:]
         if len(rest) % 2:
             raise BadArguments(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, cast
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
 from worker.config import Config, installed_version
-from worker.core.changes import REFUSING, Answered, Change, refusal, stays_here
+from worker.core.changes import REFUSING, Answered, Change, refusal
 from worker.core.events import (
     STORES,
     Abort,
@@ -58,15 +58,15 @@ from worker.executors.base import Executor
 from worker.executors.live import LiveExecutor
 from worker.network import gateways, unreachable
 from worker.network.endpoint import Endpoint
-from worker.network.names import Names
 from worker.poller import Poller
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
 from worker.service.children_seen import ChildrenTeller
 from worker.service.door import Door
-from worker.service.ended_jobs import log_ended
+from worker.service.ended_jobs import EndedJobs
 from worker.service.inbox import Inbox
 from worker.service.nights import night_log
+from worker.service.outbox import Outbox
 from worker.service.own import KNOWN_WITHIN_S, OwnOperations
 from worker.storage.journal import PRUNE_EVERY, Journal, JournalError
 from worker.storage.writer import CLOSE_WITHIN_S, Writer
@@ -134,8 +134,8 @@ class Service:
         self._poller = Poller()
         if not self._gate.has_token:  # else everybody may say hello
             self._endpoint.keep_only(self._gate.allow)
-        self._names = Names()
-        self._door = Door(self._gate, gateways.senders(config.gateway_is), lambda report, peer: self._send(osc.encode(report), peer))
+        self._outbox = Outbox(self._endpoint, self._unreachable)
+        self._door = Door(self._gate, gateways.senders(config.gateway_is), lambda report, peer: self._outbox.send(osc.encode(report), peer))
         config = gateways.with_addresses(config)
         try:
             self._journal = _open_journal(config, self._endpoint.address[1])
@@ -153,6 +153,7 @@ class Service:
         self._children = ChildrenTeller(executor, self._scheduler.about)
         self._own = OwnOperations(config.operations, catalog, executor, self._poller, self._tell) if config.operations else None
         self._writer = Writer(self._journal, self._tell, self._stand_in) if self._journal else None
+        self._ended_jobs = EndedJobs(self._poller)
         self._nights = night_log(config, self._endpoint.address[1])
         self._exited = False
         self._fault: BaseException | None = None
@@ -217,7 +218,7 @@ class Service:
                 self._carry_out(self._scheduler.restore(self._kept, self._poller.now()))
                 self._kept = Kept()
             self._endpoint.start(self._poller)
-            self._carry_out(self._handle([Woke()]))
+            self._happens([Woke()])
             while not self._exited:
                 self._round()
             if self._fault is not None:
@@ -228,6 +229,7 @@ class Service:
             self._executor.close()
             if self._live is not None:
                 self._live.close()
+            self._ended_jobs.write()
             self._log_dropped()
             self._endpoint.close()
             if self._writer is not None:
@@ -238,15 +240,19 @@ class Service:
             self._poller.close()
 
     def _round(self) -> None:
-        self._poller.wait(self._next_deadline())
-        if self._nights is not None:
-            self._nights.tick(self._poller.now(), self.load[1])
+        now = self._poller.wait(self._next_deadline())
         events = self._next_events()
-        if not events:  # often only a child has said something that concerns nobody else
-            deadline = self._scheduler.next_deadline()
-            if deadline is None or deadline > self._poller.now():
-                return
+        deadline = None if events else self._scheduler.next_deadline()
+        if events or (deadline is not None and deadline <= now):  # often only a child has said something that concerns nobody else
+            self._happens(events)
+        if self._nights is not None:
+            self._nights.tick(now, self.load[1])
+
+    def _happens(self, events: Sequence[Event]) -> None:
+        """Carries out what is wanted because of these events: first what somebody waits for, then the rest."""
         self._carry_out(self._handle(events))
+        while effects := self._afterwards():
+            self._carry_out(effects)
 
     def _stand_in(self, is_wanted: Callable[[], bool]) -> None:
         """Leads the loop in another thread, while its own waits for the journal's disk."""
@@ -278,7 +284,7 @@ class Service:
             self._poller.wait(until)
         for event in [event for event in self._happened if isinstance(event, CatalogChanged)]:
             self._happened.remove(event)
-            self._carry_out(self._handle([event]))
+            self._happens([event])
 
     def _log_dropped(self) -> None:
         """Strangers get no answer, but they are counted."""
@@ -343,6 +349,13 @@ class Service:
             log.exception("the scheduler failed at the end of a round")
             return []
 
+    def _afterwards(self) -> list[Effect]:
+        try:
+            return self._scheduler.afterwards(self._poller.now())
+        except Exception:
+            log.exception("the scheduler failed after a round")
+            return []
+
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         """The children first, so that they work while the reports are sent. What is stored at once sets more free.
 
@@ -376,7 +389,7 @@ class Service:
             stored = self._store(records, commit) if commit else None
             effects = self._handle([stored]) if stored is not None else ()
         for job in ended:
-            log_ended(job)
+            self._ended_jobs.add(job)
             if self._nights is not None:
                 self._nights.ended(job)
         if self._tap is not None:
@@ -395,38 +408,32 @@ class Service:
 
     def _report(self, effects: Sequence[Effect]) -> None:
         """Sends what is to be sent."""
-        together: dict[Peer, list[bytes]] = {}
         changes: list[Change] = []
         for effect in effects:
             if type(effect) is Send:
-                if (
-                    self._tap is not None
-                    and type(effect.report) in REFUSING
-                    and (refused := refusal(effect.report, effect.peer)) is not None
-                ):
+                peer, report = effect.peer, effect.report
+                if self._tap is not None and type(report) in REFUSING and (refused := refusal(report, peer)) is not None:
                     changes.append(refused)
-                if stays_here(effect.peer):
-                    changes.append(Answered(effect.report, effect.peer))
+                if not self._outbox.leads_out(peer):
+                    changes.append(Answered(report, peer))
                 elif effect.bundled:
-                    together.setdefault(effect.peer, []).append(osc.encode(effect.report))
+                    self._outbox.add(osc.encode(report), peer)
                 else:
-                    self._send(osc.encode(effect.report), effect.peer)
+                    self._outbox.send(osc.encode(report), peer)
             elif isinstance(effect, Change):
                 changes.append(effect)
             elif isinstance(effect, SendNumbers):
-                if not stays_here(effect.peer):
-                    self._send(osc.encode_bundle(effect.numbers), effect.peer)
+                if self._outbox.leads_out(effect.peer):
+                    self._outbox.send(osc.encode_bundle(effect.numbers), effect.peer)
             elif isinstance(effect, SendBytes):
-                if not stays_here(effect.peer):
-                    self._send(effect.datagram, effect.peer)
+                if self._outbox.leads_out(effect.peer):
+                    self._outbox.send(effect.datagram, effect.peer)
             elif isinstance(effect, Exit):
                 log.info("stopping: %s", effect.reason)
                 self._exited = True
         if changes and self._tap is not None:
             self._tap.put(*changes)
-        for peer, reports in together.items():
-            for datagram in osc.bundles(reports, MAX_DATAGRAM_OUT):
-                self._send(datagram, peer)
+        self._outbox.send_together()
 
     def _store(self, records: Sequence[Store], number: int) -> Stored | None:
         """Has committed what is to be stored. If that takes time, the scheduler hears of it as of everything else that happens."""
@@ -435,13 +442,6 @@ class Service:
         stored = self._writer.write(records, number)
         self._thread = threading.get_ident()  # another one may have stood in meanwhile
         return stored
-
-    def _send(self, datagram: bytes, peer: Peer) -> None:
-        host, port = peer
-        if address := self._names.address(host):
-            self._endpoint.send(datagram, (address, port))
-        else:
-            self._unreachable(peer, "the name is not known, or not yet")
 
 
 def _maker(recorder: Recorder | None) -> Callable[..., Scheduler]:

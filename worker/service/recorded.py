@@ -67,13 +67,17 @@ class RecordedScheduler(Scheduler):
     def end_of_round(self, now: float) -> list[Effect]:
         """As the class above."""
         try:
-            effects = super().end_of_round(now)
+            effects = super().end_of_round(now) + super().afterwards(now)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             self._recorder.add(lambda: {"t": now, "effects": [], "error": text})
             raise
         self._recorder.add(lambda: {"t": now, "effects": _plain(effects)})
         return effects
+
+    def afterwards(self, now: float) -> list[Effect]:  # noqa: ARG002 - as above
+        """Nothing: in a recording, a round is one line."""
+        return []
 
     def restore(self, kept: Kept, now: float) -> list[Effect]:
         """As the class above."""
@@ -228,7 +232,7 @@ def _take(scheduler: Scheduler, event: Event, now: float) -> None:
 
 def _end_of_round(scheduler: Scheduler, now: float) -> tuple[Sequence[Effect], str]:
     try:
-        return scheduler.end_of_round(now), ""
+        return scheduler.end_of_round(now) + scheduler.afterwards(now), ""
     except Exception as error:  # noqa: BLE001 - it is compared with what was raised then
         return [], f"{type(error).__name__}: {error}"
 

@@ -106,7 +106,11 @@ class AnyOrder(RuleBasedStateMachine):
         """Lets an event happen, or several in one round, and the disk answer."""
         for event in events:
             self.scheduler.take(event, self.now)
-        effects = self.scheduler.end_of_round(self.now)
+        self.carried_out(self.scheduler.end_of_round(self.now))
+        while rest := self.scheduler.afterwards(self.now):
+            self.carried_out(rest)
+
+    def carried_out(self, effects):
         self.keep_books(effects)
         commits = [effect.number for effect in effects if isinstance(effect, Commit)]
         assert not commits or self.journal
