@@ -18,9 +18,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,7 @@ from tests.acceptance.containers import (
     until,
     why_not,
 )
+from tests.contract.cluster import free_port as free_tcp_port
 from tests.reliability.running import free_port
 from tests.td.conftest import load
 from worker.client.client import Client
@@ -317,6 +319,58 @@ def test_the_compose_file_comes_up(folder):
     assert host["Memory"] == 2**30
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert host["LogConfig"]["Config"]["max-size"] == "5m"
+
+
+def test_the_profile_cluster_comes_up(folder):
+    """As the README says: the image is built with what a cluster needs, and two nodes do the work. One that is killed is missed."""
+    compose = compose_command()
+    project, port, page = f"tdiw{uuid.uuid4().hex[:8]}", free_port(), free_tcp_port()
+    settings = {
+        "TD_PROJECT": str(folder),
+        "TD_USER": f"{OWNER[0]}:{OWNER[1]}",
+        "TD_IMAGE": f"{TAG}-cluster",
+        "TD_CONTAINER": project,
+        "TD_PORT": str(port),
+        "TD_CLUSTER": "tcp://scheduler:8786",
+        "TD_DASHBOARD_PORT": str(page),
+        "TD_WORKERS": "1",
+    }
+
+    def call(*arguments: str) -> str:
+        command = [*compose, "-f", str(REPOSITORY / "docker/compose.yaml"), "-p", project, "--profile", "cluster", *arguments]
+        done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        call("up", "-d", "--build")
+        container = Container(project, port)
+        container.wait_until_well(60)
+        until(lambda: "2 nodes of the cluster work" in container.exec("td-image-worker", "health", check=False).stdout, 60, "two nodes")
+        asyncio.run(_two_batches(port, folder, call))
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{page}/status", timeout=20)
+        assert answer.status == 200
+        said = container.exec("td-image-worker", "health").stdout
+        assert "1 node of the cluster works; missing for less than an hour" in said
+        call("stop", "-t", "20")
+        logs = call("logs", "--no-color")
+    finally:
+        call("down", "-v", "-t", "10")
+    assert len(list((folder / "circles").iterdir())) == 20
+    assert len(list((folder / "again").iterdir())) == 20
+    assert owned_as_said(folder)
+    assert re.search(r"node-2.*Stopped, after [1-9]\d* tasks", logs)
+    assert "Traceback" not in logs
+
+
+async def _two_batches(port: int, folder: Path, call: Callable[..., str]) -> None:
+    """One over two nodes, and one over the node that is left; paths as the sender spells them."""
+    async with Client("127.0.0.1", port, name="studio", silence_s=60, connect_s=30) as client:
+        for name in ("circles", "again"):
+            found = await client.submit_soon("draw_circles", {"output": f"{folder}/{name}/{{n}}.png", "count": 20}, name).result()
+            assert [file.path for file in found.files] == [f"{folder}/{name}/{n}.png" for n in range(20)]
+            if name == "circles":
+                await asyncio.to_thread(call, "kill", "node-1")
 
 
 # --------------------------------------------------------------------------------------------------- the way there and back

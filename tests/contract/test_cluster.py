@@ -191,6 +191,13 @@ def bundled(shared, monkeypatch):
     assert [number for number, times in made.finished.items() if times != 1] == []
 
 
+def test_nothing_listens_elsewhere(shared):
+    """A node of a scheduler on this machine is reached from this machine only."""
+    for node in shared.nodes:
+        listening = [one.laddr.ip for one in psutil.Process(node.pid).net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+        assert set(listening) == {"127.0.0.1"}
+
+
 def test_short_tasks_travel_together(bundled):
     """Of many, each has its own outcome, and the scheduler has had to place far fewer."""
     numbers = begin_short(bundled, *[f"works:{n}" for n in range(300)])

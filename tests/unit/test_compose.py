@@ -55,3 +55,10 @@ def test_what_may_be_reached(name):
     assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
     if name.startswith("node"):
         assert service["volumes"] == SERVICES["worker"]["volumes"][:1]
+
+
+def test_who_they_run_as():
+    """Nodes write the worker's files, so they run as it does; the scheduler has no files, and is not asked to become somebody else."""
+    assert {SERVICES[name]["user"] for name in ("worker", "node-1", "node-2")} == {"${TD_USER:-10001:10001}"}
+    assert SERVICES["scheduler"]["user"] == "10001:10001"
+    assert "volumes" not in SERVICES["scheduler"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def library() -> Any:
     import dask
 
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})  # the files of a task are part of what Dask calls its graph
+    warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)  # as long as its name is not known
     if not log.isEnabledFor(logging.DEBUG):  # what a lost connection means is said here in a sentence; there it is a traceback
         for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] == "distributed":

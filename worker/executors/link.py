@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import platform
 import secrets
 import threading
 import time
@@ -49,6 +50,9 @@ AGAIN_MAX_S = 30.0
 MAX_LOST = 3
 #: A task that takes a larger file with operations along travels alone.
 MOST_OWN_BYTES = 2**16
+#: Takes what nodes report. It has the same name after each start, because a scheduler keeps the last events of each topic for ever; what
+#: another worker on this machine hears of ours has a key that it does not know.
+EVENTS = f"{TOPIC} {platform.node()}"
 #: What a node is asked to do beside Dask's own requests.
 ABORT = "td_image_worker_abort"
 
@@ -177,7 +181,7 @@ class Link:
         try:
             async with client:
                 log.info("connected to the cluster %s", self._address)
-                client.subscribe_topic(client.id, self._said)  # a topic of this name is emptied when the client is gone
+                client.subscribe_topic(EVENTS, self._said)
                 await self._work(client)
         except (asyncio.CancelledError, RuntimeError):  # so Dask ends what waits for a connection that it closes
             log.debug("the connection was closed", exc_info=True)
@@ -336,7 +340,7 @@ class Link:
         most = OUTPUT_TIMES * self._shipper.most if self._shipper is not None else 0
         try:
             future = client.submit(
-                *(carry_out, packed, sent.key, client.id, files, most),
+                *(carry_out, packed, sent.key, EVENTS, files, most),
                 marked=sent.marked,
                 key=sent.key,
                 pure=False,

@@ -44,7 +44,7 @@ PROGRESS_INTERVAL_S = 0.2
 #: How long to wait after the scheduler could not be reached, or was lost.
 AGAIN_S = 1.0
 CONNECT_WITHIN_S = 10.0
-#: An outcome of more bytes is fetched by the worker. The scheduler keeps the last 1,000 events of each client.
+#: An outcome of more bytes is fetched by the worker. The scheduler keeps the last events.
 MOST_REPORTED = 4096
 #: Those of a bundle are reported together that end within this time.
 TELL_EVERY_S = 0.002
@@ -352,6 +352,7 @@ async def run(address: str, node: Node, slots: int, *, version: str, certificate
                     plugins=[node],
                     memory_limit=0,  # each child has its own; Dask would pause the node for what it holds of others
                     dashboard=False,
+                    dashboard_address="127.0.0.1:0",  # what Dask serves over HTTP all the same is nobody's business elsewhere
                     death_timeout=CONNECT_WITHIN_S,
                     local_directory=scratch,
                     security=how,

@@ -26,6 +26,8 @@ from worker.service.children import certificates_of, pool_of, rules_of
 #: How long a node's first child may take.
 WARM_WITHIN_S = 60.0
 GONE_WITHIN_S = 10.0
+#: So many of the last events of each kind are kept by the scheduler, instead of 1,000: nobody asks for them.
+EVENTS_KEPT = 100
 #: What still runs after a stop was asked for has so long.
 END_WITHIN_S = 3.0
 
@@ -121,8 +123,11 @@ def try_out(
 
 
 def _scheduler(distributed: Any, how: Any, place: tuple[str, int], dashboard: int | None) -> Any:
+    import dask
+
+    dask.config.set({"distributed.admin.low-level-log-length": EVENTS_KEPT})
     host, port = place
-    address = f"{host}:{dashboard}" if dashboard else None
+    address = f"{host}:{dashboard}" if dashboard else "127.0.0.1:0"  # without a page, too, Dask serves some figures over HTTP
     protocol, more = ("tls", {"security": how}) if how else ("tcp", {})
     return distributed.Scheduler(host=host, port=port, protocol=protocol, dashboard=bool(dashboard), dashboard_address=address, **more)
 
