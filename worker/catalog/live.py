@@ -20,6 +20,8 @@ from worker.protocol.addresses import Peer
 SourceKind = Literal["frame", "camera", "file", "stream", "ndi"]
 #: What can be opened over the network. Everything else that FFmpeg knows (file, pipe, concat, ...) is refused.
 SCHEMES = ("rtsp", "http", "https")
+#: Reports carry ids as floats of 32 bits, which hold whole numbers up to here exactly. After this one they begin at 1 again.
+LAST_ID = 2**24 - 1
 _MOST_CAMERAS = 64
 _LONGEST_NDI = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")

@@ -11,7 +11,7 @@ from worker.core.events import Follow, Seen, SessionEnded, SourceChanged, StoreA
 from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.core.ledger import Job, State
 from worker.core.shared import Shared
-from worker.core.tracks import Session
+from worker.core.tracks import Session, needs_more_ids
 from worker.errors import ChildDied, Draining, Expired, UnknownOperation
 from worker.protocol import messages as wire
 from worker.protocol.tuio import IDLE_S
@@ -122,6 +122,11 @@ class Following:
         session.heard_at = now
         if isinstance(event, Seen):
             self._sessions.report(session, event, now)
+            if self._config.state is not None and needs_more_ids(session):
+                session.job.attempt += 1
+                session.job.stored_in = self._barrier.store(
+                    StoreAttempt(session.job.client, session.job.id, session.job.attempt, begun=False)
+                )
         elif isinstance(event, SourceChanged):
             session.job.latest = said = self._sessions.say(session, event.word, event.message, now)
             self._ending.tell(session.job, said)

@@ -120,7 +120,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         skips: whether images of a folder or pattern that cannot be read or do not fit are left out; otherwise the first one ends the job.
         own: the file that holds the operation, if it is not one of the worker's.
         step_s: how long one step of this operation has taken lately, in seconds; 0 if that is not known.
-        next_id: the id of the next new object that a live job sees; higher than all that it has reported.
+        next_id: the id of the next new object that a live job sees.
         part_bytes: how large the files of one part may be together, so that they can travel; 0 is no limit.
         shipped: its files, if they came with it; otherwise they are where their names say.
     """

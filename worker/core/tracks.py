@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from worker.catalog.live import LiveParams, check_host, source_of, tuio_target
+from worker.catalog.live import LAST_ID, LiveParams, check_host, source_of, tuio_target
 from worker.config import Config
 from worker.core.backlog import Key
 from worker.core.barrier import Barrier
@@ -33,6 +33,10 @@ CHANNELS = 8
 MOST_CHANNELS = 32
 #: The columns that become channels, each with a number behind it.
 _CHANNEL_OF = {"x": "x", "y": "y", "radius": "r", "u": "u", "v": "v", "id": "id", "active": "active"}
+#: With each start of the worker the ids of a live job go on at the next of these, so that none of those before comes again: the number of
+#: its start is stored before it begins, and that of a further one before it needs more.
+IDS_OF_A_START = 10_000
+_STARTS = LAST_ID // IDS_OF_A_START
 #: More is not said of a source.
 LONGEST_WORDS = 300
 
@@ -146,7 +150,7 @@ class Sessions:
         """A session for a job. `follow` starts its process."""
         taken = {one.name for one in self._running.values()}
         name = params.name or next(str(n) for n in itertools.count(1) if str(n) not in taken)
-        session = self._running[job.key] = Session(job, 0, name, params, fields)
+        session = self._running[job.key] = Session(job, 0, name, params, fields, first_id(job.attempt))
         if params.tuio:
             profile = _PROFILES.get(params.tuio_profile) or ("2Dobj" if params.what in _OBJECTS else "2Dblb")
             session.target = tuio_target(params.tuio)
@@ -210,7 +214,7 @@ class Sessions:
     def report(self, session: Session, seen: Seen, now: float) -> None:
         """Sends what was seen: rows to the client and the fixed targets, numbers likewise."""
         session.frames += 1
-        session.next_id = max(session.next_id, seen.next_id)
+        session.next_id = seen.next_id
         session.rows = seen.rows
         self._delivery.stream(session.job.client, tracked(session, seen), numbers(session, seen), now)
         if session.tuio is not None:
@@ -247,6 +251,21 @@ class Sessions:
             yield "a session is held back that no job has"
         if any(key not in self._ledger.open for key in self._waiting):
             yield "a live job waits that is not open"
+
+
+def first_id(start: int) -> int:
+    """The first id of a live job that is started for the n-th time.
+
+    >>> first_id(1), first_id(2), first_id(LAST_ID // IDS_OF_A_START + 1)
+    (1, 10001, 1)
+    """
+    return (start - 1) % _STARTS * IDS_OF_A_START + 1
+
+
+def needs_more_ids(session: Session) -> bool:
+    """Whether nine tenths of the ids of its start are used."""
+    used = (session.next_id - first_id(session.job.attempt)) % LAST_ID
+    return 0.9 * IDS_OF_A_START <= used < LAST_ID / 2  # if it is more, `next_id` is still among those of the start before
 
 
 def touches(session: Session, seen: Seen) -> Iterator[Touch]:

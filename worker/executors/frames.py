@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from worker.catalog.live import LAST_ID
 from worker.catalog.own import MAX_OPERATIONS, OwnOperation, OwnParams, OwnValues
 from worker.catalog.params import Params, Value
 from worker.catalog.rows import OwnFile
@@ -125,7 +126,7 @@ class Looked(msgspec.Struct, frozen=True, array_like=True, tag=12):
     taken_at: float
     ratio: Annotated[float, Meta(ge=0, le=1e6)]
     per_second: Annotated[float, Meta(ge=0, le=1e6)]
-    next_id: Annotated[int, Meta(ge=1, le=2**53)]
+    next_id: Annotated[int, Meta(ge=1, le=LAST_ID)]
     size: tuple[Annotated[int, Meta(ge=1, le=2**16)], Annotated[int, Meta(ge=1, le=2**16)]]
     rows: Annotated[tuple[tuple[float, ...], ...], Meta(max_length=MOST_OBJECTS)]
     count: Annotated[int, Meta(ge=0, le=MOST_OBJECTS)]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from worker.catalog.live import LAST_ID
 from worker.tracking.assignment import Choice, Costs, assign
 
 #: Coordinates beyond this are in no picture.
@@ -93,7 +94,7 @@ class Track:
     """An object, as it is in the frame that came last.
 
     Attributes:
-        id: counted from 1; never given again.
+        id: counted from 1; not given again before `LAST_ID` was given.
         slot: its row, from 0, until it is gone.
         x, y: the place of its detection; while it is missing, the place that is expected.
         size, kind, key: as of its last detection; the key stays once it was read.
@@ -351,8 +352,15 @@ class Identity:
             slot = next(free, None)
             if slot is None:
                 return
-            one.id, one.slot = self.next_id, slot
-            self.next_id += 1
+            one.id, one.slot = self._new_id(), slot
+
+    def _new_id(self) -> int:
+        used = {one.id for one in self._objects}
+        while self.next_id in used:  # from before the ids began at 1 again
+            self.next_id = self.next_id % LAST_ID + 1
+        new = self.next_id
+        self.next_id = new % LAST_ID + 1
+        return new
 
     def _track(self, one: _Object) -> Track:
         seen = one.detection is not None

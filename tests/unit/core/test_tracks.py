@@ -10,9 +10,10 @@ import pytest
 from tests.play import TD, Play, finished, job
 from worker.catalog.table import CATALOG
 from worker.config import LiveSettings
-from worker.core.events import Kept, KeptJob, Seen, SendBytes, SessionEnded, SourceChanged, StopAsked
+from worker.core.events import Kept, KeptJob, Seen, SendBytes, SessionEnded, SourceChanged, StopAsked, StoreAttempt
 from worker.core.following import LIVED_S, MOST_DEATHS, SILENT_S
 from worker.core.jobs import Failure, Result
+from worker.core.tracks import first_id
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
 from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Sync, Tracked, TrackNumber
 from worker.protocol.osc import encode
@@ -95,7 +96,7 @@ def test_refused():
         ({"source": "camera:x"}, "400 arguments source: a camera has a number"),
         ({"min_radios": 3}, "400 arguments track what=circles has no parameter 'min_radios'; did you mean min_radius?"),
         ({"what": "template"}, "400 arguments find_object needs reference"),
-        ({"overlay": "a.png"}, "400 arguments track what=circles has no parameter 'overlay'"),
+        ({"data": "a.csv"}, "400 arguments track what=circles has no parameter 'data'"),
         ({"tuio": "10.0.0.9:3333"}, "403 path TUIO may not go to '10.0.0.9'"),
         ({"tuio": "somewhere"}, "400 arguments tuio must be HOST:PORT"),
     ):
@@ -200,8 +201,27 @@ def test_after_a_restart():
     play.restore(Kept((KeptJob(client, "a", content, attempt=1, crashes=9), KeptJob(client, "b", noop, attempt=1, crashes=1))))
     play(0.0, Ping(1))
     wanted = [play._line(effect) for effect in play.effects]
-    assert "follow 1 from 1" in wanted
+    assert "follow 1 from 10001" in wanted
     assert "run 1 noop plan" in wanted
+
+
+def test_ids_are_never_used_again():
+    """A start has ten thousand ids. Before they are used up the number of a further start is stored, so the next one begins behind them."""
+    params, options = CATALOG.parse_job("track", [("source", "a.mp4")])
+    content = msgspec.json.encode(["track", params, options])
+    play = Play(state=Path("state"))
+    play(0.0, track("a"))
+    play(0.5, seen(1, row(0, 7), next_id=8_999))
+    for next_id in (9_001, 9_002, 10_000, 12_000, 19_001, 25_000):
+        play(1.0, seen(1, row(0, 7), next_id=next_id))
+        stored = [effect.attempt for effect in play.effects if isinstance(effect, StoreAttempt)]
+        again = Play(state=Path("state"))
+        again.restore(Kept((KeptJob("10.0.0.1:9461", "a", content, attempt=stored[-1]),)))
+        again(0.0, Ping(1))
+        (wanted,) = [line for line in map(again._line, again.effects) if line.startswith("follow")]
+        assert int(wanted.split()[-1]) > next_id
+    assert stored == [1, 2, 3]
+    assert first_id(3 * 1_677 + 1) == 1
 
 
 def test_not_stored():

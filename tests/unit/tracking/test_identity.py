@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.catalog.live import LAST_ID
 from worker.tracking.identity import Detection, Identity, Rules, in_slots
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -205,6 +207,16 @@ def test_a_pause():
         tracks = identity.update([Detection(95, 0, 5), Detection(80, 200, 5), Detection(200, 400, 5)], 0.06 + number / 30)
     assert [(track.id, track.missing) for track in tracks] == [(1, 0), (2, 0), (4, 0)]
     assert all(track.age_s < 1 for track in tracks)
+
+
+def test_after_the_last_id():
+    """Ids are floats on their way: after the last exact one they begin at 1 again, without those that are still there."""
+    identity = Identity(Rules(confirm=1), next_id=1)
+    assert [track.id for track in identity.update([Detection(0, 0)], 0.0)] == [1]
+    identity.next_id = LAST_ID
+    places = [Detection(0, 0), Detection(500, 0), Detection(0, 500)]
+    assert sorted(track.id for track in identity.update(places, 0.1)) == [1, 2, LAST_ID]
+    assert struct.unpack(">f", struct.pack(">f", LAST_ID)) == (LAST_ID,)
 
 
 def test_forget():
