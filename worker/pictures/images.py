@@ -74,9 +74,16 @@ _PNG_RUNS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _PNG_SUB = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB) if hasattr(cv2, "IMWRITE_PNG_FILTER") else None
 
 
+#: Endings under which nothing is written.
+_ONLY_READ = frozenset({".apng", ".jfif", ".mpo", ".pam", ".pbm"})
+#: Those that a build of OpenCV reads if it writes the other one.
+_READ_AS = {".hdr": ".hdr", ".j2k": ".jp2", ".pfm": ".pfm"}
+
+
 def readable_endings() -> frozenset[str]:
     """The endings of the images that are read here."""
-    of_opencv = frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | {".pbm"}
+    of_opencv = frozenset(ending for ending in FORMATS if cv2.haveImageWriter(ending)) | _ONLY_READ
+    of_opencv |= frozenset(ending for ending, form in _READ_AS.items() if cv2.haveImageWriter(form))
     return of_opencv | heic.ENDINGS if heic.can_read() else of_opencv
 
 

@@ -213,6 +213,19 @@ def test_too_large_for_the_format(tmp_path):
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("ending", sorted(images._ONLY_READ | set(images._READ_AS)))
+def test_further_endings(tmp_path, ending):
+    """What a folder is looked through for is read under each of these endings."""
+    path = tmp_path / f"a{ending}"
+    form = {".apng": ".png", ".jfif": ".jpg", ".mpo": ".jpg", ".j2k": ".jp2"}.get(ending, ending)
+    shown = picture() if ending != ".pbm" else (picture(1) > 99).astype(np.uint8) * 255
+    if ending in {".hdr", ".pfm"}:
+        shown = shown.astype(np.float32) / 255
+    path.write_bytes(cv2.imencode(form, shown)[1].tobytes())
+    assert ending in readable_endings()
+    assert read_image(path).shape[:2] == shown.shape[:2]
+
+
 def test_readable_endings():
     """The usual formats are among those that are read; each begins with a dot."""
     assert {".png", ".jpg", ".tif", ".bmp", ".webp"} <= readable_endings()
