@@ -145,7 +145,7 @@ class Scheduler:
             try:
                 self._chores.do(now)
             finally:  # if one fails, the event happens all the same
-                self.take(event, now)
+                Scheduler.take(self, event, now)
             return
         kind = type(event)  # those that each job brings first, and not by `match`, which takes several times as long
         if kind is Received:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from worker.protocol import osc
 from worker.protocol.addresses import Peer
 from worker.protocol.greeting import token_in
 from worker.storage.recording import FORMAT, Line, Recorder, RecordingError, Run
+
+log = logging.getLogger(__name__)
 
 
 class RecordedScheduler(Scheduler):
@@ -67,12 +70,15 @@ class RecordedScheduler(Scheduler):
     def end_of_round(self, now: float) -> list[Effect]:
         """As the class above."""
         try:
-            effects = super().end_of_round(now) + super().afterwards(now)
+            effects = super().end_of_round(now)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
+            text = _problem(error)
             self._recorder.add(lambda: {"t": now, "effects": [], "error": text})
             raise
-        self._recorder.add(lambda: {"t": now, "effects": _plain(effects)})
+        effects, problem = _with_the_rest(effects, super().afterwards, now)
+        if problem:
+            log.error("the scheduler failed after a round: %s", problem)
+        self._recorder.add(lambda: {"t": now, "effects": _plain(effects), **({"error": problem} if problem else {})})
         return effects
 
     def afterwards(self, now: float) -> list[Effect]:  # noqa: ARG002 - as above
@@ -85,6 +91,18 @@ class RecordedScheduler(Scheduler):
         effects = super().restore(kept, now)
         self._recorder.add(lambda: {"t": now, "effects": _plain(effects)})
         return effects
+
+
+def _with_the_rest(effects: list[Effect], afterwards: Callable[[float], list[Effect]], now: float) -> tuple[list[Effect], str]:
+    """All effects of a round, and what went wrong in its second half; then those of the first are wanted all the same."""
+    try:
+        return effects + afterwards(now), ""
+    except Exception as error:  # noqa: BLE001 - it is recorded, and logged
+        return effects, _problem(error)
+
+
+def _problem(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _encoded(event: Received) -> bytes:
@@ -232,9 +250,10 @@ def _take(scheduler: Scheduler, event: Event, now: float) -> None:
 
 def _end_of_round(scheduler: Scheduler, now: float) -> tuple[Sequence[Effect], str]:
     try:
-        return scheduler.end_of_round(now) + scheduler.afterwards(now), ""
+        effects = scheduler.end_of_round(now)
     except Exception as error:  # noqa: BLE001 - it is compared with what was raised then
-        return [], f"{type(error).__name__}: {error}"
+        return [], _problem(error)
+    return _with_the_rest(effects, scheduler.afterwards, now)
 
 
 def _readable(number: int, line: dict[str, Any], read: Any) -> Any:

@@ -128,6 +128,32 @@ def test_an_effect_too_few(tmp_path):
     assert " was nothing and is [" in play(run).difference
 
 
+def test_several_events_in_a_round(tmp_path):
+    """Each is recorded once, also if something was still to be done when it came."""
+    recorded = Recorded(tmp_path / "s.jsonl")
+    recorded.packet(1001.1, osc.encode_bundle([Hello("td", 0, 0, acknowledges=1), Job("a", "noop"), Job("b", "noop")]))
+    for number in (1, 2):
+        recorded.scheduler.take(Finished(number, Result()), 1002.1)
+    recorded.scheduler.end_of_round(1002.1)
+    assert recorded.scheduler.afterwards(1002.1) == []
+    (run,) = recorded.runs()
+    assert [line["event"] for _, line in run.lines if "event" in line] == ["Finished", "Finished"]
+    assert play(run).difference == ""
+
+
+def test_a_mistake_after_a_round(tmp_path, caplog):
+    """It is logged and recorded, and costs no effect of the first half."""
+    recorded = Recorded(tmp_path / "s.jsonl")
+    recorded.scheduler.take(Received(HERE, (Job("a", "noop"),)), 1001.1)
+    recorded.scheduler._chores.add(lambda _: 1 / 0)
+    effects = recorded.scheduler.end_of_round(1001.1)
+    assert any(isinstance(effect, Execute) for effect in effects)
+    (run,) = recorded.runs()
+    assert [line.get("error") for _, line in run.lines if "effects" in line] == ["ZeroDivisionError: division by zero"]
+    assert "ZeroDivisionError" in caplog.text
+    assert "raised ZeroDivisionError: division by zero and raises nothing" in play(run).difference
+
+
 def test_a_mistake_in_the_scheduler_happens_again(tmp_path, monkeypatch):
     """An exception is part of what is compared."""
     from worker.core.scheduler import Scheduler
