@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import cv2
 import numpy as np
 import pytest
@@ -77,6 +79,32 @@ def test_track_circles(projects, worker):
     project.td.until(lambda: np.ptp(screen.shown, axis=2).any())  # a mark in colour on a picture in grey
     dat.run()
     project.td.until(lambda: list(project.network.op("tracked").current().get("id", ())) == [])
+
+
+def test_tuio(projects, worker):
+    """The example: what a TUIO In DAT gets are rows of a table, the right way up, which come and go with the circles."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    project, top = with_top(projects, worker)
+    dat = project.network.create("textDAT", "tuio")
+    dat.text = (TD / "examples" / "tuio.py").read_text(encoding="utf-8").replace("PORT = 3333", f"PORT = {port}")
+    dat.run()
+
+    def places():
+        table = project.network.op("touches")
+        rows = [[float(cell.val) for cell in table.row(row)] for row in range(1, table.numRows)]
+        return sorted((u, v, width * 600, height * 400) for _, u, v, width, height, _ in rows)
+
+    project.td.until(lambda: len(places()) == 1)
+    (found,) = places()
+    assert found == pytest.approx((150.5 / 600, 1 - 100.5 / 400, 100, 100), rel=0.03)
+    show(top, (150, 100), (450, 300))
+    project.td.until(lambda: len(places()) == 2)
+    assert places()[1][1] == pytest.approx(1 - 300.5 / 400, abs=0.02)
+    assert [cell.val for cell in project.network.op("touches").row(0)] == ["id", "u", "v", "width", "height", "code"]
+    dat.run()
+    project.td.until(lambda: places() == [])
 
 
 def test_a_picture_in_several_reports():

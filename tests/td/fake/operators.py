@@ -468,6 +468,68 @@ class oscinDAT(_Listens, _Table):
             callbacks.call("onReceiveOSC", self, len(self._rows) - 1, message, packet, self.session.absTime.seconds, address, shown, peer)
 
 
+class tuioinDAT(_Listens, _Table):
+    """Touches of TUIO 1.1, from the frame step only. Its own table is empty here, because nobody has verified its columns.
+
+    `v` counts from the top, as on the wire: projects that use it turn it round.
+    """
+
+    def __init__(self, session, parent, name):
+        super().__init__(session, parent, name)
+        self.__dict__.update(_touches={}, _fresh={}, _alive=[])
+
+    def cook_frame(self):
+        events = [event for packet, _ in self.packets() for event in self._events(packet)]
+        callbacks = self.par.callbacks.eval()
+        if events and callbacks is not None:
+            callbacks.call("onTouches", self, events)
+
+    def _events(self, packet):
+        for address, (word, *values) in osc.read(packet):
+            if word == "alive":
+                self.__dict__.update(_alive=values, _fresh={})
+            elif word == "set":
+                self._fresh[values[0]] = _touch(address.rpartition("/")[2], values)
+            elif word == "fseq":
+                before, fresh = self._touches, self._fresh
+                there = {number: fresh.get(number, before.get(number)) for number in self._alive if number in fresh or number in before}
+                self.__dict__["_touches"] = there
+                yield types.SimpleNamespace(
+                    timestamp=self.session.absTime.seconds,
+                    touchesStart=[touch for number, touch in there.items() if number not in before],
+                    touchesMove=[touch for number, touch in there.items() if number in before and number in fresh],
+                    touchesNoChange=[touch for number, touch in there.items() if number in before and number not in fresh],
+                    touchesEnd=[touch for number, touch in before.items() if number not in there],
+                )
+
+
+def _touch(profile, values):
+    """A touch of the fields of its class; what its profile does not have is 0."""
+    names = {
+        "2Dcur": ("id", "u", "v", "velocityX", "velocityY", "motionAccel"),
+        "2Dobj": ("id", "classId", "u", "v", "angleX", "velocityX", "velocityY", "rotationX", "motionAccel", "rotationAccel"),
+        "2Dblb": (
+            "id",
+            "u",
+            "v",
+            "angleX",
+            "width",
+            "height",
+            "area",
+            "velocityX",
+            "velocityY",
+            "rotationX",
+            "motionAccel",
+            "rotationAccel",
+        ),
+    }[profile]
+    fields = (
+        *("id", "u", "v", "w", "angleX", "angleY", "angleZ", "width", "height", "depth", "area", "volume"),
+        *("velocityX", "velocityY", "velocityZ", "rotationX", "rotationY", "rotationZ", "motionAccel", "rotationAccel", "classId"),
+    )
+    return types.SimpleNamespace(**{**dict.fromkeys(fields, 0), "profile": profile, **dict(zip(names, values, strict=True))})
+
+
 class _Sends:
     """A socket whose port the system chooses."""
 
@@ -716,7 +778,7 @@ class scriptTOP(_Top):
 TYPES = {
     kind.__name__: kind
     for kind in (
-        *(baseCOMP, tableDAT, textDAT, executeDAT, parameterexecuteDAT, oscinDAT, oscoutDAT),
+        *(baseCOMP, tableDAT, textDAT, executeDAT, parameterexecuteDAT, oscinDAT, oscoutDAT, tuioinDAT),
         *(
             constantCHOP,
             nullCHOP,

@@ -52,6 +52,10 @@ PARAMETERS = {
     },
     "oscinDAT": OSC_DAT,
     "oscoutDAT": OSC_DAT,
+    "tuioinDAT": {
+        **{name: OSC_DAT[name] for name in ("active", "protocol", "address", "shared", "callbacks", "executeloc", "fromop")},
+        "port": ("Int", 3000),  # the default is not known
+    },
     "textDAT": {"file": ("File", ""), "syncfile": ("Toggle", False), "loadonstart": ("Toggle", False), "write": ("Pulse", None)},
     "tableDAT": {"file": ("File", ""), "syncfile": ("Toggle", False)},
     "executeDAT": {"active": ("Toggle", False), **dict.fromkeys(EXECUTE_EVENTS, ("Toggle", False))},
