@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import cv2
@@ -186,6 +189,70 @@ def test_tuio(worker, place, reader):
         peer.send(Cancel(job_id))
         assert next(report for report in reports_of(peer, job_id) if isinstance(report, Failed)).code == 499
     read_until(reader, lambda: not reader.blobs and not reader.objects)
+
+
+#: A sender of the package cyndilib, which nobody here wrote: a disc on a plain ground, until it is killed.
+_NDI_SENDER = """
+import sys
+from fractions import Fraction
+import numpy as np
+from cyndilib.sender import Sender
+from cyndilib.video_frame import VideoSendFrame
+from cyndilib.wrapper.ndi_structs import FourCC
+sender, frame = Sender(sys.argv[1]), VideoSendFrame()
+frame.set_resolution(320, 240)
+frame.set_frame_rate(Fraction(25, 1))
+frame.set_fourcc(FourCC.BGRA)
+sender.set_video_frame(frame)
+y, x = np.mgrid[:240, :320]
+pixels = np.full((240, 320, 4), 40, np.uint8)
+pixels[(x - 100) ** 2 + (y - 80) ** 2 <= 30**2] = 220
+pixels[..., 3] = 255
+pixels = pixels.ravel()
+with sender:
+    while True:
+        sender.write_video_async(pixels)
+"""
+
+
+@pytest.fixture
+def ndi_sender(tmp_path, monkeypatch):
+    """Starts the sender under a name of its own; NDI's settings say that it is on this computer, because multicast may not work here."""
+    pytest.importorskip("cyndilib", reason="cyndilib is not installed, which the extras test and ndi have")
+    with socket.socket() as port:
+        if port.connect_ex(("127.0.0.1", 5960)) == 0:
+            pytest.skip("not on this system: another program sends NDI here, and has the port at which sources are asked for")
+    (tmp_path / "ndi-config.v1.json").write_text('{"ndi": {"networks": {"ips": "127.0.0.1"}}}', encoding="utf-8")
+    monkeypatch.setenv("NDI_CONFIG_DIR", str(tmp_path))
+    started = []
+
+    def start():
+        started.append(subprocess.Popen([sys.executable, "-c", _NDI_SENDER, f"test-{os.getpid()}"]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_ndi(worker, ndi_sender):
+    """A real NDI source is followed from within the sandbox, and is taken up again when it has vanished and returned."""
+    peer, _ = worker
+    process = ndi_sender()
+    pairs = {"source": f"ndi:test-{os.getpid()}", "min_radius": 10, "name": "ndi", "silent_s": 1}
+    peer.send(Job("ndi", "track", tuple(pairs.items())))
+    told = reports_of(peer, "ndi")
+    seen = next(report for report in told if isinstance(report, Tracked) and report.total == 1)
+    assert (column(seen, "x")[0], column(seen, "y")[0], column(seen, "radius")[0]) == pytest.approx((100, 80, 30), abs=1.5)
+    process.kill()
+    process.wait()
+    assert any(isinstance(report, Source) and report.word == "Lost" for report in told)
+    ndi_sender()
+    assert any(isinstance(report, Source) and report.word == "Live" for report in told)
+    assert any(isinstance(report, Tracked) and report.total == 1 for report in told)
+    peer.send(Cancel("ndi"))
+    assert next(report for report in told if isinstance(report, Failed)).code == 499
 
 
 def test_a_file_that_vanishes_and_returns(worker, place):
