@@ -16,6 +16,7 @@ The photographs are made from the pictures in tests/data by their number, with n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -175,8 +176,17 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def _sum(process: psutil.Process, figure: Callable[[psutil.Process], float]) -> float:
+    """Over the process and its children. One may end while it is looked at."""
+    total = 0.0
+    for one in _family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += figure(one)
+    return total
+
+
 def _cpu_s(process: psutil.Process) -> float:
-    return sum(sum(one.cpu_times()[:2]) for one in _family(process))
+    return _sum(process, lambda one: float(sum(one.cpu_times()[:2])))
 
 
 @contextmanager
@@ -187,7 +197,7 @@ def watched(process: psutil.Process) -> Iterator[Callable[[], float]]:
     def look() -> None:
         nonlocal most
         while not ended.wait(_LOOK_EVERY_S):
-            most = max(most, sum(one.memory_info().rss for one in _family(process)) / 2**20)
+            most = max(most, _sum(process, lambda one: float(one.memory_info().rss)) / 2**20)
 
     thread = threading.Thread(target=look)
     thread.start()
