@@ -135,6 +135,7 @@ SECTIONS = (
         needs="tornado",
     ),
     Section("demo", quick=("--rounds", "1")),
+    Section("parent", quick=("--seconds", "1", "--picture", str(Path(tempfile.gettempdir(), "parent.svg")))),
 )
 #: A benchmark that takes longer hangs.
 LONGEST_S = 40 * 60
