@@ -17,6 +17,8 @@ PATIENCE = 8
 
 #: A job's key.
 Key = tuple[str, str]
+#: In a queue: the key of the job that had it first, with a number if that one has come back meanwhile.
+Place = tuple[str, str] | tuple[str, str, int]
 
 
 class Backlog:
@@ -29,52 +31,60 @@ class Backlog:
     """
 
     def __init__(self) -> None:
-        self._queues: tuple[OrderedDict[int, Key], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
-        self._tickets: dict[Key, int] = {}  # a place in a queue, which a newer job can take over
+        # Keys by place. A place is named after the first who had it, so nearly always after the one who has it: thousands may wait.
+        self._queues: tuple[OrderedDict[Place, Key], ...] = tuple(OrderedDict() for _ in range(PRIORITIES))
+        self._places: dict[Key, Place] = {}  # of those that have another one's
         self._numbers = itertools.count()
         self._passed_over = [0] * PRIORITIES
         self._any_passed_over = False
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return sum([len(queue) for queue in self._queues])
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._tickets)
+        return itertools.chain.from_iterable(queue.values() for queue in self._queues)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._tickets
+        return any(self._is_in(queue, key) for queue in self._queues)
+
+    def _is_in(self, queue: OrderedDict[Place, Key], key: Key) -> bool:
+        return queue.get(self._places.get(key, key)) == key
 
     def add(self, key: Key, priority: int) -> None:
         """Puts a job at the end of its priority; one that is there already keeps its place."""
-        if key not in self._tickets:
-            self._tickets[key] = next(self._numbers)
-            self._queues[priority][self._tickets[key]] = key
+        queue = self._queues[priority]
+        if self._is_in(queue, key):
+            return
+        if key in queue:  # somebody has its place
+            self._places[key] = place = (*key, next(self._numbers))
+            queue[place] = key
+        else:
+            queue[key] = key
 
     def add_first(self, key: Key, priority: int) -> None:
         """Puts a job at the head of its priority: a running batch whose next tasks are known now."""
         self.add(key, priority)
-        self._queues[priority].move_to_end(self._tickets[key], last=False)
+        self._queues[priority].move_to_end(self._places.get(key, key), last=False)
 
     def take_over(self, older: Key, newer: Key, priority: int) -> None:
         """Gives an older job's place to a newer one of the same priority; without it, one that is replaced all the time would never run."""
-        ticket = self._tickets[newer] = self._tickets.pop(older)
-        self._queues[priority][ticket] = newer
+        self._places[newer] = place = self._places.pop(older, older)
+        self._queues[priority][place] = newer
 
     def remove(self, key: Key, priority: int) -> None:
         """Takes a job out, if it is there."""
-        if key in self._tickets:
-            del self._queues[priority][self._tickets.pop(key)]
+        queue = self._queues[priority]
+        place = self._places.get(key, key) if self._places else key
+        if queue.get(place) == key:
+            del queue[place]
+            self._places.pop(key, None)
 
     def ahead_of_new(self, priority: int) -> int:
         """How many jobs would go before one that is added now."""
-        if not self._tickets:
-            return 0
         return sum([len(queue) for queue in self._queues[: priority + 1]])
 
     def take_turn(self) -> Key | None:
         """Whose turn it is, or None. The job stays in its place."""
-        if not self._tickets:
-            return None
         waiting = [priority for priority, queue in enumerate(self._queues) if queue]
         if not waiting:
             return None

@@ -108,3 +108,32 @@ def test_any_use(steps):
             since[gone] = 0
         assert max(since) <= 2 * PATIENCE + 2
         assert len(backlog) == len(there)
+
+
+NAMES = st.sampled_from("abcde")
+STEPS = st.lists(st.tuples(st.sampled_from(["add", "first", "over", "remove"]), NAMES, NAMES), max_size=40)
+
+
+@given(STEPS)
+def test_as_a_list(steps):
+    """Whatever comes and goes, and takes over whose place, and comes back: the order is that of a plain list for each priority."""
+    backlog, lists = Backlog(), ([], [], [])
+    for what, name, other in steps:
+        priority = ord(name) % 3
+        row = lists[priority]
+        if what == "over":
+            if name in row and all(other not in one for one in lists):
+                backlog.take_over(key(name), key(other), priority)
+                row[row.index(name)] = other
+        elif any(name in one for one in lists if one is not row):  # it took over a place of another priority than its name's
+            continue
+        elif what == "remove":
+            backlog.remove(key(name), priority)
+            row[:] = [one for one in row if one != name]
+        else:
+            (backlog.add if what == "add" else backlog.add_first)(key(name), priority)
+            row[:] = row if name in row and what == "add" else [*row, name] if what == "add" else [name, *(o for o in row if o != name)]
+        assert list(backlog) == [key(one) for row in lists for one in row]
+        assert len(backlog) == sum(map(len, lists))
+        assert [key(one) in backlog for one in "abcde"] == [any(one in row for row in lists) for one in "abcde"]
+        assert backlog.ahead_of_new(1) == len(lists[0]) + len(lists[1])
