@@ -39,8 +39,8 @@ PURE = {"protocol", "catalog", "core"}
 HARMLESS = """__future__ bisect collections contextlib dataclasses datetime enum functools hashlib hmac ipaddress itertools math msgspec
 operator re struct sys types typing urllib.parse worker"""
 #: All that operations may import.
-FOR_IMAGES = """__future__ base64 collections csv cv2 dataclasses functools inspect itertools json math msgspec numpy re typing worker
-zxingcpp"""
+FOR_IMAGES = """__future__ base64 collections colorsys csv cv2 dataclasses functools inspect itertools json math msgspec numpy re typing
+worker zxingcpp"""
 #: Functions that need no import, and ask the world.
 ASKING = {"open", "input", "print", "eval", "exec", "breakpoint", "__import__"}
 ASKING_TEXT = re.compile(r"(datetime\.)?(datetime|date)\.(now|today|utcnow)|sys\.(?!float_info|maxunicode).*")

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 #: What a parameter may arrive as.
 Value = int | float | str | bool | None
+
+
+def as_value(value: Any) -> Value:
+    """What somebody gives in Python or in a settings file as a value of a job.
+
+    Numbers in a list, also in a list of lists, become a text of numbers, and words a text of words. Rows with other cells become
+    JSON, because nothing else says which cells belong together, and so do dictionaries. Arrays of NumPy are lists.
+
+    >>> as_value([[1, 2.5], [3, 4]]), as_value(["#102030", "#ffffff"]), as_value([["a b", 1]])
+    ('1 2.5 3 4', '#102030 #ffffff', '[["a b",1]]')
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)) and not _has_cells(value):
+        return " ".join(str(as_value(part)) for part in value)
+    if isinstance(value, (dict, list, tuple)):
+        return msgspec.json.encode(value, enc_hook=_in_json).decode()
+    return value if isinstance(value, (int, float, str)) or value is None else str(value)
+
+
+def _in_json(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _has_cells(value: Sequence[Any]) -> bool:
+    """Whether this is a table with cells that are not numbers."""
+    cells = [cell for part in value if isinstance(part, (list, tuple)) for cell in part]
+    return any(isinstance(part, dict) for part in value) or not all(isinstance(cell, (int, float, list, tuple)) for cell in cells)
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,16 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # `ParamType` is generic since click 8.4, and cannot be subscripted before.
 
 
+class PartOfList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """What may be given several times."""
+
+    envvar_list_splitter = LIST_SEPARATOR
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The parts of a variable, without empty ones: many people end a list with its separator."""
+        return [part for part in super().split_envvar_value(rv) if part.strip()]
+
+
 class WholeNumber(click.IntRange):
     """As click's, whose sentence speaks of an "integer range"."""
 
@@ -56,11 +66,10 @@ class AnyNumber(click.FloatRange):
     name = "number"
 
 
-class PeerType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class PeerType(PartOfList):
     """HOST:PORT; an IPv6 host stands in brackets."""
 
     name = "host:port"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Peer:
         if isinstance(value, tuple):
@@ -104,11 +113,10 @@ class DayTimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return 60 * int(found[1]) + int(found[2])
 
 
-class MapType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class MapType(PartOfList):
     """SENDER=WORKER: how a path starts on the sender's machine, and on this one."""
 
     name = "sender=worker"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         if isinstance(value, tuple):
@@ -119,11 +127,10 @@ class MapType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return sender, here
 
 
-class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class RootType(PartOfList):
     """A folder that exists."""
 
     name = "dir"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value).strip():  # a variable that is not set, in somebody's script; the current folder would be a surprise
@@ -134,11 +141,10 @@ class RootType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return path.resolve()
 
 
-class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class NetworkType(PartOfList):
     """An address or a network such as 192.168.0.0/24, or "gateway": the address that a container's packets seem to come from."""
 
     name = "network"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Network, ...]:
         if isinstance(value, tuple):
@@ -153,11 +159,10 @@ class NetworkType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{value!r} is neither an address nor a network such as 192.168.0.0/24, nor the word gateway ({error}).", param, ctx)
 
 
-class StreamHostType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class StreamHostType(PartOfList):
     """The name or the address of a computer, or a network. An address of a stream (rtsp://...) is none."""
 
     name = "host"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value).strip().lower()
@@ -169,11 +174,10 @@ class StreamHostType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return text
 
 
-class OwnType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class OwnType(PartOfList):
     """A Python file that exists, as an absolute path; or the name of an entry point."""
 
     name = "file"
-    envvar_list_splitter = LIST_SEPARATOR
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value).strip()
@@ -419,6 +423,7 @@ def _presets(path: Path, tables: Any) -> tuple[tuple[tuple[str, str, Any], ...],
     """The file's [presets.NAME] tables as name, key and value, each checked as if it had been sent; and a sentence about the first
     operation that is not the worker's, whose preset is not checked.
     """
+    from worker.catalog.params import as_value
     from worker.catalog.table import CATALOG
     from worker.core.presets import Presets
 
@@ -426,6 +431,8 @@ def _presets(path: Path, tables: Any) -> tuple[tuple[tuple[str, str, Any], ...],
     name = unknown = ""
     try:
         for name, table in tables.items():
+            if not name or "/" in name:
+                raise click.UsageError(f"{path}: {name!r} cannot name a preset: an address such as /worker/trigger/logo ends with it.")
             if _OPERATION not in table:
                 near = nearest(_OPERATION, table)
                 meant = f"; did you mean that by {near[0]!r}?" if near else "."
@@ -433,11 +440,12 @@ def _presets(path: Path, tables: Any) -> tuple[tuple[tuple[str, str, Any], ...],
             # The operation first, so that the others are checked against it.
             for key in sorted(table, key=lambda key: key != _OPERATION):
                 _check_text(path, f"[presets.{name}] {key}", table[key])
+                value = as_value(table[key])
                 try:
-                    presets.set(name, key, table[key])
+                    presets.set(name, key, value)
                 except UnknownOperation as error:
                     unknown = unknown or f"{path}: [presets.{name}]: {error.message}"
-                    presets.restore(name, key, table[key])
+                    presets.restore(name, key, value)
     except WorkerError as error:
         raise click.UsageError(f"{path}: [presets.{name}]: {error.message}") from None
     except (AttributeError, TypeError):

@@ -16,16 +16,16 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import socket
 import struct
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from worker.catalog.catalog import Catalog
+from worker.catalog.params import as_value
 from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
 from worker.client.core import Announce, Answered, ClientCore, Deliver, Effect, Ended, Found, Transmit
@@ -608,28 +608,12 @@ def _pairs(params: Mapping[str, Any]) -> tuple[tuple[str, int | float | str | bo
 
 
 def _wire_value(value: Any) -> int | float | str:
-    """A value as OSC can carry it. Whole numbers beyond 32 bits travel as text, which the worker reads as a number.
-
-    A list of numbers becomes a text of these, such as centres; a dictionary, or a table with other cells, becomes JSON.
-    """
-    if hasattr(value, "tolist"):  # of NumPy
-        value = value.tolist()
-    if isinstance(value, dict) or (isinstance(value, (list, tuple)) and _is_table(value)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, (list, tuple)):
-        return " ".join(str(_wire_value(part)) for part in value)
+    """A value as OSC can carry it. Whole numbers beyond 32 bits travel as text, which the worker reads as a number."""
+    value = as_value(value)
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int) and not -_INT_MAX <= value <= _INT_MAX:
         return str(value)
     if isinstance(value, (int, float, str)):
         return value
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
     return str(value)
-
-
-def _is_table(value: Sequence[Any]) -> bool:
-    """Whether these are rows that are not numbers alone, such as the cells of a table; only JSON says which belong together."""
-    cells = [cell for part in value if isinstance(part, (list, tuple)) for cell in part]
-    return any(isinstance(part, dict) for part in value) or not all(isinstance(cell, (int, float, list, tuple)) for cell in cells)

@@ -207,6 +207,33 @@ def test_the_worker_s_port_on_another_computer(serve: Serve, configs: list[Confi
     assert configs
 
 
+@pytest.mark.parametrize("value", [".;", ";.", ".; ;."])
+def test_empty_parts_of_a_variable(serve: Serve, configs: list[Config], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Many people end a list with its separator."""
+    monkeypatch.setenv("TD_IMAGE_WORKER_ROOT", value)
+    assert serve().exit_code == 0
+    assert set(configs[0].roots) == {Path.cwd()}
+
+
+def test_lists_in_a_preset(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
+    """Numbers are as those that come over OSC, and a table stays one."""
+    file = tmp_path / "w.toml"
+    file.write_text('[presets.a]\noperation = "draw_circles"\noutput = "{n}.png"\ncenters = [[1, 2.5], [3, 4]]\n')
+    serve("--config", str(file))
+    assert ("a", "centers", "1 2.5 3 4") in configs[0].presets
+    file.write_text('[presets.a]\noperation = "write_csv"\noutput = "a.csv"\nrows = [["a b", 1], ["c", 2]]\n')
+    serve("--config", str(file))
+    assert ("a", "rows", '[["a b",1],["c",2]]') in configs[1].presets
+
+
+@pytest.mark.parametrize("name", ['""', '"a/b"'])
+def test_a_preset_that_no_address_names(serve: Serve, tmp_path: Path, name: str) -> None:
+    (tmp_path / "w.toml").write_text(f'[presets.{name}]\noperation = "noop"\n')
+    result = serve("--config", str(tmp_path / "w.toml"))
+    assert result.exit_code == 2
+    assert "cannot name a preset" in result.stderr
+
+
 def test_help_gives_examples() -> None:
     """It is what a person reads first; that it names every option is tested below."""
     result = CliRunner().invoke(cli, ["serve", "--help"])
