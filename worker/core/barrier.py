@@ -142,8 +142,9 @@ class Barrier:
     def stored(self, number: int, now: float) -> None:
         """A commit has succeeded, and all before it."""
         self._settle(number)
-        for held in sorted([held for held in self._held if held <= number]):
-            for release in self._held.pop(held):
+        held = (number,) if len(self._held) == 1 and number in self._held else sorted(held for held in self._held if held <= number)
+        for one in held:
+            for release in self._held.pop(one):
                 release(now)
 
     def not_stored(self, number: int) -> list[Store]:

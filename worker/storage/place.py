@@ -33,7 +33,7 @@ class Place:
     def is_same(self) -> bool:
         """Whether the files are as they were, and so are found by their names. `check` says what is not.
 
-        Asked after every commit. A folder notes when something in it is made, removed or renamed; while that is the same, they are.
+        Asked after commits. A folder notes when something in it is made, removed or renamed; while that is the same, they are.
         """
         try:
             folder = os.stat(self._folder_name)  # noqa: PTH116 - twice as fast

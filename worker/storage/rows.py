@@ -26,22 +26,22 @@ from worker.core.events import (
 from worker.protocol.messages import Failed, Final, Ready
 
 _FINALS: Constant[dict[str, type[Final]]] = {"ready": Ready, "failed": Failed}
+_WORDS: Constant[dict[type[Final], str]] = {kind: word for word, kind in _FINALS.items()}
 _Pairs = dict[str, int | float | str | bool]
 _content_decoder = msgspec.json.Decoder(tuple[str, _Pairs, _Pairs])
 _value_decoder = msgspec.json.Decoder(int | float | str | bool)
 
 
-#: How each record is written: a word, then values that SQLite takes. Files of the commit log hold these rows, so a change of them is a new
-#: format (`schema`).
+#: How each record is written: a word, then plain values. The files of the commit log hold them: a change of them is a new format.
 _WRITTEN: Constant[dict[type[Store], Callable[[Any], tuple[Any, ...]]]] = {
     StoreJob: lambda job: ("job", job.client, job.job_id, job.content),
     StoreAttempt: lambda attempt: ("attempt", attempt.client, attempt.job_id, attempt.attempt, attempt.begun),
     StoreBegun: lambda begun: ("begun", begun.client, begun.job_id),
-    StoreFinal: lambda ended: ("final", ended.client, ended.job_id, ended.final.seq, final_text(ended.final)),
+    StoreFinal: lambda ended: ("final", ended.client, ended.job_id, ended.final.seq, _plain(ended.final)),
     StoreTold: lambda told: ("told", told.client, told.job_id),
     StoreClient: lambda one: ("client", one.key, one.number_port, one.name, one.leased, one.acknowledges, one.gone),
     StorePeer: lambda peer: ("peer", *peer.peer, peer.client),
-    StorePreset: lambda preset: ("preset", preset.preset, preset.key, msgspec.json.encode(preset.value).decode()),
+    StorePreset: lambda preset: ("preset", preset.preset, preset.key, json(preset.value)),
     StoreUnset: lambda unset: ("unset", unset.preset, unset.key),
 }
 
@@ -144,7 +144,16 @@ def preset_value(value: object) -> int | float | str | bool:
 
 def final_text(final: Final) -> str:
     """A final as JSON: its kind, then its arguments."""
-    return msgspec.json.encode([type(final).__name__.lower(), *final.arguments()]).decode()
+    return json(_plain(final))
+
+
+def json(value: object) -> str:
+    """Plain values as JSON."""
+    return msgspec.json.encode(value).decode()
+
+
+def _plain(final: Final) -> tuple[Any, ...]:
+    return (_WORDS[type(final)], *msgspec.structs.astuple(final))
 
 
 def final(value: object) -> Final:

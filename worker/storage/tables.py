@@ -15,7 +15,7 @@ from typing import Final as Constant
 import msgspec
 
 from worker.core.ledger import digest
-from worker.storage import schema
+from worker.storage import rows, schema
 from worker.storage.commit_log import Commit
 from worker.storage.lost import LostRow, put_aside
 
@@ -108,8 +108,8 @@ class Tables:
             self._change(row)
 
     def _end(self, row: Sequence[Any], commit: Commit) -> None:
-        _, client, job_id, seq, text = row
-        end = [seq, text, self._next_end(), commit.at, commit.up]
+        _, client, job_id, seq, final = row
+        end = [seq, rows.json(final), self._next_end(), commit.at, commit.up]
         self.ended += 1
         new = self._new.get((client, job_id))
         if new is not None:

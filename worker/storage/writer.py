@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 
 #: How often it is checked that the files are still there, and that no commit of the loop's is stuck.
 CHECK_EVERY_S: Constant = 0.5
-#: The same when there were so many checks without a commit between them.
+#: How often the loop looks at the files after its own commits: each look takes longer than the commit.
+LOOK_EVERY_S: Constant = 0.05
+#: How often the writer does when there were so many checks without a commit between them.
 CHECK_IDLE_EVERY_S: Constant = 10.0
 IDLE_CHECKS: Constant = 10
 #: How long `close` waits for a disk that does not answer.
@@ -79,6 +81,7 @@ class Writer:
         self._asked = 0  # the newest commit that was left to the writer's thread, and the newest of which the loop knows how it ended
         self._heard = 0
         self._done = 0  # the newest that the loop has done itself
+        self._looked = float("-inf")  # when the loop has last looked at the files
         self._since = 0.0  # when it began the one that is under way, 0 for none
         self._direct_from = 0.0  # when the loop may commit again
         self._quiet_s = QUIET_S
@@ -153,7 +156,7 @@ class Writer:
         self._lead.release()
         try:
             self._journal.commit(records)
-            left = None if self._journal.is_there() else ()
+            left = None if self._is_there(began) else ()
         except Exception as error:  # noqa: BLE001 - the other thread tries it again, and says what is wrong
             log.debug("a commit failed: %s", error)
         finally:
@@ -164,6 +167,12 @@ class Writer:
                 self._lead.acquire()
             self._note_time(began)
         return left
+
+    def _is_there(self, now: float) -> bool:
+        if now - self._looked < LOOK_EVERY_S:
+            return True
+        self._looked = now
+        return self._journal.is_there()
 
     def _note_time(self, began: float) -> None:
         """After a commit that took long, the next ones are left to the other thread for a while."""

@@ -270,6 +270,7 @@ def loop(tmp_path, monkeypatch):
     """Nothing in it depends on the time: no commit is slow, and the other thread does nothing unasked."""
     monkeypatch.setattr(module, "SLOW_S", 3600.0)
     monkeypatch.setattr(module, "CHECK_EVERY_S", 3600.0)
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
     made = Loop(tmp_path / "9460.sqlite3")
     made.writer.start()
     yield made
