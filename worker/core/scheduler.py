@@ -106,6 +106,7 @@ class Scheduler:
         self._is_checked = checked
         self._effects: list[Effect] = []
         self._leaving = False
+        self._has_decided = self._has_released = False  # whether this round has taken another event than `Stored`, and such a one
         self._presets = Presets(catalog)
         for name, key, value in config.presets:
             self._presets.restore(name, key, value)
@@ -141,6 +142,11 @@ class Scheduler:
 
     def take(self, event: Event, now: float) -> None:
         """Takes note of one of several events; `end_of_round` follows the last of them."""
+        if type(event) is Stored:  # before the chores: it only lets go what waits for it
+            self._barrier.stored(event.number, now)
+            self._has_released = True
+            return
+        self._has_decided = True
         if self._chores.waiting:
             try:
                 self._chores.do(now)
@@ -152,8 +158,6 @@ class Scheduler:
             self._received(event.peer, event.commands, now)  # type: ignore[union-attr]
         elif kind is Finished:
             self._running.finished(event.task_id, event.outcome, now)  # type: ignore[union-attr]
-        elif kind is Stored:
-            self._barrier.stored(event.number, now)  # type: ignore[union-attr]
         else:
             self._take_rare(event, now)
 
@@ -187,11 +191,13 @@ class Scheduler:
 
     def end_of_round(self, now: float) -> list[Effect]:
         """Says what is to be done after the events that were taken, in order. The next thing that is called is `afterwards`."""
-        self._timers.run_due(now)
-        self._ending.release_waiting(now)
-        if not self._leaving:
-            self._following.start_waiting(now)
-            self._running.fill_slots(now)
+        if self._has_decided or not self._has_released:  # what was released sets no job free to start
+            self._timers.run_due(now)
+            self._ending.release_waiting(now)
+            if not self._leaving:
+                self._following.start_waiting(now)
+                self._running.fill_slots(now)
+        self._has_decided = self._has_released = False
         self._barrier.ask()
         # Otherwise after what the new status tells of has been released; but not for ever, if jobs come without a pause.
         if not self._barrier.is_waiting or self._board.is_overdue(now):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.play import OTHER, Play, circles, disk_full, finished, job, plan, sent
+from tests.play import OTHER, START, Play, circles, disk_full, finished, job, plan, sent
 from worker.core.barrier import Barrier
-from worker.core.events import Kept, KeptJob, NotStored, Received, StopAsked, Stored, StoreFinal, StorePreset
-from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Ready, Replay, Set, Sync
+from worker.core.events import Commit, JobEnded, Kept, KeptJob, NotStored, Received, Send, StopAsked, Stored, StoreFinal, StorePreset
+from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Ready, Replay, Set, Status, Sync
 from worker.timers import Timers
 
 STATE = Path("state")
@@ -29,6 +29,18 @@ def test_nothing_leaves_before_it_is_stored():
     assert play(0.5, finished(1)) == ["commit 2"]
     assert play(0.6, Stored(2)) == ["ready a seq=1 run=500"]
     assert play.until(0.75) == ["ready a seq=1 run=500"], "the second copy counts from when the first was sent"
+
+
+def test_what_was_stored_is_released_before_the_chores():
+    """The final goes first. What nobody waits for comes after it."""
+    play = slow()
+    play(0.0, job("a"), Stored(1))
+    scheduler, now = play.scheduler, START + 0.5
+    scheduler.take(finished(1), now)
+    assert [type(effect) for effect in scheduler.end_of_round(now)] == [StoreFinal, Commit]
+    scheduler.take(Stored(2), now)
+    assert [type(effect.report) for effect in scheduler.end_of_round(now) if isinstance(effect, Send)] == [Ready, Status]
+    assert [type(effect) for effect in scheduler.afterwards(now)] == [JobEnded]
 
 
 def test_without_a_journal_nothing_waits():
