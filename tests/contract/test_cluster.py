@@ -191,6 +191,7 @@ def bundled(shared, monkeypatch):
     assert [number for number, times in made.finished.items() if times != 1] == []
 
 
+@pytest.mark.usefixtures("bundled")
 def test_nothing_listens_elsewhere(shared):
     """A node of a scheduler on this machine is reached from this machine only."""
     for node in shared.nodes:

@@ -82,6 +82,7 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
         slots: how many tasks run at a time from now on; 0 leaves that as it is.
         nodes: how many machines of a cluster there are; None without a cluster.
         gone: the names of those that were there lately, and are not now.
+        node_slots: how many tasks they run at a time.
     """
 
     working: bool
@@ -89,6 +90,7 @@ class ChildrenChanged(msgspec.Struct, frozen=True):
     slots: int = 0
     nodes: int | None = None
     gone: tuple[str, ...] = ()
+    node_slots: int = 0
 
 
 class CatalogChanged(msgspec.Struct, frozen=True):

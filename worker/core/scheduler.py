@@ -175,12 +175,12 @@ class Scheduler:
                 self._stop(reason, at_once=at_once, now=now)
             case Throttled(peer, dropped):
                 self._admission.throttled(peer, dropped, now)
-            case ChildrenChanged(working, missing, slots, nodes, gone):
+            case ChildrenChanged(working, missing, slots, nodes, gone, node_slots):
                 if working:
                     self._questions.missing = missing
                 if slots:
                     self._slots.resize(slots)
-                self._board.nodes, self._board.gone = nodes, gone
+                self._board.nodes, self._board.gone, self._board.node_slots = nodes, gone, node_slots
                 self._running.children_changed(working=working)
             case ReportAsked() | WatchAsked() | CancelAsked():
                 self._wishes.take(event, now)

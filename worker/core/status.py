@@ -37,6 +37,7 @@ class StatusBoard(msgspec.Struct):
         children: there is a child process that can run a job.
         nodes: how many machines of a cluster there are; None without a cluster.
         gone: the names of those that were there lately, and are not now.
+        node_slots: how many tasks those that are there run at a time.
         watched: somebody hears of all changes.
         alive_at: when a child process last proved that it works, by ending a task; None before the first.
     """
@@ -53,6 +54,7 @@ class StatusBoard(msgspec.Struct):
     children: bool = True
     nodes: int | None = None
     gone: tuple[str, ...] = ()
+    node_slots: int = 0
     watched: bool = False
     alive_at: float | None = None
     started_at: float = 0.0
@@ -226,5 +228,5 @@ class StatusBoard(msgspec.Struct):
             "canary_s": self.health(now).canary_s,
         }
         if self.nodes is not None:
-            levels["nodes"] = self.nodes
+            levels |= {"nodes": self.nodes, "node_slots": self.node_slots}
         return (Number(name, float(value)) for name, value in levels.items())

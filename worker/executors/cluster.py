@@ -26,7 +26,7 @@ from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import ChildDied, NoNode, Unavailable
 from worker.executors.base import Deliver, Executor
-from worker.executors.dask import NO_CERTIFICATES, Certificates, resource_of, security
+from worker.executors.dask import NO_CERTIFICATES, Certificates, security
 from worker.executors.link import MAX_OPEN, Ended, Link
 from worker.executors.roll import Nodes
 from worker.executors.shipping import Shipper
@@ -109,7 +109,7 @@ class ClusterExecutor:
         self._since = 0.0
         self._task_s: float | None = None
         self._slots = 0
-        self._link = Link(address, security(certificates), resource_of(version), self.hear, shipper)
+        self._link = Link(address, security(certificates), version, self.hear, shipper)
 
     def start(self, deliver: Deliver, poller: Poller) -> None:
         self._deliver, self._poller, self._since = deliver, poller, poller.now()
@@ -209,7 +209,7 @@ class ClusterExecutor:
     def _tell_of_children(self) -> None:
         nodes, self._slots = self._nodes, self._wanted()
         if nodes.slots:
-            self._deliver(ChildrenChanged(working=True, missing=nodes.missing, slots=self._slots, nodes=len(nodes.slots), gone=nodes.gone))
+            self._deliver(ChildrenChanged(True, nodes.missing, self._slots, len(nodes.slots), nodes.gone, sum(nodes.slots.values())))
         else:
             slots, missing = (self._stand_in.workers, self._local_missing) if self._stand_in is not None else (0, {})
             self._deliver(

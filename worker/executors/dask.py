@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import warnings
+import platform
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,11 @@ log = logging.getLogger(__name__)
 TOPIC = "td-image-worker"
 #: Under which a node tells the scheduler what it is.
 INFORMATION = "td_image_worker"
+_PACKAGES = {
+    "OpenCV": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "NumPy": ("numpy",),
+    "Dask": ("distributed",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +91,41 @@ def library() -> Any:
     import dask
 
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})  # the files of a task are part of what Dask calls its graph
-    warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)  # as long as its name is not known
     if not log.isEnabledFor(logging.DEBUG):  # what a lost connection means is said here in a sentence; there it is a traceback
         for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] == "distributed":
                 logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
+
+
+def versions(version: str) -> str:
+    """Of everything whose version matters, in one line; ours is given."""
+    found = [f"td-image-worker {version}", f"Python {platform.python_version()}"]
+    for name, packages in _PACKAGES.items():
+        for package in packages:
+            with contextlib.suppress(PackageNotFoundError):
+                found.append(f"{name} {installed(package)}")
+                break
+    return ", ".join(found)
+
+
+def differences(theirs: str, ours: str) -> str:
+    """What of two such lines is not the same; "" if all is. Of Python the third number does not matter.
+
+    >>> differences("td-image-worker 0.1.0, Python 3.12.1, OpenCV 4.10.0", "td-image-worker 0.1.0, Python 3.11.7, OpenCV 5.0.0")
+    'Python 3.12.1 (here 3.11.7), OpenCV 4.10.0 (here 5.0.0)'
+    >>> differences("Python 3.11.2, NumPy 2.4.6", "Python 3.11.7, NumPy 2.4.6")
+    ''
+    """
+    here = _by_name(ours)
+    found = []
+    for name, there in _by_name(theirs).items():
+        mine = here.get(name, "none")
+        parts = 2 if name == "Python" else None
+        if there.split(".")[:parts] != mine.split(".")[:parts]:
+            found.append(f"{name} {there} (here {mine})")
+    return ", ".join(found)
+
+
+def _by_name(line: str) -> dict[str, str]:
+    return {name: version for name, _, version in (word.rpartition(" ") for word in line.split(", "))}

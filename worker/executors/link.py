@@ -26,7 +26,7 @@ from worker.core.jobs import Failure, Outcome, Phase, Task
 from worker.errors import InternalError, LimitExceeded, NodeLost, ResultLost
 from worker.executors import frames
 from worker.executors.bundles import Bundles
-from worker.executors.dask import TOPIC, library
+from worker.executors.dask import TOPIC, library, resource_of, versions
 from worker.executors.roll import Attendance, Nodes
 from worker.executors.shipping import OUTPUT_TIMES, Shipper
 
@@ -104,15 +104,15 @@ class Link:
     Args:
         address: of the scheduler.
         how: certificates, as Dask has them.
-        resource: what each submission takes one of.
+        version: ours.
         hear: is told everything, in this thread.
         shipper: takes the files of tasks along; None if the nodes see them.
     """
 
-    def __init__(self, address: str, how: Security | None, resource: str, hear: Hear, shipper: Shipper | None = None) -> None:
+    def __init__(self, address: str, how: Security | None, version: str, hear: Hear, shipper: Shipper | None = None) -> None:
         self._address = address
         self._security = how
-        self._resource = resource
+        self._resource = resource_of(version)  # each submission takes one
         self._hear = hear
         self._name = f"{TOPIC}-{secrets.token_hex(4)}"
         self._orders: deque[Task | int] = deque()
@@ -125,7 +125,7 @@ class Link:
         self._slots = 0
         self._client: Client | None = None
         self._shipper = shipper
-        self._attendance = Attendance(address, resource)
+        self._attendance = Attendance(address, self._resource, versions(version))
         self._luggage = _Luggage()
         self._asking: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()

@@ -15,6 +15,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -32,7 +33,7 @@ from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.errors import ChildDied, DiskFull, ResultLost, Unavailable, WorkerError
 from worker.executors import frames
 from worker.executors.base import Executor
-from worker.executors.dask import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security
+from worker.executors.dask import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security, versions
 from worker.executors.link import ABORT, Said
 from worker.files import shipped
 from worker.poller import Poller
@@ -346,6 +347,7 @@ async def run(address: str, node: Node, slots: int, *, version: str, certificate
             with tempfile.TemporaryDirectory(prefix="td-image-worker-node-") as scratch:
                 worker = Worker(
                     address,
+                    host=_own_address(address),
                     nthreads=slots,
                     resources={resource_of(version): slots},
                     name=name or f"{platform.node()}-{os.getpid()}",
@@ -371,18 +373,23 @@ async def run(address: str, node: Node, slots: int, *, version: str, certificate
         await asyncio.sleep(AGAIN_S)
 
 
+def _own_address(address: str) -> str:
+    """The address of this machine under which the scheduler sees it. Dask's worker would listen on all, and who reaches it can run code.
+
+    >>> _own_address("tcp://127.0.0.1:8786")
+    '127.0.0.1'
+
+    Raises:
+        OSError: the scheduler's name is not known, or no way leads there.
+    """
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    family, kind, protocol, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as way:
+        way.connect(target)  # nothing is sent: the system only looks up the way
+        own: str = way.getsockname()[0]
+    return own
+
+
 async def _about(node: Node, version: str, _worker: Any) -> dict[str, Any]:
     """What the scheduler says about this node."""
     return {"version": version, "versions": versions(version), "missing": dict(node.missing)}
-
-
-def versions(version: str) -> str:
-    """Of everything whose version matters, in one line."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    found = [f"td-image-worker {version}", f"Python {platform.python_version()}"]
-    for package in ("opencv-python-headless", "opencv-python", "numpy", "distributed"):
-        with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{package} {installed(package)}")
-    return ", ".join(found)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.executors.dask import INFORMATION
+from worker.executors.dask import INFORMATION, differences
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,12 @@ class Attendance:
     Args:
         address: of the scheduler.
         resource: nodes of ours have some of it.
+        versions: of what works here, as `dask.versions` says them.
     """
 
-    def __init__(self, address: str, resource: str) -> None:
+    def __init__(self, address: str, resource: str, versions: str) -> None:
         self._address = address
+        self._versions = versions
         self._resource = resource
         self._roll = Roll()
         self._known: set[str] = set()
@@ -108,7 +110,7 @@ class Attendance:
                 slots[address] = count
                 missing.update(about["missing"] if about else {})
             if address not in self._known:
-                _introduce(address, count, about)
+                self._introduce(address, count, about)
         for address in self._known - workers.keys():
             log.warning("the node %s has left the cluster", address)
         self._known = set(workers)
@@ -118,11 +120,15 @@ class Attendance:
         self._roll.call([worker["name"] for address, worker in workers.items() if address in slots], now)
         return Nodes(slots, missing, reason, self._roll.names(now))
 
-
-def _introduce(address: str, count: int, about: Mapping[str, Any] | None) -> None:
-    if about is None:
-        log.warning("%s is a worker of Dask, and no node of ours: it gets no task. Start `td-image-worker node` there.", address)
-    elif not count:
-        log.error("the node %s has version %s of the worker, which does not fit ours: it gets no task", address, about["version"])
-    else:
-        log.info("the node %s has %d slots; %s", address, count, about["versions"])
+    def _introduce(self, address: str, count: int, about: Mapping[str, Any] | None) -> None:
+        """Before it gets its first task."""
+        if about is None:
+            log.warning("%s is a worker of Dask, and no node of ours: it gets no task. Start `td-image-worker node` there.", address)
+        elif not count:
+            log.error("the node %s has version %s of the worker, which does not fit ours: it gets no task", address, about["version"])
+        elif others := differences(about["versions"], self._versions):
+            log.warning(
+                "the node %s has %d slots and other versions than this worker: %s. Its pictures may differ.", address, count, others
+            )
+        else:
+            log.info("the node %s has %d slots; %s", address, count, about["versions"])

@@ -122,6 +122,7 @@ _LEVELS: Final = {
     "canary_s": "Seconds since a child process last showed that it works.",
     "beat": "Seconds since the start.",
     "nodes": "Machines of the cluster that work for this worker.",
+    "node_slots": "How many tasks these machines run at a time.",
 }
 _NAMES: Final = {"queued": "jobs_queued", "running": "jobs_running", "canary_s": "canary_age_seconds", "beat": "uptime_seconds"}
 

@@ -66,7 +66,10 @@ NUMBERS: Final[Mapping[str, tuple[str, float | None, float | None]]] = {
     "boot": ("another number at each start", 1.0, float(2**24 - 1)),
     "canary_s": ("time in seconds since a child process last showed that it works", 0.0, None),
     "nodes": ("number of machines that work for this worker", 0.0, None),
+    "node_slots": ("how many tasks these machines run at a time", 0.0, None),
 }
+#: What only a worker with a cluster sends.
+OF_A_CLUSTER: Final = frozenset({"nodes", "node_slots"})
 
 _ROOT = addresses.ROOT
 _WORDS: Final = {

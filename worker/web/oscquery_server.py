@@ -26,7 +26,7 @@ from worker.protocol.messages import Bye, Command, Hello, Message, Report, Set, 
 from worker.web.guard import Refused
 from worker.web.handlers import Guarded, asked_of
 from worker.web.hub import Hub
-from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, NUMBERS, AddressSpace, Changes, Listener, host_info
+from worker.web.oscquery import MANY_CHANGES, MAX_ADDRESS, NUMBERS, OF_A_CLUSTER, AddressSpace, Changes, Listener, host_info
 
 #: How many clients may be connected, all together and from one computer.
 MAX_CLIENTS = 64
@@ -169,7 +169,7 @@ class Clients:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.space = AddressSpace(hub.catalog, numbers={name: 0.0 for name in NUMBERS if name != "nodes"})
+        self.space = AddressSpace(hub.catalog, numbers=dict.fromkeys(NUMBERS.keys() - OF_A_CLUSTER, 0.0))
         limits = hub.config.limits
         self._gate = Gate(hub.config.allow, hub.config.token, limits.packets_per_s, limits.packets_burst)
         self._slots: dict[int, OscQuery] = {}
