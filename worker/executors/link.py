@@ -346,6 +346,7 @@ class Link:
                 pure=False,
                 retries=0,
                 resources={self._resource: 1},
+                priority=-tasks[0].id,  # in the worker's order, also what is sent once more
             )
         except Exception as error:
             log.debug("a task could not be submitted", exc_info=True)
