@@ -120,7 +120,9 @@ SECTIONS = (
     Section(
         "identity", short=("--seeds", "1"), quick=("--seeds", "1", "--seconds", "1.5", "--scenes", "crossing", "a video"), is_markdown=True
     ),
-    Section("track", short=("--frames", "150", "--rounds", "2"), quick=("--frames", "30", "--sizes", "360p"), is_markdown=True),
+    Section(
+        "track", short=("--frames", "150", "--rounds", "2"), quick=("--frames", "30", "--rounds", "1", "--sizes", "360p"), is_markdown=True
+    ),
     Section(
         "cluster",
         short=("--many", "1500", "--rounds", "2"),

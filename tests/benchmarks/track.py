@@ -8,9 +8,10 @@ and hears the reports of a worker over UDP. Measured from before the picture is 
     beside      the same while two other jobs keep the pool's children busy all the time
     overlay     as track, which also writes the picture with what it sees as a frame; the next picture comes while it still draws
 
-The ways take turns, `--rounds` times, so that all have the same load. The next picture is written after the report of the one before, or
-after a second without one. Otherwise a picture that comes while another is searched would wait for it, and that would be measured.
-`--rate` writes so many a second instead, as a show does; then the newest wins, and the last column says how many were left out.
+The ways take turns, `--rounds` times; "over the search" is the median of the turns, because each has its own load. The next picture is
+written after the report of the one before, or after a second without one. Otherwise a picture that comes while another is searched would
+wait for it, and that would be measured. `--rate` writes so many a second instead, as a show does; then the newest wins, and the last
+column says how many were left out.
 
 Below are the parts of `search`: writing, reading (turned and in OpenCV's order), making smaller and searching; and what `track` adds: until
 the picture is noticed and between the processes, and the report over UDP.
@@ -24,6 +25,7 @@ import functools
 import os
 import platform
 import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -113,13 +115,17 @@ class Heard:
         took: seconds from before a picture is written until its report has come.
         after: seconds of it after the worker had the report ready to be sent.
         left_out: pictures that have no report.
+        ratios: of each turn, its p50 over that of the search in the same turn.
     """
 
     took: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
     left_out: int = 0
+    ratios: list[float] = field(default_factory=list)
 
-    def add(self, other: Heard) -> None:
+    def add(self, other: Heard, search: list[float]) -> None:
+        if other.took:
+            self.ratios.append(shares(other.took)[0] / shares(search)[0])
         self.took += other.took
         self.after += other.after
         self.left_out += other.left_out
@@ -203,10 +209,10 @@ def shares(values: list[float]) -> tuple[float, float]:
 
 
 def table(name: str, searched: dict[str, list[float]], heard: dict[str, Heard]) -> None:
-    base = shares(searched["all"])[0]
-    for what, values, left_out in (("search", searched["all"], 0), *((what, one.took, one.left_out) for what, one in heard.items())):
-        p50, p99 = shares(values)
-        print(f"| {name} | {what} | {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {p50 / base:.2f} | {left_out} |")
+    all_of_them = {"search": Heard(searched["all"], ratios=[1.0]), **heard}
+    for what, one in all_of_them.items():
+        p50, p99 = shares(one.took)
+        print(f"| {name} | {what} | {p50 * 1e3:.1f} ms | {p99 * 1e3:.1f} ms | {statistics.median(one.ratios):.2f} | {one.left_out} |")
 
 
 def parts(name: str, searched: dict[str, list[float]], track: Heard) -> str:
@@ -220,7 +226,7 @@ def parts(name: str, searched: dict[str, list[float]], track: Heard) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=300, help="of each way")
-    parser.add_argument("--rounds", type=int, default=5, help="turns that the ways take")
+    parser.add_argument("--rounds", type=int, default=10, help="turns that the ways take")
     parser.add_argument("--rate", type=float, default=0.0, help="pictures written per second; 0 = each after the report of the one before")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     options = parser.parse_args()
@@ -236,12 +242,13 @@ def main() -> int:
                 searched: dict[str, list[float]] = {part: [] for part in ("all", *PARTS)}
                 heard = {"track": Heard(), "beside": Heard(), "overlay": Heard()}
                 for _ in range(options.rounds):
-                    for part, values in alone(folder, size, count).items():
+                    turn = alone(folder, size, count)
+                    for part, values in turn.items():
                         searched[part] += values
-                    heard["track"].add(through(port, folder, size, count, options.rate))
+                    heard["track"].add(through(port, folder, size, count, options.rate), turn["all"])
                     with busy(port):
-                        heard["beside"].add(through(port, folder, size, count, options.rate))
-                    heard["overlay"].add(through(port, folder, size, count, options.rate, overlay="frame:overlay.frame"))
+                        heard["beside"].add(through(port, folder, size, count, options.rate), turn["all"])
+                    heard["overlay"].add(through(port, folder, size, count, options.rate, overlay="frame:overlay.frame"), turn["all"])
                 table(name, searched, heard)
                 ends.append(parts(name, searched, heard["track"]))
     print("\n| picture | " + " | ".join((*PARTS, "until it is noticed, and between processes", "the report")) + " |")

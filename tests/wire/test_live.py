@@ -172,7 +172,7 @@ def read_until(client, done):
 
 
 def test_tuio(worker, place, reader):
-    """Another's client reads a disc as a blob and a marker as an object, and has nothing any more when the jobs are cancelled."""
+    """Another's client reads a disc as a blob and as a cursor, and a marker as an object, and has nothing when the jobs are cancelled."""
     peer, _ = worker
     (place / "markers").mkdir()
     cv2.imwrite(str(place / "markers" / "0.png"), marker(cv2.aruco.DICT_4X4_50, 23, side=160, margin=40))
@@ -189,6 +189,12 @@ def test_tuio(worker, place, reader):
         peer.send(Cancel(job_id))
         assert next(report for report in reports_of(peer, job_id) if isinstance(report, Failed)).code == 499
     read_until(reader, lambda: not reader.blobs and not reader.objects)
+    peer.send(Job("cursor", "track", tuple({"source": "disc.mp4", "min_radius": 10, "tuio_profile": "cursor", **shared}.items())))
+    read_until(reader, lambda: reader.cursors and reader.cursors[0].position[1])
+    assert reader.cursors[0].position[1] == pytest.approx(120.5 / 240, abs=0.005)
+    peer.send(Cancel("cursor"))
+    assert next(report for report in reports_of(peer, "cursor") if isinstance(report, Failed)).code == 499
+    read_until(reader, lambda: not reader.cursors)
 
 
 #: A sender of the package cyndilib, which nobody here wrote: a disc on a plain ground, until it is killed.

@@ -7,6 +7,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from worker.files.limits import DEFAULT_LIMITS
 from worker.pictures.images import write_image
 from worker.tracking.loop import Loop
 from worker.tracking.session import Looked
-from worker.tracking.sources import Grabber, Picture, Recording, SourceEnded, SourceVanished, image_series
+from worker.tracking.sources import Grabber, Picture, Recording, SourceEnded, SourceVanished, camera, image_series
 
 IMAGE = np.zeros((4, 6), np.uint8)
 
@@ -359,3 +360,44 @@ def test_silence():
         source.newest(0.01)
     gate.set()
     source.close()
+
+
+class Capture:
+    """A camera of OpenCV that gives three pictures."""
+
+    def __init__(self, *asked: int) -> None:
+        self.asked, self.left, self.released, self.buffers = asked, 3, False, 0.0
+
+    def isOpened(self) -> bool:  # noqa: N802 - as OpenCV calls it
+        return self.asked[0] == 2
+
+    def set(self, what: int, value: float) -> None:
+        self.buffers = value if what == cv2.CAP_PROP_BUFFERSIZE else self.buffers
+
+    def get(self, what: int) -> float:
+        return {cv2.CAP_PROP_FRAME_WIDTH: 6.0, cv2.CAP_PROP_FRAME_HEIGHT: 4.0}[what]
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, IMAGE + self.left) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_camera(monkeypatch):
+    """The newest picture of a camera, without a queue in its driver; one that ends has vanished, and one that is not there says so."""
+    made = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *asked: made.append(Capture(*asked)) or made[-1])
+    source = camera(2, DEFAULT_LIMITS, silent_s=5)
+    assert (made[0].buffers, source.about) == (1, "camera 2, 6x4")
+    seen = []
+    with pytest.raises(SourceVanished, match=r"It gives no more pictures\."):
+        seen.extend(iter(lambda: int(source.newest(5.0).image[0, 0]), None))
+    assert seen[-1] == 0
+    assert seen == sorted(seen, reverse=True)
+    source.close()
+    assert made[0].released
+    with pytest.raises(SourceVanished, match=r"Camera 3 cannot be opened\."):
+        camera(3, DEFAULT_LIMITS, silent_s=5)
+    assert made[1].released
