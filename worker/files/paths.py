@@ -370,8 +370,23 @@ def names_video(text: str) -> bool:
     return Path(text).suffix.lower() in _VIDEO
 
 
+#: C:// and the like are drives.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
 def _plain(text: str) -> str:
-    """The path with forward slashes. Raises ArgumentError if it cannot be used or shown."""
+    """The path with forward slashes. Raises ArgumentError if it cannot be used or shown, or is none."""
+    plain = _speakable(text)
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:  # so Windows copies a path, and so it is pasted
+        raise ArgumentError(f"The path {text[:80]} stands in quotes.", "Leave them out.")
+    if found := _ADDRESS.match(text):
+        hint = "Leave file:// out." if found[0].lower() == "file://" else "Load it first; a job reads files only."
+        raise ArgumentError(f"{text[:80]} is an address and not the path of a file.", hint)
+    return plain
+
+
+def _speakable(text: str) -> str:
+    """As `_plain`, of a name that is there."""
     if not text:
         raise ArgumentError("A path is empty.")
     if _CONTROL.search(text):
@@ -616,6 +631,6 @@ class _Search(msgspec.Struct):
 def _is_speakable(name: str) -> bool:
     """Whether a path with this name can be said in a message, and is understood as this name."""
     try:
-        return _plain(name) == name
+        return _speakable(name) == name
     except ArgumentError:
         return False

@@ -114,6 +114,29 @@ def test_unspeakable(files, text):
     caught.value.message.encode()
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('"C:\\show\\a.png"', "Leave them out."),
+        ("'shots/*.png'", "Leave them out."),
+        ("file:///show/a.png", "Leave file:// out."),
+        ("https://example.org/a.png", "Load it first; a job reads files only."),
+    ],
+)
+def test_what_is_no_path(files, text, hint):
+    """People paste a path with its quotes, as Windows copies it, or an address; nothing else would say so."""
+    for take in files.to_read, lambda text: files.to_read_all(text, (".png",)), files.to_write:
+        with pytest.raises(ArgumentError) as caught:
+            take(text)
+        assert caught.value.hint == hint
+        assert text[:8] in caught.value.message
+
+
+def test_a_quote_in_a_name(files):
+    """Only quotes around all of it are taken for a mistake."""
+    assert files.to_write('5" disk.png').name == '5" disk.png'
+
+
 def test_maps(root):
     """The sender's prefix becomes ours, on whole components only, and without regard to a drive letter's case."""
     files = FileRules((root,), maps=(("C:/show", str(root)),))
