@@ -930,6 +930,9 @@ class Pending:
 
     def _failed(self, args, now):
         seq, boot, code = [int(part) for part in args[1:4]]
+        if not args[0]:  # a trigger, or a job of somebody else at our port, was refused: there is no job
+            self._tell("error", f"{code} {args[5]}")
+            return
         if seq == 0 and self._is_forgotten(str(args[0]), boot, now):
             return
         job = self._final(args[0], seq, boot, now)

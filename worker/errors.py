@@ -33,6 +33,10 @@ class WorkerError(Exception):
             self._message, self._advice = self._message + self._advice(), None
         return self._message
 
+    def say_first(self, beginning: str) -> None:
+        """Puts something in front of the sentence."""
+        self._message = f"{beginning}: {self._message}"
+
     def __str__(self) -> str:
         return self.message
 

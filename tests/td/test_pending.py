@@ -491,6 +491,15 @@ def test_what_touchdesigner_cannot_send_holds_up_nothing():
     assert "trigger" not in again
 
 
+def test_a_trigger_that_is_refused():
+    """Its job never got an id, so it is news each time and no job."""
+    component = made()
+    for _ in range(2):
+        component.received("/worker/failed", ["", 0, 5, 400, "arguments", "Preset 'a': it needs image.", "See there."], 0)
+        assert component.take_news() == [("error", "400 Preset 'a': it needs image.")]
+    assert not component.jobs
+
+
 def test_a_trigger_is_a_level_that_rises_and_falls():
     component = made()
     component.trigger("logo", 0)

@@ -61,11 +61,13 @@ class Admission:
 
     # ------------------------------------------------------------------------------------------------ commands
 
-    def job(self, client: Client, command: wire.Job, now: float) -> None:
-        """Takes one job, or rejects it."""
+    def job(self, client: Client, command: wire.Job, now: float, preset: str = "") -> None:
+        """Takes one job, or rejects it. Who presses a button knows no id, so the sentence names the preset."""
         try:
             job = self._checked(client, command, now)
         except WorkerError as error:
+            if preset:
+                error.say_first(f"Preset {preset!r}")
             self.reject(client, command.id, error, now)
         else:
             self._accept(job, now)

@@ -59,4 +59,4 @@ class PresetCommands:
             else:
                 self._admission.complain(client, command.full_address, error, now)
         else:
-            self._admission.job(client, wire.Job(command.id, operation, pairs), now)
+            self._admission.job(client, wire.Job(command.id, operation, pairs), now, command.preset)

@@ -846,6 +846,13 @@ def test_trigger():
     assert sent(play(0.4, Trigger("logo", 0.0), Trigger("logo", 1.0))) == ["accepted w7-2 0 0", "processing w7-2 1"]
 
 
+def test_a_trigger_whose_job_is_refused():
+    """The sentence names the preset, because there is no id."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "draw_circles"))
+    assert sent(play(0.1, Trigger("logo")))[0].startswith("failed  seq=0 400 arguments Preset 'logo': draw_circles needs output")
+
+
 def test_an_impulse():
     """Each is a press, also while the number is up, and none of them keeps it up."""
     play = Play()
