@@ -1,12 +1,14 @@
 """Streams over the network: RTSP and HTTP, by FFmpeg. PyAV gives the time of each picture; without it, OpenCV reads them.
 
 FFmpeg opens any address, and some kinds of streams are lists of other addresses. So it may take only kinds that are one stream, and
-only protocols that lead nowhere else; and no HTTP server may send it on to another address.
+only protocols that lead nowhere else; and no HTTP server may send it on to another address. FFmpeg can be forbidden that from 8.1 on; an
+older one does not know the option, says nothing and goes wherever it is sent, so it is given no HTTP address.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import cv2
 
 from worker.catalog.live import shown
+from worker.errors import Unavailable
 from worker.files.limits import FileLimits
 from worker.pictures.pixels import Image
 from worker.tracking.sources import Grabber, SourceVanished, of_capture
@@ -26,13 +29,26 @@ _OPEN_S = 10.0
 _AHEAD_S = 5.0
 
 
-def can_read_times() -> bool:
-    """Whether PyAV is installed."""
+#: libavformat of FFmpeg 8.1, the first in which `max_redirects` was seen to work; in 62.3, of FFmpeg 8.0, it does not.
+_STAYS = 62, 12
+
+Version = tuple[int, int]
+
+
+def version_of_pyav() -> Version | None:
+    """Of the libavformat in PyAV; None if it is not installed."""
     try:
-        import av  # noqa: F401
+        import av
     except ImportError:
-        return False
-    return True
+        return None
+    major, minor, *_ = av.library_versions["libavformat"]
+    return major, minor
+
+
+def version_of_opencv() -> Version:
+    """Of the libavformat in OpenCV; 0, 0 if it has none, or does not say."""
+    found = re.search(r"avformat:\s+YES \((\d+)\.(\d+)", cv2.getBuildInformation())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def stream(address: str, limits: FileLimits, *, silent_s: float) -> Grabber:
@@ -41,18 +57,35 @@ def stream(address: str, limits: FileLimits, *, silent_s: float) -> Grabber:
     Raises:
         SourceVanished: nobody answers there, or with something that is no stream.
         LimitExceeded: its pictures are too large.
+        Unavailable: this is an HTTP address, and the FFmpeg of this installation could be led elsewhere.
     """
+    scheme = address.partition(":")[0].lower()
+    opened = _reader(scheme)
     options = {
-        "protocol_whitelist": _PROTOCOLS[address.partition(":")[0].lower()],
+        "protocol_whitelist": _PROTOCOLS[scheme],
         "format_whitelist": _FORMATS,
         "max_redirects": "0",
         "fflags": "nobuffer",
     }
-    opened = _by_pyav if can_read_times() else _by_opencv
     try:
         return opened(address, {**options, "rtsp_transport": "tcp"}, limits, silent_s)
     except _Refused:
         return opened(address, {**options, "rtsp_transport": "udp"}, limits, silent_s)
+
+
+def _reader(scheme: str) -> Callable[[str, dict[str, str], FileLimits, float], Grabber]:
+    """PyAV if it is there; for HTTP one that stays with the server that it is given."""
+    pyav, opencv = version_of_pyav(), version_of_opencv()
+    if pyav is not None and (scheme == "rtsp" or pyav >= _STAYS):
+        return _by_pyav
+    if scheme == "rtsp" or opencv >= _STAYS:
+        return _by_opencv
+    newest = max(opencv, pyav or opencv)
+    raise Unavailable(
+        f"HTTP streams need FFmpeg 8.1: the one of this installation (libavformat {newest[0]}.{newest[1]}) would follow a server that "
+        "sends it on to another computer.",
+        "pip install --upgrade av",
+    )
 
 
 class _Refused(SourceVanished):

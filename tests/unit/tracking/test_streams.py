@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from worker.catalog.live import check_host, source_of
-from worker.errors import ArgumentError, LimitExceeded, PathError
+from worker.errors import ArgumentError, LimitExceeded, PathError, Unavailable
 from worker.files.limits import FileLimits
 from worker.tracking import streams
 from worker.tracking.sources import SourceVanished
@@ -128,10 +128,31 @@ def test_not_followed(servers, path):
     """Neither a server that sends us on nor a list of addresses leads anywhere else; the sentence does not hold the password."""
     server, other = servers
     other.asked.clear()
-    with pytest.raises(SourceVanished) as caught:
+    with pytest.raises((SourceVanished, Unavailable)) as caught:
         streams.stream(f"http://me:secret@127.0.0.1:{server.server_port}/{path}", LIMITS, silent_s=2)
     assert "secret" not in str(caught.value)
     assert other.asked == []
+
+
+def test_an_ffmpeg_that_can_be_led_elsewhere(servers, monkeypatch):
+    """Before FFmpeg 8.1 it follows a server that sends it on, whatever it is told: it is given no HTTP address. RTSP it may read."""
+    server, _ = servers
+    server.asked.clear()
+    monkeypatch.setattr(streams, "version_of_opencv", lambda: (62, 3))
+    for pyav in (None, (61, 7)):
+        monkeypatch.setattr(streams, "version_of_pyav", lambda pyav=pyav: pyav)
+        with pytest.raises(Unavailable, match=r"^HTTP streams need FFmpeg 8\.1: .* \(libavformat 62\.3\)") as caught:
+            streams.stream(f"{server.address}/camera", LIMITS, silent_s=2)
+        assert caught.value.hint == "pip install --upgrade av"
+        with pytest.raises(SourceVanished):
+            streams.stream("rtsp://127.0.0.1:1/camera", LIMITS, silent_s=1)
+    assert server.asked == []
+
+
+def test_the_version_of_ffmpeg():
+    """Both libraries say which one they have, and with those of the tests HTTP can be read."""
+    assert streams.version_of_opencv() > (50, 0)
+    assert (streams.version_of_pyav() or (60, 0)) > (50, 0)
 
 
 @pytest.mark.usefixtures("library")
