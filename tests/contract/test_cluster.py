@@ -42,6 +42,14 @@ def cluster(tmp_path):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A cluster for tests after which it is whole again."""
+    made = Cluster(tmp_path_factory.mktemp("shared") / "cluster.log")
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """No test but one is about how long a task waits for a node; on a busy machine a scheduler takes its time to start."""
@@ -50,7 +58,18 @@ def _patience(monkeypatch):
 
 @pytest.fixture
 def bench(cluster):
+    yield from _bench(cluster)
+
+
+@pytest.fixture
+def shared_bench(shared):
+    """Waits until both nodes are there again, whatever the test before has done to them."""
+    yield from _bench(shared, nodes=2)
+
+
+def _bench(cluster, nodes=0):
     made = Bench(ClusterExecutor(cluster.address, version=VERSION))
+    wait_for(lambda: not nodes or (slots(made) and made.events()[-1].nodes == nodes))
     yield made
     made.executor.close()
     made.all_that_came()
@@ -98,29 +117,29 @@ def test_nodes_are_counted(cluster, bench):
     wait_for(lambda: slots(bench) == SLOTS * OPEN_PER_SLOT)
 
 
-def test_abort_stops_native_code(cluster, bench, tmp_path):
+def test_abort_stops_native_code(shared, shared_bench, tmp_path):
     """The child of a task that is not wanted any more is killed on its node, although it never leaves native code."""
     marker = tmp_path / "marker"
-    number = begin(bench, f"sleeps_in_native_code:{marker}", Noop())
+    number = begin(shared_bench, f"sleeps_in_native_code:{marker}", Noop())
     wait_for(marker.exists)
-    before = cluster.own()
-    bench.executor.abort(number)
-    assert isinstance(bench.outcomes_of([number])[0], Failure)
-    wait_for(lambda: len(before - cluster.own()) == 1)
-    assert isinstance(bench.outcomes_of(bench.execute(*["works:a"] * 8))[0], Result)
+    before = shared.own()
+    shared_bench.executor.abort(number)
+    assert isinstance(shared_bench.outcomes_of([number])[0], Failure)
+    wait_for(lambda: len(before - shared.own()) == 1)
+    assert isinstance(shared_bench.outcomes_of(shared_bench.execute(*["works:a"] * 8))[0], Result)
 
 
 @pytest.mark.parametrize(("params", "repeated"), [(Noop(), True), (APPEND, False)], ids=["repeatable", "append"])
-def test_a_node_is_lost(cluster, bench, tmp_path, params, repeated):
+def test_a_node_is_lost(shared, shared_bench, tmp_path, params, repeated):
     """What it ran runs again on another one; what may not be repeated ends as 502, and ran once."""
     trace = tmp_path / "trace"
-    number = begin(bench, f"leaves_a_line:{trace}", params)
+    number = begin(shared_bench, f"leaves_a_line:{trace}", params)
     wait_for(lambda: lines(trace))
-    cluster_module.end(node_of(cluster, int(lines(trace)[0])))
+    shared.restart_node(shared.nodes.index(node_of(shared, int(lines(trace)[0]))))
     if repeated:
         wait_for(lambda: len(lines(trace)) >= 2)
     trace.with_suffix(".go").touch()
-    (outcome,) = bench.outcomes_of([number])
+    (outcome,) = shared_bench.outcomes_of([number])
     if repeated:
         assert isinstance(outcome, Result)
     else:
@@ -129,45 +148,36 @@ def test_a_node_is_lost(cluster, bench, tmp_path, params, repeated):
 
 
 @pytest.mark.parametrize(("params", "repeated"), [(Noop(), True), (APPEND, False)], ids=["repeatable", "append"])
-def test_the_scheduler_is_lost(cluster, bench, tmp_path, params, repeated):
+def test_the_scheduler_is_lost(shared, shared_bench, tmp_path, params, repeated):
     """The executor and the nodes find the next one by themselves; what ran runs again, or ends as 502."""
     trace = tmp_path / "trace"
-    number = begin(bench, f"leaves_a_line:{trace}", params)
+    number = begin(shared_bench, f"leaves_a_line:{trace}", params)
     wait_for(lambda: lines(trace))
-    cluster.restart_scheduler()
+    shared.restart_scheduler()
     if repeated:
         wait_for(lambda: len(lines(trace)) >= 2)
     trace.with_suffix(".go").touch()
-    (outcome,) = bench.outcomes_of([number])
+    (outcome,) = shared_bench.outcomes_of([number])
     assert isinstance(outcome, Result) if repeated else (outcome.code, outcome.word) == (502, "node")
-    assert isinstance(bench.outcomes_of(bench.execute("works:b"))[0], Result)
+    assert isinstance(shared_bench.outcomes_of(shared_bench.execute("works:b"))[0], Result)
     assert repeated or len(lines(trace)) == 1  # what may be repeated may run more than twice, if a node comes and goes
 
 
-def test_an_append_runs_once_and_leaves_no_mark(bench, tmp_path):
+def test_an_append_runs_once_and_leaves_no_mark(shared_bench, tmp_path):
     """Without any loss a task that may not be repeated ends as every other."""
     trace = tmp_path / "trace"
     trace.with_suffix(".go").touch()
-    assert isinstance(bench.outcomes_of([begin(bench, f"leaves_a_line:{trace}", APPEND)])[0], Result)
+    assert isinstance(shared_bench.outcomes_of([begin(shared_bench, f"leaves_a_line:{trace}", APPEND)])[0], Result)
     assert len(lines(trace)) == 1
 
 
 # ------------------------------------------------------------------------------------- short tasks that travel together
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """A cluster for tests that leave it as it was."""
-    made = Cluster(tmp_path_factory.mktemp("shared") / "cluster.log")
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def bundled(shared, monkeypatch):
+def bundled(shared_bench, monkeypatch):
     """A bench whose tasks `as_told` are known to be short. `together` gives some to the cluster as one bundle."""
-    made = Bench(ClusterExecutor(shared.address, version=VERSION))
-    wait_for(lambda: slots(made) and made.events()[-1].nodes == 2)
+    made = shared_bench
     made.outcomes_of(begin_short(made, *["works:first"] * 8))
     for limit in ("SHORT_S", "BUNDLE_S"):  # however slow this machine is today
         monkeypatch.setattr(bundles, limit, 60.0)
@@ -185,10 +195,7 @@ def bundled(shared, monkeypatch):
         return numbers
 
     made.sizes, made.together = sizes, together
-    yield made
-    made.executor.close()
-    made.all_that_came()
-    assert [number for number, times in made.finished.items() if times != 1] == []
+    return made
 
 
 @pytest.mark.usefixtures("bundled")
