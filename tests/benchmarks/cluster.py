@@ -1,6 +1,7 @@
 """Empty tasks over a cluster, beside what else there is. Run as `python -m tests.benchmarks.cluster`.
 
     ours     `ClusterExecutor`, as the worker uses it; two nodes with one child each, and a spare. Each task is in a killable child
+    alone    the same without bundles: how many submissions go through a scheduler, as long tasks do; only with `--alone`
     Dask     `Client.submit` of an empty function; two workers of Dask with one thread each, in processes of their own
     Ray      `remote` of an empty function; two CPUs on this machine
     Celery   `delay` of an empty function, over Redis; two prefork workers
@@ -32,7 +33,9 @@ from tests.polling import Polled
 from worker.catalog.noop import Noop
 from worker.core.events import ChildrenChanged, Finished
 from worker.core.jobs import Result, Task
+from worker.executors import bundles
 from worker.executors.cluster import ClusterExecutor
+from worker.executors.link import MAX_OPEN
 
 NODES = 2
 #: Tasks before the clock runs.
@@ -86,6 +89,13 @@ def ours(single: int, many: int, folder: Path) -> tuple[list[float], float]:
     finally:
         executor.close()
         cluster.close()
+
+
+def alone(single: int, many: int, folder: Path) -> tuple[list[float], float]:
+    """Ours, and each task travels alone."""
+    bundles.MOST_TASKS = 1
+    bundles.PLACES_PER_SLOT = MAX_OPEN
+    return ours(single, many, folder)
 
 
 def dask(single: int, many: int, folder: Path) -> tuple[list[float], float]:
@@ -150,12 +160,18 @@ def celery(single: int, many: int, _folder: Path) -> tuple[list[float], float]:
             return peer(calls, single, many)
 
 
-CONTESTANTS: dict[str, Callable[[int, int, Path], tuple[list[float], float]]] = {"ours": ours, "Dask": dask, "Ray": ray, "Celery": celery}
+CONTESTANTS: dict[str, Callable[[int, int, Path], tuple[list[float], float]]] = {
+    "ours": ours,
+    "alone": alone,
+    "Dask": dask,
+    "Ray": ray,
+    "Celery": celery,
+}
 
 
 def why_not(name: str) -> str:
     """Why one cannot take part; empty if it can."""
-    return "" if name in ("ours", "Dask") else races.missing(name.lower(), REDIS_SERVER)
+    return "" if name in ("ours", "alone", "Dask") else races.missing(name.lower(), REDIS_SERVER)
 
 
 def one_round(name: str, single: int, many: int) -> tuple[float, float, float]:
@@ -173,6 +189,7 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=200)
     parser.add_argument("--many", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="ours without bundles, too")
     parser.add_argument("--who", choices=CONTESTANTS, help="one round of this one, in this process, as JSON")
     arguments = parser.parse_args()
     if arguments.who:
@@ -185,7 +202,9 @@ def main() -> None:
     print(
         f"{NODES} nodes on this machine; {arguments.single} single tasks, batches of {arguments.many}; medians of {arguments.rounds} rounds"
     )
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CONTESTANTS if not why_not(name)}
+    found: dict[str, list[tuple[float, float, float]]] = {
+        name: [] for name in CONTESTANTS if not why_not(name) and (arguments.alone or name != "alone")
+    }
     for _ in range(arguments.rounds):
         for name, rounds in found.items():
             rounds.append(one_round(name, arguments.single, arguments.many))
@@ -195,8 +214,8 @@ def main() -> None:
         compared = "" if name == "ours" else f"{rows['ours'][0] / p50:>20.2f}x{rows['ours'][2] / rate:>7.2f}x"
         print(f"{name:8}{p50 * 1000:>8.1f}{p95 * 1000:>8.1f}{rate:>9.0f}{compared}")
     for name in CONTESTANTS:
-        if name not in found:
-            print(f"{name:8}left out, {why_not(name)}")
+        if reason := why_not(name):
+            print(f"{name:8}left out, {reason}")
     print(f"\n{load()} at the end")
 
 
