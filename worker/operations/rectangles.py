@@ -1,6 +1,7 @@
 """Rectangles seen in perspective: a sheet of paper, a screen, a picture on a wall.
 
-1. On a smaller copy, contours of edges and of bright and dark areas are simplified to four corners, in grey and in each channel.
+1. On a smaller copy, contours of edges and of bright and dark areas are simplified to four corners, in grey and in each channel; and
+   straight edges that meet are put together (`worker.operations.line_quads`).
 2. Each side is laid onto the picture in full size: along its normals the strongest step is looked for, and a line is fitted to these
    places (least squares with Huber's weights). The corners are where the lines meet.
 3. A rectangle counts if enough of each side is such a step, on one line. Of several in the same place, the one that is seen best counts.
@@ -9,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from worker.catalog.outlines import FindRectangles
 from worker.operations.angles import direction
 from worker.operations.keywords import takes_keywords
+from worker.operations.line_quads import figures
 from worker.operations.marks import CENTER, draw_dot, draw_polygon
 from worker.operations.shapes import Found, Rows
 from worker.pictures.pixels import Image, color, size_of, with_depth
@@ -66,17 +68,23 @@ def _found(picture: Image, params: FindRectangles) -> list[tuple[float, Quad]]:
     scale = min(1.0, _WORKING_SIDE / max(picture.shape[:2]))
     small = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)) if scale < 1 else picture
     least = params.min_area * picture.shape[0] * picture.shape[1]
-    candidates = _apart([(cv2.contourArea(quad.astype(np.float32)), quad) for quad in _candidates(small, 0.8 * least * scale**2)], 0.97)
+    channels = (cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), *cv2.split(small))
+    smallest = 0.8 * least * scale**2
+    candidates = [
+        quad
+        for quads in (figures(channels, smallest), _candidates(channels, smallest))
+        for _, quad in _apart([(cv2.contourArea(quad.astype(np.float32)), quad) for quad in quads], 0.97)[:_MOST_CANDIDATES]
+    ]
     laid = []
-    for _, quad in candidates[:_MOST_CANDIDATES]:
+    for quad in candidates:
         score, corners = _laid(picture, (quad + 0.5) / scale - 0.5, _REACH / scale)
         if score >= params.support and _is_plausible(corners) and cv2.contourArea(corners.astype(np.float32)) >= least:
             laid.append((score, _ordered(corners)))
     return sorted(_apart(laid, _SAME), key=lambda one: -cv2.contourArea(one[1].astype(np.float32)))
 
 
-def _candidates(small: Image, least: float) -> Iterator[Quad]:
-    for channel in (cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), *cv2.split(small)):
+def _candidates(channels: Sequence[Image], least: float) -> Iterator[Quad]:
+    for channel in channels:
         smooth = cv2.GaussianBlur(channel, (5, 5), 0)
         middle, _ = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
         edges = cv2.dilate(cv2.Canny(smooth, 0.4 * middle, 0.8 * middle), np.ones((3, 3), np.uint8))

@@ -9,6 +9,7 @@ from tests import scenes
 from tests.pictures import any_picture
 from worker.catalog.outlines import FindRectangles
 from worker.operations import rectangles
+from worker.operations.line_quads import figures
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -42,6 +43,27 @@ def test_sheet(ground, seed):
     corners = scenes.tilted(240, (320, 240), seed, ratio=1 / np.sqrt(2)) if seed % 2 else scenes.tilted(200, (320, 240), seed, ratio=1.4)
     found = found_in(scenes.laid_into(sample(ground), sheet(), corners, noise=4), min_area=0.05)
     assert nearest(found, corners) < 2
+
+
+@pytest.mark.parametrize("seed", [0, 3, 7])
+def test_sheet_that_runs_into_the_ground(seed):
+    """A sheet that is hardly brighter than what lies behind a part of it is found by its sides, which meet in its corners."""
+    corners = scenes.tilted(330, (400, 300), seed, ratio=1 / np.sqrt(2))
+    found = found_in(scenes.laid_into(sample("astronaut.jpg", (800, 600)), sheet(), corners, noise=4))
+    assert nearest(found, corners) < 1
+
+
+def test_figures():
+    """Sides that meet make a figure; one that goes on behind a corner makes none, and neither does a smaller one than is wanted."""
+    plain = np.full((300, 400), 90, np.uint8)
+    cv2.fillConvexPoly(plain, np.array([(60, 50), (330, 70), (310, 250), (90, 230)], np.int32), 200)
+    (figure,) = {tuple(np.rint(quad[quad.sum(axis=1).argmin()]).astype(int)) for quad in figures([plain], 1000)}
+    assert np.abs(np.array(figure) - (60, 50)).max() <= 1
+    assert not figures([plain], 90_000)
+    lines = np.full((300, 400), 90, np.uint8)
+    for start, end in (((60, 0), (60, 299)), ((330, 0), (330, 299)), ((0, 50), (399, 50)), ((0, 250), (399, 250))):
+        cv2.line(lines, start, end, 250, 9)
+    assert not figures([lines], 20_000)
 
 
 def test_screen():
