@@ -438,7 +438,7 @@ class Client:
         await self._told(Unset(name, key), again_is_refused=True)
 
     async def trigger(self, name: str) -> None:
-        """Presses a preset's button once. Raises CommandRefused if there is no such preset."""
+        """Presses a preset's button once. Raises CommandRefused if there is no such preset, or if its job is refused."""
         await self._told(Trigger(name, 1.0))
         await self._told(Trigger(name, 0.0))
 

@@ -26,6 +26,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.rows import OperationInfo
 from worker.catalog.table import CATALOG
 from worker.files.spelling import natural
+from worker.protocol import addresses
 from worker.protocol.messages import (
     Accepted,
     Ack,
@@ -446,6 +447,9 @@ class ClientCore:
             self._end(state)
 
     def _refused(self, failed: Failed, now: float) -> None:
+        if not failed.id:  # of a trigger: there is no job whose end this could be
+            self._effects.append(Announce(Error(failed.code, addresses.TRIGGER, f"{failed.message} {failed.hint}".strip())))
+            return
         state = self._jobs.get(failed.id)
         if state is None:
             return

@@ -262,6 +262,12 @@ def test_a_refused_job_ends_without_acknowledgement() -> None:
     assert sent(talk.wait(3), Job) == []
 
 
+def test_a_refused_job_without_an_id() -> None:
+    """It is that of a trigger, whose sender would otherwise believe that it has started a job."""
+    told = Error(400, "/worker/trigger", "Preset 'a': it needs image. See there.")
+    assert Announce(told) in Talk().hear(Failed("", 0, 7, 400, "arguments", "Preset 'a': it needs image.", "See there."))
+
+
 def test_reports_of_unknown_jobs_are_only_acknowledged() -> None:
     """A final of an earlier program on the same port must not be sent for ever."""
     talk = Talk()
