@@ -26,6 +26,7 @@ from worker.errors import InternalError, ResultLost
 from worker.executors import frames, memory
 from worker.executors.base import FindMissing, MakeRunTask, RunTask
 from worker.executors.mark import Mark
+from worker.executors.spin import AWAKE_S, Record, cores
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,22 @@ log = logging.getLogger(__name__)
 PROGRESS_INTERVAL_S = 0.02
 _READ_AT_ONCE = 2**16
 _PR_SET_PDEATHSIG = 1
+#: Windows has no such flag; there a child sleeps.
+_DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
-def main(make_run_task: MakeRunTask, find_missing: FindMissing, link: socket.socket, mark: Mark) -> None:
-    """The whole life of a child: says when it is warm, then takes tasks until the parent is gone."""
+def main(make_run_task: MakeRunTask, find_missing: FindMissing, alert: bool, link: socket.socket, mark: Mark) -> None:
+    """The whole life of a child: says when it is warm, then takes tasks until the parent is gone.
+
+    Args:
+        make_run_task: makes what runs tasks.
+        find_missing: what cannot be done here.
+        alert: it may stay awake for a moment after a task.
+        link: the other end is the parent's.
+        mark: where it notes which task it has begun.
+    """
     parent = prepare(link)
+    parent.is_alert = alert and cores() > 1 and _DONT_WAIT != 0
     with contextlib.suppress(OSError):  # a parent that is gone
         _serve(make_run_task, find_missing, parent, mark)
 
@@ -87,13 +99,21 @@ def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: Parent
             log.exception("the outcome of %s cannot be sent to the parent", task.operation)
             frame = frames.ended(task.id, Failure.of(ResultLost()))
         parent.say(frame)
+        parent.has_ended_a_task = True
 
 
 class Parent:
-    """The other end."""
+    """The other end.
+
+    Attributes:
+        is_alert: if tasks come fast, the child looks for the next one before it sleeps (`spin`).
+        has_ended_a_task: since it last looked for one.
+    """
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
+        self.is_alert = self.has_ended_a_task = False
+        self._record = Record(most=5)
         self._saying = threading.Lock()  # a thread of a library may log something meanwhile
 
     def say(self, frame: bytes) -> None:
@@ -103,9 +123,22 @@ class Parent:
     def tells(self) -> Iterator[frames.Told]:
         """What it says, one after the other, until it is gone."""
         pieces = frames.Frames()
-        while data := self._link.recv(_READ_AT_ONCE):
+        while data := self._at_once() or self._link.recv(_READ_AT_ONCE):
             for body in pieces.received(data):
                 yield frames.told(body)
+
+    def _at_once(self) -> bytes:
+        """What it says within a moment after a task has ended, if tasks come so fast; otherwise nothing."""
+        ended, self.has_ended_a_task = self.has_ended_a_task, False
+        if not (self.is_alert and ended and self._record.wanted()):
+            return b""
+        data, until = b"", time.monotonic() + AWAKE_S
+        while not data and time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                data = self._link.recv(_READ_AT_ONCE, _DONT_WAIT)
+                break  # maybe with nothing, at the end
+        self._record.looked(bool(data))
+        return data
 
 
 class _ToParent(logging.Handler):

@@ -123,7 +123,7 @@ class PoolExecutor:
         self.workers = workers
         self._patient = patient
         self._spin = None if patient else Spin(cores())
-        self._keeper = Keeper(child.main, (make_run_task, find_missing))
+        self._keeper = Keeper(child.main, (make_run_task, find_missing, not patient))
         self._deliver: Deliver = lambda _: None
         self._poller: Poller | None = None
         self._children: dict[_Child, None] = {}

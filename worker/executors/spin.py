@@ -1,10 +1,13 @@
-"""Whether to stay awake for a moment after a child was given a task, as an adaptive mutex does. Pure.
+"""Whether to stay awake for a moment instead of sleeping until the other process answers, as an adaptive mutex does. Pure.
 
     record = spin.given(task.operation, now)      # None: sleep, as always
     poller.stay_awake(AWAKE_S, record.looked)     # otherwise the next `wait` looks for so long before it sleeps
 
 To sleep until a child has done 30 us of work takes longer than the work: the system has to let the processor rest and to wake it again, and
 then everything finds cold caches. An empty job takes 0.24 ms there and back in place of 0.42, and a third less of the processor.
+
+A child that has ended a task stays awake likewise, while the next one comes as fast as that: with 64 jobs under way, a tenth more end
+in a second. A client that waits for each final before it sends its next job is too slow; then it is tried once in 32 tasks.
 
 It costs `AWAKE_S` of a core at most for each task, and only if that pays: not on a single core; not for the first task of an operation in a
 second, so never while the worker is idle; and after a task that took longer not for the next one of its operation, then 2, 4, up to 1024.
@@ -14,7 +17,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+
+import msgspec
 
 #: A child does a small task within this time, or it was in vain.
 AWAKE_S = 150e-6
@@ -22,30 +26,37 @@ AWAKE_S = 150e-6
 RECENT_S = 1.0
 #: Operations of an artist's own come and go with their files.
 MOST = 1000
-_MOST_MISSES = 10
 
 
-@dataclass(slots=True)
-class Record:
-    """One operation.
+class Record(msgspec.Struct):
+    """One operation, or all that a child does.
 
     Attributes:
         given_at: when its newest task was given to a child.
         skip: for how many tasks to come nobody stays awake.
-        misses: how often in a row it was in vain, less one for each time that it was not.
+        misses: how often it was in vain; half of it is forgotten each time that it was not.
+        most: the most that is counted, so it is tried again after 2**most tasks.
     """
 
     given_at: float = float("-inf")
     skip: int = 0
     misses: int = 0
+    most: int = 10
+
+    def wanted(self) -> bool:
+        """Whether to stay awake this time."""
+        if self.skip:
+            self.skip -= 1
+            return False
+        return True
 
     def looked(self, found: bool) -> None:
         """Notes whether something had happened before the time was over."""
         if found:
-            self.misses = max(0, self.misses - 1)
+            self.misses //= 2
         else:
             self.skip = 2**self.misses
-            self.misses = min(_MOST_MISSES, self.misses + 1)
+            self.misses = min(self.most, self.misses + 1)
 
 
 class Spin:
@@ -56,7 +67,7 @@ class Spin:
 
     >>> spin = Spin(cores=2)
     >>> spin.given("noop", 5.0), spin.given("noop", 5.5)
-    (None, Record(given_at=5.5, skip=0, misses=0))
+    (None, Record(given_at=5.5, skip=0, misses=0, most=10))
     """
 
     def __init__(self, cores: int) -> None:
@@ -73,10 +84,7 @@ class Spin:
         before, record.given_at = record.given_at, now
         if now - before >= RECENT_S:
             return None
-        if record.skip:
-            record.skip -= 1
-            return None
-        return record
+        return record if record.wanted() else None
 
 
 def cores() -> int:

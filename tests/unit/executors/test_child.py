@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from worker.catalog.noop import Noop
 from worker.core.jobs import Result, Task
 from worker.executors import child, frames, memory
@@ -23,3 +25,43 @@ def test_idle_child_gives_memory_back(monkeypatch):
     mark.close()
     assert said == ["worked", "worked", "given back", "worked", "given back"]
     assert answers == ["Warm", "Done", "Done", "Alive", "Alive", "Done", "Alive"]
+
+
+@pytest.fixture
+def alert():
+    """A child's end that may stay awake, and the parent's."""
+    if not child._DONT_WAIT:
+        pytest.skip("Windows cannot look at a socket without waiting")
+    ours, its = socket.socketpair()
+    parent = child.Parent(its)
+    parent.is_alert = True
+    with ours, its:
+        yield ours, parent
+
+
+def test_the_next_task_at_once(alert):
+    """After a task it looks for the next one before it sleeps; once, until another task has ended."""
+    ours, parent = alert
+    ours.send(b"task")
+    assert parent._at_once() == b""
+    parent.has_ended_a_task = True
+    assert parent._at_once() == b"task"
+    ours.send(b"another")
+    assert parent._at_once() == b""
+    parent.has_ended_a_task = True
+    assert parent._at_once() == b"another"
+
+
+def test_no_next_task(alert):
+    """In vain, so it sleeps, and does not look after the next task either. A parent that is gone is noticed as always."""
+    ours, parent = alert
+    parent.has_ended_a_task = True
+    assert parent._at_once() == b""
+    ours.send(b"late")
+    parent.has_ended_a_task = True
+    assert parent._at_once() == b""
+    parent.has_ended_a_task = True
+    assert parent._at_once() == b"late"
+    ours.close()
+    parent.has_ended_a_task = True
+    assert list(parent.tells()) == []
