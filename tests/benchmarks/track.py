@@ -45,7 +45,7 @@ from worker.operations.circles import find_circles
 from worker.operations.track import view_of
 from worker.pictures.frames import FrameFile
 from worker.protocol import osc
-from worker.protocol.messages import Cancel, Hello, Job, Ready, Source, Tracked
+from worker.protocol.messages import Cancel, Failed, Hello, Job, Ready, Source, Tracked
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
 PARTS = ("write", "read", "smaller", "find")
@@ -54,6 +54,8 @@ SEEN = 640
 WARM = 5
 #: A picture that nobody reports within this time was left out.
 LEFT_OUT_S = 1.0
+#: A process of a live job imports OpenCV first.
+PATIENCE_S = 120.0
 
 
 def picture(size: tuple[int, int], n: int) -> np.ndarray:
@@ -144,8 +146,7 @@ def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: fl
         pairs = {"source": f"frame:{job}.frame", "rate": 240, "min_radius": 10, "detect_width": SEEN, "confirm": 1}
         pairs |= {"overlay": overlay} if overlay else {}
         udp.send(osc.encode(Job(job, "track", tuple(pairs.items()))))
-        while not any(isinstance(report, Source) and report.word == "Live" for report in osc.decode_reports(udp.recv(65_535))):
-            pass
+        _wait_until_live(udp, job)
 
         def hear() -> None:
             udp.settimeout(0.2)
@@ -175,6 +176,22 @@ def through(port: int, folder: Path, size: tuple[int, int], count: int, rate: fl
         udp.send(osc.encode(Cancel(job)))
     writer.close(remove=True)
     return Heard(heard.took[WARM:], heard.after[WARM:], len(began))
+
+
+def _wait_until_live(udp: socket.socket, job: str) -> None:
+    """Raises SystemExit if the job ends instead, and TimeoutError with what was heard of it last."""
+    last: object = None
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        with contextlib.suppress(TimeoutError):
+            for report in osc.decode_reports(udp.recv(65_535)):
+                if getattr(report, "id", "") == job:
+                    last = report
+                if isinstance(last, Failed):
+                    sys.exit(f"track failed: {last.message}")
+                if isinstance(last, Source) and last.word == "Live":
+                    return
+    raise TimeoutError(f"no picture was seen in {PATIENCE_S:g} s; the last report was {last}")
 
 
 @contextlib.contextmanager
