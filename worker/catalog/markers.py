@@ -28,7 +28,12 @@ class FindMarkers(Params, frozen=True, kw_only=True):
     ] = "all"
     dictionary: Annotated[
         Dictionary,
-        Meta(description="ArUco and AprilTag: the set of the markers; auto = the common ones, slower, and bad bits are repaired less"),
+        Meta(
+            description=(
+                "ArUco and AprilTag: the set of the markers; auto = ids below 250 of all but original, 16h5 and 36h10, slower, and bad "
+                "bits are repaired less"
+            )
+        ),
     ] = "auto"
     inverted: Annotated[bool, Meta(description="1 finds ArUco and AprilTag markers that are white on black, too")] = False
     max_items: Annotated[int, Meta(ge=1, le=1000, description="maximum number of markers per image, the largest first")] = 100

@@ -26,4 +26,4 @@ def direction(across: NDArray[Any], down: NDArray[Any], turn: int = 360) -> NDAr
     >>> direction(np.array([1, 0, -1]), np.array([-1e-9, 1, 0])).tolist()
     [0.0, 90.0, 180.0]
     """
-    return within(np.degrees(np.arctan2(down, across)), turn)
+    return within(np.degrees(np.arctan2(down, across + 0.0)), turn)  # of no way at all it is 0, and not that of minus zero

@@ -10,6 +10,7 @@ def test_never_a_whole_turn():
     """What would be rounded up to a whole turn is 0; a line that is nearly level has the same direction from both sides."""
     angles = direction(np.array([1.0, 1, 1]), np.array([-1e-7, 0, 1e-7]))
     assert angles.tolist() == [0, 0, 0]
+    assert direction(np.array([-0.0]), np.array([0.0])).tolist() == [0]
     assert within(np.array([179.996, 180.0, 359.0]), 180).tolist() == [0, 0, 179]
     assert float(direction(*np.array([0.0, -2.0]))) == 270
 
