@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -54,7 +58,7 @@ def worker(place):
     config = replace(Config(), roots=(place,), workers=1)
     rules = rules_of(config)
     live = followers_of(config, rules)
-    with running(pool_of(config, rules), peer, live, roots=(place,), workers=1, live=LiveSettings(sessions=2)):
+    with running(pool_of(config, rules), peer, live, roots=(place,), workers=1, live=LiveSettings(sessions=2, hosts=("127.0.0.1",))):
         peer.send(Hello("test", peer.text_port, peer.number_port))
         yield peer, live
     peer.close()
@@ -130,6 +134,52 @@ def test_an_overlay(worker, place):
     peer.send(Job("elsewhere", "track", (("source", "disc.mp4"), ("overlay", "/tmp/elsewhere.png"))))
     final = next(report for report in reports_of(peer, "elsewhere") if isinstance(report, Failed))
     assert final.message == "/tmp/elsewhere.png is outside the folders in which files may be written."
+
+
+class Webcam(http.server.BaseHTTPRequestHandler):
+    """Serves a disc as JPEGs, as webcams do."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for n in itertools.count():
+                data = cv2.imencode(".jpg", picture(n % 40))[1].tobytes()
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data) + data + b"\r\n")
+                time.sleep(0.04)
+
+    def log_message(self, *_args: object) -> None:
+        """Nothing."""
+
+
+def test_an_overlay_of_a_stream(worker, place):
+    """A process that may use the network writes its overlay into the folder of it; a folder with everything else is refused."""
+    peer, _ = worker
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Webcam)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    pairs = {"source": f"http://127.0.0.1:{server.server_port}/", "min_radius": 10}
+    try:
+        peer.send(Job("root", "track", tuple({**pairs, "overlay": "seen.jpg"}.items())))
+        final = next(report for report in reports_of(peer, "root") if isinstance(report, Failed))
+        assert final.message.startswith("The overlay of a source on the network goes into a folder of its own")
+        peer.send(Job("stream", "track", tuple({**pairs, "overlay": "network/seen.jpg"}.items())))
+        told = reports_of(peer, "stream")
+        assert any(isinstance(report, Tracked) and report.total == 1 for report in told)
+        wait_for((place / "network" / "seen.jpg").exists)
+        peer.send(Cancel("stream"))
+        said = []
+        for report in told:
+            said += [report] if isinstance(report, Source) else []
+            if isinstance(report, Failed):
+                break
+        assert report.code == 499
+        assert not [one for one in said if "overlay" in one.message]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not (place / "seen.jpg").exists()
 
 
 def test_killed(worker):
