@@ -262,12 +262,23 @@ class Link:
         aborted, sent.aborted = sent.aborted, []
         assert sent.carrying is not None  # noqa: S101 - it was sent
         if sent.tasks and sent.node and self._client is not None:
-            asking = asyncio.ensure_future(_abort_some(self._client, sent.node, sent.key, aborted))
+            asking = asyncio.ensure_future(self._ask_to_abort(self._client, sent, aborted))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
             return
         self._send_again(sent)
         sent.carrying.cancel()
+
+    async def _ask_to_abort(self, client: Client, sent: _Sent, task_ids: list[int]) -> None:
+        """If the node does not hear, the whole bundle is taken from it."""
+        heard = False
+        with contextlib.suppress(Exception):
+            message = {"op": ABORT, "key": sent.key, "task_ids": task_ids}
+            heard = sent.node in await client.scheduler.broadcast(msg=message, workers=[sent.node], on_error="ignore")
+        if not heard and sent.key in self._sent and sent.carrying is not None:
+            self._send_again(sent)
+            sent.carrying.cancel()
+            self._take_orders()
 
     def _send_again(self, sent: _Sent) -> None:
         for task in reversed(sent.tasks.values()):
@@ -479,12 +490,6 @@ async def _cancel(client: Client, future: Future[Any]) -> None:
     """The node kills the child when it sees that the task is not wanted any more. Without a connection there is nothing to be done."""
     with contextlib.suppress(Exception):
         await client.cancel([future], force=True)
-
-
-async def _abort_some(client: Client, node: str, key: str, task_ids: list[int]) -> None:
-    """Asks a node to end these tasks of a bundle. If it is lost, so are they."""
-    with contextlib.suppress(Exception):
-        await client.scheduler.broadcast(msg={"op": ABORT, "key": key, "task_ids": task_ids}, workers=[node], on_error="ignore")
 
 
 async def _forget(client: Client, key: str) -> None:

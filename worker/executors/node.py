@@ -283,10 +283,13 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             bundle = self._bundles.get(happening.task_id)
             if bundle is None or happening.task_id not in bundle.open:
                 continue
-            if isinstance(happening, Progressed):
-                self._stepped(bundle, happening)
-            else:
-                self._end(bundle, happening)
+            try:
+                if isinstance(happening, Progressed):
+                    self._stepped(bundle, happening)
+                else:
+                    self._end(bundle, happening)
+            except Exception:  # the next ones must be heard
+                log.exception("what a child has said about a task is lost")
 
     def _end(self, bundle: _Bundle, ended: _Ended) -> None:
         own = bundle.open.pop(ended.task_id)

@@ -1,5 +1,6 @@
 """The executor over a cluster, without one: what it does while there is no node, and how much is under way."""
 
+import asyncio
 import types
 
 import pytest
@@ -146,3 +147,48 @@ def test_no_more_than_the_limit_is_under_way(bench, monkeypatch):
     del link._carried[2], link._carried[4]
     link._take_orders()
     assert [task.id for task in sent] == [1, 2, 3, 4, 5, 6, 7]
+
+
+class Scheduler:
+    """Of Dask, as far as a link asks it to pass something on."""
+
+    def __init__(self, heard):
+        self.asked, self._heard = [], heard
+
+    async def broadcast(self, msg, workers, on_error):
+        self.asked.append((msg["task_ids"], workers, on_error))
+        return dict.fromkeys(workers) if self._heard else {}
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_abort_in_a_bundle(bench, monkeypatch, heard):
+    """The node is asked to end that task alone. One that does not hear loses the whole bundle, and the others go again, alone."""
+    link, scheduler = bench.executor._link, Scheduler(heard)
+    client = types.SimpleNamespace(scheduler=scheduler)
+
+    async def carry_out(_client, _sent):
+        await asyncio.sleep(60)
+
+    async def play():
+        monkeypatch.setattr(link, "_carry_out", carry_out)
+        for _ in range(2):
+            link._bundles.took(Task(0, "noop", Noop()), 0.0001)
+        link._client, link._slots = client, 1
+        link._short = 1  # so that one place is left
+        link._orders.extend(Task(n, "noop", Noop()) for n in (1, 2, 3))
+        link._take_orders()
+        (sent,) = link._sent.values()
+        link._said((0.0, ("begun", sent.key, "tcp://node")))
+        link._short = 2  # and none, for what goes again
+        monkeypatch.setattr(link, "_send", lambda _, tasks: again.extend(tasks))
+        link._orders.append(2)
+        link._take_orders()
+        await asyncio.gather(*link._asking)
+        cancelled = sent.carrying.cancelling()
+        sent.carrying.cancel()
+        return list(sent.tasks), bool(cancelled)
+
+    again = []
+    left, cancelled = asyncio.run(play())
+    assert scheduler.asked == [([2], ["tcp://node"], "ignore")]
+    assert (left, cancelled, [task.id for task in again]) == (([1, 3], False, []) if heard else ([], True, [1, 3]))
