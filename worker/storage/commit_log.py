@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 MAGIC: Constant = b"tdiwlog1"
 HEADER: Constant = len(MAGIC) + 8
 #: About so many bytes are folded in one transaction.
-PART_BYTES: Constant = 2**20
+PART_BYTES: Constant = 2**17
 _HEAD: Constant = struct.Struct(">II")
 _ENDINGS: Constant = ("-commits-1", "-commits-2")
 _FLAGS: Constant = os.O_RDWR | getattr(os, "O_BINARY", 0)
