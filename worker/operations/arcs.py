@@ -6,11 +6,10 @@ the centre from two gradients is that of Rad, Faez and Qaragozlou (2003).
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.operations.edges import Edges
+from worker.operations.edges import Contours, Edges
 
 Floats = NDArray[np.float32]
 
@@ -32,10 +31,8 @@ def candidates(edges: Edges, low: float, high: float) -> NDArray[np.float64]:
     Returns:
         `(N, 4)`: x, y, radius, and how much of the circumference speaks for it; the most first.
     """
-    walked = walk(edges)
-    if walked is None:
-        return np.empty((0, 4))
-    found = [_pairs(edges, *walked, lags, low, high) for lags in _together(len(walked[0]), low, high)]
+    contours = edges.contours
+    found = [_pairs(edges, contours, lags, low, high) for lags in _together(len(contours.at), low, high)]
     if not found:
         return np.empty((0, 4))
     grouped = _grouped(*(np.concatenate(values) for values in zip(*found, strict=True)))
@@ -48,34 +45,9 @@ def _together(steps: int, low: float, high: float) -> list[tuple[int, ...]]:
     return [lags] if lags and steps < _SHORT else [(lag,) for lag in lags]
 
 
-def walk(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]] | None:
-    """The edges in the order in which they follow each other.
-
-    Returns:
-        the number of the edge at each step; where the step's contour begins; how long it is. Contours are closed: a curve is walked
-        along on one side and back on the other.
-    """
-    contours, _ = cv2.findContours(edges.mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    kept = [contour for contour in contours if len(contour) >= 8]
-    if not kept:
-        return None
-    lengths = np.array([len(contour) for contour in kept], np.int32)
-    places = np.concatenate(kept).reshape(-1, 2)
-    first = np.cumsum(lengths, dtype=np.int32) - lengths
-    at = edges.index.ravel().take((places[:, 1] + 2) * edges.index.shape[1] + places[:, 0] + 2)
-    return at, np.repeat(first, lengths), np.repeat(lengths, lengths)
-
-
-def _pairs(  # noqa: PLR0917
-    edges: Edges,
-    at: NDArray[np.int32],
-    first: NDArray[np.int32],
-    length: NDArray[np.int32],
-    lags: tuple[int, ...],
-    low: float,
-    high: float,
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _pairs(edges: Edges, contours: Contours, lags: tuple[int, ...], low: float, high: float) -> tuple[Floats, Floats, Floats, Floats]:
     """Circles through edges so many steps apart: x, y, radius, and for how many pixels of contour each speaks."""
+    at, first, length = contours.at, contours.first, contours.length
     numbers = np.array(lags, np.int32)
     starts = [np.arange(0, len(at), step, dtype=np.int32) for step in _step(numbers)]
     start = np.concatenate(starts)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+SHORTEST = 8  # steps of a contour
 #: Working values per grey level of 8 bits, so that blurring does not round the weak edges away.
 GAIN = 8
 _BLUR = 1.0  # pixels, standard deviation
@@ -28,6 +29,23 @@ _AROUND = ((-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0), (0, -1), (0, 1),
 
 
 @dataclass(frozen=True, slots=True)
+class Contours:
+    """The edges in the order in which they follow each other. A curve is walked along on one side and back on the other.
+
+    Attributes:
+        at: the number of the edge at each step, `(N,)`.
+        first: at which step its contour begins, `(N,)`.
+        length: of how many steps its contour is, `(N,)`.
+        boxes: left, top, width and height of what hangs together, `(M, 4)`, in pixels.
+    """
+
+    at: NDArray[np.int32]
+    first: NDArray[np.int32]
+    length: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
 class Edges:
     """The edges of one image.
 
@@ -50,6 +68,24 @@ class Edges:
         """Height and width of the image in pixels."""
         height, width = self.mask.shape
         return height, width
+
+    @functools.cached_property
+    def contours(self) -> Contours:
+        """The contours of at least `SHORTEST` steps."""
+        contours, _ = cv2.findContours(self.mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        kept = [contour for contour in contours if len(contour) >= SHORTEST]
+        if not kept:
+            return Contours(*(np.empty(0, np.int32) for _ in range(3)), np.empty((0, 4), np.int32))
+        lengths = np.array([len(contour) for contour in kept], np.int32)
+        places = np.concatenate(kept).reshape(-1, 2)
+        starts = np.cumsum(lengths, dtype=np.int32) - lengths
+        at = self.index.ravel().take((places[:, 1] + 2) * self.index.shape[1] + places[:, 0] + 2)
+        low, high = np.minimum.reduceat(places, starts), np.maximum.reduceat(places, starts)
+        first = np.repeat(starts, lengths)
+        x, y = (places - places[first]).T  # small numbers, so that no area overflows
+        area = np.add.reduceat(x[:-1] * y[1:] - x[1:] * y[:-1], starts) if len(x) > 1 else starts
+        boxes = np.hstack([low, high - low + 1])[area <= 0]  # borders of holes are walked along the other way round
+        return Contours(at, first, np.repeat(lengths, lengths), boxes)
 
     def near(self, x: Floats, y: Floats) -> NDArray[np.int32]:
         """Which edge lies in the pixel at each place or next to it, -1 for none. At places outside of the image, any edge."""

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from worker.catalog.ellipses import FindEllipses
 from worker.errors import ArgumentError
 from worker.operations.angles import within
-from worker.operations.arcs import walk
 from worker.operations.circles import one_channel, searched_levels
 from worker.operations.edges import Edges, find_edges
 from worker.operations.keywords import takes_keywords
@@ -113,10 +112,9 @@ def _candidates(edges: Edges, low: float, high: float) -> Ellipses:
 
 def _arcs(edges: Edges) -> list[NDArray[np.float32]]:
     """Smooth pieces of contours, `(n, 2)` each. A contour is walked along twice, once on either side of an open curve."""
-    walked = walk(edges)
-    if walked is None:
+    at, first, length = edges.contours.at, edges.contours.first, edges.contours.length
+    if not len(at):
         return []
-    at, first, length = walked
     place = np.arange(len(at), dtype=np.int32)
     ahead = at[first + (place - first + _STEPS) % length]
     smooth = edges.nx[at] * edges.nx[ahead] + edges.ny[at] * edges.ny[ahead] > _CORNER

@@ -1,8 +1,21 @@
-"""Which circles are letters: strokes, bent round, among others of the same height and ink in one line."""
+"""Which circles are letters, parts of letters or punctuation: what stands beside them in one line, of one ink, is text.
+
+A line of text is a row of things that are about as high, stand on one line, differ in size, and show one ink on one ground. A circle
+belongs to it in one of these ways:
+
+- it is a stroke bent round, such as an o, and stands in the line itself;
+- it is a part of a larger thing, such as the bowl of a d, and that thing stands in the line;
+- it is the hole of such a thing;
+- it is a dot, small beside the letters, and stands on their line, or above or below something that does.
+
+Rings, discs or icons that are all alike are no text, however many stand in one line.
+"""
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,30 +24,45 @@ from worker.operations.support import Circles, directions
 from worker.pictures.pixels import Image
 
 Floats = NDArray[np.float32]
+Booleans = NDArray[np.bool_]
+#: What hangs together: `(N, 4)`, left, top, width, height in pixels.
+Boxes = NDArray[np.float64]
+#: Lines in which a circle may stand, `(N, 10)`: see `_stands`.
+Stands = NDArray[np.float64]
 
 _DIRECTIONS = 32
 _GRID = 8  # samples across and down a neighbour
-_HEIGHT = (1.2, 7.0)  # radii; how high the neighbours of a letter are
-_REACH = 16.0  # radii; how far along the line they are looked for
-_IN_LINE = 0.5  # radii; by which they may stand higher or lower
-_WIDE = 2.0  # radii; a neighbour that is longer counts as several letters that touch
-_MOST = 6.0  # so many at most
+_SHORTEST = 4  # pixels; what is no longer is no letter
+_HEIGHT, _ABOVE_DOT = (1.2, 7.0), (4.5, 16.0)  # radii; how high the neighbours of a letter and of a dot are
+_OF_THING = (0.5, 2.0)  # heights; how high those of a thing are of which a circle is a part
+_REACH, _FURTHER = 16.0, 6.0  # radii, or heights of the neighbour: how far along the line it may be
+_IN_LINE, _ON_LINE, _LEVEL = 0.5, 0.35, 0.12  # radii of a letter, of a dot, height of a thing: by which the line may miss them
+_MOST = 6.0  # a neighbour that is longer than high counts as several letters that touch; so many at most
 _ALIKE = (0.5, 2.0)  # of the neighbours' median height
-_FEWEST = (3.0, 5.0)  # letters beside a part of a circle, and beside a whole one
+_VARIED = (2.0, 0.1)  # pixels, and of that height: by which the sizes of letters differ
+_FEWEST, _FEWEST_WHOLE, _APART = 3.0, 5.0, 3  # letters beside a part of a circle or a dot, and beside a whole circle; in so many things
 _INSIDE = 2.3  # radii; what is longer does not lie inside of a circle
-_WHOLE = 0.97  # share of the circumference that edges hold up
-_BACK = (
-    -0.25,
-    0.45,
-    0.3,
-)  # of the contrast: how far the ground inside of a stroke may differ, from the ink, to the ink, and to other colours
-_HOLE = 0.4  # of the hole that must be ground
+_WHOLE, _PART = 0.97, 0.9  # share of the circumference that edges hold up
+_LARGER = (1.15, 4.0)  # diameters; how high a thing is of which a circle is a part
+_AT_END = (1.2, 1.6)  # diameters; how high at least, and how wide at most, the thing is at whose end a whole circle is
+_AROUND = 2.5  # of its height; how wide a thing may be in which a circle is a hole
+_STEM = (1.5, 6.0, 5.0)  # radii; how far aside of a dot its stem may be, how wide, and how far away
+_PLAIN = 0.75  # of the way from the ground to the ink; beyond it is ink
+_HOLE = 0.4  # of the inside of a stroke that is no ink
+_UNEVEN = 0.12  # of the way from the ground to the ink; what differs so much from the rest is uneven
+_OFF = 0.3  # of the contrast: how far a colour may lie beside those between ground and ink
+_WEAK = 0.4  # of the contrast; a dot that is out of focus has so much of it, and its ground half as much at most
 _CONTRAST = 0.03  # of the range that the image uses
-_PURE = 0.8  # of a neighbour's pixels that must be ink, ground or between both
+_STANDS = (0.25, 0.6)  # of the contrast: how close to the ground; of the pixels next to a neighbour that are so close to it
+_PURE = 0.8  # of a neighbour's pixels that are ink, ground or between both
+_AT_ONCE = 1 << 20  # pairs of a stand and a box that are compared together
+
+_OF, _KIND, _PLACE, _LOW, _HIGH, _SLACK, _LEAST, _MOST_HIGH, _FAR, _THING = range(10)
+_LETTER, _DOT, _THE_PART, _HOLE_OF = range(4)
 
 
-def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles) -> NDArray[np.bool_]:
-    """Which circles are a letter of a line of text, or a part of one.
+def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles) -> Booleans:
+    """Which circles are a letter of a line of text, a part of one, or a dot.
 
     Args:
         edges: of the image.
@@ -43,94 +71,242 @@ def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles)
         others: all circles that were found. What lies inside of one is no neighbour.
     """
     letter = np.zeros(len(circles), np.bool_)
-    if not len(circles):
+    boxes = np.asarray(edges.contours.boxes[edges.contours.boxes[:, 2:].max(axis=1) > _SHORTEST], np.float64)
+    if not len(circles) or len(boxes) < _APART:
         return letter
+    free = ~_inside(boxes, others)
     planes = image if image.ndim == 3 else image[..., None]
-    ink, ground, is_stroke = _strokes(planes, circles)
-    if not is_stroke.any():
-        return letter
-    boxes = _boxes(edges, others)
-    for at in np.flatnonzero(is_stroke):
-        for along in (0, 1):
-            near = _alike(_in_line(boxes, circles[at], along), along)
-            near = near[_of_ink(planes, near, ink[at], ground[at])]
-            count = np.clip(near[:, 2 + along] / (_WIDE * circles[at, 2]), 1, _MOST).sum()
-            letter[at] |= count >= _FEWEST[int(circles[at, 3] > _WHOLE)]
+    for along in (0, 1):
+        turned = boxes if along == 0 else boxes[:, [1, 0, 3, 2]]
+        stands = _stands(turned, circles[:, [along, 1 - along, 2, 3]])
+        stands = stands[~letter[stands[:, _OF].astype(np.intp)]]
+        crowded = list(_crowded(stands, turned, free))
+        if crowded:
+            _judge(letter, crowded, boxes, along, planes, circles)
     return letter
 
 
-def _alike(boxes: NDArray[np.float64], along: int) -> NDArray[np.float64]:
-    """The boxes that are about as high as most of them."""
-    if not len(boxes):
-        return boxes
-    heights = boxes[:, 3 - along]
+def _judge(  # noqa: PLR0917
+    letter: Booleans, crowded: list[tuple[Floats, NDArray[np.intp]]], boxes: Boxes, along: int, planes: Image, circles: Circles
+) -> None:
+    """Sets which circles are letters; the stands and the boxes near them are given."""
+    asked = np.unique([int(stand[_OF]) for stand, _ in crowded])
+    tones = dict(zip(asked.tolist(), _tones(planes, circles[asked]), strict=True))
+    for stand, near in crowded:
+        this = int(stand[_OF])
+        if not letter[this]:
+            letter[this] = _stands_in_text(stand, near, boxes, along, planes, circles[this, 3], tones[this])
+
+
+def _stands_in_text(  # noqa: PLR0917
+    stand: Floats, near: NDArray[np.intp], boxes: Boxes, along: int, planes: Image, score: float, tone: _Tone
+) -> bool:
+    fewest = _FEWEST_WHOLE if stand[_KIND] != _DOT and score > _WHOLE else _FEWEST
+    heights = boxes[near, 3 - along]
     low, high = (share * np.median(heights) for share in _ALIKE)
-    return np.asarray(boxes[(heights >= low) & (heights <= high)])
+    alike = boxes[near[(heights >= low) & (heights <= high)]]
+    if _letters(alike, along) < fewest:
+        return False
+    ink, ground = tone.ink, tone.ground
+    if stand[_KIND] == _LETTER:
+        if not tone.is_stroke:
+            return False
+    else:
+        ink, ground = _of_thing(planes, boxes[int(stand[_THING])] if stand[_THING] >= 0 else alike[0])
+        if stand[_KIND] == _DOT and not (tone.is_disc and _same(tone.middle, tone.beyond, ink, ground)):
+            return False
+        if stand[_KIND] == _HOLE_OF and not (tone.is_disc and _same(tone.beyond, tone.middle, ink, ground)):
+            return False
+    return _letters(alike[_of_ink(planes, alike, ink, ground)], along) >= fewest
 
 
-def _boxes(edges: Edges, circles: Circles) -> NDArray[np.float64]:
-    """The connected edges: left, top, width, height. Without those inside of circles."""
-    _, _, found, _ = cv2.connectedComponentsWithStats((edges.mask != 0).astype(np.uint8), connectivity=8)
-    boxes = np.asarray(found[1:, :4], np.float64)
-    boxes = boxes[boxes[:, 2:].max(axis=1) > 4]
-    middle, longer = boxes[:, :2] + (boxes[:, 2:] - 1) / 2, boxes[:, 2:].max(axis=1)
+def _same(first: Floats, second: Floats, ink: Floats, ground: Floats) -> bool:
+    """Whether two colours are an ink, which a blur may have made weaker, and a ground."""
+    share, off = _towards(np.stack([first, second])[None] - ground, (ink - ground)[None])
+    return bool(share[0, 0] > _WEAK and share[0, 1] < _WEAK / 2 and off.max() < _OFF)
+
+
+def _letters(boxes: Boxes, along: int) -> float:
+    """For how many letters the boxes stand; 0 if they are too few, or all alike."""
+    if len(boxes) < _APART:
+        return 0
+    widths, heights = boxes[:, 2 + along], boxes[:, 3 - along]
+    if np.ptp(widths) + np.ptp(heights) < max(_VARIED[0], _VARIED[1] * np.median(heights)):
+        return 0
+    return float(np.clip(widths / heights, 1, _MOST).sum())
+
+
+def _inside(boxes: Boxes, circles: Circles) -> Booleans:
+    """Which boxes lie inside of circles."""
+    x, y, radius = circles[:, :3].T
     inside = np.zeros(len(boxes), np.bool_)
-    for x, y, radius in circles[:, :3]:
-        inside |= (np.hypot(middle[:, 0] - x, middle[:, 1] - y) < radius) & (longer < _INSIDE * radius)
-    return np.asarray(boxes[~inside])
+    at_once = max(1, _AT_ONCE // max(1, len(circles)))
+    for first in range(0, len(boxes), at_once):
+        part = boxes[first : first + at_once, :, None]
+        away = np.hypot(part[:, 0] + (part[:, 2] - 1) / 2 - x, part[:, 1] + (part[:, 3] - 1) / 2 - y)
+        inside[first : first + at_once] = ((away < radius) & (part[:, 2:].max(axis=1) < _INSIDE * radius)).any(axis=1)
+    return inside
 
 
-def _in_line(boxes: NDArray[np.float64], circle: NDArray[np.float64], along: int) -> NDArray[np.float64]:
-    """The boxes that stand in one line with a circle, across (0) or down (1) the image, and are about as high."""
-    low, high = (value * circle[2] for value in _HEIGHT)
-    top, height, away = _from(boxes, circle, along)
-    near = (height > low) & (height < high) & (away < _REACH * circle[2])
-    above, below = np.abs(top + circle[2]), np.abs(top + height - circle[2])
-    return np.asarray(boxes[near & (np.minimum(above, below) < _IN_LINE * circle[2])])
+def _stands(boxes: Boxes, circles: Circles) -> Stands:
+    """The lines in which circles may stand; seen with the line across the image.
+
+    Returns:
+        `(N, 10)`: the number of the circle; `_LETTER`, `_DOT` or `_THE_PART`; its place along the line; where the line's letters begin or
+        end, seen across the line, endless if that is open; by how much they may miss it; their least and largest height; how far along
+        the line; the box that the circle is a part of, -1 for none.
+    """
+    x, y, radius, _ = circles.T
+    endless = np.full(len(circles), np.inf)
+    number, no_thing = np.arange(len(circles)), np.full(len(circles), -1)
+    begin, end = y - radius, y + radius
+    found = [_rows(number, _LETTER, x, begin, end, _IN_LINE * radius, _HEIGHT, radius, _REACH * radius, no_thing)]
+    small = np.flatnonzero(radius < boxes[:, 3].max() / _ABOVE_DOT[0])
+    for low, high in ((endless, end), (begin, endless)):  # letters end where a full stop ends, or begin there if they are upside down
+        dots = _rows(number, _DOT, x, low, high, 0.7 + _ON_LINE * radius, _ABOVE_DOT, radius, 2 * _REACH * radius, no_thing)
+        found.append(dots[small])
+    at_once = max(1, _AT_ONCE // len(boxes))
+    for first in range(0, len(circles), at_once):
+        found += _things(boxes, circles[first : first + at_once], first)
+    return np.vstack(found)
 
 
-def _from(boxes: NDArray[np.float64], circle: NDArray[np.float64], along: int) -> tuple[NDArray[np.float64], ...]:
-    """Seen from a circle's centre: where the boxes begin across the line, how high they are, and how far away along the line."""
-    across = 1 - along
-    away = np.abs(boxes[:, along] + boxes[:, 2 + along] / 2 - circle[along]) - boxes[:, 2 + along] / 2
-    return boxes[:, across] - circle[across], boxes[:, 2 + across], away
+def _rows(  # noqa: PLR0917
+    number: Floats, kind: int, x: Floats, low: Floats, high: Floats, slack: Floats, heights: tuple[float, float], unit: Floats,
+    reach: Floats, thing: NDArray[np.intp],
+) -> Stands:  # fmt: skip
+    least, most = (share * unit for share in heights)
+    return np.column_stack([number, np.full(len(number), kind), x, low, high, slack, least, most, reach, thing])
 
 
-def _of_ink(planes: Image, boxes: NDArray[np.float64], ink: Floats, ground: Floats) -> NDArray[np.bool_]:
-    """In which boxes there is little but ink and ground, and both."""
-    steps = (np.arange(_GRID) + 0.5) / _GRID
-    column = np.rint(boxes[:, :1] + steps * (boxes[:, 2:3] - 1)).astype(np.intp)
-    row = np.rint(boxes[:, 1:2] + steps * (boxes[:, 3:4] - 1)).astype(np.intp)
-    values = planes[row[:, :, None], column[:, None, :]].reshape(len(boxes), _GRID * _GRID, planes.shape[2]).astype(np.float32) - ground
-    share, off = _towards(values, (ink - ground)[None])
+def _things(boxes: Boxes, circles: Circles, first: int) -> Iterator[Stands]:
+    """The lines of things of which circles are parts, and of the stems of dots. The circles are numbered from `first` on."""
+    x, y, r, score = (column[:, None] for column in circles.T)
+    left, top, width, height = boxes.T
+    right, bottom = left + width - 1, top + height - 1
+    slack, begin, end = 1 + 0.25 * r, y - r, y + r
+    within = (left < x - r + slack) & (right > x + r - slack) & (top < begin + slack) & (bottom > end - slack)
+    larger = (height > 2 * _LARGER[0] * r) & (height < 2 * _LARGER[1] * r)
+    part, hole = larger & (score < _PART), larger & (width < _AROUND * height)
+    at_end = (height > 2 * _AT_END[0] * r) & (width < 2 * _AT_END[1] * r) & (np.minimum(np.abs(top - begin), np.abs(bottom - end)) < slack)
+    circle, thing = np.nonzero(within & (part | at_end | hole))
+    number, size = first + circle, height[thing]
+    reach = _REACH * circles[circle, 2]
+    place = circles[circle, 0]
+    kind = np.where((part | at_end)[circle, thing], _THE_PART, _HOLE_OF)
+    yield _rows(number, kind, place, top[thing], bottom[thing], 1 + _LEVEL * size, _OF_THING, size, reach, thing)
+    beside = (np.abs((left + right) / 2 - x) < _STEM[0] * r) & (width < _STEM[1] * r) & (height.max() > _ABOVE_DOT[0] * r)
+    below = beside & (top > end - 1) & (top < end + _STEM[2] * r)
+    above = beside & (bottom < begin + 1) & (bottom > begin - _STEM[2] * r)
+    for near, low, high in ((below, np.full_like(top, np.inf), bottom), (above, top, np.full_like(top, np.inf))):
+        circle, thing = np.nonzero(near)
+        radius, slack_of = circles[circle, 2], 1 + _LEVEL * height[thing]
+        place = circles[circle, 0]
+        yield _rows(first + circle, _DOT, place, low[thing], high[thing], slack_of, _ABOVE_DOT, radius, 2 * _REACH * radius, thing)
+
+
+def _crowded(stands: Stands, boxes: Boxes, free: Booleans) -> Iterator[tuple[Floats, NDArray[np.intp]]]:
+    """The stands that have enough boxes near, with the numbers of these."""
+    left, top, width, height = boxes.T
+    bottom = top + height - 1
+    at_once = max(1, _AT_ONCE // len(boxes))
+    for first in range(0, len(stands), at_once):
+        part = stands[first : first + at_once]
+        column = part[:, :, None]
+        near = (height > column[:, _LEAST]) & (height < column[:, _MOST_HIGH]) & free
+        near &= np.minimum(np.abs(top - column[:, _LOW]), np.abs(bottom - column[:, _HIGH])) < column[:, _SLACK]
+        away = np.abs(left + width / 2 - column[:, _PLACE]) - width / 2
+        near &= away < np.maximum(column[:, _FAR], _FURTHER * height)
+        for stand in np.flatnonzero(near.sum(axis=1) >= _APART):
+            found = np.flatnonzero(near[stand])
+            yield part[stand], found[found != part[stand, _THING]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tone:
+    """The colours of a circle.
+
+    Attributes:
+        ink, ground: `(channels,)`.
+        is_stroke: it is a stroke, or a side of one: much of its inside is no ink.
+        middle: the colour of its middle.
+        beyond: that next to it.
+        is_disc: it is filled with the colour of its middle.
+    """
+
+    ink: Floats
+    ground: Floats
+    is_stroke: bool
+    middle: Floats
+    beyond: Floats
+    is_disc: bool
+
+
+def _tones(planes: Image, circles: Circles) -> Iterator[_Tone]:
+    radius = circles[:, 2]
+    rings = [0.3 * radius, 0.45 * radius, 0.6 * radius]  # inside
+    rings += [np.minimum(0.75 * radius, radius - 1.2), radius - 1.2, radius]  # the ink of a stroke seen from outside
+    rings += [radius + 1.2, 1.2 * radius, 1.4 * radius]  # of one seen from inside
+    rings += [np.maximum(1.2 * radius, radius + 2.5), np.maximum(1.7 * radius, radius + 4)]  # the ground of the one and of the other
+    samples = _samples(planes, circles, np.stack(rings))
+    tone = np.sort(samples, axis=2)[:, :, _DIRECTIONS // 2 - 1 : _DIRECTIONS // 2 + 1].mean(axis=2, dtype=np.float32)
+    hole = samples[:3].transpose(1, 0, 2, 3).reshape(len(circles), 3 * _DIRECTIONS, -1).astype(np.float32)
+    ink, is_stroke = _stroke(tone[3:6], tone[9], hole)
+    ink_outside, is_inner = _stroke(tone[6:9], tone[10], hole)
+    inner = (is_inner & ~is_stroke)[:, None]
+    ink, ground = np.where(inner, ink_outside, ink), np.where(inner, tone[10], tone[9])
+    least = _CONTRAST * max(1.0, float(planes[::16, ::16].max()))
+    is_stroke = (is_stroke | is_inner) & (np.abs(ink - ground).max(axis=1) > least)
+    share, off = _towards(hole - tone[9][:, None], tone[0] - tone[9])
+    is_disc = (((share > 0.5) & (off < _OFF)).mean(axis=1) > 0.9) & (np.abs(tone[0] - tone[9]).max(axis=1) > least)
+    return map(_Tone, ink, ground, is_stroke, tone[0], tone[9], is_disc)
+
+
+def _stroke(inks: Floats, ground: Floats, hole: Floats) -> tuple[Floats, Booleans]:
+    """The ink that differs most from the ground, and whether much of the hole is none, or it is uneven."""
+    apart = np.linalg.norm(inks - ground, axis=2)
+    ink = inks[apart.argmax(axis=0), np.arange(len(ground))]
+    share, off = _towards(hole - ground[:, None], ink - ground)
+    empty = (share > -0.25) & (share < _PLAIN) & (off < _OFF)
+    uneven = np.abs(share - np.median(share, axis=1)[:, None]) > _UNEVEN
+    return ink, (empty.mean(axis=1) >= _HOLE) | (uneven.mean(axis=1) > 0.25)
+
+
+def _of_thing(planes: Image, box: Boxes) -> tuple[Floats, Floats]:
+    """The ink and the ground of a thing: what lies next to it, and what differs most from that in it."""
+    ground = np.median(_around(planes, box[None])[0], axis=0)
+    inside = _grid(planes, box[None])[0]
+    apart = np.linalg.norm(inside - ground, axis=1)
+    return np.asarray(inside[apart >= np.quantile(apart, 0.85)].mean(axis=0), np.float32), np.asarray(ground, np.float32)
+
+
+def _of_ink(planes: Image, boxes: Boxes, ink: Floats, ground: Floats) -> Booleans:
+    """Which boxes stand on the ground, and have little but ink and ground in them, and both."""
+    share, off = _towards(_grid(planes, boxes) - ground, (ink - ground)[None])
     pure = (off < 0.25) & (share > -0.4) & (share < 1.5)
     dark, light = ((share > 0.6) & pure).mean(axis=1), ((share < 0.4) & pure).mean(axis=1)
-    return np.asarray((pure.mean(axis=1) > _PURE) & (dark > 0.1) & (light > 0.1))
+    share, off = _towards(_around(planes, boxes) - ground, (ink - ground)[None])
+    stands = ((np.abs(share) < _STANDS[0]) & (off < _STANDS[0])).mean(axis=1) > _STANDS[1]
+    return np.asarray((pure.mean(axis=1) > _PURE) & (dark > 0.1) & (light > 0.1) & stands)
 
 
-def _strokes(planes: Image, circles: Circles) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """For each circle the tones of ink and ground, `(N, channels)`, and whether it is a side or the middle of a stroke."""
-    radius = circles[:, 2]
-    hole = np.concatenate([_samples(planes, circles, share * radius) for share in (0.3, 0.45, 0.6)], axis=1)
-    rim = [_tone(planes, circles, at) for at in (np.minimum(0.75 * radius, radius - 1.2), radius - 1.2, radius)]
-    beyond = [_tone(planes, circles, at) for at in (radius + 1.2, 1.2 * radius, 1.4 * radius)]
-    outside = [_tone(planes, circles, at) for at in (np.maximum(1.2 * radius, radius + 2.5), np.maximum(1.7 * radius, radius + 4))]
-    ink, is_stroke = _stroke(rim, outside[0], hole)
-    ink_outside, is_inner = _stroke(beyond, outside[1], hole)
-    inner = (is_inner & ~is_stroke)[:, None]
-    ink, ground = np.where(inner, ink_outside, ink), np.where(inner, outside[1], outside[0])
-    enough = np.abs(ink - ground).max(axis=1) > _CONTRAST * max(1.0, float(planes[::16, ::16].max()))
-    return ink, ground, (is_stroke | is_inner) & enough
+def _around(planes: Image, boxes: Boxes) -> Floats:
+    """Samples next to boxes, on all four sides, `(N, samples, channels)`."""
+    left, top, width, height = boxes.T[..., None]
+    steps = np.linspace(0, 1, _DIRECTIONS // 4)
+    across, down = left - 2 + steps * (width + 3), top - 2 + steps * (height + 3)
+    x = np.hstack([across, across, 0 * down + left - 2, 0 * down + left + width + 1])
+    y = np.hstack([0 * across + top - 2, 0 * across + top + height + 1, down, down])
+    return _pixels(planes, x, y).astype(np.float32)
 
 
-def _stroke(inks: list[Floats], ground: Floats, hole: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """The ink that differs most from the ground, and whether much of the hole is ground again."""
-    stacked = np.stack(inks)
-    apart = np.linalg.norm(stacked - ground, axis=2)
-    ink = stacked[apart.argmax(axis=0), np.arange(len(ground))]
-    share, off = _towards(hole - ground[:, None], ink - ground)
-    same = (share > _BACK[0]) & (share < _BACK[1]) & (off < _BACK[2])
-    return ink, np.asarray(same.mean(axis=1) >= _HOLE)
+def _grid(planes: Image, boxes: Boxes) -> Floats:
+    """Samples across and down boxes, `(N, samples, channels)`."""
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    column, row = boxes[:, :1] + steps * (boxes[:, 2:3] - 1), boxes[:, 1:2] + steps * (boxes[:, 3:4] - 1)
+    shape = (len(boxes), _GRID, _GRID)
+    values = _pixels(planes, np.broadcast_to(column[:, None, :], shape), np.broadcast_to(row[:, :, None], shape))
+    return np.asarray(values.reshape(len(boxes), _GRID * _GRID, planes.shape[2]), np.float32)
 
 
 def _towards(values: Floats, ink: Floats) -> tuple[Floats, Floats]:
@@ -146,13 +322,14 @@ def _towards(values: Floats, ink: Floats) -> tuple[Floats, Floats]:
     return np.asarray(share, np.float32), np.asarray(off, np.float32)
 
 
-def _tone(planes: Image, circles: Circles, radius: NDArray[np.float64]) -> Floats:
-    """The median along circles of this radius, `(N, channels)`."""
-    return np.asarray(np.median(_samples(planes, circles, radius), axis=1), np.float32)
+def _samples(planes: Image, circles: Circles, radii: NDArray[np.float64]) -> Image:
+    """The pixels along circles of these radii, `(radii, N, directions, channels)`."""
+    places = circles[:, None, :2] + np.maximum(radii, 0)[..., None, None] * directions(_DIRECTIONS)
+    return _pixels(planes, places[..., 0], places[..., 1])
 
 
-def _samples(planes: Image, circles: Circles, radius: NDArray[np.float64]) -> Floats:
-    places = circles[:, None, :2] + np.maximum(radius, 0)[:, None, None] * directions(_DIRECTIONS)
-    column = np.clip(np.rint(places[..., 0]).astype(np.intp), 0, planes.shape[1] - 1)
-    row = np.clip(np.rint(places[..., 1]).astype(np.intp), 0, planes.shape[0] - 1)
-    return planes[row, column].astype(np.float32)
+def _pixels(planes: Image, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
+    """The pixels at places, those of the border for places outside."""
+    height, width = planes.shape[:2]
+    column, row = np.clip(np.rint(x), 0, width - 1), np.clip(np.rint(y), 0, height - 1)
+    return planes.reshape(height * width, -1).take((row * width + column).astype(np.intp), axis=0)
