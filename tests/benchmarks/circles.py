@@ -30,6 +30,7 @@ import psutil
 
 from tests.benchmarks.circle_pictures import FAMILIES, NEGATIVES, Floats, Picture, Scene, large, scene_of
 from tests.benchmarks.circle_rivals import RIVALS, Finder, Settings, alt_grid, contrib_python, edcircles, gradient_grid, hough
+from tests.benchmarks.circle_things import THINGS, thing_of
 from tests.benchmarks.circle_truth import matched, real_pictures
 from worker.catalog.circles import FindCircles
 from worker.operations.circles import find_circles
@@ -112,7 +113,7 @@ def table(finders: dict[str, Counter], first_seed: int, count: int, families: Se
     sums: dict[str, list[float]] = {name: [] for name in finders}
     ratios: dict[str, list[float]] = {name: [] for name in finders}
     for family in families:
-        scenes = [scene_of(family, first_seed + number) for number in range(count)]
+        scenes = [(thing_of if family in THINGS else scene_of)(family, first_seed + number) for number in range(count)]
         ours_spent = 0.0
         for name, counter in finders.items():
             result = counter(scenes)
@@ -120,7 +121,7 @@ def table(finders: dict[str, Counter], first_seed: int, count: int, families: Se
             ours_spent = ours_spent or cpu
             ratios[name].append(cpu / ours_spent)
             measures = " " * 51
-            if family in FAMILIES:
+            if family not in NEGATIVES:
                 sums[name].append(result.f)
                 measures = f"{result.f:8.3f}{result.f_loose:8.3f}{result.precision:8.3f}{result.recall:8.3f}" + (
                     f"{result.center / result.found:10.2f}{result.radius / result.found:9.2f}" if result.found else f"{'-':>10s}{'-':>9s}"
@@ -257,7 +258,7 @@ def main() -> None:
     if contrib:
         counters["EDCircles"] = functools.partial(tally_edcircles, contrib)
         finders["EDCircles"] = lambda picture: edcircles(contrib, [picture])[0][0]
-    table(counters, TRAIN if arguments.train else HELD_OUT, arguments.count, arguments.family or [*FAMILIES, *NEGATIVES])
+    table(counters, TRAIN if arguments.train else HELD_OUT, arguments.count, arguments.family or [*FAMILIES, *THINGS, *NEGATIVES])
     if not arguments.family:
         real(finders)
         cost(contrib)

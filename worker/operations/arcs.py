@@ -52,15 +52,17 @@ def _pairs(edges: Edges, contours: Contours, lags: tuple[int, ...], low: float, 
     starts = [np.arange(0, len(at), step, dtype=np.int32) for step in _step(numbers)]
     start = np.concatenate(starts)
     lag = np.repeat(numbers, [len(one) for one in starts])
-    long = np.flatnonzero(2 * length[start] >= 3 * lag)
-    start, lag = start[long], lag[long]
-    one, begin, count = at[start], first[start], length[start]
-    two = at[begin + (start - begin + lag) % count]
-    ax, ay = edges.nx[two] - edges.nx[one], edges.ny[two] - edges.ny[one]
+    long = np.flatnonzero(2 * length.take(start) >= 3 * lag)
+    start, lag = start.take(long), lag.take(long)
+    one, two = at.take(start), at.take(_ahead(start, lag, first, length))
+    nx1, ny1, nx2, ny2 = edges.nx.take(one), edges.ny.take(one), edges.nx.take(two), edges.ny.take(two)
+    ax, ay = nx2 - nx1, ny2 - ny1
     turn = ax * ax + ay * ay
     good = np.flatnonzero(turn > 0.12)  # normals at least 20 degrees apart
-    one, two, ax, ay, turn, start, lag = one[good], two[good], ax[good], ay[good], turn[good], start[good], lag[good]
-    x1, y1, x2, y2 = edges.x[one], edges.y[one], edges.x[two], edges.y[two]
+    one, two, start, lag = (steps.take(good) for steps in (one, two, start, lag))
+    ax, ay, turn = (values.take(good) for values in (ax, ay, turn))
+    sum_nx, sum_ny = nx1.take(good) + nx2.take(good), ny1.take(good) + ny2.take(good)
+    x1, y1, x2, y2 = edges.x.take(one), edges.y.take(one), edges.x.take(two), edges.y.take(two)
     dx, dy = x2 - x1, y2 - y1
     signed = -(dx * ax + dy * ay) / turn
     radius = np.abs(signed)
@@ -71,14 +73,21 @@ def _pairs(edges: Edges, contours: Contours, lags: tuple[int, ...], low: float, 
         & (off2 < (0.12 * radius + 0.6) ** 2)
         & (dx * dx + dy * dy > 0.25 * np.minimum(lag, 9) ** 2)
     )
-    one, two, signed, radius, start, lag = one[good], two[good], signed[good], radius[good], start[good], lag[good]
-    x = (edges.x[one] + edges.x[two] + signed * (edges.nx[one] + edges.nx[two])) / 2
-    y = (edges.y[one] + edges.y[two] + signed * (edges.ny[one] + edges.ny[two])) / 2
-    begin, count = first[start], length[start]
-    middle = at[begin + (start - begin + lag // 2) % count]
-    away = np.hypot(edges.x[middle] - x, edges.y[middle] - y)
+    x, y = (x1 + x2 + signed * sum_nx).take(good) / 2, (y1 + y2 + signed * sum_ny).take(good) / 2
+    radius, start, lag = radius.take(good), start.take(good), lag.take(good)
+    middle = at.take(_ahead(start, lag // 2, first, length))
+    across, down = edges.x.take(middle) - x, edges.y.take(middle) - y
+    away = np.sqrt(across * across + down * down)
     good = np.flatnonzero(np.abs(away - radius) < 0.06 * radius + 0.7)
-    return x[good], y[good], radius[good], _step(lag[good]).astype(np.float32)
+    return x.take(good), y.take(good), radius.take(good), _step(lag.take(good)).astype(np.float32)
+
+
+def _ahead(start: NDArray[np.int32], lag: NDArray[np.int32], first: NDArray[np.int32], length: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The steps of closed contours that are so many ahead; less than once round."""
+    ahead = start + lag
+    count = length.take(start)
+    ahead -= count * (ahead >= first.take(start) + count)
+    return ahead
 
 
 def _step(lag: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -92,11 +101,11 @@ def _grouped(x: Floats, y: Floats, radius: Floats, weight: Floats) -> Floats:
     if not len(key):
         return np.empty((0, 4), np.float32)
     order = np.argsort(key, kind="stable")
-    place, key = place[order], key[order]
+    place, key = place.take(order), key.take(order)
     starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    weight = weight[place]
+    weight = weight.take(place)
     total = np.add.reduceat(weight, starts)
-    mean_x, mean_y, mean_radius = (np.add.reduceat(values[place] * weight, starts) / total for values in (x, y, radius))
+    mean_x, mean_y, mean_radius = (np.add.reduceat(values.take(place) * weight, starts) / total for values in (x, y, radius))
     share = total / (2 * np.pi * mean_radius)
     good = (share > _LEAST) & (total >= _FEWEST)
     return np.column_stack([mean_x, mean_y, mean_radius, share])[good].astype(np.float32)
@@ -110,5 +119,5 @@ def _cells(x: Floats, y: Floats, radius: Floats, weight: Floats, grid: int) -> t
     column, row = (np.clip(np.floor(place / cell + shift), -(2**17), 2**17).astype(np.int64) + 2**18 for place in (x, y))
     key = (grid << 50) | (octave.astype(np.int64) + 64 << 40) | (row << 20) | column
     rough = (key ^ (key >> 15) ^ (key >> 31)) & 0xFFFF  # different cells may share it, so it lets through too many, never too few
-    place = np.flatnonzero(np.bincount(rough, weight, minlength=1 << 16)[rough] >= _FEWEST)
-    return place, key[place]
+    place = np.flatnonzero(np.bincount(rough, weight, minlength=1 << 16).take(rough) >= _FEWEST)
+    return place, key.take(place)

@@ -34,6 +34,7 @@ from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
 from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support
+from worker.operations.tones import plain
 from worker.pictures.pixels import Image, color, is_opaque, over_black, size_of, with_depth
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ _SWING, _OVAL, _STRAIGHT = 1.1, 1.0, 0.3  # the limits of roundness
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _BRIGHT = 0.2  # so much more may the bright part of a ball be worth than the ball
 _PERFECT = 0.97  # share of the circumference that must be held up among many candidates that failed
+_CLEAN = 0.06  # the flaw of a small disc that is found in busy detail, too, if it is plain
 _LARGEST_LETTER = 24.0  # pixels; the largest radius of which many candidates in one place are letters
 _FAILURES = 14  # so many candidates that failed nearby are many
 _OWN = 0.6  # of its edges a circle must not share with a better one
@@ -260,7 +262,8 @@ def _working(image: Image, brightest: float | None = None) -> Image:
     """The image as 16 bits signed, 0 to 255 * GAIN, alpha as a further channel; 16 bits are stretched to what they use of their range."""
     flat = over_black(image)
     if flat.dtype == np.uint8:
-        scaled = np.asarray(flat, np.int16) * np.int16(GAIN)
+        scaled = flat.astype(np.int16)
+        scaled *= GAIN
     else:
         scaled = np.rint(flat * np.float32(255 * GAIN / (brightest or _brightest(image)))).astype(np.int16)
     if flat is image:
@@ -416,7 +419,8 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
     circles[good, 3] = np.minimum(support(edges, round_one[good], reach, 64, sign[good]).share(), 1)
     reasons[good[circles[good, 3] < _SEEN * least]] = _LITTLE  # what only a smaller level has seen
-    reasons[_busy(edges, circles, reasons, sensitivity)] = _BUSY
+    busy = _busy(edges, circles, reasons, sensitivity)
+    reasons[busy[~((flaw[busy] < _CLEAN) & (circles[busy, 3] > _PERFECT) & plain(image, circles[busy]))]] = _BUSY
     reasons[_among_failures(circles, reasons)] = _BUSY
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[among_letters(edges, image, circles[good], circles[good])]] = _LETTER

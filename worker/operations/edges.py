@@ -75,7 +75,8 @@ class Edges:
         contours, _ = cv2.findContours(self.mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         kept = [contour for contour in contours if len(contour) >= SHORTEST]
         if not kept:
-            return Contours(*(np.empty(0, np.int32) for _ in range(3)), np.empty((0, 4), np.int32))
+            none = np.empty(0, np.int32)
+            return Contours(none, none, none, np.empty((0, 4), np.int32))
         lengths = np.array([len(contour) for contour in kept], np.int32)
         places = np.concatenate(kept).reshape(-1, 2)
         starts = np.cumsum(lengths, dtype=np.int32) - lengths
@@ -137,15 +138,16 @@ def _band_gradients(image: Image) -> tuple[Image, Image]:
         kernels = ((slope, smooth), (smooth, slope))
         dx, dy = (np.asarray(cv2.sepFilter2D(image, cv2.CV_16S, *pair, borderType=cv2.BORDER_REPLICATE)) for pair in kernels)
         return dx, dy
-    blurred = np.asarray(cv2.GaussianBlur(image, (5, 5), _BLUR, borderType=cv2.BORDER_REPLICATE))
-    if blurred.ndim == 2:
-        return _derivatives(blurred)
-    channels = cv2.split(blurred)
+    channels = [np.asarray(cv2.GaussianBlur(channel, (5, 5), _BLUR, borderType=cv2.BORDER_REPLICATE)) for channel in cv2.split(image)]
     best_dx, best_dy = _derivatives(channels[0])
-    best = np.abs(best_dx) + np.abs(best_dy)
+    if len(channels) == 1:
+        return best_dx, best_dy
+    best = np.abs(best_dx)
+    best += np.abs(best_dy)
     for channel in channels[1:]:
         dx, dy = _derivatives(channel)
-        size = np.abs(dx) + np.abs(dy)
+        size = np.abs(dx)
+        size += np.abs(dy)
         larger = cv2.compare(size, best, cv2.CMP_GT)
         cv2.copyTo(dx, larger, best_dx)
         cv2.copyTo(dy, larger, best_dy)

@@ -14,13 +14,13 @@ Rings, discs or icons that are all alike are no text, however many stand in one 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.operations.edges import Edges
-from worker.operations.support import Circles, directions
+from worker.operations.support import Circles
+from worker.operations.tones import OFF, Tone, pixels, tones, towards
 from worker.pictures.pixels import Image
 
 Floats = NDArray[np.float32]
@@ -29,9 +29,9 @@ Booleans = NDArray[np.bool_]
 Boxes = NDArray[np.float64]
 #: Lines in which a circle may stand, `(N, 10)`: see `_stands`.
 Stands = NDArray[np.float64]
+Places = NDArray[np.float64]
 
-_DIRECTIONS = 32
-_GRID = 8  # samples across and down a neighbour
+_GRID = 8  # samples across and down a neighbour, and along each of its sides
 _SHORTEST = 4  # pixels; what is no longer is no letter
 _HEIGHT, _ABOVE_DOT = (1.2, 7.0), (4.5, 16.0)  # radii; how high the neighbours of a letter and of a dot are
 _OF_THING = (0.5, 2.0)  # heights; how high those of a thing are of which a circle is a part
@@ -39,7 +39,8 @@ _REACH, _FURTHER = 16.0, 6.0  # radii, or heights of the neighbour: how far alon
 _IN_LINE, _ON_LINE, _LEVEL = 0.5, 0.35, 0.12  # radii of a letter, of a dot, height of a thing: by which the line may miss them
 _MOST = 6.0  # a neighbour that is longer than high counts as several letters that touch; so many at most
 _ALIKE = (0.5, 2.0)  # of the neighbours' median height
-_VARIED = (2.0, 0.1)  # pixels, and of that height: by which the sizes of letters differ
+_NESTED = 3.0  # times as long and as high at most is a thing of which an edge inside is another side
+_VARIED = (3.0, 0.15)  # pixels, and of that height: by which the sizes of letters differ
 _FEWEST, _FEWEST_WHOLE, _APART = 3.0, 5.0, 3  # letters beside a part of a circle or a dot, and beside a whole circle; in so many things
 _INSIDE = 2.3  # radii; what is longer does not lie inside of a circle
 _WHOLE, _PART = 0.97, 0.9  # share of the circumference that edges hold up
@@ -47,12 +48,7 @@ _LARGER = (1.15, 4.0)  # diameters; how high a thing is of which a circle is a p
 _AT_END = (1.2, 1.6)  # diameters; how high at least, and how wide at most, the thing is at whose end a whole circle is
 _AROUND = 2.5  # of its height; how wide a thing may be in which a circle is a hole
 _STEM = (1.5, 6.0, 5.0)  # radii; how far aside of a dot its stem may be, how wide, and how far away
-_PLAIN = 0.75  # of the way from the ground to the ink; beyond it is ink
-_HOLE = 0.4  # of the inside of a stroke that is no ink
-_UNEVEN = 0.12  # of the way from the ground to the ink; what differs so much from the rest is uneven
-_OFF = 0.3  # of the contrast: how far a colour may lie beside those between ground and ink
 _WEAK = 0.4  # of the contrast; a dot that is out of focus has so much of it, and its ground half as much at most
-_CONTRAST = 0.03  # of the range that the image uses
 _STANDS = (0.25, 0.6)  # of the contrast: how close to the ground; of the pixels next to a neighbour that are so close to it
 _PURE = 0.8  # of a neighbour's pixels that are ink, ground or between both
 _AT_ONCE = 1 << 20  # pairs of a stand and a box that are compared together
@@ -91,20 +87,20 @@ def _judge(  # noqa: PLR0917
 ) -> None:
     """Sets which circles are letters; the stands and the boxes near them are given."""
     asked = np.unique([int(stand[_OF]) for stand, _ in crowded])
-    tones = dict(zip(asked.tolist(), _tones(planes, circles[asked]), strict=True))
+    tone_of = dict(zip(asked.tolist(), tones(planes, circles[asked]), strict=True))
     for stand, near in crowded:
         this = int(stand[_OF])
         if not letter[this]:
-            letter[this] = _stands_in_text(stand, near, boxes, along, planes, circles[this, 3], tones[this])
+            letter[this] = _stands_in_text(stand, near, boxes, along, planes, circles[this, 3], tone_of[this])
 
 
 def _stands_in_text(  # noqa: PLR0917
-    stand: Floats, near: NDArray[np.intp], boxes: Boxes, along: int, planes: Image, score: float, tone: _Tone
+    stand: Floats, near: NDArray[np.intp], boxes: Boxes, along: int, planes: Image, score: float, tone: Tone
 ) -> bool:
     fewest = _FEWEST_WHOLE if stand[_KIND] != _DOT and score > _WHOLE else _FEWEST
     heights = boxes[near, 3 - along]
     low, high = (share * np.median(heights) for share in _ALIKE)
-    alike = boxes[near[(heights >= low) & (heights <= high)]]
+    alike = _outer(boxes[near[(heights >= low) & (heights <= high)]])
     if _letters(alike, along) < fewest:
         return False
     ink, ground = tone.ink, tone.ground
@@ -120,10 +116,17 @@ def _stands_in_text(  # noqa: PLR0917
     return _letters(alike[_of_ink(planes, alike, ink, ground)], along) >= fewest
 
 
+def _outer(boxes: Boxes) -> Boxes:
+    """The boxes without those of the other sides of strokes, which lie inside of one that is not much larger."""
+    begin, size = boxes[:, None, :2], boxes[:, None, 2:]
+    inside = (begin >= boxes[:, :2]) & (begin + size <= boxes[:, :2] + boxes[:, 2:]) & (boxes[:, 2:] < _NESTED * size)
+    return boxes[~(inside.all(axis=2) & ~np.eye(len(boxes), dtype=np.bool_)).any(axis=1)]
+
+
 def _same(first: Floats, second: Floats, ink: Floats, ground: Floats) -> bool:
     """Whether two colours are an ink, which a blur may have made weaker, and a ground."""
-    share, off = _towards(np.stack([first, second])[None] - ground, (ink - ground)[None])
-    return bool(share[0, 0] > _WEAK and share[0, 1] < _WEAK / 2 and off.max() < _OFF)
+    share, off = towards(np.stack([first, second])[None] - ground, (ink - ground)[None])
+    return bool(share[0, 0] > _WEAK and share[0, 1] < _WEAK / 2 and off.max() < OFF)
 
 
 def _letters(boxes: Boxes, along: int) -> float:
@@ -131,7 +134,7 @@ def _letters(boxes: Boxes, along: int) -> float:
     if len(boxes) < _APART:
         return 0
     widths, heights = boxes[:, 2 + along], boxes[:, 3 - along]
-    if np.ptp(widths) + np.ptp(heights) < max(_VARIED[0], _VARIED[1] * np.median(heights)):
+    if max(np.ptp(widths), np.ptp(heights)) <= max(_VARIED[0], _VARIED[1] * np.median(heights)):
         return 0
     return float(np.clip(widths / heights, 1, _MOST).sum())
 
@@ -172,11 +175,19 @@ def _stands(boxes: Boxes, circles: Circles) -> Stands:
 
 
 def _rows(  # noqa: PLR0917
-    number: Floats, kind: int, x: Floats, low: Floats, high: Floats, slack: Floats, heights: tuple[float, float], unit: Floats,
-    reach: Floats, thing: NDArray[np.intp],
-) -> Stands:  # fmt: skip
+    number: NDArray[np.intp],
+    kind: NDArray[np.intp] | int,
+    x: Places,
+    low: Places,
+    high: Places,
+    slack: Places,
+    heights: tuple[float, float],
+    unit: Places,
+    reach: Places,
+    thing: NDArray[np.intp],
+) -> Stands:
     least, most = (share * unit for share in heights)
-    return np.column_stack([number, np.full(len(number), kind), x, low, high, slack, least, most, reach, thing])
+    return np.column_stack([number, np.full(len(number), 0) + kind, x, low, high, slack, least, most, reach, thing])
 
 
 def _things(boxes: Boxes, circles: Circles, first: int) -> Iterator[Stands]:
@@ -218,58 +229,7 @@ def _crowded(stands: Stands, boxes: Boxes, free: Booleans) -> Iterator[tuple[Flo
         away = np.abs(left + width / 2 - column[:, _PLACE]) - width / 2
         near &= away < np.maximum(column[:, _FAR], _FURTHER * height)
         for stand in np.flatnonzero(near.sum(axis=1) >= _APART):
-            found = np.flatnonzero(near[stand])
-            yield part[stand], found[found != part[stand, _THING]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tone:
-    """The colours of a circle.
-
-    Attributes:
-        ink, ground: `(channels,)`.
-        is_stroke: it is a stroke, or a side of one: much of its inside is no ink.
-        middle: the colour of its middle.
-        beyond: that next to it.
-        is_disc: it is filled with the colour of its middle.
-    """
-
-    ink: Floats
-    ground: Floats
-    is_stroke: bool
-    middle: Floats
-    beyond: Floats
-    is_disc: bool
-
-
-def _tones(planes: Image, circles: Circles) -> Iterator[_Tone]:
-    radius = circles[:, 2]
-    rings = [0.3 * radius, 0.45 * radius, 0.6 * radius]  # inside
-    rings += [np.minimum(0.75 * radius, radius - 1.2), radius - 1.2, radius]  # the ink of a stroke seen from outside
-    rings += [radius + 1.2, 1.2 * radius, 1.4 * radius]  # of one seen from inside
-    rings += [np.maximum(1.2 * radius, radius + 2.5), np.maximum(1.7 * radius, radius + 4)]  # the ground of the one and of the other
-    samples = _samples(planes, circles, np.stack(rings))
-    tone = np.sort(samples, axis=2)[:, :, _DIRECTIONS // 2 - 1 : _DIRECTIONS // 2 + 1].mean(axis=2, dtype=np.float32)
-    hole = samples[:3].transpose(1, 0, 2, 3).reshape(len(circles), 3 * _DIRECTIONS, -1).astype(np.float32)
-    ink, is_stroke = _stroke(tone[3:6], tone[9], hole)
-    ink_outside, is_inner = _stroke(tone[6:9], tone[10], hole)
-    inner = (is_inner & ~is_stroke)[:, None]
-    ink, ground = np.where(inner, ink_outside, ink), np.where(inner, tone[10], tone[9])
-    least = _CONTRAST * max(1.0, float(planes[::16, ::16].max()))
-    is_stroke = (is_stroke | is_inner) & (np.abs(ink - ground).max(axis=1) > least)
-    share, off = _towards(hole - tone[9][:, None], tone[0] - tone[9])
-    is_disc = (((share > 0.5) & (off < _OFF)).mean(axis=1) > 0.9) & (np.abs(tone[0] - tone[9]).max(axis=1) > least)
-    return map(_Tone, ink, ground, is_stroke, tone[0], tone[9], is_disc)
-
-
-def _stroke(inks: Floats, ground: Floats, hole: Floats) -> tuple[Floats, Booleans]:
-    """The ink that differs most from the ground, and whether much of the hole is none, or it is uneven."""
-    apart = np.linalg.norm(inks - ground, axis=2)
-    ink = inks[apart.argmax(axis=0), np.arange(len(ground))]
-    share, off = _towards(hole - ground[:, None], ink - ground)
-    empty = (share > -0.25) & (share < _PLAIN) & (off < _OFF)
-    uneven = np.abs(share - np.median(share, axis=1)[:, None]) > _UNEVEN
-    return ink, (empty.mean(axis=1) >= _HOLE) | (uneven.mean(axis=1) > 0.25)
+            yield part[stand], np.flatnonzero(near[stand])
 
 
 def _of_thing(planes: Image, box: Boxes) -> tuple[Floats, Floats]:
@@ -282,10 +242,10 @@ def _of_thing(planes: Image, box: Boxes) -> tuple[Floats, Floats]:
 
 def _of_ink(planes: Image, boxes: Boxes, ink: Floats, ground: Floats) -> Booleans:
     """Which boxes stand on the ground, and have little but ink and ground in them, and both."""
-    share, off = _towards(_grid(planes, boxes) - ground, (ink - ground)[None])
+    share, off = towards(_grid(planes, boxes) - ground, (ink - ground)[None])
     pure = (off < 0.25) & (share > -0.4) & (share < 1.5)
     dark, light = ((share > 0.6) & pure).mean(axis=1), ((share < 0.4) & pure).mean(axis=1)
-    share, off = _towards(_around(planes, boxes) - ground, (ink - ground)[None])
+    share, off = towards(_around(planes, boxes) - ground, (ink - ground)[None])
     stands = ((np.abs(share) < _STANDS[0]) & (off < _STANDS[0])).mean(axis=1) > _STANDS[1]
     return np.asarray((pure.mean(axis=1) > _PURE) & (dark > 0.1) & (light > 0.1) & stands)
 
@@ -293,11 +253,11 @@ def _of_ink(planes: Image, boxes: Boxes, ink: Floats, ground: Floats) -> Boolean
 def _around(planes: Image, boxes: Boxes) -> Floats:
     """Samples next to boxes, on all four sides, `(N, samples, channels)`."""
     left, top, width, height = boxes.T[..., None]
-    steps = np.linspace(0, 1, _DIRECTIONS // 4)
+    steps = np.linspace(0, 1, _GRID)
     across, down = left - 2 + steps * (width + 3), top - 2 + steps * (height + 3)
     x = np.hstack([across, across, 0 * down + left - 2, 0 * down + left + width + 1])
     y = np.hstack([0 * across + top - 2, 0 * across + top + height + 1, down, down])
-    return _pixels(planes, x, y).astype(np.float32)
+    return pixels(planes, x, y).astype(np.float32)
 
 
 def _grid(planes: Image, boxes: Boxes) -> Floats:
@@ -305,31 +265,5 @@ def _grid(planes: Image, boxes: Boxes) -> Floats:
     steps = (np.arange(_GRID) + 0.5) / _GRID
     column, row = boxes[:, :1] + steps * (boxes[:, 2:3] - 1), boxes[:, 1:2] + steps * (boxes[:, 3:4] - 1)
     shape = (len(boxes), _GRID, _GRID)
-    values = _pixels(planes, np.broadcast_to(column[:, None, :], shape), np.broadcast_to(row[:, :, None], shape))
+    values = pixels(planes, np.broadcast_to(column[:, None, :], shape), np.broadcast_to(row[:, :, None], shape))
     return np.asarray(values.reshape(len(boxes), _GRID * _GRID, planes.shape[2]), np.float32)
-
-
-def _towards(values: Floats, ink: Floats) -> tuple[Floats, Floats]:
-    """How far values lead to the ink, and aside, as shares of its contrast.
-
-    Args:
-        values: differences from the ground, `(N, samples, channels)`.
-        ink: likewise, `(N, channels)`.
-    """
-    square = np.maximum((ink * ink).sum(axis=1), np.float32(1e-6))[:, None]
-    share = (values * ink[:, None]).sum(axis=2) / square
-    off = np.linalg.norm(values - share[..., None] * ink[:, None], axis=2) / np.sqrt(square)
-    return np.asarray(share, np.float32), np.asarray(off, np.float32)
-
-
-def _samples(planes: Image, circles: Circles, radii: NDArray[np.float64]) -> Image:
-    """The pixels along circles of these radii, `(radii, N, directions, channels)`."""
-    places = circles[:, None, :2] + np.maximum(radii, 0)[..., None, None] * directions(_DIRECTIONS)
-    return _pixels(planes, places[..., 0], places[..., 1])
-
-
-def _pixels(planes: Image, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
-    """The pixels at places, those of the border for places outside."""
-    height, width = planes.shape[:2]
-    column, row = np.clip(np.rint(x), 0, width - 1), np.clip(np.rint(y), 0, height - 1)
-    return planes.reshape(height * width, -1).take((row * width + column).astype(np.intp), axis=0)

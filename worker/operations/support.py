@@ -33,6 +33,7 @@ _BESIDE = 1.2  # pixels; so far beside the line from the centre an edge may lie
 _LONG = 1.45  # an unbroken arc counts so many times its share of the circumference
 _SEEN = 0.33  # of the circumference; a circle of which less lies within the picture is measured by this share
 _NONE = np.float32(9999)
+_FEW = 150  # circles; so few are compared each with each
 _AT_ONCE = 1 << 15  # places that are looked at together, so that their tables stay in the processor's cache
 
 
@@ -137,34 +138,48 @@ def _parts(reach: NDArray[np.float32], count: int) -> Iterator[tuple[NDArray[np.
 
 
 def _look(edges: Edges, circles: NDArray[np.float32], rings: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For circles (x, y, radius, reach, sign), in each direction: where the nearest aligned edge lies, or `_NONE`, and its lean."""
+    """For circles (x, y, radius, reach, sign), in each direction: where the nearest aligned edge lies, or `_NONE`, and its lean.
+
+    The tables are large, so what is no longer needed is written over.
+    """
     x, y, radius, reach, sign = (column[:, None] for column in circles.T)
     cosine, sine = directions(count).T
     offsets = np.linspace(-1, 1, rings, dtype=np.float32)[:, None, None] if rings > 1 else np.zeros((1, 1, 1), np.float32)
     looked = radius + offsets * np.maximum(reach - np.float32(0.7), 0)
-    index = edges.near(x + looked * cosine, y + looked * sine)
+    one, two = looked * cosine, looked * sine
+    one += x
+    two += y
+    index = edges.near(one, two).astype(np.intp)
     across, down, nx, ny = edges.x.take(index), edges.y.take(index), edges.nx.take(index), edges.ny.take(index)
     across -= x
     down -= y
-    far = np.sqrt(across * across + down * down)
+    far = across * across
+    far += np.multiply(down, down, out=one)
+    np.sqrt(far, out=far)
     off = far - radius
-    outward = across * nx + down * ny
-    towards = np.abs(outward)
+    size = np.abs(off)
+    outward = across * nx
+    outward += np.multiply(down, ny, out=one)
+    towards = np.abs(outward, out=two)
     if sign.any():
         towards = np.where(sign == 0, towards, sign * outward)
-    beside = np.abs(down * cosine - across * sine)
-    size = np.abs(off)
-    size[(index < 0) | (size > reach) | (towards < _ALIGNED * far) | (beside >= _BESIDE)] = _NONE
+    none = index < 0
+    none |= size > reach
+    none |= towards < np.multiply(far, _ALIGNED, out=one)
+    beside = np.multiply(down, cosine, out=one)
+    beside -= across * sine
+    none |= np.abs(beside, out=beside) >= _BESIDE
+    size[none] = _NONE
     chosen: NDArray[np.intp] = np.arange(len(circles) * count)
     nearest = size[0]
     for ring in range(1, rings):
-        nearer = size[ring] < nearest
-        chosen[nearer.ravel()] = chosen.size * ring + np.flatnonzero(nearer)
+        nearer = np.flatnonzero(size[ring] < nearest)
+        chosen[nearer] = chosen.size * ring + nearer
         nearest = np.minimum(nearest, size[ring])
     across, down, nx, ny, far, off, outward = (values.take(chosen) for values in (across, down, nx, ny, far, off, outward))
     lean = (across * ny - down * nx) * np.sign(outward) / np.maximum(far, np.float32(0.1))
-    none = nearest == _NONE
-    return np.where(none, _NONE, off.reshape(nearest.shape)), np.where(none, 0, lean.reshape(nearest.shape))
+    gone = nearest == _NONE
+    return np.where(gone, _NONE, off.reshape(nearest.shape)), np.where(gone, 0, lean.reshape(nearest.shape))
 
 
 def fit(
@@ -210,6 +225,11 @@ def distinct(circles: Circles) -> Circles:
 
 def doubles(circles: Circles) -> Booleans:
     """Which circles nearly coincide with one further up in the array."""
+    if len(circles) <= _FEW:
+        x, y, radius = circles[:, :3].T
+        away = np.hypot(x[:, None] - x, y[:, None] - y) + np.abs(radius[:, None] - radius)
+        near = 0.06 * radius + 1.5
+        return np.asarray(np.tril(away < np.minimum(near[:, None], near), -1).any(axis=1))
     double = np.zeros(len(circles), np.bool_)
     order = np.argsort(circles[:, 0], kind="stable")
     x, y, radius = circles[order, :3].T

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.circle_pictures import NEGATIVES, scene_of
-from tests.benchmarks.circle_truth import COINS_AND_SWEETS, Real, overlap, real_pictures
+from tests.benchmarks.circle_things import THINGS, thing_of
+from tests.benchmarks.circle_truth import COINS_AND_SWEETS, Real, matched, overlap, real_pictures
 from worker.operations.circles import find_circles
 
 PICTURES = {real.name: real for real in real_pictures()}
@@ -42,6 +43,16 @@ def test_no_circles(family, most):
     assert family in NEGATIVES
     for seed in range(4):
         assert len(find_circles(scene_of(family, 71_000 + seed).picture)) <= most
+
+
+@pytest.mark.parametrize("family", THINGS)
+def test_small_things(family):
+    """Small round things that stand in rows, in boxes or beside text are found, nearly all of them, and nothing else."""
+    scene = thing_of(family, 71_000)
+    rows = find_circles(scene.picture, max_items=10_000)
+    found = len(matched(rows[:, :3], scene.truth, scene.picture.shape[1::-1], 0.8))
+    assert 2 * found >= 0.97 * (len(rows) + len(scene.truth))
+    assert found > 5
 
 
 def test_overlap():
