@@ -28,6 +28,7 @@ _PYRAMIDS = ("orb", "brisk", "akaze", "kaze")  # they fail on images that vanish
 _SMALLEST_SIDE = 32  # pixels
 _CANDIDATES = 2  # times the wanted number are looked at; more would fill weak parts of a picture with points that no other view shows
 _PER_CELL = 4
+_SPARSE = 1.0  # points within a square as wide as the distance between them, on average; more are looked up one by one
 _ORB_CANDIDATES, _MOST_CANDIDATES = 4, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
 _LASTING = 1.1  # times the wanted number: so many of these, the best, take turns
 _SAME_CORNER = 1.5  # pixels; corners of two levels that lie in the same square of this side or next but one are the same
@@ -129,15 +130,37 @@ def spread_out(
         order = np.lexsort((points[:, 0], points[:, 1], -responses, cells))
         firsts = np.flatnonzero(np.diff(cells[order], prepend=-1))
         ranks[order] = np.arange(len(order)) - np.repeat(firsts, np.diff(np.append(firsts, len(order))))
-    near = _Near(min_distance)
-    places = points.tolist()
-    chosen: list[int] = []
-    for index in np.lexsort((points[:, 0], points[:, 1], -responses, ranks)).tolist():
-        if near.takes(*places[index]):
-            chosen.append(index)
-            if len(chosen) == wanted:
-                break
+    order = np.lexsort((points[:, 0], points[:, 1], -responses, ranks))
+    chosen = order[~_too_near(points[order], min_distance, size)][:wanted].tolist()
     return sorted(chosen, key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
+
+
+def _too_near(points: Rows, distance: float, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which points are nearer than a distance to one before them that is not left out itself."""
+    gone = np.zeros(len(points), np.bool_)
+    if not distance or not len(points):
+        return gone
+    if len(points) * distance**2 > _SPARSE * size[0] * size[1]:
+        near, places = _Near(distance), points.tolist()
+        return np.array([not near.takes(*place) for place in places])
+    order = np.argsort(points[:, 0], kind="stable")
+    x, y = points[order].T
+    pairs = []
+    for apart in range(1, len(points)):
+        dx = x[apart:] - x[:-apart]
+        if dx.min() >= distance:
+            break
+        at = np.flatnonzero(dx * dx + (y[apart:] - y[:-apart]) ** 2 < distance**2)
+        pairs.append(np.column_stack([order[at], order[at + apart]]))
+    if pairs:
+        first, second = np.sort(np.vstack(pairs), axis=1).T
+        by_second = np.argsort(second, kind="stable")
+        left_out = bytearray(len(points))
+        for before, after in zip(first[by_second].tolist(), second[by_second].tolist(), strict=True):
+            if not left_out[before]:
+                left_out[after] = 1
+        gone[:] = np.frombuffer(left_out, np.bool_)
+    return gone
 
 
 class _Near:
