@@ -98,6 +98,9 @@ def bombs() -> dict[str, bytes]:
             f"a{ending}": patched(written.getvalue(), written.getvalue().index(b"ispe") + 8, ">II", width, height)
             for ending in heic.ENDINGS
         }
+    claims["a.j2k"] = claims["a.jp2"][jp2.index(b"\xff\x4f\xff\x51") :]
+    for ending, like in ((".jfif", ".jpg"), (".mpo", ".jpg"), (".apng", ".png")):
+        claims[f"a{ending}"] = claims[f"a{like}"]
     claims["a.webp"] = webp(16_383, 16_383)
     claims["extended.webp"] = extended_webp(60_000, 50_000)
     claims["a.tif"] = tiff_with(tiff, {256: width, 257: height})

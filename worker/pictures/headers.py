@@ -19,7 +19,8 @@ from worker.pictures import av1, bmp, heif
 
 _JPEG = b"\xff\xd8\xff"
 _SCAN = b"\xff\xda"
-_JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_JPEG_2000 = (b"\0\0\0\x0cjP  ", _CODESTREAM)
 _SUN = b"\x59\xa6\x6a\x95"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _NUMBERS = rb"\s(?:\s|#[^\n]*\n)*"
@@ -99,6 +100,9 @@ def _size(data: bytes) -> tuple[int, int]:
     if head.startswith(_SUN) and len(head) >= 12:
         width, height = struct.unpack_from(">II", head, 4)
         return width, height
+    if head.startswith(_CODESTREAM) and len(head) >= 24:  # imagesize knows JPEG 2000 in its boxes only
+        right, bottom, left, top = struct.unpack_from(">4I", head, 8)
+        return max(0, right - left), max(0, bottom - top)
     if head[:1] == b"P" and head[1:2] in b"123456" and len(head) > 2 and head[2:3] in b" \t\r\n#":
         found = _PNM.match(data, 0, LONGEST_HEADER)
         if found is None and len(data) > LONGEST_HEADER:

@@ -64,7 +64,7 @@ def test_run(way, path):
 def test_run_with_a_wrong_value(path):
     result = call("run", "fade", "image=a.png", "output=b.png", "amount=7", "--operations", path)
     assert result.exit_code == 2
-    assert "fade: amount must be a number from 0 to 1; got '7'" in result.stderr
+    assert "fade: amount must be a number from 0 to 1; got 7." in result.stderr
 
 
 @pytest.mark.parametrize("command", [["ops"], ["run", "fade", "image=a.png", "output=b.png"]])
