@@ -280,6 +280,8 @@ def ask():
 sys.addaudithook(heard)
 threading.Thread(target=ask, daemon=True).start()
 from worker.cli import run
+from worker.service import loop
+loop.SOON_S = 60  # on a busy machine the first answer may come later than what can wait
 run()
 """
 #: What a worker needs later, or only some workers: it is imported when it is needed, so that the first answer comes soon.
