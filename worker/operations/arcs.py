@@ -15,6 +15,7 @@ Floats = NDArray[np.float32]
 
 _LAGS = (5, 9, 16, 28, 50, 90, 160)  # pixels along a contour between two edges
 _BINS = 5  # of the radius, per octave
+_ROUGH_CELLS = 1 << 14  # cells that share a number are told apart later
 _FEWEST = 6  # pixels of contour that speak for a candidate
 _SHORT = 4000  # steps of contours
 _LEAST = 0.2  # of the circumference (a thin contour is walked along twice, so 2 is all of it)
@@ -118,6 +119,8 @@ def _cells(x: Floats, y: Floats, radius: Floats, weight: Floats, grid: int) -> t
     cell = np.exp2((octave - shift + np.float32(0.5)) / _BINS) * np.float32(0.2) + np.float32(0.4)
     column, row = (np.clip(np.floor(place / cell + shift), -(2**17), 2**17).astype(np.int64) + 2**18 for place in (x, y))
     key = (grid << 50) | (octave.astype(np.int64) + 64 << 40) | (row << 20) | column
-    rough = (key ^ (key >> 15) ^ (key >> 31)) & 0xFFFF  # different cells may share it, so it lets through too many, never too few
-    place = np.flatnonzero(np.bincount(rough, weight, minlength=1 << 16).take(rough) >= _FEWEST)
+    rough = (key ^ (key >> 15) ^ (key >> 31)) & (
+        _ROUGH_CELLS - 1
+    )  # different cells may share it, so it lets through too many, never too few
+    place = np.flatnonzero(np.bincount(rough, weight, minlength=_ROUGH_CELLS).take(rough) >= _FEWEST)
     return place, key.take(place)
