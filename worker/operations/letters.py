@@ -49,7 +49,7 @@ _AT_END = (1.2, 1.6)  # diameters; how high at least, and how wide at most, the 
 _AROUND = 2.5  # of its height; how wide a thing may be in which a circle is a hole
 _STEM = (1.5, 6.0, 5.0)  # radii; how far aside of a dot its stem may be, how wide, and how far away
 _WEAK = 0.4  # of the contrast; a dot that is out of focus has so much of it, and its ground half as much at most
-_STANDS = (0.25, 0.6)  # of the contrast: how close to the ground; of the pixels next to a neighbour that are so close to it
+_STANDS = (0.3, 0.5)  # of the contrast: how close to the ground; of the pixels next to a neighbour that are so close to it
 _PURE = 0.8  # of a neighbour's pixels that are ink, ground or between both
 _AT_ONCE = 1 << 20  # pairs of a stand and a box that are compared together
 
