@@ -58,6 +58,8 @@ def prepare(link: socket.socket) -> Parent:
     """What every child does first: signals are the parent's, its death is the child's, and what is logged goes to it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service manager reach the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # the parent's keeper has blocked them until now
     _die_with_parent()
     _silence_stdout()
     if sys.stderr is not None:

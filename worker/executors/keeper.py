@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import queue
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -122,7 +124,8 @@ class Keeper:
             process = self._context.Process(
                 target=self._target, args=(*self._arguments, its, mark), name="td-image-worker-child", daemon=True
             )
-            process.start()
+            with _deaf():
+                process.start()
             mark.handed_over()
         except BaseException:
             ours.close()
@@ -141,6 +144,25 @@ class Keeper:
         except Exception:
             log.exception("child %s could not be waited for", process.pid)
         self._say(buried)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What this thread starts meanwhile hears neither Ctrl-C nor SIGTERM, until it says so itself (`child.prepare`).
+
+    Both reach the whole group. A child that has not yet said that it leaves them to its parent would end with a traceback.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    from multiprocessing import resource_tracker  # there is none on Windows
+
+    resource_tracker.ensure_running()  # when it begins it lets these signals through again, in this thread
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def death(process: BaseProcess) -> Failure:
