@@ -112,6 +112,20 @@ def test_all_is_well(desk):
     assert list(desk.root.iterdir()) == []
 
 
+def test_a_worker_with_maps(desk):
+    """It speaks of its files as their sender would; whoever asks without its maps hears what is missing."""
+    desk.write(map=[f"Q:/show={desk.root}"])
+    with desk.worker():
+        code, said = desk.doctor()
+        assert code == 0, said
+        assert f"a file by the worker\tok\twritten and read back below {desk.root}" in said
+        desk.write()
+        code, said = desk.doctor()
+    assert code == 1
+    assert broken(said) == "Broken: a file by the worker."
+    assert "a file by the worker: give this command the settings of the worker: its --map, or its settings file." in said
+
+
 def test_no_worker(desk):
     """It says so, and whether one could work here."""
     code, said = desk.doctor()

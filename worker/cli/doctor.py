@@ -20,7 +20,9 @@ _SETTINGS = {
     "token": "If the worker wants one.",  # nosec B105 - a sentence
     "text_port": "Where text reports are awaited; 0 = not.",
     "number_port": "Where number reports are awaited; 0 = not.",
-    **dict.fromkeys(("root", "read_root", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox", "operations"), ""),
+    **dict.fromkeys(
+        ("root", "read_root", "map", "min_free_mb", "report", "report_numbers", "state", "no_journal", "sandbox", "operations"), ""
+    ),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 from worker.catalog.table import CATALOG
 from worker.cli import show
@@ -13,6 +12,8 @@ from worker.cli.examination.steps import Mark, Question, Step
 from worker.cli.examples import small_file
 from worker.client.line import Line, NobodyListens
 from worker.core.gate import Gate
+from worker.errors import WorkerError
+from worker.files.paths import FileRules
 from worker.protocol import addresses
 from worker.protocol.messages import Accepted, Failed, File, GetStatus, Hello, Job, Number, Processing, Ready, Report, Status, Welcome
 from worker.service import takeover
@@ -149,16 +150,21 @@ def _written(line: Line, question: Question) -> Step:
     for report in heard:
         if isinstance(report, Failed):
             return Step(name, Mark.BROKEN, f"{report.code} {report.word}: {report.message}", report.hint or "see the worker's log.")
-    files = [Path(report.path) for report in heard if isinstance(report, File) and report.id == job.id]
+    files = [report.path for report in heard if isinstance(report, File) and report.id == job.id]
     if not files:
         return Step(name, Mark.BROKEN, f"no report for {_WAIT_S:g} s")
-    return _read_back(name, files[0], text)
+    return _read_back(name, files[0], text, FileRules((), maps=question.config.maps, unrestricted=True))
 
 
-def _read_back(name: str, path: Path, text: str) -> Step:
+def _read_back(name: str, path: str, text: str, rules: FileRules) -> Step:
+    """Looks for the file of which the worker speaks as its sender would."""
     try:
-        found = path.read_text(encoding="utf-8")
-        path.unlink()
+        here = rules.to_read(path)
+        found = here.read_text(encoding="utf-8")
+        here.unlink()
+    except WorkerError as error:
+        change = "give this command the settings of the worker: its --map, or its settings file."
+        return Step(name, Mark.BROKEN, f"the worker says that it wrote {path}; {error.message}", change)
     except OSError as error:
         change = "does the worker run on this computer, as a user whose files you may read?"
         return Step(name, Mark.BROKEN, f"the worker says that it wrote {path}, but here: {error.strerror}", change)
@@ -166,7 +172,7 @@ def _read_back(name: str, path: Path, text: str) -> Step:
         return Step(
             name, Mark.BROKEN, f"{path} holds something else than what was sent", "is that disk shared, or synchronised with another?"
         )
-    return Step(name, Mark.OK, f"written and read back below {path.parent}")
+    return Step(name, Mark.OK, f"written and read back below {here.parent}")
 
 
 # ------------------------------------------------------------------------------------------- reports to ports of their own
