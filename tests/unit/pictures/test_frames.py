@@ -256,7 +256,8 @@ def test_waiting(tmp_path):
 
     def later():
         time.sleep(0.05)
-        path.write_bytes(frame_files.whole([plain(1), plain(2)], sequences=[2, 4]))
+        with path.open("r+b") as file:  # a writer never cuts its file, not even for a moment
+            file.write(frame_files.whole([plain(1), plain(2)], sequences=[2, 4]))
 
     with FrameFile.open(path) as file:
         assert file.wait(2, 0.01) is None

@@ -53,7 +53,7 @@ def test_noop(desk):
         ("find_circles", {"image": "in", "data": "../a.csv"}, 403, "outside"),
         ("convert", {"image": "in", "output": "a.png"}, 400, r"put \{name\} or \{n\} into it"),
         ("convert", {"image": "in/**/*.png", "output": "out/{name}.png"}, 400, "written twice"),
-        ("convert", {"image": "broken.png", "output": "a.png"}, 415, "not an image"),
+        ("convert", {"image": "broken.png", "output": "a.png"}, 415, "broken.png holds text, and no picture"),
     ],
 )
 def test_refusals(desk, operation, values, code, words):
