@@ -321,11 +321,7 @@ def test_the_compose_file_comes_up(folder):
     assert host["LogConfig"]["Config"]["max-size"] == "5m"
 
 
-@pytest.mark.skipif(
-    os.environ.get("TD_IMAGE_WORKER_DOCKER_CLUSTER") != "1",
-    reason="not asked for: builds a second image, for two minutes; TD_IMAGE_WORKER_DOCKER_CLUSTER=1 runs it",
-)
-def test_the_profile_cluster_comes_up(folder):
+def the_profile_cluster_comes_up(folder):
     """As the README says: the image is built with what a cluster needs, and two nodes do the work. One that is killed is missed."""
     compose = compose_command()
     project, port, page = f"tdiw{uuid.uuid4().hex[:8]}", free_port(), free_tcp_port()
@@ -365,6 +361,10 @@ def test_the_profile_cluster_comes_up(folder):
     assert owned_as_said(folder)
     assert re.search(r"node-2.*Stopped, after [1-9]\d* tasks", logs)
     assert "Traceback" not in logs
+
+
+if os.environ.get("TD_IMAGE_WORKER_DOCKER_CLUSTER") == "1":  # it builds a second image, for two minutes, so it is a command of its own
+    test_the_profile_cluster_comes_up = the_profile_cluster_comes_up
 
 
 async def _two_batches(port: int, folder: Path, call: Callable[..., str]) -> None:

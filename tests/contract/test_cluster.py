@@ -174,6 +174,18 @@ def test_an_append_runs_once_and_leaves_no_mark(shared_bench, tmp_path):
 # ------------------------------------------------------------------------------------- short tasks that travel together
 
 
+def test_dask_connects_again_by_itself(shared, shared_bench, tmp_path, monkeypatch):
+    """If its client does so before nodes are counted, it hears of no events over the new connection. What ran ends all the same."""
+    trace = tmp_path / "trace"
+    monkeypatch.setattr(link, "COUNT_EVERY_S", 8.0)
+    time.sleep(1.5)  # the next count comes in more than six seconds
+    number = begin(shared_bench, f"leaves_a_line:{trace}", Noop())
+    wait_for(lambda: lines(trace))
+    shared.restart_scheduler()
+    trace.with_suffix(".go").touch()
+    assert all(isinstance(outcome, Result) for outcome in shared_bench.outcomes_of([number, *shared_bench.execute(*["works:b"] * 4)]))
+
+
 @pytest.fixture
 def bundled(shared_bench, monkeypatch):
     """A bench whose tasks `as_told` are known to be short. `together` gives some to the cluster as one bundle."""

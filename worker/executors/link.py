@@ -130,6 +130,8 @@ class Link:
         self._asking: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
+        self._wake = asyncio.Event()  # a pause is over
+        self._stream: Any = None
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
 
     # ---------------------------------------------------------------------------------------- from the poller's thread
@@ -146,6 +148,7 @@ class Link:
     def close(self) -> None:
         """Gives all tasks up, and waits until the scheduler has heard of it."""
         self._call(self._ending.set)
+        self._call(self._wake.set)
         if self._thread.is_alive():
             self._thread.join(2 * CONNECT_WITHIN_S)
 
@@ -171,6 +174,7 @@ class Link:
             if reason != said:
                 log.error("%s The next attempt follows by itself.", reason)
             said = reason
+            self._wake.clear()
             await self._pause(min(AGAIN_MAX_S, AGAIN_S * 2 ** min(failed - 1, 30)))
 
     async def _connected(self) -> str:
@@ -187,18 +191,18 @@ class Link:
             log.debug("the connection was closed", exc_info=True)
         except (OSError, ValueError, TypeError) as error:  # CommClosedError is an OSError
             log.debug("the cluster cannot be reached", exc_info=True)
-            return self._sentence(error)
+            return _unreachable(self._address, error, secure=self._security is not None)
         except Exception:  # whatever it is, this thread must go on
             log.exception("the cluster's client failed")
         return _LOST.format(self._address)
 
     async def _work(self, client: Client) -> None:
-        self._client = client
+        self._client, self._stream = client, client.scheduler_comm
         if client.scheduler_comm is not None:
             client.scheduler_comm.interval = SEND_EVERY_S
         self._attendance.begin()
         try:
-            while client.status == "running" and not self._ending.is_set():
+            while client.status == "running" and not _is_lost(client, self._stream) and not self._ending.is_set():
                 found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_WITHIN_S)
                 nodes = self._attendance.count(found["workers"], time.monotonic())
                 self._slots = sum(nodes.slots.values())
@@ -214,14 +218,7 @@ class Link:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ending.wait(), seconds)
-
-    def _sentence(self, error: Exception) -> str:
-        if self._security is None:
-            remedy = "Is the scheduler running there? If it uses TLS, give --cluster-ca, --cluster-cert and --cluster-key."
-        else:
-            remedy = "Is the scheduler running there, with TLS, and are --cluster-ca, --cluster-cert and --cluster-key made for it?"
-        return f"The cluster {self._address} cannot be reached ({type(error).__name__}). {remedy}"
+            await asyncio.wait_for(self._wake.wait(), seconds)
 
     # ----------------------------------------------------------------------------------------------------------- tasks
 
@@ -239,6 +236,9 @@ class Link:
                 self._bundles.remove(order)
         for sent in aborted.values():
             self._abort(sent)
+        if self._client is not None and _is_lost(self._client, self._stream):
+            self._wake.set()
+            return
         while self._client is not None and (tasks := self._bundles.take(self._slots, self._short, MAX_OPEN - len(self._carried))):
             self._send(self._client, tasks)
 
@@ -368,7 +368,7 @@ class Link:
                 raise why
             if sent.tasks:
                 found: list[Said] | None = await future
-                if found is None:  # another node had begun it
+                if not found:  # another node had begun it; or what was said has not arrived
                     self._count_lost(sent)
                 return found or []
         except asyncio.CancelledError:
@@ -475,6 +475,22 @@ class _Luggage:
 
 class _NotSubmittedError(Exception):
     """The client has no connection any more."""
+
+
+def _is_lost(client: Client, stream: object) -> bool:
+    """Whether the connection has ended.
+
+    Dask's client makes itself a new one, and forgets to ask that one's scheduler for events. So another client takes its place.
+    """
+    return client.scheduler_comm is not stream
+
+
+def _unreachable(address: str, error: Exception, *, secure: bool) -> str:
+    if secure:
+        remedy = "Is the scheduler running there, with TLS, and are --cluster-ca, --cluster-cert and --cluster-key made for it?"
+    else:
+        remedy = "Is the scheduler running there? If it uses TLS, give --cluster-ca, --cluster-cert and --cluster-key."
+    return f"The cluster {address} cannot be reached ({type(error).__name__}). {remedy}"
 
 
 def _outcome_of(body: bytes | None) -> Outcome:

@@ -140,7 +140,7 @@ def test_no_more_than_the_limit_is_under_way(bench, monkeypatch):
     sent = []
     monkeypatch.setattr(link_module, "MAX_OPEN", 5)
     monkeypatch.setattr(link, "_send", lambda _, tasks: (sent.extend(tasks), link._carried.update((task.id, None) for task in tasks)))
-    link._client = object()
+    link._client = types.SimpleNamespace(scheduler_comm=link._stream)
     link._orders.extend(Task(n, "noop", Noop()) for n in range(1, 12))
     link._take_orders()
     assert [task.id for task in sent] == [1, 2, 3, 4, 5]
@@ -164,7 +164,7 @@ class Scheduler:
 def test_abort_in_a_bundle(bench, monkeypatch, heard):
     """The node is asked to end that task alone. One that does not hear loses the whole bundle, and the others go again, alone."""
     link, scheduler = bench.executor._link, Scheduler(heard)
-    client = types.SimpleNamespace(scheduler=scheduler)
+    client = types.SimpleNamespace(scheduler=scheduler, scheduler_comm=link._stream)
 
     async def carry_out(_client, _sent):
         await asyncio.sleep(60)
