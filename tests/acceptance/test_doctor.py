@@ -113,7 +113,7 @@ def test_all_is_well(desk):
 
 
 def test_a_worker_with_maps(desk):
-    """It speaks of its files as their sender would; whoever asks without its maps hears what is missing."""
+    """It speaks of its files as their sender would; a question without its maps is answered with what is missing."""
     desk.write(map=[f"Q:/show={desk.root}"])
     with desk.worker():
         code, said = desk.doctor()

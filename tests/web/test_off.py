@@ -54,7 +54,7 @@ def test_nobody_looks(tmp_path):
 
 
 def test_a_show(tmp_path):
-    """During a show whoever looks must not make the worker import anything, so it is there before."""
+    """During a show a look at the page must not make the worker import anything, so it is there before."""
     assert {"tornado.httpserver", "worker.web.server"} <= imported(tmp_path, "127.0.0.1:0", "--show", asked=False)
 
 

@@ -105,7 +105,7 @@ class Link:
         address: of the scheduler.
         how: certificates, as Dask has them.
         version: ours.
-        hear: is told everything, in this thread.
+        hear: takes everything that happens, in this thread.
         shipper: takes the files of tasks along; None if the nodes see them.
     """
 

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 _LAGS = (5, 9, 16, 28, 50, 90, 160)  # pixels along a contour between two edges
 _BINS = 5  # of the radius, per octave
-_ROUGH_CELLS = 1 << 14  # cells that share a number are told apart later
+_ROUGH_CELLS = 1 << 14  # cells that share a number are separated later
 _FEWEST = 6  # pixels of contour that speak for a candidate
 _SHORT = 4000  # steps of contours
 _LEAST = 0.2  # of the circumference (a thin contour is walked along twice, so 2 is all of it)

@@ -307,7 +307,7 @@ def _whole(block: NDArray[Any]) -> NDArray[Any]:
 
 
 if hasattr(os, "preadv"):
-    #: So many buffers at once: POSIX's IOV_MAX.
+    #: Maximum number of buffers at once: POSIX's IOV_MAX.
     _MOST_ROWS = max(16, os.sysconf("SC_IOV_MAX"))
 
     def read_rows(descriptor: int, rows: Sequence[memoryview], offset: int) -> int:

@@ -19,7 +19,7 @@ from worker.poller import Poller
 
 log = logging.getLogger(__name__)
 
-#: So many lines are written together, and none waits for longer than this. Anything but info is written at once.
+#: How many lines are written together, and how long one waits at most. Anything but info is written at once.
 AT_ONCE = 16
 WITHIN_S = 0.1
 

@@ -26,7 +26,7 @@ from worker.service.children import certificates_of, pool_of, rules_of
 #: How long a node's first child may take.
 WARM_WITHIN_S = 60.0
 GONE_WITHIN_S = 10.0
-#: So many of the last events of each kind are kept by the scheduler, instead of 1,000: nobody asks for them.
+#: How many of the last events of each kind the scheduler keeps, instead of 1,000: nobody asks for them.
 EVENTS_KEPT = 100
 #: What still runs after a stop was asked for has so long.
 END_WITHIN_S = 3.0

@@ -51,7 +51,7 @@ _PRUNE_CLIENTS: Constant = """
 DELETE FROM client WHERE key NOT IN (SELECT client FROM job) AND key NOT IN (SELECT key FROM client ORDER BY used DESC LIMIT ?)
 """
 PRUNE_EVERY: Constant = 1000
-#: So many bytes of commits are brought into the database in any case, and those of so long ago.
+#: Maximum size of commits that wait for the database, and how long they wait at most.
 _FOLD_BYTES: Constant = 2**20
 _FOLD_AFTER_S: Constant = 10.0
 #: If there are so many, the database does not keep up, and the next commits wait for it.

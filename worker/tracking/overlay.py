@@ -13,7 +13,7 @@ from worker.tracking.session import Looked, Row
 
 #: The pictures back to which a trail goes.
 TRAIL = 30
-#: Seconds between two image files: whoever reads them looks at names, not at every picture.
+#: Seconds between two image files: programs that read them look at names, not at every picture.
 IMAGES_EVERY_S = 1.0
 #: What cannot be written is tried again after so long.
 _AGAIN_S = 5.0

@@ -68,7 +68,7 @@ class Commands:
 
     async def _answer(self, job_id: str, *commands: Command) -> Accepted | Failed:
         """Sends commands, and waits for the first answer about a job. Several may wait for the same one."""
-        import asyncio  # whoever waits runs in its loop already
+        import asyncio  # the caller runs in its loop already
 
         if len(self._waiting) >= MOST_WAITING:
             raise OverflowError

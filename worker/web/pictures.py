@@ -56,7 +56,7 @@ class Pictures:
             size: its longest side.
             version: another number for what a later job has written to the same path.
         """
-        import asyncio  # whoever waits runs in its loop already
+        import asyncio  # the caller runs in its loop already
 
         key = (path, size, version)
         if key in self._kept:

@@ -13,7 +13,7 @@ def task(number, operation="noop", phase=Phase.PLAN):
 
 
 def waiting(count, seconds):
-    """So many tasks of which one takes so long."""
+    """A number of tasks, each with the time that it takes."""
     made = Bundles()
     made.took(task(0), seconds)
     for number in range(1, count + 1):

@@ -135,7 +135,7 @@ def test_not_followed(servers, path):
 
 
 def test_an_ffmpeg_that_can_be_led_elsewhere(servers, monkeypatch):
-    """Before FFmpeg 8.1 it follows a server that sends it on, whatever it is told: it is given no HTTP address. RTSP it may read."""
+    """Before FFmpeg 8.1 it follows a server that sends it on, in spite of all settings: it is given no HTTP address. RTSP it may read."""
     server, _ = servers
     server.asked.clear()
     monkeypatch.setattr(streams, "version_of_opencv", lambda: (62, 3))
