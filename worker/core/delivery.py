@@ -323,10 +323,6 @@ class Delivery:
             self._newest_seqs.pop(self._numbered.popitem(last=False)[0], None)
         return seq
 
-    def newest_number(self, key: str) -> int:
-        """The newest number that a final of this client was given, whether or not it was sent. 0 before the first."""
-        return self._numbered.get(key, 0)
-
     def newest_seq(self, key: str) -> int:
         """The number of the newest final that was sent to this client, 0 before the first."""
         return self._newest_seqs.get(key, 0)
