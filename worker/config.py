@@ -382,7 +382,7 @@ class Config(msgspec.Struct, frozen=True):
     operations_need: Annotated[
         Literal["nothing", "network", "devices", "all"],
         Setting(
-            PROCESS, "What operations of your own may reach beside files, if they say that they need it. All child processes may, then."
+            PROCESS, "What operations of your own may reach beside files, if they say that they need it. Then all child processes may."
         ),
     ] = "nothing"
     nice: Annotated[
@@ -399,8 +399,8 @@ class Config(msgspec.Struct, frozen=True):
         bool,
         Setting(
             PROCESS,
-            "Show mode: what can wait does. No line in the log for each job, no reserve child is started while one works, no search for "
-            "left-over files, and the journal is pruned fifty times more rarely. One core at least is left free.",
+            "Show mode: leaves out or postpones what can wait. No line in the log for each job, no reserve child is started while one "
+            "works, no search for left-over files, and the journal is pruned fifty times more rarely. One core at least is left free.",
         ),
     ] = False
     parent_pid: Annotated[

@@ -99,14 +99,7 @@ class Declared(msgspec.Struct, frozen=True):
     @property
     def range(self) -> str:
         """Which numbers are possible, in words; "" if all are."""
-        low, high = self.setting.minimum, self.setting.maximum
-        if low is None and high is None:
-            return ""
-        if low is None:
-            return f"{high} or less"
-        if high is None:
-            return f"more than {low}" if self.setting.above else f"{low} or more"
-        return f"{low} to {high}"
+        return in_words(self.setting.minimum, self.setting.maximum, above=self.setting.above)
 
     @property
     def default_text(self) -> str:
@@ -121,6 +114,23 @@ class Declared(msgspec.Struct, frozen=True):
     def is_flag(self) -> bool:
         """Yes or no."""
         return self.type is bool
+
+
+def in_words(low: float | None, high: float | None, *, above: bool = False) -> str:
+    """The numbers from `low` to `high`; "" if all are meant.
+
+    >>> in_words(0, None, above=True)
+    'more than 0'
+    >>> in_words(1, 256)
+    '1 to 256'
+    """
+    if low is None and high is None:
+        return ""
+    if low is None:
+        return f"{high} or less"
+    if high is None:
+        return f"more than {low}" if above else f"{low} or more"
+    return f"{low} to {high}"
 
 
 def variable(option: str) -> str:

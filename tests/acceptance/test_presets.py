@@ -24,6 +24,8 @@ def test_presets(tmp_path):
         assert presets(port, "set", "hello", "text=hi", "operation=write_text", "output=hello.txt").returncode == 0
         wrong = presets(port, "set", "hello", "count=x")
         assert (wrong.returncode, "count must be a whole number" in wrong.stderr) == (2, True)
+        behind = presets(running.free_port(), "set", "hello", "count=x", "--port", str(port), "--host", "127.0.0.1")
+        assert (behind.returncode, "count must be a whole number" in behind.stderr) == (2, True)
         unknown = presets(port, "trigger", "helo")
         assert (unknown.returncode, "did you mean hello" in unknown.stderr) == (2, True)
         said = presets(port, "set", "gone", "operation=noop", "priority=0").stdout

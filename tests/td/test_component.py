@@ -63,6 +63,14 @@ def test_an_update_replaces_the_files_of_an_older_version(tmp_path):
     assert (tmp_path / "td" / "mine.txt").read_text() == "kept"
 
 
+def test_a_file_in_place_of_a_folder(tmp_path):
+    """The sentence says so, and names a folder that would do."""
+    (tmp_path / "show.toe").write_text("mine")
+    result = call(tmp_path / "show.toe")
+    assert result.exit_code == 2
+    assert f"show.toe is a file. Name a folder, such as {tmp_path.as_posix()}/td." in result.stderr
+
+
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
     (tmp_path / "build.py").write_text("mine")
     result = call(tmp_path)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE_IMAGE, ImageIn, Params
+from worker.catalog.params import WRITE_IMAGE, ImageIn, Params, Quality
 
 
 class Convert(Params, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class Convert(Params, frozen=True, kw_only=True):
     ]
     width: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new width; 0 = keep, or follow the height")] = 0
     height: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="new height; 0 = keep, or follow the width")] = 0
-    quality: Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: below 50 small, from 50 on fast")] = 90
+    quality: Quality = 90
     depth: Annotated[Literal[0, 8, 16], Meta(extra={"unit": "bits"}, description="bits per channel to write; 0 = as read")] = 0
     profile: Annotated[
         Literal["keep", "srgb"],

@@ -22,7 +22,7 @@ class Crop(Params, frozen=True, kw_only=True):
     trim: Annotated[
         int, Meta(ge=-1, le=254, description="cuts off edges of one colour; values may differ by this much; -1 = does not")
     ] = -1
-    margin: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="so much stays around what trim keeps")] = 0
+    margin: Annotated[int, Meta(ge=0, le=16384, extra={"unit": "px"}, description="room that stays around what trim keeps")] = 0
     aspect: Annotated[
         str, Meta(max_length=20, description="then the largest part with these proportions, such as 16:9 or 1.5; empty = any")
     ] = ""

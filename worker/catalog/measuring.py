@@ -26,7 +26,7 @@ class PickBest(Params, frozen=True, kw_only=True):
         Literal["sharpness", "brightness", "contrast", "noise", "clipping"],
         Meta(description="what decides: the sharpest, brightest, most contrast, least noise, or least that is pure black or white"),
     ] = "sharpness"
-    every: Annotated[int, Meta(ge=0, le=20_000, description="one of so many images that follow each other; 0 = one of all")] = 0
+    every: Annotated[int, Meta(ge=0, le=20_000, description="picks the best of every N images in a row; 0 = the best of all")] = 0
     region: Region = ""
     output: Annotated[str, Meta(extra=WRITE_IMAGE, description="picture to write: the best one of all, its ending names the format")] = ""
     data: DataOut = ""

@@ -19,8 +19,8 @@ _Reference = Annotated[
 ]
 _Images = Annotated[ImageIn, Meta(description="an image file, a folder, a pattern such as shots/*.png, or a video")]
 _Every = Annotated[Every, Meta(description="video: 1 = each frame, 10 = each tenth, compared with the one taken before it")]
-_Start = Annotated[Start, Meta(description="video: first frame that counts, as `unit` says")]
-_End = Annotated[End, Meta(description="video: first frame that counts no more, as `unit` says; 0 = to the end")]
+_Start = Annotated[Start, Meta(description="video: first frame that is used, as `unit` says")]
+_End = Annotated[End, Meta(description="video: first frame that is not used any more, as `unit` says; 0 = to the end")]
 _Unit = Annotated[Unit, Meta(description="video: what start and end count, from 0 at the first frame")]
 
 

@@ -65,7 +65,9 @@ WRITE_VIDEO = {**WRITE, "holds": "video"}
 WRITE_TABLE = {**WRITE, "holds": "table"}
 
 #: Of pictures that are written.
-Quality = Annotated[int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: higher is larger and faster")]
+Quality = Annotated[
+    int, Meta(ge=1, le=100, description="JPEG, WebP and AVIF quality; PNG: below 50 = small, from 50 = fast, 100 = not compressed")
+]
 Pixels = Annotated[int, Meta(ge=1, le=16384, extra={"unit": "px"})]
 ImageIn = Annotated[str, Meta(min_length=1, extra=READ, description="an image file, a folder, or a pattern such as shots/*.png")]
 ReferenceIn = Annotated[str, Meta(min_length=1, extra=READ, description="one image file, the same for all images")]

@@ -25,6 +25,8 @@ P = TypeVar("P", bound="Params")
 
 #: Between two settings: a semicolon, if a name and = follow. Values may have semicolons, too.
 _BETWEEN = re.compile(r";\s*(?=[A-Za-z_]\w*\s*=)")
+#: A number as people write it: sign and digits, the sign before a fraction, the fraction, a unit.
+_WRITTEN = re.compile(r"([-+]?\d+)(?:([.,])(\d+))?\s*([A-Za-zµ°%]*)")
 
 
 def parse_pairs(operation: str, params: type[Params], pairs: Iterable[tuple[str, Value]]) -> tuple[Params, JobOptions]:
@@ -122,7 +124,18 @@ def _refusal(operation: str, field: Field, value: Value) -> ArgumentError:
         if field.max_length is not None and len(value) > field.max_length:
             return ArgumentError(f"{operation}: {field.name} may have {field.max_length} characters; it has {len(value)}.")
     came = f"{value!r} (text)" if isinstance(value, str) and not (field.type in ("int", "float") and _is_number(value)) else f"{value}"
-    return ArgumentError(f"{operation}: {field.name} must be {field.expected}; got {came[:120]}.")
+    return ArgumentError(f"{operation}: {field.name} must be {field.expected}; got {came[:120]}.", _how_numbers_are_written(field, value))
+
+
+def _how_numbers_are_written(field: Field, value: Value) -> str:
+    """A hint, if the number would be right with a decimal point, or without its unit; otherwise ""."""
+    found = _WRITTEN.fullmatch(str(value).strip()) if field.type in ("int", "float") and isinstance(value, str) else None
+    if found is None or not (found[2] == "," or found[4]):
+        return ""
+    if (found[3] and field.type == "int") or (found[2] == "," and len(found[3]) == 3):  # 1,000 may be a thousand
+        return ""
+    number = found[1] + (f".{found[3]}" if found[3] else "")
+    return f"Write {number}, " + ("without a unit." if found[4] else "with a point.")
 
 
 _OPTION_FIELDS = fields_of(JobOptions)

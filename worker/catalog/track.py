@@ -43,9 +43,11 @@ class Track(LiveParams, frozen=True, kw_only=True):
             description="corners of a flat area, x y of each, from the top left clockwise: results are in this area, seen straight",
         ),
     ] = ""
-    confirm: Annotated[int, Meta(ge=1, le=100, extra={"unit": "frames"}, description="so often a thing must be seen before it counts")] = 2
+    confirm: Annotated[
+        int, Meta(ge=1, le=100, extra={"unit": "frames"}, description="how many times a thing must be seen before it counts")
+    ] = 2
     keep: Annotated[
-        int, Meta(ge=0, le=10_000, extra={"unit": "frames"}, description="so long an object keeps its id while it is not seen")
+        int, Meta(ge=0, le=10_000, extra={"unit": "frames"}, description="how long an object keeps its id while it is not seen")
     ] = 15
     distance: Annotated[
         float,
@@ -72,7 +74,7 @@ class Track(LiveParams, frozen=True, kw_only=True):
     ] = 1.0
     loop: Annotated[bool, Meta(description="videos and images: 1 = begin again at the end; otherwise the job ends with them")] = False
     silent_s: Annotated[
-        float, Meta(ge=0.5, le=3600, extra={"unit": "s"}, description="a source that brings no picture for so long is opened again")
+        float, Meta(ge=0.5, le=3600, extra={"unit": "s"}, description="how long a source may bring no picture before it is opened again")
     ] = 5.0
     overlay: Annotated[
         str,

@@ -9,8 +9,8 @@ from msgspec import Meta
 from worker.catalog.params import READ, WRITE_IMAGE, WRITE_VIDEO, Color, DataOut, ImageIn, Params, Quality
 
 Every = Annotated[int, Meta(ge=1, le=100_000, extra={"unit": "frames"}, description="1 = each frame, 10 = each tenth")]
-Start = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts, as `unit` says")]
-End = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that counts no more, as `unit` says; 0 = to the end")]
+Start = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that is used, as `unit` says")]
+End = Annotated[float, Meta(ge=0, le=10_000_000, description="first frame that is not used any more, as `unit` says; 0 = to the end")]
 Unit = Annotated[Literal["seconds", "frames"], Meta(description="what start and end count, from 0 at the first frame")]
 
 

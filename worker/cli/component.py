@@ -81,10 +81,12 @@ def write(folder: Path) -> int:
     """Writes the files; those of an older version are replaced. How many there are.
 
     Raises:
-        FileExistsError: the folder has a file of the same name that is not the component's.
+        FileExistsError: it is a file, or the folder has a file of the same name that is not the component's.
         OSError: the folder cannot be made or written.
     """
     files = dict(_files(source(), ""))
+    if folder.is_file():
+        raise FileExistsError(f"{folder.as_posix()} is a file. Name a folder, such as {folder.parent.as_posix()}/td.")
     foreign = [name for name in files if (folder / name).exists()]
     if foreign and not (folder / OURS).is_file():
         raise FileExistsError(

@@ -366,8 +366,8 @@ def _print_table(record: _Record, blocked_ms: dict[str, float]) -> None:
     caption = (
         "TD waits: how long TouchDesigner's main thread is busy with the worker: it sends the job and reads what is reported about it. "
         f"Reading the lists of all rows and files, if they are wanted, takes {sum(done.lists_ms for done in record.done):.0f} ms more. "
-        "without worker: the same operations, measured just now in one plain process on one thread; so long it would have stood still. "
-        "frames lost: so many of 16.7 ms (60 a second) would have been lost. ready after: in the worker, while TouchDesigner draws on."
+        "without worker: the same operations, measured just now in one plain process on one thread; TouchDesigner would have waited as "
+        "long. frames lost: how many frames of 16.7 ms (60 a second) that is. ready after: in the worker, while TouchDesigner draws on."
     )
     show.table("", columns, rows, right=columns[2:], caption=caption)
 

@@ -125,7 +125,8 @@ def check(host: str, port: int, token: str, *, max_age_s: float, wait_s: float, 
             finally:
                 line.leave()
     except NobodyListens:
-        return Verdict(False, f"Nobody listens at {host}:{port} (UDP).")
+        advice = "`td-image-worker serve` starts a worker; --host and --port say where one is."
+        return Verdict(False, f"Nobody listens at {host}:{port} (UDP). {advice}")
     except OSError as error:
         return Verdict(False, f"{host}:{port} cannot be reached: {error.strerror or error}.")
 

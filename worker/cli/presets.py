@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
-from worker.cli.settings import worker_address
+from worker.cli.settings import WholeNumber, worker_address
 from worker.words import did_you_mean
 
 if TYPE_CHECKING:
     from worker.client.client import Client
+
+
+class Address(NamedTuple):
+    """Where the worker is, and the token that it may want."""
+
+    host: str
+    port: int
+    token: str
 
 
 class Presets(click.Group):
@@ -50,12 +58,26 @@ It survives restarts of the worker. Presets can also stand in the settings file 
 @click.pass_context
 def presets(ctx: click.Context, *, host: str, port: int, token: str, as_json: bool) -> None:
     """List, set, delete or trigger the presets of a running worker."""
-    ctx.obj = (host, port, token)
+    ctx.obj = Address(host, port, token)
     if ctx.invoked_subcommand is None:
         _ask(ctx, lambda client: _list(client, as_json=as_json))
 
 
+def _address_too(command: Any) -> Any:
+    """The options of the address behind the command, too, which is where they stand with all other commands."""
+    kinds = {"host": click.STRING, "port": WholeNumber(0, 65535), "token": click.STRING}
+    for name, kind in kinds.items():
+        command = click.option(f"--{name}", type=kind, callback=_noted, expose_value=False, help=f"As of `presets --{name}`.")(command)
+    return command
+
+
+def _noted(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value is not None:
+        ctx.obj = ctx.obj._replace(**{str(param.name): value})
+
+
 @presets.command("set", epilog=HELP)
+@_address_too
 @click.argument("name")
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 @click.pass_context
@@ -67,6 +89,7 @@ def set_(ctx: click.Context, name: str, pairs: tuple[str, ...]) -> None:
 
 
 @presets.command()
+@_address_too
 @click.argument("name")
 @click.pass_context
 def trigger(ctx: click.Context, name: str) -> None:
@@ -75,6 +98,7 @@ def trigger(ctx: click.Context, name: str) -> None:
 
 
 @presets.command()
+@_address_too
 @click.argument("name")
 @click.argument("key", required=False, default="")
 @click.pass_context
@@ -95,7 +119,7 @@ def _ask(ctx: click.Context, question: Callable[[Client], Awaitable[None]], done
     sys.exit(code)
 
 
-async def _asked(address: tuple[str, int, str], question: Callable[[Client], Awaitable[None]]) -> int:
+async def _asked(address: Address, question: Callable[[Client], Awaitable[None]]) -> int:
     from worker.client.client import Client, CommandRefused, WorkerSilent
 
     host, port, token = address

@@ -61,10 +61,14 @@ Exit codes:
 @click.option("--core", is_flag=True, help="Play the events to the scheduler alone, and compare what it wants.")
 @click.option("--list", "as_list", is_flag=True, help="Print every packet and event, one a line.")
 @click.option("--speed", type=AnyNumber(0, min_open=True), default=1.0, show_default=True, metavar="X", help="X times as fast.")
-@click.option("--loss", type=AnyNumber(0, 90), default=0.0, metavar="PERCENT", help="Lose so many packets, both ways.  [default: 0]")
-@click.option("--doubles", type=AnyNumber(0, 100), default=0.0, metavar="PERCENT", help="Double so many packets.  [default: 0]")
+@click.option(
+    "--loss", type=AnyNumber(0, 90), default=0.0, metavar="PERCENT", help="Percentage of packets that are lost, both ways.  [default: 0]"
+)
+@click.option(
+    "--doubles", type=AnyNumber(0, 100), default=0.0, metavar="PERCENT", help="Percentage of packets that arrive twice.  [default: 0]"
+)
 @click.option("--reorder", is_flag=True, help="Let packets overtake each other.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed loses the same share in the same order.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The same seed gives the same losses, in the same order.")
 @setting_options("token", texts={"token": "If the worker wants one."})  # nosec B105 - a sentence
 def replay(file: Path, *, to: Peer | None, core: bool, as_list: bool, token: str, **bad: Any) -> None:
     """Play a recorded session again.

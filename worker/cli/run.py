@@ -41,7 +41,7 @@ Examples:
 
 Paths start at the current folder and may lead anywhere. {HELP}
 
-{show.EXIT_CODES_HELP}
+{show.exit_codes_help(show.SILENT)}
 """
 )
 @click.argument("operation")

@@ -44,9 +44,9 @@ Examples:
   td-image-worker send write_text output=a.txt text=@letter.txt --json
 
 Relative paths start at the worker's first --root. Beside the operation's own parameters each job may carry priority, timeout_ms, ttl_ms,
-retries, replace and after; `td-image-worker ops` explains them. {HELP}
+retries, on_error, replace and after; `td-image-worker ops` explains them. {HELP}
 
-{show.EXIT_CODES_HELP}
+{show.exit_codes_help()}
 """
 )
 @click.argument("operation")

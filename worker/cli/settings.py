@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace, StreamHost
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
-from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, variable
+from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, in_words, variable
 from worker.words import did_you_mean, nearest
 
 CONFIG_FILE = f"{PROGRAM}.toml"
@@ -55,15 +55,21 @@ class PartOfList(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 class WholeNumber(click.IntRange):
-    """As click's, whose sentence speaks of an "integer range"."""
+    """As click's, whose sentence speaks of an "integer range" and of 1<=x<=256."""
 
     name = "whole number"
 
+    def _describe_range(self) -> str:
+        return in_words(self.min, self.max)
+
 
 class AnyNumber(click.FloatRange):
-    """As click's, whose sentence speaks of a "float range"."""
+    """As click's, whose sentence speaks of a "float range" and of 0<x<=1."""
 
     name = "number"
+
+    def _describe_range(self) -> str:
+        return in_words(self.min, self.max, above=self.min_open)
 
 
 class PeerType(PartOfList):
@@ -135,10 +141,20 @@ class RootType(PartOfList):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value).strip():  # a variable that is not set, in somebody's script; the current folder would be a surprise
             self.fail("it is empty; name a folder, or . for the current one.", param, ctx)
-        path = Path(value).expanduser()
+        text = str(value)
+        path = Path(text).expanduser()
         if not path.is_dir():
-            self.fail(f"there is no folder {str(value)!r}; make it first.", param, ctx)
+            self.fail(_why_no_folder(text, path), param, ctx)
         return path.resolve()
+
+
+def _why_no_folder(text: str, path: Path) -> str:
+    """A sentence. The path stands in it as it was typed, because `repr` would double its back-slashes."""
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        return f"the path {text} stands in quotes; leave them out. At the Windows command prompt only double quotes hold a path together."
+    if path.is_file():
+        return f"{text} is a file; name the folder that holds it."
+    return f"there is no folder '{text}'; make it first."
 
 
 class NetworkType(PartOfList):
@@ -184,10 +200,10 @@ class OwnType(PartOfList):
         path = Path(text).expanduser()
         if text.endswith(".py"):
             if not path.is_file():
-                self.fail(f"there is no file {text!r}.", param, ctx)
+                self.fail(f"there is no file '{text}'.", param, ctx)
             return str(path.resolve())
         if path.exists() or not re.fullmatch(r"[\w.-]+", text):
-            self.fail(f"{text!r} is neither a file that ends in .py nor the name of an installed package's operations.", param, ctx)
+            self.fail(f"'{text}' is neither a file that ends in .py nor the name of an installed package's operations.", param, ctx)
         return text
 
 

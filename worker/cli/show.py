@@ -35,12 +35,15 @@ EXIT_CODES: Mapping[int, str] = {
     INTERRUPTED: "Ctrl-C",
 }
 
-EXIT_CODES_HELP = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
-
 _STOPPED_CODES = (408, 410, 499)
 _ROWS_ON_A_TERMINAL = 20
 #: A longer word, such as a path, may be broken in a table.
 _BROKEN_FROM = 30
+
+
+def exit_codes_help(*but: int) -> str:
+    """The end of a command's help: the exit codes that it can have, which are all `but` these."""
+    return "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items() if code not in but)
 
 
 def exit_code(code: int) -> int:

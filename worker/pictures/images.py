@@ -225,8 +225,10 @@ def check_ending(path: Path) -> None:
         return
     if ending not in FORMATS or not cv2.haveImageWriter(ending):
         known = " ".join(known for known in FORMATS if cv2.haveImageWriter(known))
-        said = f"{path.name} has no ending" if not ending else f"This worker writes no {ending} images"
-        raise UnsupportedFormat(f"{said}; the ending names the format.", f"It writes {known}.")
+        said = f"This worker writes no {ending} images; the ending names the format."
+        if not ending:
+            said = f"{path.name} has no ending. The ending names the format, as in {path.name}.png."
+        raise UnsupportedFormat(said, f"Images that it writes end in {known}.")
 
 
 def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits = DEFAULT_LIMITS, *, profile: bytes = b"") -> WrittenFile:

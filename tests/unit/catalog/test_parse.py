@@ -161,3 +161,23 @@ def test_any_values(operation, data):
     else:
         msgspec.convert(msgspec.to_builtins(params), type(params))
         msgspec.convert(msgspec.to_builtins(options), JobOptions)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("sensitivity", "0,5", "Write 0.5, with a point."),
+        ("min_radius", "20px", "Write 20, without a unit."),
+        ("min_radius", "20,5 mm", "Write 20.5, without a unit."),
+        ("max_items", "20px", "Write 20, without a unit."),
+        ("max_items", "2,5", ""),  # 2.5 would not do, either
+        ("max_radius", "1,000", ""),  # a thousand, or one
+        ("min_radius", "px", ""),
+        ("min_radius", "-1", ""),
+    ],
+)
+def test_numbers_as_people_write_them(key, value, hint):
+    """What is wrong with the form of a number is said, if one can know what was meant."""
+    with pytest.raises(ArgumentError, match=f"find_circles: {key} must be") as refused:
+        parse("find_circles", image="a.png", **{key: value})
+    assert refused.value.hint == hint

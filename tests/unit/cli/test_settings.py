@@ -175,6 +175,9 @@ def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Pat
     ("arguments", "sentence"),
     [
         (["--root", "nowhere"], "there is no folder 'nowhere'"),
+        (["--root", "C:\\no\\show"], "there is no folder 'C:\\no\\show'"),
+        (["--root", "'C:/show'"], "the path 'C:/show' stands in quotes; leave them out."),
+        (["--root", __file__], f"{__file__} is a file; name the folder that holds it."),
         (["--map", "C:/show"], "'C:/show' is not SENDER=WORKER"),
         (["--report", "9461"], "'9461' is not HOST:PORT"),
         (["--report", "host:0"], "'host:0' is not HOST:PORT"),
@@ -400,7 +403,7 @@ def test_settings_are_said_once() -> None:
 
 def test_numbers_outside_their_range(serve: Serve) -> None:
     """A bad value is reported by the door through which it came."""
-    assert "Invalid value for '--workers': 0 is not in the range" in serve("--workers", 0).stderr
+    assert "Invalid value for '--workers': 0 is not in the range 1 to 256." in serve("--workers", 0).stderr
     result = serve(TD_IMAGE_WORKER_WORKERS="many")
     assert result.exit_code == 2
     assert "The environment variable TD_IMAGE_WORKER_WORKERS: 'many' is not a valid" in result.stderr
