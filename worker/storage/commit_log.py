@@ -10,7 +10,7 @@ time, when nobody waits. What is folded is dropped from the file.
 
 The numbers of the commits rise by one. The transaction that folds a commit notes its number in the database, too: whenever the worker dies,
 no commit is folded twice, and none is left out. A kill may cut off the last commit, which then was not answered. A loss of power may take
-more; what is behind the first commit that is not whole is not believed.
+more; what is behind the first commit that is not whole is not believed, also if it stands in the other file.
 
 Commits go to one file while the other one is folded and emptied. Then the files change places. So nobody waits for the folding.
 """
@@ -38,8 +38,8 @@ HEADER: Constant = len(MAGIC) + 8
 #: About so many bytes are folded in one transaction.
 PART_BYTES: Constant = 2**17
 _HEAD: Constant = struct.Struct(">II")
-_ENDINGS: Constant = ("-commits-1", "-commits-2")
 _FLAGS: Constant = os.O_RDWR | getattr(os, "O_BINARY", 0)
+_LEFT_OUT: Constant = "The last %d bytes of %s are no whole commits of the journal, or some before them are lost. They were left out."
 _encode: Constant = msgspec.msgpack.Encoder().encode
 
 
@@ -64,7 +64,7 @@ _decode: Constant = msgspec.msgpack.Decoder(Commit).decode
 
 def names(path: Path) -> tuple[Path, Path]:
     """The two files of the log of the database `path`."""
-    one, two = (path.with_name(path.name + ending) for ending in _ENDINGS)
+    one, two = (path.with_name(path.name + ending) for ending in schema.COMMITS)
     return one, two
 
 
@@ -117,6 +117,7 @@ class CommitLog:
 
     def __init__(self, path: Path, mark: bytes | None, folded: int) -> None:
         self._names = names(path)
+        self._first_may_be_any = mark is None
         self.mark = mark or next(filter(None, map(_mark_of, self._names)), os.urandom(8))
         self.number = folded
         self._files: list[int] = []
@@ -151,25 +152,31 @@ class CommitLog:
         size = HEADER + _rest(file)
         with _reading(file) as stream:
             for commit in whole_commits(stream, size - HEADER):
-                end = stream.tell()
                 if commit.number > self.number:
+                    if commit.number != self.number + 1 and not self._first_may_be_any:  # those between them are lost
+                        break
+                    self._first_may_be_any = False
                     self.number = commit.number
                     part.append(commit)
+                end = stream.tell()
                 if end - begin > PART_BYTES:
                     yield part
                     part, begin = [], end
         yield part
         if end < size:
-            log.warning("The last %d bytes of %s are not a whole commit of the journal. They were left out.", size - end, name)
+            log.warning(_LEFT_OUT, size - end, name)
 
     def begin(self) -> None:
-        """Begins with empty files.
+        """Begins with empty files. What was left out has numbers that come again, so it must not be there after a loss of power.
 
         Raises:
             OSError: they cannot be emptied.
         """
         for file in self._files:
-            _cut(file, HEADER)
+            if _rest(file):
+                _cut(file, HEADER)
+                os.fsync(file)
+            os.lseek(file, HEADER, os.SEEK_SET)
         self._full = self._torn = False
 
     def append(self, rows: Sequence[Sequence[Any]], at: float, up: float) -> None:
@@ -263,6 +270,10 @@ def _opened(name: Path, mark: bytes) -> int:
     file = os.open(name, _FLAGS)
     try:
         header = os.read(file, HEADER)
+        if not any(header):  # the power was lost before its first block was on the disk
+            if (rest := _rest(file)) > 0:
+                log.warning(_LEFT_OUT, rest, name)
+            header = b""
         if len(header) < HEADER:  # it is new, or an earlier start ended here
             _cut(file, 0)
             _write_all(file, MAGIC + mark)

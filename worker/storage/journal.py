@@ -327,6 +327,8 @@ class Journal:
         newest_up = 0.0
         try:
             self._database.execute("INSERT OR REPLACE INTO log VALUES (1, ?, ?)", (opened.mark, opened.number))
+            if not known:  # only a database that knows which commit is its next can tell whether some are lost
+                self._checkpoint("PASSIVE")
             for part in opened.left():
                 self._fold_part(part)
                 newest_up = max(newest_up, part[-1].up)

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: "tdiw", which tells a foreign database from ours.
 APPLICATION_ID: Constant = 0x74646977
 VERSION: Constant = 4
+#: How the names of the commit log's two files go on after that of the database.
+COMMITS: Constant = ("-commits-1", "-commits-2")
+_FIRST_WITH_COMMITS: Constant = 4
 
 #: One row: what the files of the commit log are marked with, and up to which commit they are folded.
 _LOG: Constant = "CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), mark BLOB NOT NULL, folded INTEGER NOT NULL)"
@@ -228,6 +231,8 @@ def _migrate(path: Path, database: sqlite3.Connection, version: int) -> None:
     old = _free_name(path, f"format-{version}")
     try:
         copy(database, old)
+        if version < _FIRST_WITH_COMMITS:
+            _set_stale_commits_aside(path)
         statements = (statement for number in range(version, VERSION) for statement in _MIGRATIONS[number])
         _run_all(database, (*statements, f"PRAGMA user_version = {VERSION}"))
     except (OSError, sqlite3.Error) as error:
@@ -241,6 +246,14 @@ def _migrate(path: Path, database: sqlite3.Connection, version: int) -> None:
         database.execute("VACUUM")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file's own header says its format
     log.warning("The journal %s was brought from format %d to format %d. A copy of the old one is %s.", path, version, VERSION, old.name)
+
+
+def _set_stale_commits_aside(path: Path) -> None:
+    """A journal that knows no commit log has one beside it if somebody went back to an older worker. Its jobs are long over."""
+    for log_file in [path.with_name(path.name + ending) for ending in COMMITS]:
+        if log_file.exists():
+            aside = set_aside(log_file)
+            log.warning("%s belongs to a newer journal than this one was. It was renamed to %s.", log_file, aside)
 
 
 def _run_all(database: sqlite3.Connection, statements: tuple[str, ...]) -> None:

@@ -169,10 +169,60 @@ def test_a_torn_end_is_told(path, caplog):
         file.truncate(one.stat().st_size - 5)
     made, left = opened(path)
     assert numbers(left) == [1]
-    assert f"bytes of {one} are not a whole commit" in caplog.text
+    assert f"bytes of {one} are no whole commits" in caplog.text
     made.append([ROW], 0.0, 0.0)
     made.close()
     assert numbers(opened(path, folded=1)[1]) == [2]
+
+
+def test_a_gap_between_the_files(path, caplog):
+    """A loss of power may take the end of the older file and leave the newer one: its commits stand on some that are lost."""
+    made, _ = opened(path)
+    for number in range(1, 7):
+        made.append([ROW], 0.0, 0.0)
+        if number == 3:
+            assert made.turn()
+    made.close()
+    one, two = names(path)
+    with one.open("rb+") as file:
+        file.truncate(one.stat().st_size - 5)
+    rest = two.stat().st_size - HEADER
+    made, left = opened(path)
+    made.close()
+    assert numbers(left) == [1, 2]
+    assert f"The last {rest} bytes of {two} are no whole commits of the journal, or some before them are lost." in caplog.text
+
+
+def test_a_file_without_its_beginning(path, caplog):
+    """The same, if nothing of the older file is left but its size. A database that knows what it has believes nothing behind a gap."""
+    made, _ = opened(path, mark=b"our mark")
+    for number in range(1, 5):
+        made.append([ROW], 0.0, 0.0)
+        if number == 2:
+            assert made.turn()
+    made.close()
+    one, _ = names(path)
+    one.write_bytes(bytes(one.stat().st_size))
+    made, left = opened(path, mark=b"our mark")
+    assert left == []
+    assert f"bytes of {one} are no whole commits" in caplog.text
+    assert not list(path.parent.glob("*.damaged-*"))
+    made.append([["job", "next"]], 0.0, 0.0)
+    made.close()
+    assert [commit.rows for commit in opened(path, mark=b"our mark")[1]] == [[["job", "next"]]]
+
+
+def test_what_was_left_out_does_not_come_back(path, monkeypatch):
+    """The numbers of lost commits come again. So the old ones are off the disk before that."""
+    made, _ = opened(path)
+    made.append([ROW], 0.0, 0.0)
+    made.close()
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    opened(path)[0].close()
+    assert synced == [HEADER]
+    opened(path)[0].close()
+    assert synced == [HEADER]  # there was nothing to cut: no start waits for the disk without need
 
 
 def test_large_logs_come_in_parts(path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -510,6 +511,32 @@ def test_a_journal_of_format_3_opens_with_everything(tmp_path, caplog):
     assert [job.job_id for job in again.kept().jobs][-1] == "new"
     again.close()
     journal.close()
+
+
+def test_a_new_journal_knows_its_log_before_the_first_commit(journal):
+    """Also after a loss of power, which takes what SQLite has in its log only. Otherwise it could not tell that first commits are lost."""
+    alone = journal.path.with_name("alone.sqlite3")
+    shutil.copy(journal.path, alone)
+    with contextlib.closing(sqlite3.connect(alone)) as database:
+        assert database.execute("SELECT length(mark), folded FROM log").fetchone() == (8, 0)
+
+
+def test_an_older_journal_and_a_commit_log_beside_it(journal, caplog):
+    """Somebody went back to an older worker and its journal. Jobs of the newer one do not run when the newer worker comes again."""
+    journal.commit([StoreJob(TD, "long-over", CONTENT)])
+    killed = crashed(journal)  # holds the files of the crash, as they are beside an older journal
+    folder = journal.path.parent / "back"
+    folder.mkdir()
+    for log_file in names(journal.path):
+        shutil.copy(log_file, folder)
+    killed.close()
+    path = folder / journal.path.name
+    shutil.copy(FORMAT_3, path)
+    again = Journal(path, "process", Limits())
+    assert "long-over" not in [job.job_id for job in again.kept().jobs]
+    again.close()
+    assert "belongs to a newer journal than this one was" in caplog.text
+    assert len(list(folder.glob("*.damaged-*"))) == 2
 
 
 def test_the_content_of_ended_jobs_is_not_kept(journal):
