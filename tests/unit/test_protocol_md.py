@@ -144,6 +144,12 @@ def test_docstring_examples(line):
     assert line.rstrip() in [example.rstrip() for example in EXAMPLES]
 
 
+def test_bytes():
+    """The bytes that are shown are those of the message that is named before them."""
+    line, shown = re.search(r"bytes of `([^`]+)`:\n\n```text\n(.*?)\n```", TEXT, re.DOTALL).groups()
+    assert encode(decoded(line)) == bytes.fromhex(shown)
+
+
 def test_every_class_has_an_example():
     """One address, one class, one example."""
     assert len(docstring_examples()) == len(COMMANDS) + len(REPORTS)

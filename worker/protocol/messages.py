@@ -293,7 +293,7 @@ class Job(Message, frozen=True):
         if len(rest) % 2:
             raise BadArguments(
                 "/worker/job: after id and operation come "
-                f"pairs of key and value; got {len(rest)} arguments, the last is {rest[-1]!r:.80}.",
+                f"pairs of key and value; the last key, {rest[-1]!r:.80}, has no value.",
                 address=cls.address,
                 job_id=job_id,
             )

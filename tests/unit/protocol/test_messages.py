@@ -223,7 +223,7 @@ def test_job_with_nil_for_an_id():
         (["ü" * 101, "noop"], "at most 200 bytes", ""),
         (["j\n1", "noop"], "printable", ""),
         (["j1", None], "operation must be text", "j1"),
-        (["j1", "noop", "count"], "pairs of key and value; got 1 arguments, the last is 'count'", "j1"),
+        (["j1", "noop", "count"], "pairs of key and value; the last key, 'count', has no value.", "j1"),
         (["j1", "noop", 3, "count"], "a key must be text; got 3", "j1"),
         (["j1", "noop", "image", b"\x89PNG"], "Images travel as file paths", "j1"),
     ],
