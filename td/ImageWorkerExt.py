@@ -322,7 +322,13 @@ class ImageWorkerExt:
         self._go_on()
 
     def OnReady(self, job_id, callback):
-        """Calls `callback(job)` when the job is ready; at once if it is ready already. A job that fails calls `onFailed` only."""
+        """Calls `callback(job)` when the job is ready; at once if it is ready already. A job that fails calls `onFailed` only.
+
+        Raises:
+            ValueError: the callback is no function.
+        """
+        if not callable(callback):
+            raise ValueError(f"The callback must be a function of one argument, the job; this is {callback!r:.100}.")
         job = self._pending.jobs.get(job_id)
         if job is not None and job.word == "Ready":
             self._call(callback, job)
@@ -599,7 +605,7 @@ class ImageWorkerExt:
             job, (_, _, message) = what
             self._tables.complain(f"{job.id}: skipped: {message}")
         elif word == "error":
-            self._tables.complain(what)
+            self._tables.complain(tables.in_touchdesigner(what))
         elif word == "catalog":
             self._tables.log(what)
         elif word in ("lost", "back"):

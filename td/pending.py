@@ -1101,6 +1101,9 @@ def plain(key, value):
         return " ".join(map(str, value) if is_numbers else (str(plain(key, part)) for part in value))
     if isinstance(value, (bytes, bytearray)):
         raise ValueError(f"{key}: bytes cannot be sent; images travel as file paths.")
+    if hasattr(value, "OPType"):
+        advice = "The pixels of a TOP go with top=op(...), the text of a DAT with op(...).text, a file with its path."
+        raise ValueError(f"{key}: {value.path} is an operator. {advice}")
     return text_of(key, value)  # of a path, a parameter, a cell
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import re
 import time
 
 ROWS_AT_ONCE = 25  # of all tables together
@@ -14,9 +15,8 @@ EVERY_JOB = "(every job)"
 
 # What an artist can do about an error, in TouchDesigner; by the error's word in the worker's protocol.
 SEE_OPERATIONS = "The table operations in the component lists all parameters."
+IN_A_TERMINAL = re.compile(r"`td-image-worker ops[^`]*` [^.]*\.")  # the worker's own way to say that
 HINTS = {
-    "arguments": SEE_OPERATIONS,
-    "operation": SEE_OPERATIONS,
     "path": "Jobs may use files below Root only: set it on the page Process, press Stop, then Start.",
     "token": "Set Token on the page Worker.",  # nosec B105 - a sentence
     "timeout": "Job Timeout on the page Worker is the limit.",
@@ -35,9 +35,17 @@ def hint(word, message, told, is_local):
     """
     if word in HINTS and (is_local or word != "path"):
         return HINTS[word]
+    told = in_touchdesigner(told)
+    if word == "arguments" and not told:
+        return SEE_OPERATIONS
     if is_local and " --" in f" {message} {told}".replace("(", " "):
         return f"{told} {SET_OPTION}".strip()
     return told
+
+
+def in_touchdesigner(text):
+    """The worker's sentence, with the table of operations in place of the command that lists them."""
+    return IN_A_TERMINAL.sub(SEE_OPERATIONS, text)
 
 
 class _Text:

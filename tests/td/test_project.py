@@ -163,6 +163,17 @@ def test_a_refused_job_says_why(projects, worker):
     assert project.component.errors() == message
 
 
+def test_what_scripts_mistake_for_a_value(projects):
+    """An operator is neither its path nor its pixels, and a name is no function. The line of the script raises."""
+    project = projects(2025)
+    component, table = project.component, project.network.create("tableDAT", "table1")
+    with pytest.raises(ValueError, match=r"image: /project1/table1 is an operator. The pixels of a TOP go with top=op\(...\)"):
+        component.Submit("find_circles", image=table)
+    with pytest.raises(ValueError, match="must be a function of one argument, the job; this is 'onReady'"):
+        component.OnReady("1", "onReady")
+    assert project.words() == {}
+
+
 def test_the_message_goes_when_a_job_is_ready_or_it_is_cleared(projects, worker):
     project = projects(2025, worker.start())
     component = project.component

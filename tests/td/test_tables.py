@@ -8,6 +8,7 @@ import pytest
 from tests.td.conftest import load
 from tests.td.fake import TouchDesigner
 from worker import errors
+from worker.catalog.table import CATALOG
 
 tables = load("tables")
 pending = load("pending")
@@ -131,15 +132,25 @@ def test_hints_are_for_errors_that_exist():
     assert len(words) > 10
 
 
-@pytest.mark.parametrize("word", tables.HINTS)
-def test_no_hint_speaks_of_a_terminal(word):
-    assert "td-image-worker" not in tables.hint(word, "", "`td-image-worker ops` lists them.", True)
+@pytest.mark.parametrize("word", [*tables.HINTS, "arguments", "operation"])
+@pytest.mark.parametrize(
+    ("operation", "pairs"), [("find_circle", {}), ("find_circles", {}), ("find_circles", {"image": "a.png", "imgae": 1})]
+)
+def test_no_hint_speaks_of_a_terminal(word, operation, pairs):
+    """Also if it is one that the worker gives."""
+    with pytest.raises(errors.WorkerError) as refused:
+        CATALOG.parse_job(operation, pairs.items())
+    assert "td-image-worker" in refused.value.hint
+    assert "td-image-worker" not in tables.hint(word, "", refused.value.hint, True)
+    assert tables.in_touchdesigner(f"404 at: No. {refused.value.hint}") == f"404 at: No. {tables.SEE_OPERATIONS}"
 
 
 @pytest.mark.parametrize(
     ("word", "message", "told", "is_local", "expected"),
     [
         ("file", "There is no file a.png.", "Near is b.png.", True, "Near is b.png."),
+        ("arguments", 'The path "a.png" stands in quotes.', "Leave them out.", True, "Leave them out."),
+        ("arguments", "radius must be a number.", "", True, tables.SEE_OPERATIONS),
         ("limit", "The file has 2000 MB; the limit is 1024 (--max-file-mb).", "", True, tables.SET_OPTION),
         ("limit", "The file is too large.", "Raise --max-file-mb.", True, "Raise --max-file-mb. " + tables.SET_OPTION),
         ("limit", "The file is too large.", "Raise --max-file-mb.", False, "Raise --max-file-mb."),

@@ -292,8 +292,7 @@ class Job(Message, frozen=True):
         rest = arguments[2:]
         if len(rest) % 2:
             raise BadArguments(
-                "/worker/job: after id and operation come "
-                f"pairs of key and value; the last key, {rest[-1]!r:.80}, has no value.",
+                f"/worker/job: after id and operation come pairs of key and value; the last key, {rest[-1]!r:.80}, has no value.",
                 address=cls.address,
                 job_id=job_id,
             )
