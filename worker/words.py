@@ -35,6 +35,15 @@ def _pairs(name: str) -> frozenset[str]:
     return frozenset(map("".join, itertools.pairwise(whole)))
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "job"), counted(12_000, "job")
+    ('1 job', '12,000 jobs')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6, count: int = 1) -> str:
     """The end of a sentence about a name that is not known.
 

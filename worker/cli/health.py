@@ -19,6 +19,7 @@ from worker.client.line import ASK_AGAIN_S, Line, NobodyListens
 from worker.errors import DeadlineExceeded, Draining, Expired, QueueFull
 from worker.protocol import addresses
 from worker.protocol.messages import Failed, Health, Hello, Job, Nodes, Ready, Welcome
+from worker.words import counted
 
 if TYPE_CHECKING:
     import psutil
@@ -119,7 +120,8 @@ def check(host: str, port: int, token: str, *, max_age_s: float, wait_s: float, 
             if welcome is None:  # asked once more: computer or container may have slept meanwhile, and this check with them
                 welcome = line.ask((hello,), lambda report: isinstance(report, Welcome), _LAST_CHANCE_S)
             if welcome is None:
-                return Verdict(False, f"The worker at {host}:{port} does not answer.", hangs=True)
+                advice = "`td-image-worker doctor` looks for the reason."
+                return Verdict(False, f"The worker at {host}:{port} does not answer. {advice}", hangs=True)
             try:
                 return _try_job(line, max_age_s, wait_s)
             finally:
@@ -172,8 +174,8 @@ def _about(nodes: Nodes) -> str:
     >>> _about(Nodes(1, 1, "render-2-4711"))
     '1 node of the cluster works; missing for less than an hour: render-2-4711.'
     """
-    count = "No node of the cluster works" if not nodes.working else f"{nodes.working} nodes of the cluster work"
-    count = "1 node of the cluster works" if nodes.working == 1 else count
+    count = f"{counted(nodes.working, 'node')} of the cluster work" + ("s" if nodes.working == 1 else "")
+    count = count if nodes.working else "No node of the cluster works"
     return f"{count}; missing for less than an hour: {nodes.names}." if nodes.missing else f"{count}."
 
 

@@ -18,6 +18,7 @@ from worker.cli import show
 from worker.cli.settings import AnyNumber, PeerType, setting_options
 from worker.protocol.addresses import Peer, reachable
 from worker.storage.recording import RecordingError, Run, read
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.client.playback import Playback, Session
@@ -95,22 +96,22 @@ def replay(file: Path, *, to: Peer | None, core: bool, as_list: bool, token: str
 
 
 def _describe(file: Path, runs: Sequence[Run]) -> None:
-    show.say(f"{file}: {file.stat().st_size / 2**20:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'} of a worker.")
+    show.say(f"{file}: {file.stat().st_size / 2**20:.1f} MB, {counted(len(runs), 'run')} of a worker.")
     for number, run in enumerate(runs, 1):
         times = [line["t"] for _, line in run.lines if "t" in line]
         packets = sum("in" in line for _, line in run.lines)
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.head.get("time", 0)))
         lasted = times[-1] - run.head["t"] if times else 0.0
-        show.say(
-            f"Run {number}: version {run.head.get('version')}, from {began}, {lasted:.1f} s, {packets} packets came. {_about_end(run)}"
-        )
+        came = f"{lasted:.1f} s, {counted(packets, 'packet')} in"
+        show.say(f"Run {number}: version {run.head.get('version')}, from {began}, {came}. {_about_end(run)}")
     session = session_of(runs)
-    show.say(f"{len({step.client for step in session.steps})} clients, {len(session.finals) + len(session.made)} finals.")
+    clients = {step.client for step in session.steps}
+    show.say(f"{counted(len(clients), 'client')}, {counted(len(session.finals) + len(session.made), 'final')}.")
 
 
 def _about_end(run: Run) -> str:
     if run.lost:
-        return f"{run.lost} lines are missing, because the disk was too slow."
+        return f"{counted(run.lost, 'line')} missing, because the disk was too slow."
     if run.is_whole:
         return "It is whole."
     if any(line.get("end") == "full" for _, line in run.lines):
@@ -200,8 +201,9 @@ def _play_to_worker(runs: Sequence[Run], to: Peer, token: str, **bad: Any) -> in
         return show.SILENT
     counts = network.counts
     show.say(
-        f"Played {len(session.steps)} packets of {len(playback.clients)} clients in {time.monotonic() - begun:.1f} s. "
-        f"Of {counts['packets']} packets both ways {counts['lost']} were lost and {counts['doubled']} doubled."
+        f"Played {counted(len(session.steps), 'packet')} of {counted(len(playback.clients), 'client')} "
+        f"in {time.monotonic() - begun:.1f} s. "
+        f"Of {counted(counts['packets'], 'packet')} both ways {counts['lost']} were lost and {counts['doubled']} doubled."
     )
     return _say_compared(playback)
 
@@ -212,7 +214,7 @@ def _say_compared(playback: Playback) -> int:
     if found.by_timing:
         show.say(f"{len(found.by_timing)} more differ as timeouts, cancels and full queues do, which depend on when things happen.")
     if found.without:
-        show.say(f"{found.without} jobs have no final in the recording, so they were not compared.")
+        show.say(f"Not compared, because the recording has no final: {counted(found.without, 'job')}.")
     for sentence in (*found.differences[:_SHOWN], *found.by_timing[: max(0, _SHOWN - len(found.differences))]):
         show.say("  " + show.printable(sentence))
     return 1 if found.differences else 0
@@ -290,7 +292,7 @@ def _run(playback: Playback, sockets: Sockets) -> bool:
             sockets.send(sending.client, sending.datagram)
         if now - said >= _SAY_EVERY_S and show.is_terminal(error=True):
             said = now
-            show.note(f"{playback.left} packets are yet to be played.")
+            show.note(f"{counted(playback.left, 'packet')} yet to be played.")
         sockets.hear(playback, playback.next_deadline())
     for sending in playback.leave():
         sockets.send(sending.client, sending.datagram)

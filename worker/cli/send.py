@@ -12,6 +12,7 @@ import click
 from worker.cli import show
 from worker.cli.arguments import HELP, parse_pairs
 from worker.cli.settings import AnyNumber, worker_address
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.client.client import Job, JobResult
@@ -154,7 +155,7 @@ def _show(name: str, report: Report, bars: show.Bars) -> None:
 
     match report:
         case Accepted(position=position) if position:
-            bars.line(f"{name}: accepted, {position} jobs go before it")
+            bars.line(f"{name}: accepted behind {counted(position, 'job')}")
         case Processing(attempt=attempt) if attempt > 1:
             bars.line(f"{name}: attempt {attempt}")
         case Progress(step=step, steps=steps):

@@ -63,6 +63,7 @@ from worker.protocol.messages import (
 from worker.protocol.messages import File as FileReport
 from worker.protocol.messages import Job as JobCommand
 from worker.protocol.osc import decode_reports, encode, encode_bundle
+from worker.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -249,8 +250,8 @@ def _as_written(value: float) -> float:
 
 
 def _missing(ready: Ready, found: Found) -> str:
-    parts = [f"{len(found.rows)} rows" if found.kind else "", f"{len(found.files)} files" if found.files else ""]
-    return f"more than {' and '.join(part for part in parts if part) or 'nothing'} ({ready.items} items)"
+    parts = [counted(len(found.rows), "row") if found.kind else "", counted(len(found.files), "file") if found.files else ""]
+    return f"more than {' and '.join(part for part in parts if part) or 'nothing'} ({counted(ready.items, 'item')})"
 
 
 class Client:

@@ -31,6 +31,7 @@ from worker.errors import DecodeError
 from worker.protocol import messages as wire
 from worker.protocol import osc
 from worker.protocol.messages import Command, Failed, Final, Hello, Job, Ready, Report
+from worker.words import counted
 
 #: How long a copy of a packet may wait in a network that changes their order.
 REORDER_S = 0.02
@@ -477,4 +478,4 @@ def _outcome_words(what: _Outcome) -> str:
     if kind == "failed":
         return f"{word} {number}"
     more = [f", {count} {text}" for count, text in ((skipped, "skipped"), (left_out, "left out")) if count]
-    return f"ready, {word} with {number} items{''.join(more)}"
+    return f"ready, {word} with {counted(number, 'item')}{''.join(more)}"

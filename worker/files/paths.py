@@ -220,8 +220,7 @@ class FileRules:
                 raise MissingFile(
                     f"No image matches {text} that may be read; {_left_out(search.left_out)}.", f"Images end in {_listed(endings)}."
                 )
-            where = f"The folder is {self.spell(folder)}." if os.path.isdir(folder) else self._missing(folder, "folder").message
-            raise MissingFile(f"No image matches {text}. {where}", f"Images end in {_listed(endings)}.")
+            raise MissingFile(self._no_image(text, folder), f"Images end in {_listed(endings)}.")
         if search.left_out:
             log.warning("of %s, %s", spelled, _left_out(search.left_out))
         images.sort(key=lambda path: natural(path.parts))
@@ -288,6 +287,14 @@ class FileRules:
     def contains(self, path: Path) -> bool:
         """Whether a path without links may be read."""
         return self.unrestricted or _root_of(path, (*self.resolved_roots, *self.resolved_read_roots)) is not None
+
+    def _no_image(self, text: str, folder: Path) -> str:
+        """The sentence for a folder, or a pattern that begins in it, of which no file is an image."""
+        if not os.path.isdir(folder):
+            return f"No image matches {text}. {self._missing(folder, 'folder').message}"
+        if _WILDCARDS.search(text):
+            return f"No image matches {text}. The folder is {self.spell(folder)}."
+        return f"There is no image in the folder {self.spell(folder)}."
 
     def _missing(self, path: Path, kind: str = "file") -> MissingFile:
         """The sentence for a path that is not there: in which folder the worker looked, and which names there are similar."""

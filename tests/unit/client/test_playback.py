@@ -229,7 +229,7 @@ def test_what_is_different_is_said():
     worker.files.add("nowhere.png")
     found = played(session, worker).compared()
     assert found.differences == (
-        "a of 127.0.0.1:9461 was file 404 (There is no file nowhere.png.) and is ready, find_circles with 1 items.",
+        "a of 127.0.0.1:9461 was file 404 (There is no file nowhere.png.) and is ready, find_circles with 1 item.",
     )
     assert (found.recorded, found.same) == (2, 1)
 

@@ -242,6 +242,7 @@ def test_one_file(files, root):
         ("shott", "There is no file shott in {root}.", "Did you mean shots?"),
         ("shott/*.png", "No image matches shott/*.png. There is no folder shott in {root}.", "Images end in .jpg .png."),
         ("shots/*.png", "No image matches shots/*.png. The folder is {root}/shots.", "Images end in .jpg .png."),
+        ("shots", "There is no image in the folder {root}/shots.", "Images end in .jpg .png."),
         ("s/b*.png", "No image matches s/b*.png. The folder is {root}/s.", "Images end in .jpg .png."),
     ],
 )

@@ -113,7 +113,7 @@ def journal(question: Question, *, in_use: bool) -> Step:
     path = config.state / f"{config.port}.sqlite3"
     if in_use:
         if not path.exists():
-            return Step("journal", Mark.OK, f"not at {path}")
+            return Step("journal", Mark.OK, f"none at {path}; the worker that answers has it elsewhere (--state), or has none")
         return _without_lost_rows(path, f"{path}: the worker that answers has opened it")
     try:
         if not path.exists():
