@@ -4,11 +4,12 @@
     op('ImageWorker').OnReady(job, lambda job: print(job.rows))
 
 `pending` decides about lost packets, `launcher` starts and ends the process, `tables` shows what happened. Everything here runs on
-TouchDesigner's main thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT. They are only noted there; `flush` does
-the rest once, at the end of the frame, and leaves rows of tables that are too many for one frame to the next ones. Only while something is
-pending, `tick` runs every 100 ms.
+TouchDesigner's main thread, so nothing here waits: reports arrive as callbacks of the OSC In DAT. They are only kept there; `flush` does
+the rest once, at the end of the frame, and leaves reports and rows of tables that are too many for one frame to the next ones. Only while
+something is pending, `tick` runs every 100 ms.
 """
 
+import collections
 import os
 import shlex
 import tempfile
@@ -24,6 +25,8 @@ launcher = op("launcher").module
 frames = op("frames").module
 tables = op("tables").module
 
+REPORTS_AT_ONCE = 80  # in a frame; each takes about 10 us
+FRAMES_BEHIND = 32  # so many frames behind at most are the reports, if more come all the time
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
 ASK_BEFORE_START_S = 0.5  # how long a worker that runs already may take to answer
 LAST_BEAT_S = 1.5  # a worker that was ending and is silent for this time has ended
@@ -244,6 +247,7 @@ class ImageWorkerExt:
         self._screen = frames.Screen()
         self._frame_path = ""  # of the newest picture that a job has written as a frame
         self._on_ready = {}
+        self._reports: collections.deque = collections.deque()  # address and arguments of those that have come and were not read yet
         self._calls = []  # of the artist's functions: (function or name, job or nothing)
         self._feeds = {}  # of live jobs that look at a TOP
         self._made_feeds = 0
@@ -388,11 +392,9 @@ class ImageWorkerExt:
     # ------------------------------------------------------------------------------------ for the component's DATs
 
     def received(self, address, args):
-        """An OSC message has arrived."""
-        now = self._now()
-        self._pending.received(address, args, now)
-        if self._pending.has_output():
-            self._ask("flush", now, endFrame=True)
+        """An OSC message has arrived. Many may, in one frame, so it is only kept."""
+        self._reports.append((address, args))
+        self._ask("flush", self._now(), endFrame=True)
 
     def tick(self, ticket):
         """Runs every 100 ms while something is pending. A ticket of an earlier instance of this class does not count."""
@@ -404,12 +406,13 @@ class ImageWorkerExt:
         self._pending.silence.lost_after_s = self.ownerComp.par.Losttimeout.eval()
         self._pending.look(now)
         self._tables.set(Workerage=int(self._pending.outbox.age(now)))
-        self.flush()
+        self._ask("flush", now, endFrame=True)
 
     def flush(self):
         """At the end of a frame in which something happened: shows it, calls the artist's functions, and sees to what comes next."""
         self._asked_at.pop("flush", None)
         self._tables.show = bool(self.ownerComp.par.Showmode.eval())
+        self._read_reports(self._now())
         news = self._pending.take_news()
         for word, what in news:
             self._happened(word, what)
@@ -444,9 +447,11 @@ class ImageWorkerExt:
         self._go_on()
 
     def catch_up(self):
-        """The next frame, if there were too many rows for one."""
+        """The next frame, if there were too many reports or rows for one."""
         self._asked_at.pop("catch_up", None)
         self._tables.write()
+        if self._reports:
+            self._ask("flush", self._now(), endFrame=True)
         self._catch_up_later()
 
     def look_for_pixels(self):
@@ -545,6 +550,12 @@ class ImageWorkerExt:
         self._send_packets()
         self._ask("flush", self._now(), endFrame=True)
 
+    def _read_reports(self, now):
+        """The oldest ones first, so their order stays. After a stall of TouchDesigner there are thousands, and they take several frames."""
+        count = len(self._reports)
+        for _ in range(min(count, max(REPORTS_AT_ONCE, count // FRAMES_BEHIND))):
+            self._pending.received(*self._reports.popleft(), now)
+
     def _frames_folder(self):
         return f"{self._root()}/{FRAMES_FOLDER}"
 
@@ -573,7 +584,7 @@ class ImageWorkerExt:
             self._ask("look_for_pixels", self._now(), delayFrames=1)
 
     def _catch_up_later(self):
-        if self._tables.unwritten():
+        if self._reports or self._tables.unwritten():
             self._ask("catch_up", self._now(), delayFrames=1)
 
     def _ask(self, name, now, **when):

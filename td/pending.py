@@ -83,8 +83,8 @@ LARGEST_PACKET = 60000
 
 ENDED = ("Ready", "Failed", "Cancelled", "Refused")
 
-_PARTS = re.compile(r"\d+|\D+")
-
+_DIGITS = re.compile(r"0*([0-9]+)")
+_LAST = "\U0010ffff"
 
 _NUMBERS = {int, float}
 
@@ -230,7 +230,7 @@ class Job:
         self._sight = {}  # its chunks
         self._skipped = {}  # by path
         self._files = {}  # by path; the answer to a query repeats them
-        self._order = []  # of the files: (place, path)
+        self._order = []  # of the files: each one's place and path, as one text
 
     @property
     def ended(self):
@@ -239,7 +239,7 @@ class Job:
     @property
     def files(self):
         """Images before tables, and a2.png before a10.png: the order of the inputs, whatever was lost on the way."""
-        return [self._files[path] for _, path in self._order]
+        return [self._files[entry.rpartition("\0")[2]] for entry in self._order]
 
     @property
     def skipped(self):
@@ -274,14 +274,16 @@ class Job:
         return [tuple(numbers[at : at + count]) for _, numbers in sorted(self.chunks.items()) for at in range(0, len(numbers), count)]
 
     def add_file(self, file):
-        """Whether it is news. Its place is found here, once, because sorting 10,000 files in the frame in which they end takes 11 ms."""
+        """Whether it is news. Its place is found here, once, because sorting 10,000 files in the frame in which they end takes 11 ms.
+        It is a text because Python's collector goes through tuples and lists: with these a frame took up to 13 ms, once in 150.
+        """
         known = self._files.get(file[0])
         if known == file:
             return False
         if known is not None:
-            self._order.remove((_place(known), file[0]))
+            self._order.remove(_place(known))
         self._files[file[0]] = file
-        entry = (_place(file), file[0])
+        entry = _place(file)
         if self._order and entry < self._order[-1]:
             bisect.insort(self._order, entry)
         else:
@@ -1061,13 +1063,18 @@ HANDLERS = {
 
 
 def _place(file):
-    """Among the files of its job: images first."""
-    return (not file[2], _natural(file[0]))
+    """Among the files of its job, as a text that ends with its path: images first."""
+    return f"{0 if file[2] else 1}{_natural(file[0])}\0{file[0]}"
 
 
 def _natural(text):
-    """A key that sorts a2.png before a10.png."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _PARTS.findall(text)]
+    """A key that sorts a2.png before a10.png: numbers of fewer digits first."""
+    key = _DIGITS.sub(_sized, text)
+    return _LAST + key if "0" <= text[:1] <= "9" else key
+
+
+def _sized(digits):
+    return f"\1{chr(len(digits[1]))}{digits[1]}"
 
 
 def pairs_of(operation, params):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -203,6 +204,20 @@ def test_files_stand_in_the_order_of_the_inputs_in_the_end():
         component.received("/worker/file", ["s-1", f"a{number}.png", 9, 4, 4], 0)
     component.received("/worker/ready", ["s-1", 1, 5, 0, 0, 3, "convert"], 0)
     assert [told[0] for told in component.jobs["s-1"].files] == ["a1.png", "a2.png", "a10.png"]
+
+
+def test_names_with_numbers_stand_as_people_count():
+    """Letters before numbers, tables behind images, and leading zeros do not count."""
+    component = made()
+    component.submit("convert", {"image": "shots", "output": "{n}.png"}, 0)
+    names = ["a/b.png", "a/b2.png", "a/b010.png", "a/bc1.png", "a1b9.png", "a1b10.png", "ab.png", "2.png", "10.png"]
+    for name in ("z.csv", *reversed(names), "9.csv"):
+        component.received("/worker/file", ["s-1", name, 9, 0 if name.endswith("csv") else 4, 4], 0)
+    assert [told[0] for told in component.jobs["s-1"].files] == [*sorted(names, key=by_hand), "z.csv", "9.csv"]
+
+
+def by_hand(name):
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)]
 
 
 def test_a_file_that_is_told_anew_keeps_its_place():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +25,24 @@ def words_of(seen):
 def all_ready(project, count=1):
     words = list(project.words().values())
     return len(words) >= count and set(words) == {"Ready"}
+
+
+def test_more_reports_than_a_frame_may_read_wait_in_their_order(projects):
+    """As after a stall of TouchDesigner. None is lost."""
+    project = projects()
+    extension = project.component.ext.ImageWorkerExt
+    job = project.component.Submit("write_text", output="a.txt")
+    count, read = 4000, []
+    for number in range(count):
+        extension.received("/worker/file", [job, f"{number}.png", 9, 4, 4])
+    while not read or read[-1] < count:
+        project.td.frame()
+        read.append(len(project.component.Files(job)))
+        assert project.component.Files(job) == [f"{number}.png" for number in range(read[-1])]
+    each = [after - before for before, after in itertools.pairwise([0, *read])]
+    assert each[0] == count // 32
+    assert each[-2] == 80
+    assert each == sorted(each, reverse=True)
 
 
 # ------------------------------------------------------------------------------------------------- the seed's examples
