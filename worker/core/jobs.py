@@ -155,6 +155,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         return sum(part.steps for part in self.parts)
 
 
+def sayable(text: str) -> str:
+    r"""The text, with what no report can carry written out: bytes of a file's name that are no UTF-8, as Linux allows them.
+
+    >>> sayable("\udcff.png")
+    '\\udcff.png'
+    """
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a task ended without a result. The words of a `WorkerError`, as a value that crosses processes."""
 
@@ -166,7 +175,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, error: WorkerError) -> Failure:
-        return cls(error.code, error.word, error.message, error.hint, error.transient)
+        return cls(error.code, error.word, sayable(error.message), sayable(error.hint), error.transient)
 
 
 def nothing_read(plan: Plan, result: Result) -> Failure | None:

@@ -12,6 +12,9 @@ from worker.files import handles
 #: How many similar names an error message offers.
 MAX_NEAR = 3
 
+#: Control characters, and bytes of a name that are no UTF-8 as Python spells them.
+_UNSENT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 #: Two names with the same form are the same name, written in another way.
 Form = Callable[[str], str]
 
@@ -77,10 +80,11 @@ def _stored_name(folder: Path, name: str, forms: tuple[Form, ...]) -> str:
 
 
 def near(folder: Path, name: str) -> tuple[str, ...]:
-    """Other visible names in a folder that look like `name`, the most similar first; at most `MAX_NEAR`."""
+    """Other visible names in a folder that look like `name` and can be sent, the most similar first; at most `MAX_NEAR`."""
     import difflib  # only for a name that is wrong
 
-    forms = {without_case(other): other for other in _listed(folder) if not other.startswith(".") and other != name}
+    others = [other for other in _listed(folder) if not other.startswith(".") and other != name and not _UNSENT.search(other)]
+    forms = {without_case(other): other for other in others}
     return tuple(forms[form] for form in difflib.get_close_matches(without_case(name), forms, n=MAX_NEAR))
 
 

@@ -323,6 +323,8 @@ def refusal(error: OSError, path: Path, verb: str) -> WorkerError:
             f"{path.name} may not be {verb}: {error.filename} is not the folder any more that the worker started with.",
             "If its disk was connected again, start the worker again.",
         )
+    if _leads_to_itself(path):
+        return PathError(f"{path.name} may not be {verb}: it is a link that leads to itself.")
     if error.errno in (errno.ELOOP, errno.EXDEV):
         return PathError(f"{path.name} may not be {verb}: a folder or link in its path was changed meanwhile.", "Send the job again.")
     if isinstance(error, IsADirectoryError) or os.path.isdir(path):
@@ -337,3 +339,11 @@ def refusal(error: OSError, path: Path, verb: str) -> WorkerError:
     if error.errno is None:
         return InternalError(f"{path.name} cannot be {verb}: {reason}.")
     return DiskFull(f"{path.name} cannot be {verb}: {reason}.")
+
+
+def _leads_to_itself(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False

@@ -6,6 +6,7 @@ from tests.own import FADE, own_file
 from worker.catalog.drawing import DrawCircles
 from worker.catalog.own import OwnColumn, OwnOperation, OwnParameter, OwnValues
 from worker.core.jobs import Description, Failure, Part, Phase, Plan, Result, Task
+from worker.errors import MissingFile
 from worker.executors import frames
 from worker.files.whole import WrittenFile
 
@@ -127,3 +128,11 @@ def test_packed():
     assert frames.unpacked(frames.packed(own)) == own
     with pytest.raises(frames.BadFrame):
         frames.unpacked(frames.taught(own_file(FADE)))
+
+
+def test_a_failure_that_names_a_file_in_no_encoding():
+    """Its name came from the disk, where it may hold any bytes. The sentence arrives all the same, with these written out."""
+    failure = Failure.of(MissingFile("There is no file b.png.", "Did you mean b\udcff.png?"))
+    frame = frames.ended(7, failure)
+    assert frames.outcome_of(frames.said(frame[frames.HEAD :])) == failure
+    assert failure.hint == "Did you mean b\\udcff.png?"

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import re
+import sys
 from pathlib import Path
 from unicodedata import normalize
 
@@ -252,6 +253,15 @@ def test_missing(files, root, text, message, hint):
     with pytest.raises(MissingFile) as caught:
         files.to_read_all(text, ENDINGS)
     assert (caught.value.message, caught.value.hint) == (message.format(root=root.as_posix()), hint)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+def test_a_name_that_nobody_can_send_is_not_offered(files, root):
+    """Linux lets a name have any bytes, such as those of a Latin-1 archive. No packet can carry them."""
+    touch(root, os.fsdecode(b"b\xff.png"), "b\n.png", "bb.png")
+    with pytest.raises(MissingFile) as caught:
+        files.to_read_file("b.png")
+    assert caught.value.hint == "Did you mean bb.png?"
 
 
 def test_missing_in_a_mapped_folder(root):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import threading
 
 import pytest
 
+from worker.files import whole
 from worker.files.whole import append_bytes, write_bytes_whole
 
 
@@ -95,3 +97,12 @@ def test_append_from_several_processes(tmp_path):
     data = path.read_bytes()
     assert len(data) == 100_000
     assert all(len(set(data[at : at + 1000])) == 1 for at in range(0, len(data), 1000))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="making links needs a right there")
+def test_a_link_that_leads_to_itself(tmp_path):
+    """Nobody has changed it, and to send the job again does not help."""
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    error = whole.refusal(OSError(errno.ELOOP, "Too many levels of symbolic links"), loop, "read")
+    assert (error.code, error.message, error.hint) == (403, "loop.png may not be read: it is a link that leads to itself.", "")
