@@ -44,6 +44,7 @@ class Poller:
         self._waking.setblocking(False)
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, (self._drain, None))
+        self._forgotten: set[object] = set()  # since the newest look
         self._alert: tuple[float, Callable[[bool], None]] | None = None
         self._asleep_s = 0.0
         self._last = clock()
@@ -54,6 +55,7 @@ class Poller:
 
     def watch(self, link: socket.socket, readable: Callable[[], None], writable: Callable[[], None] | None = None) -> None:
         """Calls `readable` whenever there is something to read, and `writable`, if it is given, whenever there is room to write."""
+        self._forgotten.discard(link)
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
         if link in self._selector.get_map():
             self._selector.modify(link, mask, (readable, writable))
@@ -61,7 +63,8 @@ class Poller:
             self._selector.register(link, mask, (readable, writable))
 
     def forget(self, link: socket.socket) -> None:
-        """Watches it no longer. One that is not watched is no error."""
+        """Watches it no longer, and calls nothing for it, not even what is ready by now. One that is not watched is no error."""
+        self._forgotten.add(link)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(link)
 
@@ -101,11 +104,13 @@ class Poller:
         if not ready:
             ready = self._selector.select(timeout)
         now = self._awake(math.inf if timeout is None else timeout + ASLEEP_S)
+        forgotten = self._forgotten
+        forgotten.clear()
         for key, mask in ready:
             readable, writable = key.data
-            if mask & selectors.EVENT_READ:
+            if mask & selectors.EVENT_READ and key.fileobj not in forgotten:
                 readable()
-            if mask & selectors.EVENT_WRITE and writable is not None and key.fileobj in self._selector.get_map():
+            if mask & selectors.EVENT_WRITE and writable is not None and key.fileobj not in forgotten:
                 writable()
         self._timers.run_due(now)
         return now

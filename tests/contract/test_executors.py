@@ -351,6 +351,23 @@ def test_a_task_larger_than_any_buffer(pool):
     assert [type(value) for value in large.rows[7]] == [int, float]
 
 
+@POSIX
+def test_killed_with_half_a_task(pool):
+    """Children that die while a large task is still being sent to them: it is given to the next ones, and nothing else happens."""
+    wait_for(lambda: len(pool.executor.pids) == 3)
+    stopped = [psutil.Process(pid) for pid in pool.executor.pids]
+    for one in stopped:
+        one.suspend()
+    joined = Result("circles", ("n",), tuple((n,) for n in range(300_000)))
+    pool.finished[1] = 0
+    pool.executor.execute(Task(1, "gives_back", Noop(), joined=joined))
+    wait_for(lambda: any(state == "works" for _, state, _ in pool.executor.inner.seen()))
+    for one in stopped:
+        one.kill()
+    (outcome,) = pool.outcomes_of([1])
+    assert outcome == joined
+
+
 class _Evil:
     def __reduce__(self):
         return os.system, (f"touch {_Evil.marker}",)

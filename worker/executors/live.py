@@ -265,6 +265,8 @@ class Followers:
     def _send_rest(self, session: _Session) -> None:
         """Never waits: what the process does not read now is sent when it does."""
         assert session.link is not None  # noqa: S101 - it has started
+        if session.link.fileno() < 0:  # its process has gone, and the keeper has yet to say how
+            return
         try:
             sent = session.link.send(session.unsent) if session.unsent else 0
         except BlockingIOError:

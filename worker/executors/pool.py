@@ -235,6 +235,7 @@ class PoolExecutor:
         try:
             sent = one.link.send(one.unsent)
         except BlockingIOError:
+            one.unsent = memoryview(one.unsent)  # it is watched from now on, as one of which a part was sent
             return
         except OSError:  # it has just died, as the next reading will notice
             sent = len(one.unsent)

@@ -343,7 +343,7 @@ def refusal(error: OSError, path: Path, verb: str) -> WorkerError:
 
 def _leads_to_itself(path: Path) -> bool:
     try:
-        os.stat(path)
+        path.stat()
     except OSError as error:
         return error.errno == errno.ELOOP
     return False
