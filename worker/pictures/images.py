@@ -20,6 +20,7 @@ from worker.files.frames import ENDING
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import WrittenFile, read_bytes, write_bytes_whole
 from worker.pictures import bmp, heic, heif, icc, jpeg, jpeg2000, pam, png, ranges, tiff
+from worker.pictures.averages import averaged
 from worker.pictures.exif import UPRIGHT, orientation
 from worker.pictures.frame_writing import write_frame
 from worker.pictures.headers import Header, read_header
@@ -134,13 +135,14 @@ def load(path: Path, *, alpha: bool = True, limits: FileLimits = DEFAULT_LIMITS,
     size = (header.height, header.width) if turned >= LIES else (header.width, header.height)
     wanted = shrunk(size) if shrunk and all(size) else size
     as_stored = wanted[::-1] if turned >= LIES else wanted
-    flag = jpeg.reduction(data, (header.width, header.height), as_stored) if wanted != size else cv2.IMREAD_UNCHANGED
-    image = _decoded(data, header, path.name, limits, flag)
+    reduced = jpeg.reduction(data, (header.width, header.height), as_stored) if wanted != size else jpeg.WHOLE
+    image = _decoded(data, header, path.name, limits, reduced.flag)
     if image is None:
         raise unreadable(path.name, data)
-    image = upright(png.with_transparency(_known(image, path.name), data), turned)
-    if flag != cv2.IMREAD_UNCHANGED:
-        image = np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA))
+    image = png.with_transparency(_known(image, path.name), data)
+    if reduced.part > 1:
+        image = averaged(image, header.width / (reduced.part * as_stored[0]), header.height / (reduced.part * as_stored[1]))
+    image = upright(image, turned)
     return Loaded(image if alpha else over_black(image), icc.profile_of(data))
 
 

@@ -39,6 +39,19 @@ def test_scans_are_counted():
     assert read_header(jpeg()[:2] + thumbnail + jpeg()[2:]).scans == 1
 
 
+def test_scans_that_cannot_follow():
+    """Behind a sequential scan of all components none is read, so none is counted; if each component has its own, they are."""
+    data = jpeg()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    more = data[:-2] + scan * 50 + data[-2:]
+    assert read_header(more).scans == 1
+    again = cv2.imdecode(np.frombuffer(more, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert again is None or (again == cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)).all()
+    frame = b"\xff\xc0\0\x11\x08\0\x10\0\x10\3" + b"\1\x11\0\2\x11\0\3\x11\0"
+    each = b"".join(b"\xff\xda\0\x08\1" + bytes([component]) + b"\0\0\x3f\0\0\0" for component in (1, 2, 3))
+    assert read_header(b"\xff\xd8" + frame + each + b"\xff\xd9").scans == 3
+
+
 def test_too_many_scans(tmp_path):
     """They are refused with their number and the option; what programs write is read."""
     path = tmp_path / "a.jpg"

@@ -60,7 +60,7 @@ def test_like_the_full_way(tmp_path, monkeypatch, width, height, grey):
 @pytest.mark.parametrize("wanted", [(4000, 3000), (3000, 2250), (1900, 1425), (1280, 960), (8000, 6000)])
 def test_too_little_to_gain(wanted):
     """What would not be like the full way goes the full way."""
-    assert jpeg.reduction(coded(np.zeros((30, 40, 3), np.uint8)), (4000, 3000), wanted) == cv2.IMREAD_UNCHANGED
+    assert jpeg.reduction(coded(np.zeros((30, 40, 3), np.uint8)), (4000, 3000), wanted) == jpeg.WHOLE
 
 
 @pytest.mark.parametrize("turned", range(1, 9))
@@ -79,11 +79,33 @@ def test_orientation(tmp_path, turned):
     assert psnr(small, full_way(path, *wanted)) >= 45
 
 
+@pytest.mark.parametrize(("width", "height"), [(2001, 1501), (1999, 1498), (2009, 1503)])
+@pytest.mark.parametrize("part", [2, 4, 8])
+def test_sides_that_are_no_multiples(tmp_path, width, height, part):
+    """The last pixel of the smaller picture then reaches beyond the edge; nothing else is drawn out of its place by that."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(coded(photograph(2016, 1512)[:height, :width]))
+    wanted = (round(width / (part * part * 1.6)), round(height / (part * part * 1.6)))
+    assert jpeg.reduction(path.read_bytes(), (width, height), wanted).part == part
+    small = read_image(path, shrunk=lambda _: wanted)
+    assert small.shape[1::-1] == wanted
+    assert psnr(small, full_way(path, *wanted)) >= 45
+
+
+def test_a_cut_file():
+    """The end marker may stand anywhere behind the scan; one in a thumbnail does not count."""
+    data = coded(photograph(160, 120))
+    thumbnail = b"\xff\xe1\0\x08ab\xff\xd9cd"
+    assert not jpeg.is_cut(data)
+    assert not jpeg.is_cut(data + b"appended by a camera")
+    assert jpeg.is_cut(data[:2] + thumbnail + data[2:-2])
+
+
 def test_progressive(tmp_path):
     """Progressive coding is read smaller, too."""
     path = tmp_path / "a.jpg"
     path.write_bytes(coded(photograph(1600, 1200), cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
-    assert jpeg.reduction(path.read_bytes(), (1600, 1200), (200, 150)) != cv2.IMREAD_UNCHANGED
+    assert jpeg.reduction(path.read_bytes(), (1600, 1200), (200, 150)) != jpeg.WHOLE
     assert psnr(read_image(path, shrunk=lambda _: (200, 150)), full_way(path, 200, 150)) >= 45
 
 
@@ -100,7 +122,7 @@ def test_progressive(tmp_path):
 )
 def test_no_jpeg(data):
     """What is no JPEG, or is broken, is left to the full way and its errors."""
-    assert jpeg.reduction(data, (4000, 3000), (100, 75)) == cv2.IMREAD_UNCHANGED
+    assert jpeg.reduction(data, (4000, 3000), (100, 75)) == jpeg.WHOLE
 
 
 def test_other_formats(tmp_path):
