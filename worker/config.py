@@ -346,9 +346,17 @@ class Config(msgspec.Struct, frozen=True):
     kept: tuple[Path, ...] = ()
     files: FileLimits = DEFAULT_LIMITS
     presets: tuple[tuple[str, str, int | float | str | bool], ...] = ()
-    workers: Annotated[int, Setting(PROCESS, "Child processes.", unit="N", minimum=1, maximum=256, shown="cores - 1")] = msgspec.field(
-        default_factory=default_workers
-    )
+    workers: Annotated[
+        int,
+        Setting(
+            PROCESS,
+            "Child processes. On two cores there are two, and one if TouchDesigner has started the worker.",
+            unit="N",
+            minimum=1,
+            maximum=256,
+            shown="cores - 1",
+        ),
+    ] = msgspec.field(default_factory=default_workers)
     limits: Limits = Limits()
     live: LiveSettings = LiveSettings()
     state: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from msgspec.structs import replace
 
 from worker.cli.logs import begin_logging
@@ -59,16 +60,26 @@ def serve(**values: Any) -> None:
     begin_logging("warning" if config.show and config.log.level == "info" else config.log.level, config.log.format, config.log.file)
     if not config.roots:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
-    sys.exit(start(completed(config, click.get_current_context().meta.get(PRESETS, ()))))
+    context = click.get_current_context()
+    chosen = context.get_parameter_source("workers") is not ParameterSource.DEFAULT
+    sys.exit(start(completed(config, context.meta.get(PRESETS, ()), chosen=chosen)))
 
 
-def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = ()) -> Config:
-    """With what follows from the settings: the current folder, the worker's own files, how many packets may come at once."""
+def completed(config: Config, presets: tuple[tuple[str, str, Any], ...] = (), *, chosen: bool = True) -> Config:
+    """With what follows from the settings: the current folder, the worker's own files, how many packets may come at once.
+
+    Args:
+        config: the settings.
+        presets: those of the file.
+        chosen: whether somebody has said how many children there are. If not, a worker that TouchDesigner has started leaves a core to it,
+            also if there are only two. A worker in a show always does.
+    """
+    leaves_a_core = config.show or (config.parent_pid > 0 and not chosen)
     return replace(
         config,
         roots=config.roots or (Path.cwd(),),
         kept=tuple(file.absolute() for file in (config.log.file, nights_beside(config.log.file), config.record.file) if file),
-        workers=min(config.workers, max(1, (os.cpu_count() or 1) - 1)) if config.show else config.workers,
+        workers=min(config.workers, max(1, (os.cpu_count() or 1) - 1)) if leaves_a_core else config.workers,
         presets=presets,
         state=None if config.no_journal else config.state,
         limits=replace(config.limits, packets_burst=2 * config.limits.packets_per_s),

@@ -339,6 +339,20 @@ def test_a_show_leaves_a_core_free(monkeypatch: pytest.MonkeyPatch, cores: int, 
     assert serve_module.completed(Config(workers=asked)).workers == asked
 
 
+def test_a_worker_of_touchdesigner_leaves_a_core_free_if_nobody_says_how_many_children(
+    serve: Serve, configs: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside TouchDesigner on two cores a second child made frames late. What was chosen counts, wherever it stands."""
+    monkeypatch.setattr(serve_module.os, "cpu_count", lambda: 2)
+    serve("--parent-pid", 4)
+    serve()
+    serve("--parent-pid", 4, "--workers", 2)
+    serve("--parent-pid", 4, TD_IMAGE_WORKER_WORKERS="2")
+    (tmp_path / "td-image-worker.toml").write_text("workers = 2")
+    serve("--parent-pid", 4)
+    assert [config.workers for config in configs] == [1, 2, 2, 2, 2]
+
+
 def reached(config: Config, one: Declared) -> Any:
     """What has become of a setting."""
     value: Any = config
