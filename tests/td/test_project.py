@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import re
+import textwrap
 
 import cv2
 import numpy as np
 import pytest
 from tests.td.conftest import TD, free_port
-from tests.td.fake import BUILD_YEARS, operators
+from tests.td.fake import BUILD_YEARS, TouchDesigner, operators
 from worker.catalog.fields import fields_of
 from worker.catalog.params import JobOptions
 from worker.catalog.table import CATALOG
 
 YEARS = pytest.mark.parametrize("year", BUILD_YEARS)
 EXAMPLES = TD / "examples"
+README = (TD.parent / "README.md").read_text(encoding="utf-8")
 TEXT = "\n".join(["Start Working Function", *(f"For loop {n} entry" for n in range(100_000)), "Ending working Function"])
 
 
@@ -43,6 +46,32 @@ def test_more_reports_than_a_frame_may_read_wait_in_their_order(projects):
     assert each[0] == count // 32
     assert each[-2] == 80
     assert each == sorted(each, reverse=True)
+
+
+# ---------------------------------------------------------------------------------------------- without the component
+
+
+def test_the_five_steps_of_the_readme(worker, tmp_path, capsys):
+    """What the README says to set and to type is enough, whatever the other parameters are at first."""
+    callbacks, send = (textwrap.dedent(code) for code in re.findall(r"^   ```python\n(.*?)^   ```", README, re.MULTILINE | re.DOTALL))
+    worker.start()
+    td = TouchDesigner(2025, tmp_path)
+    network = td.root.create("baseCOMP", "project1")
+    out, into = network.create("oscoutDAT", "oscout1"), network.create("oscinDAT", "oscin1")
+    out.par.protocol = into.par.protocol = "msging"
+    out.par.address, out.par.port, out.par.active = "127.0.0.1", worker.port, True
+    network.create("textDAT", "oscin1_callbacks").text = callbacks
+    into.par.callbacks = "oscin1_callbacks"
+    into.par.addscope, into.par.port, into.par.active = "*", worker.text_port, True
+    td.frame()
+    network.create("textDAT", "text1").text = send.replace("imgs/attempt{n}.png'", "imgs/attempt{n}.png', 'count', 3")
+    network.op("text1").run()
+    td.until(lambda: "/worker/ready" in into.text)
+    td.crash()
+    said = capsys.readouterr().out
+    assert said.index("/worker/processing") < said.index("/worker/ready")
+    assert len(list(worker.root.glob("imgs/attempt?.png"))) == 3
+    assert td.errors == []
 
 
 # ------------------------------------------------------------------------------------------------- the seed's examples

@@ -56,6 +56,7 @@ def test_adding_an_operation(tmp_path):
         "worker/catalog/table.py",
         "worker/operations/table.py",
         "worker/operations/table.py",
+        "tests/docs.py",
         "tests/unit/operations/test_blur.py",
     ]
     _copy(tmp_path)
@@ -73,6 +74,8 @@ def test_adding_an_operation(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "soft.png").read_bytes().startswith(b"\x89PNG")
     assert "### blur\n\nBlurs images." in (tmp_path / "protocol.md").read_text(encoding="utf-8")
+    above = (tmp_path / "README.md").read_text(encoding="utf-8").partition("| `blur` | ")[0]
+    assert above.rpartition("### ")[2].splitlines()[0] == "Blurs"
 
 
 _MAP = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ") and "?" in line]

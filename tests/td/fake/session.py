@@ -64,6 +64,7 @@ class TouchDesigner:
             parent=operator.parent if operator is not comp else lambda levels=1: comp if levels == 1 else comp.parent(levels - 1),
             ext=operators._Extensions(comp, upward=True),
             run=self.run,
+            debug=print,
         )
         self._names[operator] = names
         return names
