@@ -60,14 +60,14 @@ def test_the_five_steps_of_the_readme(worker, tmp_path, capsys):
     out, into = network.create("oscoutDAT", "oscout1"), network.create("oscinDAT", "oscin1")
     out.par.protocol = into.par.protocol = "msging"
     out.par.address, out.par.port, out.par.active = "127.0.0.1", worker.port, True
-    network.create("textDAT", "oscin1_callbacks").text = callbacks
-    into.par.callbacks = "oscin1_callbacks"
+    network.op("oscin1_callbacks").text = callbacks
     into.par.addscope, into.par.port, into.par.active = "*", worker.text_port, True
     td.frame()
     network.create("textDAT", "text1").text = send.replace("imgs/attempt{n}.png'", "imgs/attempt{n}.png', 'count', 3")
     network.op("text1").run()
     td.until(lambda: "/worker/ready" in into.text)
     td.crash()
+    assert td.errors == []
     said = capsys.readouterr().out
     assert said.index("/worker/processing") < said.index("/worker/ready")
     assert len(list(worker.root.glob("imgs/attempt?.png"))) == 3
