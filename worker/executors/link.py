@@ -228,7 +228,9 @@ class Link:
             order = self._orders.popleft()
             if isinstance(order, Task):
                 self._bundles.add(order, alone=self._goes_alone(order))
-            elif (sent := self._carried.pop(order, None)) is not None:
+                continue
+            self._tries.pop(order, None)
+            if (sent := self._carried.pop(order, None)) is not None:
                 del sent.tasks[order]
                 sent.aborted.append(order)
                 aborted[sent.key] = sent

@@ -271,7 +271,8 @@ class Node(WorkerPlugin):  # type: ignore[misc]
         try:
             await bundle.ended
         finally:
-            del self._keys[key]
+            if self._keys.get(key) is bundle:  # else it runs once more
+                del self._keys[key]
             for number in numbers:
                 self._bundles.pop(number, None)
                 self._told.pop(number, None)

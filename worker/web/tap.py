@@ -47,6 +47,11 @@ class Tap:
         else:
             self._missed = True
 
+    def close(self) -> None:
+        """Nobody takes any more: nothing is kept from now on."""
+        self._most = 0
+        self._waiting.clear()
+
     def take(self) -> tuple[list[Any], bool]:
         """Everything that has happened since the last time, and whether something is missing."""
         missed, self._missed = self._missed, False

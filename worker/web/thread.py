@@ -122,6 +122,9 @@ class Web:
             run(hub, self._socket, self._set_end)
         except Exception:  # the worker works without its page
             log.exception("the page has ended; the worker goes on")
+            self._socket.close()  # otherwise browsers would wait for an answer for ever
+        finally:
+            self.tap.close()
 
     def _until_somebody_comes(self, hub: Hub) -> None:
         """Tornado and its server take six megabytes and a fifth of a second, and most workers are never looked at.
