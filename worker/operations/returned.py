@@ -49,7 +49,9 @@ def _followed(row: OperationInfo, function: Callable[..., Any], look: Callable[[
     def call(*given: Any) -> Any:
         try:
             made = function(*given)
-        except (SystemExit, KeyboardInterrupt) as error:
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - also a panic of a library in Rust, or what ends a task of asyncio
             raise InternalError(f"{row.name} failed: it raised {type(error).__name__}, which ends programs.") from None
         return look(made)
 

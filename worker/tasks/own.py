@@ -110,7 +110,7 @@ def _loaded(file: OwnFile, needs: frozenset[str]) -> Mapping[str, tuple[Operatio
         table = _from_package(file.where) if file.is_package else _from_file(file)
     except OwnProblem:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is anybody's code
+    except BaseException as error:  # noqa: BLE001 - it is anybody's code
         raise OwnProblem(_sentence(file, error)) from None
     try:
         found = checked(table, needs)

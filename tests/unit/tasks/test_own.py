@@ -97,6 +97,10 @@ OPERATIONS = {{{row}}}
         ("np.zeros((3, 4, 5), np.uint8)", "made returned an array of the shape (3, 4, 5); an image is"),
         ("np.zeros((0, 4), np.uint8)", "made returned an array of the shape (0, 4)"),
         ("exit(3)", "made failed: it raised SystemExit, which ends programs."),
+        (
+            "(_ for _ in ()).throw(type('PanicException', (BaseException,), {}))",
+            "made failed: it raised PanicException, which ends programs.",
+        ),
     ],
 )
 def test_no_image(tmp_path, made, sentence):
@@ -184,6 +188,7 @@ def test_the_functions_own_words(tmp_path):
         ("x = (", r"my_ops.py, line 1: SyntaxError: '\(' was never closed."),
         ("\n\nimport nowhere_at_all", r"my_ops.py, line 3: ModuleNotFoundError: No module named 'nowhere_at_all'."),
         ("import sys\nsys.exit(3)", "my_ops.py, line 2: SystemExit: 3."),
+        ("raise KeyboardInterrupt", "my_ops.py, line 1: KeyboardInterrupt."),
         ("def f():\n    f()\nf()", "my_ops.py, line 2: RecursionError: maximum recursion depth exceeded"),
         ("a\0b", "my_ops.py: SyntaxError: source code string cannot contain null bytes|my_ops.py: ValueError"),
         ("x = 3", "my_ops.py has no table OPERATIONS"),
