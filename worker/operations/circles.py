@@ -27,9 +27,10 @@ from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.arcs import candidates
 from worker.operations.edges import GAIN, Edges, find_edges
+from worker.operations.ends import OPEN, openings, rounded_ends
 from worker.operations.explained import explain_circles
 from worker.operations.keywords import takes_keywords
-from worker.operations.letters import among_letters
+from worker.operations.letters import among_letters, like_letters
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, edged, line_width
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
@@ -68,6 +69,9 @@ _LARGEST_LETTER = 24.0  # pixels; the largest radius of which many candidates in
 _FAILURES = 14  # so many candidates that failed nearby are many
 _OWN = 0.6  # of its edges a circle must not share with a better one
 _SEEN = 0.5  # of the evidence that a circle needs, the share that edges of the largest level must hold up
+_PARTLY = (0.75, 0.85)  # share of the circumference that is held up: of a part, and of nearly all
+_SMALL_THING = (15.0, 18.0)  # pixels; up to this radius a part must be more round, and from that one on no more than a whole
+_PART_FLAW, _LARGEST_FLAW = 0.25, 0.5  # the largest flaw of such a part, and of what is not very small
 _SWINGING = 0.15  # what swings less is round on any level
 
 #: Why a candidate is no circle, in the order in which it is judged. 0 is a circle.
@@ -85,6 +89,7 @@ REASONS = (
     "part of a larger one",
     "in small busy detail",
     "a letter among others",
+    "the rounded end of something long",
     "inside another circle",
     "closer than min_distance to a better one",
     "beyond max_items",
@@ -103,6 +108,7 @@ REASONS = (
     _PART,
     _BUSY,
     _LETTER,
+    _END,
     _INSIDE,
     _CLOSE,
     _BEYOND,
@@ -391,6 +397,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     swing = _least_swing(levels[:-1], _on_image(round_one, scale), shape.swing)
     flaw = 0.25 * np.minimum(swing, 1) + 0.2 * np.minimum(shape.oval, 1) + 0.3 * shape.straight
     line = width > 0
+    seen = circles[:, 2] * shape.visible  # the radius of a whole circle of which as many pixels are seen
     worth = circles[:, 3] - flaw - np.where(sign == 0, _MIXED, 0)
     whole = 0.03 + np.interp(shape.whole, (0.9, 1.2), (0, 1)) * np.interp(
         circles[:, 2], (12, 18), (0.08, 0.24)
@@ -401,7 +408,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
             shape.straight > _STRAIGHT,
             swing > _SWING,
             shape.oval > _OVAL,
-            flaw > np.interp(circles[:, 2], (4, 12), (0.09, 0.5)),  # among many specks some are nearly round
+            flaw > np.interp(seen, (4, 12), (0.09, _LARGEST_FLAW)),  # among many specks some are nearly round
             worth < least - whole - np.where(sign == 0, _MIXED, 0),
             (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
         ],
@@ -419,12 +426,24 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reach = TIGHT[0] * round_one[good, 2] + TIGHT[1] + 0.2
     circles[good, 3] = np.minimum(support(edges, round_one[good], reach, 64, sign[good]).share(), 1)
     reasons[good[circles[good, 3] < _SEEN * least]] = _LITTLE  # what only a smaller level has seen
+    good = np.flatnonzero(reasons == _FOUND)
+    gaps = openings(edges, round_one[good], sign[good])
+    reasons[good[rounded_ends(edges, round_one[good], sign[good], gaps)]] = _END
+    reasons[good[(gaps.width > OPEN) & (flaw[good] > _flawed(circles[good]))]] = _ROUGH_SHAPE
     busy = _busy(edges, circles, reasons, sensitivity)
     reasons[busy[~((flaw[busy] < _CLEAN) & (circles[busy, 3] > _PERFECT) & plain(image, circles[busy]))]] = _BUSY
     reasons[_among_failures(circles, reasons)] = _BUSY
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[among_letters(edges, image, circles[good], circles[good])]] = _LETTER
+    good = np.flatnonzero(reasons == _FOUND)
+    reasons[good[like_letters(image, circles[good], circles[reasons == _LETTER])]] = _LETTER
     return _Judged(_on_image(circles, scale), worth, flaw, reasons)
+
+
+def _flawed(circles: Circles) -> Floats:
+    """The flaw from which on a circle with an open side is not round: of small ones less, as leaves and letters have such arcs, too."""
+    part = np.interp(circles[:, 3], _PARTLY, (1, 0)) * np.interp(circles[:, 2], _SMALL_THING, (1, 0))
+    return np.asarray(_LARGEST_FLAW - (_LARGEST_FLAW - _PART_FLAW) * part)
 
 
 def _needed(radius: Floats, least: float) -> Floats:

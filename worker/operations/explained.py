@@ -11,7 +11,17 @@ from worker.pictures.pixels import Image, color, with_depth
 #: Blue-green-red for reason 1 and following; 0, a circle that was found, has the colour of all finds.
 _HUES = (
     *((200, 120, 255), (80, 160, 255), (60, 60, 255), (255, 80, 200), (255, 160, 60), (160, 160, 160), (120, 220, 220)),
-    *((110, 110, 110), (0, 200, 255), (255, 200, 0), (200, 0, 120), (0, 120, 200), (180, 255, 180), (255, 255, 255)),
+    *(
+        (110, 110, 110),
+        (0, 200, 255),
+        (255, 200, 0),
+        (200, 0, 120),
+        (0, 120, 200),
+        (180, 255, 180),
+        (140, 140, 255),
+        (255, 220, 220),
+        (255, 255, 255),
+    ),
 )
 _EDGE = (110, 110, 110)
 _DIM = 0.35  # of the picture's brightness, behind the marks

@@ -51,6 +51,8 @@ _STEM = (1.5, 6.0, 5.0)  # radii; how far aside of a dot its stem may be, how wi
 _WEAK = 0.4  # of the contrast; a dot that is out of focus has so much of it, and its ground half as much at most
 _STANDS = (0.3, 0.5)  # of the contrast: how close to the ground; of the pixels next to a neighbour that are so close to it
 _PURE = 0.8  # of a neighbour's pixels that are ink, ground or between both
+_TYPICAL = 5  # so many letters show how large and how dark those of a text are
+_AS_LARGE, _AS_DARK = 0.15, (0.5, 2.0)  # of the radius, by which letters of a text differ; of their contrast, as the light may be uneven
 _AT_ONCE = 1 << 20  # pairs of a stand and a box that are compared together
 
 _OF, _KIND, _PLACE, _LOW, _HIGH, _SLACK, _LEAST, _MOST_HIGH, _FAR, _THING = range(10)
@@ -80,6 +82,32 @@ def among_letters(edges: Edges, image: Image, circles: Circles, others: Circles)
         if crowded:
             _judge(letter, crowded, boxes, along, planes, circles)
     return letter
+
+
+def like_letters(image: Image, circles: Circles, letters: Circles) -> Booleans:
+    """Which circles look like letters that were found: in a text, an o that is not seen to stand in a line is as large as the others.
+
+    They are strokes of about the same radius and contrast, and fewer than the letters that they look like.
+
+    Args:
+        image: as for `among_letters`.
+        circles: in question.
+        letters: those of which it is known.
+    """
+    like = np.zeros(len(circles), np.bool_)
+    if not len(circles) or len(letters) < _TYPICAL:
+        return like
+    planes = image if image.ndim == 3 else image[..., None]
+    seen = list(tones(planes, np.vstack([circles, letters])))
+    contrast = np.stack([tone.ink - tone.ground for tone in seen])
+    radius = np.concatenate([circles[:, 2], letters[:, 2]])
+    stroke = np.array([tone.is_stroke for tone in seen])
+    count = len(circles)
+    share, off = towards(np.broadcast_to(contrast, (count, *contrast.shape)), contrast[:count])
+    alike = (off < OFF) & (share > _AS_DARK[0]) & (share < _AS_DARK[1]) & stroke & stroke[:count, None]
+    alike &= np.abs(radius - radius[:count, None]) <= _AS_LARGE * radius[:count, None]
+    known, unknown = alike[:, count:].sum(axis=1), alike[:, :count].sum(axis=1)
+    return np.asarray((known >= _TYPICAL) & (known > unknown))
 
 
 def _judge(  # noqa: PLR0917

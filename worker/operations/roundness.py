@@ -25,12 +25,14 @@ class Roundness:
         oval: how far that ellipse is from a circle.
         straight: the share of short arcs along which the gradient does not turn as it should: the sides of a polygon.
         whole: how much of the circumference the edges hold up, or the longest arc, as `Support.evidence`, but up to 1.4.
+        visible: the share of the circumference that lies within the image.
     """
 
     swing: Floats
     oval: Floats
     straight: Floats
     whole: Floats
+    visible: Floats
 
     @property
     def flaw(self) -> Floats:
@@ -63,7 +65,8 @@ def roundness(edges: Edges, circles: Circles, sign: NDArray[np.int64] | None = N
     swing = np.where(np.isfinite(middle), middle, 0) / (0.3 + 0.008 * radius)
     # Small rings are often letters, and those are a little oval.
     oval = np.hypot(terms[:, 3], terms[:, 4]) / (0.05 + radius * np.clip(0.03 + (radius - 6) * 0.0075, 0.03, 0.06))
-    return Roundness(swing, oval, straightness(held_up), np.maximum(held_up.share(), 1.4 * held_up.arc()))
+    whole = np.maximum(held_up.share(), 1.4 * held_up.arc())
+    return Roundness(swing, oval, straightness(held_up), whole, held_up.visible.mean(axis=1))
 
 
 @functools.cache
