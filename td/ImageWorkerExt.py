@@ -25,7 +25,7 @@ launcher = op("launcher").module
 frames = op("frames").module
 tables = op("tables").module
 
-REPORTS_AT_ONCE = 80  # in a frame; each takes about 10 us
+REPORTS_AT_ONCE = 40  # in a frame; each takes about 10 us
 FRAMES_BEHIND = 32  # so many frames behind at most are the reports, if more come all the time
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
 ASK_BEFORE_START_S = 0.5  # how long a worker that runs already may take to answer

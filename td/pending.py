@@ -732,21 +732,22 @@ class Pending:
 
     def received(self, address, args, now):
         """Takes note of one report. What cannot be understood is news, too, and no error."""
-        args = [] if list(args) == [""] else list(args)  # how TouchDesigner may show "no arguments"
-        is_result = address.startswith(RESULT + "/")
-        is_tracked = address.startswith(TRACKED + "/")
-        if not is_result and not is_tracked and address not in HANDLERS:
+        handler = HANDLERS.get(address)
+        if handler is None and not address.startswith((RESULT + "/", TRACKED + "/")):
             return
+        args = list(args)
+        if args == [""]:  # how TouchDesigner may show "no arguments"
+            args = []
         knows_us = address != CHALLENGE
         if knows_us:
             self._heard(now)
         try:
-            if is_result:
+            if handler is not None:
+                handler(self, args, now)
+            elif address.startswith(RESULT):
                 self._result(address[len(RESULT) + 1 :], args, now)
-            elif is_tracked:
-                self._tracked(address[len(TRACKED) + 1 :], args, now)
             else:
-                HANDLERS[address](self, args, now)
+                self._tracked(address[len(TRACKED) + 1 :], args, now)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             self._tell("error", f"{address} {args} was not understood: {error}")
         if knows_us:

@@ -44,7 +44,7 @@ def test_more_reports_than_a_frame_may_read_wait_in_their_order(projects):
         assert project.component.Files(job) == [f"{number}.png" for number in range(read[-1])]
     each = [after - before for before, after in itertools.pairwise([0, *read])]
     assert each[0] == count // 32
-    assert each[-2] == 80
+    assert each[-2] == 40
     assert each == sorted(each, reverse=True)
 
 

@@ -361,7 +361,7 @@ class _TextDat(Operator):
         """Calls a callback if it is there. An error is shown and stops nothing, as in the Textport."""
         try:
             function = getattr(self.module, name, None)
-            with self.session.counting():
+            with self.session.counting:
                 return None if function is None else function(*args)
         except Exception as error:  # noqa: BLE001
             self.session.failed(self, error)
@@ -450,18 +450,22 @@ class oscinDAT(_Listens, _Table):
     """Message rows with a heading; one callback per message, from the frame step only."""
 
     def cook_frame(self):
-        for packet, sender in self.packets():
+        packets = list(self.packets())
+        if not packets:
+            return
+        most = self.par.maxlines.eval() + 1 if self.par.clamp.eval() else None
+        callbacks = self.par.callbacks.eval()
+        for packet, sender in packets:
             for address, args in osc.read(packet):
-                self._received(packet, address, args, sender)
+                self._received(packet, address, args, sender, most, callbacks)
 
-    def _received(self, packet, address, args, sender):
+    def _received(self, packet, address, args, sender, most, callbacks):
         if not self._rows:
             self._rows.append(["message"])
         message = " ".join([address, *map(str, args)]).encode("ascii", "replace").decode()
         self._rows.append([message])
-        while self.par.clamp.eval() and len(self._rows) > self.par.maxlines.eval() + 1:
-            del self._rows[1]
-        callbacks = self.par.callbacks.eval()
+        if most is not None and len(self._rows) > most:
+            del self._rows[1 : len(self._rows) - most + 1]
         if callbacks is not None:
             peer = types.SimpleNamespace(address=sender[0], port=sender[1], owner=self, hostname=sender[0])
             shown = args or random.choice([[], [""]])

@@ -3,6 +3,8 @@
 import math
 import struct
 
+NUMBERS = {"i": struct.Struct(">i"), "f": struct.Struct(">f")}
+
 
 def _text(value):
     raw = value.encode() + b"\0"
@@ -59,14 +61,14 @@ def read(packet):
     tags, at = _read_text(packet, at)
     args = []
     for tag in tags[1:]:
-        if tag in "if":
-            args.append(struct.unpack_from(">" + tag, packet, at)[0])
-            at += 4
-        elif tag == "s":
+        if tag == "s":
             value, at = _read_text(packet, at)
-            args.append(value)
+        elif tag in NUMBERS:
+            (value,) = NUMBERS[tag].unpack_from(packet, at)
+            at += 4
         else:  # the worker promises i, f and s only
             raise ValueError(f"type tag {tag}")
+        args.append(value)
     return [(address, args)]
 
 

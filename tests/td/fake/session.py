@@ -1,6 +1,5 @@
 """One running TouchDesigner: its clock, its main thread, its globals."""
 
-import contextlib
 import os
 import pickle
 import random
@@ -14,6 +13,24 @@ from tests.td.fake import operators
 from tests.td.fake.parameters import ParMode, tdError
 
 BUILD_YEARS = (2022, 2023, 2024, 2025)
+
+
+class _Counting:
+    """Counts what happens inside as time of the project's scripts."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self._depth = 0
+
+    def __enter__(self):
+        self._depth += 1
+        if self._depth == 1:
+            self._started = time.thread_time()
+
+    def __exit__(self, *_):
+        if self._depth == 1:
+            self.seconds += time.thread_time() - self._started
+        self._depth -= 1
 
 
 class TouchDesigner:
@@ -37,8 +54,7 @@ class TouchDesigner:
         self.tdu = types.SimpleNamespace(rand=rand, clamp=lambda value, low, high: max(low, min(high, value)))
         self.errors = []
         self.spent = []
-        self._counted = 0.0
-        self._depth = 0
+        self.counting = _Counting()
         self._thread = threading.get_ident()
         self._runs = []
         self._names = {}  # made once per operator: the real one's are not made by Python
@@ -83,7 +99,7 @@ class TouchDesigner:
 
     def frame(self):
         """One frame; the processor time that its scripts took is kept in `spent`."""
-        self._counted = 0.0
+        self.counting.seconds = 0.0
         self.absTime.frame += 1
         self.absTime.seconds = self.absTime.frame / 60
         events, self._events = self._events, []
@@ -93,25 +109,13 @@ class TouchDesigner:
         for operator in self.all_operators():
             operator.cook_frame()
         self._run_due(at_end=True)
-        self.spent.append(self._counted)
+        self.spent.append(self.counting.seconds)
 
     def _run_due(self, *, at_end):
         due = [entry for entry in self._runs if entry[0] <= self.absTime.frame and entry[1] == at_end]
         self._runs = [entry for entry in self._runs if entry not in due]
         for _, _, script, args, where in due:
             self._run(script, args, where)
-
-    @contextlib.contextmanager
-    def counting(self):
-        """Counts what happens inside as time of the project's scripts."""
-        started = time.thread_time()
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._counted += time.thread_time() - started
 
     def frames(self, count):
         for _ in range(count):
@@ -135,7 +139,7 @@ class TouchDesigner:
         names = {**self.names(where), "args": args}
         script = script if callable(script) else compile(script, "run", "exec")
         try:
-            with self.counting():
+            with self.counting:
                 script(*args) if callable(script) else exec(script, names)
         except Exception as error:  # noqa: BLE001
             self.failed(where, error)
