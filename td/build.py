@@ -118,7 +118,7 @@ OPERATORS: tuple = (
         {},
     ),
     ("results", "tableDAT", 600, 150, ORANGE, "What the newest job has found, numbers only: ready for a DAT to CHOP.", {}),
-    ("tracks", "tableDAT", 800, 150, ORANGE, "What live jobs see now, numbers only; with slots always so many rows: for instances.", {}),
+    ("tracks", "tableDAT", 800, 150, ORANGE, "What live jobs see now, numbers only; with slots a row for each of them: for instances.", {}),
     ("files", "tableDAT", 600, 0, ORANGE, "Every file that was written; it is complete when its row appears.", {}),
     ("log", "tableDAT", 600, -150, ORANGE, "What went wrong, and starts and stops of the worker.", {}),
     ("operations", "tableDAT", 600, -300, ORANGE, "What the worker can do, with all parameters; as the worker describes it.", {}),

@@ -287,7 +287,7 @@ EXAMPLES: Mapping[str, Example] = {
         needs="rapidocr_onnxruntime",
         prepare=lambda folder: turn("box.png", folder),
         shown="text.png",
-        about="What stands on a box, and how sure the models are is in the rows.",
+        about="The text on a box, read with a few mistakes; the rows say how sure the models are of each line.",
     ),
     # comparing
     "compare": Example(
@@ -426,7 +426,7 @@ EXAMPLES: Mapping[str, Example] = {
         about="A picture and a text at the bottom right.",
     ),
     "contact_sheet": Example(
-        {"image": "*.jpg", "output": "sheet.png", "columns": 3}, shown="sheet.png", about="All photographs, with their names."
+        {"image": "*.jpg", "output": "sheet.png", "columns": 4}, shown="sheet.png", about="All photographs, with their names."
     ),
     # tuning
     "sweep": Example(
@@ -462,7 +462,7 @@ EXAMPLES: Mapping[str, Example] = {
     "make_video": Example(
         {"image": "*.jpg", "output": "film.mp4", "fps": 2, "width": 320, "height": 240},
         shown="film.mp4",
-        about="The photographs one after the other; those of other proportions have bars. Its frames:",
+        about="The photographs one after the other; those of other proportions have bars. These are its frames.",
     ),
     # track
     "track": Example(

@@ -7,6 +7,7 @@ python -m tests.gallery NAME ...    # only these operations' pictures
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -81,16 +82,24 @@ def sheet_of(found: list[Picture]) -> Image:
 
 
 def command(name: str) -> str:
-    """The example as it is typed."""
-    pairs = (
-        f'{key}="{value}"' if " " in str(value) or "#" in str(value) else f"{key}={value}" for key, value in EXAMPLES[name].pairs.items()
-    )
-    return " ".join(("td-image-worker run", name, *pairs))
+    """The example as it is typed. What a shell would read in its own way stands in quotes; the same ones do for all shells.
+
+    >>> command("crop")
+    'td-image-worker run crop image=board.jpg output=cropped.png "region=40 40 400 400" aspect=16:9'
+    """
+    pairs = (f"{key}={value}" for key, value in EXAMPLES[name].pairs.items())
+    return " ".join(("td-image-worker run", name, *(pair if re.fullmatch(r"[\w.:/=-]+", pair) else f'"{pair}"' for pair in pairs)))
 
 
 def page() -> str:
     """The gallery as Markdown, group by group."""
-    lines = ["# Gallery", "", "One picture of each operation. `python -m tests.gallery` makes this page.", ""]
+    lines = [
+        "# Gallery",
+        "",
+        "One picture of each operation that shows something, and the command that made it. The inputs are in `tests/data`, or",
+        "`tests/examples.py` makes them of those. `python -m tests.gallery` makes this page.",
+        "",
+    ]
     for group, members in grouped(CATALOG[name] for name in CATALOG if EXAMPLES[name].shown).items():
         lines += [f"## {group}", ""]
         for name in (row.name for row in members):

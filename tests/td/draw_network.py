@@ -44,7 +44,7 @@ def draw(tables):
     for source, target in tables["WIRES"]:
         (x1, y1), (x2, y2) = places[source], places[target]
         parts.append(arrow([(x1 + WIDTH, y1 + HEIGHT / 2), (x2, y2 + HEIGHT / 2)], color="#3f7d3f"))
-    right, bottom = LEFT + 600 * SCALE + WIDTH + 24, max(y for _, y in places.values()) + HEIGHT + 24
+    right, bottom = max(x for x, _ in places.values()) + WIDTH + 24, max(y for _, y in places.values()) + HEIGHT + 24
     y_of = {name: place[1] + HEIGHT / 2 for name, place in places.items()}
     worker_x = 12
     outside = [

@@ -118,7 +118,11 @@ def test_no_dat_shadows_a_module():
 
 def test_the_picture_shows_what_is_built():
     """After a change of build.py: python -m tests.td.draw_network."""
-    assert (TD / "network.svg").read_text(encoding="utf-8") == picture()
+    text = picture()
+    assert (TD / "network.svg").read_text(encoding="utf-8") == text
+    width = float(re.search(r'viewBox="0 0 (\d+)', text)[1])
+    ends = [float(x) + float(wide) for x, wide in re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', text)]
+    assert max(ends) <= width, "an operator lies outside the picture"
 
 
 def test_the_readme_speaks_of_every_parameter_and_method():

@@ -1,4 +1,4 @@
-"""The three examples of the demo and a fourth that looks at what they drew, with the check of what stands on the disk afterwards.
+"""The examples of the demo: three that write and draw, and two that find circles, with the check of what stands on the disk afterwards.
 
 The first three do what three well-known TouchDesigner scripts do in a thread of TouchDesigner. Nothing here needs OpenCV.
 """
