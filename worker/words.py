@@ -1,4 +1,4 @@
-"""Words that several rooms say in the same way."""
+"""Phrases that several packages share."""
 
 from __future__ import annotations
 

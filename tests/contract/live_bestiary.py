@@ -9,14 +9,14 @@ from pathlib import Path
 
 from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.errors import MissingFile
-from worker.executors import frames
+from worker.executors import framing
 from worker.executors.live_child import Follow, Mouth
 
 FIELDS = 15
 
 
-def looked(task: Task, frame: int, fields: int = FIELDS) -> frames.Looked:
-    return frames.Looked(task.id, frame, time.monotonic(), 0.5, 30.0, task.next_id + 1, (4, 3), ((0.0,) * fields,), 1)
+def looked(task: Task, frame: int, fields: int = FIELDS) -> framing.Looked:
+    return framing.Looked(task.id, frame, time.monotonic(), 0.5, 30.0, task.next_id + 1, (4, 3), ((0.0,) * fields,), 1)
 
 
 def make(task: Task) -> Follow:
@@ -61,13 +61,13 @@ def other_rows(task: Task, mouth: Mouth) -> Outcome:
 
 
 def infinite(task: Task, mouth: Mouth) -> Outcome:
-    mouth.send(frames.Looked(task.id, 0, 0.0, 0.5, 30.0, 1, (4, 3), ((float("inf"),) * FIELDS,), 1))
+    mouth.send(framing.Looked(task.id, 0, 0.0, 0.5, 30.0, 1, (4, 3), ((float("inf"),) * FIELDS,), 1))
     time.sleep(60)
     return Result()
 
 
 def of_another(task: Task, mouth: Mouth) -> Outcome:
-    mouth.send(frames.Looked(task.id + 1, 0, 0.0, 0.5, 30.0, 1, (4, 3), (), 0))
+    mouth.send(framing.Looked(task.id + 1, 0, 0.0, 0.5, 30.0, 1, (4, 3), (), 0))
     time.sleep(60)
     return Result()
 

@@ -25,7 +25,7 @@ from tests.reliability import namespaces
 from worker.catalog.noop import Noop
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Result, Task
-from worker.executors import frames
+from worker.executors import framing
 from worker.executors import pool as pool_module
 from worker.executors.cluster import ClusterExecutor
 from worker.executors.keeper import Keeper
@@ -378,10 +378,10 @@ class _Evil:
     [
         b"\x01\0\0\0\xc1",  # no msgpack
         b"\xff\xff\xff\xff",  # 4 GB
-        frames.frame(frames.Done(99)),  # of a task that it does not have
-        frames.frame(frames.Found(1, Result("circles", ("x", "y"), ((1.0,),)))),
-        frames.frame(frames.Found(1, Result("/worker/quit", ("x",), ((1.0,),)))),
-        frames.frame(frames.Described(1, ())),
+        framing.frame(framing.Done(99)),  # of a task that it does not have
+        framing.frame(framing.Found(1, Result("circles", ("x", "y"), ((1.0,),)))),
+        framing.frame(framing.Found(1, Result("/worker/quit", ("x",), ((1.0,),)))),
+        framing.frame(framing.Described(1, ())),
     ],
     ids=["noise", "size", "other", "columns", "kind", "description"],
 )

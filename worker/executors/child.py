@@ -23,7 +23,7 @@ from multiprocessing.connection import wait
 from worker.catalog.rows import OwnFile
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
-from worker.executors import frames, memory
+from worker.executors import framing, memory
 from worker.executors.base import FindMissing, MakeRunTask, RunTask
 from worker.executors.mark import Mark
 from worker.executors.spin import AWAKE_S, Record, cores
@@ -72,34 +72,34 @@ def prepare(link: socket.socket) -> Parent:
 def _serve(make_run_task: MakeRunTask, find_missing: FindMissing, parent: Parent, mark: Mark) -> None:
     try:
         run_task = make_run_task()
-        warm = frames.frame(frames.Warm(dict(find_missing())))
+        warm = framing.frame(framing.Warm(dict(find_missing())))
     except Exception:  # noqa: BLE001 - the parent gets every error as a value
-        parent.say(frames.frame(frames.CannotStart(clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
+        parent.say(framing.frame(framing.CannotStart(clean(traceback.format_exc()[-framing.LONGEST_LOG :]))))
         raise SystemExit(1) from None  # the parent says it once; a traceback of each attempt would fill a disk
     parent.say(warm)
     taught: dict[str, OwnFile] = {}
     holds_memory = True
     for told in parent.tells():
-        if isinstance(told, frames.Probe):
-            parent.say(frames.frame(frames.Alive()))
+        if isinstance(told, framing.Probe):
+            parent.say(framing.frame(framing.Alive()))
             if holds_memory:  # the parent asks who has been idle for some seconds; in a batch the next part follows at once
                 memory.give_back()
                 holds_memory = False
             continue
-        if isinstance(told, frames.Taken):  # for those that follow a live job
+        if isinstance(told, framing.Taken):  # for those that follow a live job
             continue
-        if isinstance(told, frames.Taught):
+        if isinstance(told, framing.Taught):
             taught[told.where] = OwnFile(told.where, told.digest, told.text)
             continue
         mark.set(told.id)
         holds_memory = True
-        task = frames.task_of(told, taught.values())
+        task = framing.task_of(told, taught.values())
         outcome = _outcome(run_task, task, parent)
         try:
-            frame = frames.ended(task.id, outcome)
+            frame = framing.ended(task.id, outcome)
         except Exception:
             log.exception("the outcome of %s cannot be sent to the parent", task.operation)
-            frame = frames.ended(task.id, Failure.of(ResultLost()))
+            frame = framing.ended(task.id, Failure.of(ResultLost()))
         parent.say(frame)
         parent.has_ended_a_task = True
 
@@ -122,12 +122,12 @@ class Parent:
         with self._saying:
             self._link.sendall(frame)
 
-    def tells(self) -> Iterator[frames.Told]:
+    def tells(self) -> Iterator[framing.Told]:
         """What it says, one after the other, until it is gone."""
-        pieces = frames.Frames()
+        pieces = framing.Frames()
         while data := self._at_once() or self._link.recv(_READ_AT_ONCE):
             for body in pieces.received(data):
-                yield frames.told(body)
+                yield framing.told(body)
 
     def _at_once(self) -> bytes:
         """What it says within a moment after a task has ended, if tasks come so fast; otherwise nothing."""
@@ -151,10 +151,10 @@ class _ToParent(logging.Handler):
         self._parent = parent
 
     def emit(self, record: logging.LogRecord) -> None:
-        level, name = max(0, min(100, record.levelno)), clean(record.name[: frames.LONGEST_NAME])
-        text = clean(self.format(record)[: frames.LONGEST_LOG])
+        level, name = max(0, min(100, record.levelno)), clean(record.name[: framing.LONGEST_NAME])
+        text = clean(self.format(record)[: framing.LONGEST_LOG])
         with contextlib.suppress(OSError):  # a parent that is gone needs no log
-            self._parent.say(frames.frame(frames.Logged(level, name, text)))
+            self._parent.say(framing.frame(framing.Logged(level, name, text)))
 
 
 def clean(text: str) -> str:
@@ -170,7 +170,7 @@ def _outcome(run_task: RunTask, task: Task, parent: Parent) -> Outcome:
         now = time.monotonic()
         if now - told_at >= PROGRESS_INTERVAL_S:
             told_at = now
-            parent.say(frames.frame(frames.Stepped(task.id, done)))
+            parent.say(framing.frame(framing.Stepped(task.id, done)))
 
     try:
         return run_task(task, progress)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from worker.core.events import Progressed
 from worker.core.jobs import Failure, Outcome, Phase, Task
 from worker.errors import InternalError, LimitExceeded, NodeLost, ResultLost
-from worker.executors import frames
+from worker.executors import framing
 from worker.executors.bundles import Bundles
 from worker.executors.dask import TOPIC, library, resource_of, versions
 from worker.executors.roll import Attendance, Nodes
@@ -393,7 +393,7 @@ class Link:
         packed = []
         for task in tasks:
             try:
-                packed.append(frames.packed(task))
+                packed.append(framing.packed(task))
             except (InternalError, TypeError, ValueError):
                 log.exception("a task of %s cannot be sent to a node", task.operation)
                 self._end(sent, Ended(task.id, Failure.of(InternalError())))
@@ -498,8 +498,8 @@ def _unreachable(address: str, error: Exception, *, secure: bool) -> str:
 def _outcome_of(body: bytes | None) -> Outcome:
     """What a node has said about the end of a task, checked as if a child had said it."""
     try:
-        return frames.outcome_of(frames.said(body or b""))  # type: ignore[arg-type]
-    except (frames.BadFrame, AttributeError) as error:
+        return framing.outcome_of(framing.said(body or b""))  # type: ignore[arg-type]
+    except (framing.BadFrame, AttributeError) as error:
         log.error("a node has sent what is no outcome: %s", error)  # noqa: TRY400 - the sentence is enough
         return Failure.of(ResultLost())
 

@@ -6,7 +6,7 @@
               Taken  --------------------------------------------------->  may send the next one
 
 The process sends what it sees in one picture, and the next only after `Taken`: so no picture ever waits in a queue, the newest wins, and
-one that a stream has taken over can send no more than `rate` allows. What it says otherwise is bounded by the frames of `frames`; one that
+one that a stream has taken over can send no more than `rate` allows. What it says otherwise is bounded by the frames of `framing`; one that
 says anything else is ended.
 """
 
@@ -28,7 +28,7 @@ from worker.catalog.table import CATALOG
 from worker.core.events import Seen, SessionEnded, SourceChanged
 from worker.core.jobs import Failure, Task
 from worker.errors import ChildDied, InternalError, NoChild, ResultLost
-from worker.executors import frames, live_child
+from worker.executors import framing, live_child
 from worker.executors.keeper import Keeper, death
 from worker.executors.live_child import MakeFollow
 from worker.executors.mark import Mark
@@ -83,12 +83,12 @@ class _Session(msgspec.Struct, eq=False):
     bucket: TokenBucket
     process: BaseProcess | None = None
     link: socket.socket | None = None
-    pieces: frames.Frames = msgspec.field(default_factory=frames.Frames)
+    pieces: framing.Frames = msgspec.field(default_factory=framing.Frames)
     unsent: bytes = b""
     open: int = WINDOW
     unwanted: bool = False
     reason: str = ""
-    ended: frames.Ended | None = None
+    ended: framing.Ended | None = None
     lost: Failure | None = None
     is_away: bool = False
 
@@ -163,7 +163,7 @@ class Followers:
             self._gone(session)
             return
         try:
-            session.unsent = frames.given(session.task)
+            session.unsent = framing.given(session.task)
         except (InternalError, TypeError, ValueError):
             log.exception("a live job of %s cannot be sent to its process", session.task.operation)
             session.lost = Failure.of(InternalError())
@@ -189,7 +189,7 @@ class Followers:
         if self._sessions.pop(session.task.id, None) is None:  # nobody wants to hear of it
             return
         if session.ended is not None:
-            outcome = frames.outcome_of(session.ended)
+            outcome = framing.outcome_of(session.ended)
         elif session.reason:
             log.error("the process of a live job cannot work:\n%s", session.reason.rstrip())
             outcome = Failure.of(NoChild("The process of this live job could not make itself ready.", "The worker's log says why."))
@@ -214,35 +214,35 @@ class Followers:
             return
         try:
             for body in session.pieces.received(data):
-                self._heard(session, frames.said(body))
-        except frames.BadFrame as error:
+                self._heard(session, framing.said(body))
+        except framing.BadFrame as error:
             log.error("the process of a live job is ended: %s", error.message)  # noqa: TRY400 - the sentence is enough
             session.lost = Failure.of(ResultLost("The process of this live job said what none says, so it was ended."))
             self._gone(session)
 
-    def _heard(self, session: _Session, said: frames.Said) -> None:
+    def _heard(self, session: _Session, said: framing.Said) -> None:
         number = session.task.id
         match said:
-            case frames.Looked(task_id=told) if told == number and session.open > 0:
+            case framing.Looked(task_id=told) if told == number and session.open > 0:
                 session.open -= 1
                 self._deliver(self._seen(session, said))
                 self._take(session)
-            case frames.SourceSaid(told, word, message) if told == number:
+            case framing.SourceSaid(told, word, message) if told == number:
                 log.log(session.level(word), "live job %d: %s: %s", number, word, message)
                 self._deliver(SourceChanged(number, word, message))
-            case frames.Logged(level, name, text):
+            case framing.Logged(level, name, text):
                 logging.getLogger(name).log(level, "live job %d: %s", number, text)
-            case frames.CannotStart(reason):
+            case framing.CannotStart(reason):
                 session.reason = reason
-            case frames.Done(told) | frames.Found(told, _) | frames.Failed(told, _) if told == number and session.ended is None:
+            case framing.Done(told) | framing.Found(told, _) | framing.Failed(told, _) if told == number and session.ended is None:
                 session.ended = said
             case _:
-                raise frames.BadFrame(f"It sent {type(said).__name__}.")
+                raise framing.BadFrame(f"It sent {type(said).__name__}.")
 
     @staticmethod
-    def _seen(session: _Session, said: frames.Looked) -> Seen:
+    def _seen(session: _Session, said: framing.Looked) -> Seen:
         if any(len(row) != session.columns for row in said.rows) or not math.isfinite(sum(map(sum, said.rows))):
-            raise frames.BadFrame("It sent rows that do not fit their columns.")
+            raise framing.BadFrame("It sent rows that do not fit their columns.")
         delay_ms = (time.monotonic() - said.taken_at) * 1000
         delay_ms = min(max(0.0, delay_ms), _LONGEST_DELAY_MS) if math.isfinite(delay_ms) else 0.0
         return Seen(said.task_id, said.frame, delay_ms, said.ratio, said.per_second, said.next_id, said.size, said.rows, said.count)
@@ -259,7 +259,7 @@ class Followers:
         if session.unwanted or self._closing or session.task.id not in self._sessions:
             return
         session.open += 1
-        session.unsent += frames.frame(frames.Taken())
+        session.unsent += framing.frame(framing.Taken())
         self._send_rest(session)
 
     def _send_rest(self, session: _Session) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from worker.core.jobs import Failure, Outcome, Task
 from worker.errors import InternalError, ResultLost
-from worker.executors import child, frames
+from worker.executors import child, framing
 from worker.executors.child import Parent
 from worker.executors.mark import Mark
 
@@ -39,7 +39,7 @@ class Mouth:
         self._parent = parent
         self._link = link
         self._number = number
-        self._pieces = frames.Frames()
+        self._pieces = framing.Frames()
         self._room = WINDOW
 
     def may_send(self, wait_s: float = 0.0) -> bool:
@@ -52,17 +52,17 @@ class Mouth:
             data = self._link.recv(_READ_AT_ONCE)
             if not data:
                 raise SystemExit(0)
-            self._room += sum(isinstance(frames.told(body), frames.Taken) for body in self._pieces.received(data))
+            self._room += sum(isinstance(framing.told(body), framing.Taken) for body in self._pieces.received(data))
         return self._room > 0
 
-    def send(self, looked: frames.Looked) -> None:
+    def send(self, looked: framing.Looked) -> None:
         """Sends what was seen in one picture. Only if `may_send`."""
         self._room -= 1
-        self._parent.say(frames.frame(looked))
+        self._parent.say(framing.frame(looked))
 
     def say(self, word: str, message: str) -> None:
         """Tells what has become of the source: Opening, Live, Lost or Ended."""
-        self._parent.say(frames.frame(frames.SourceSaid(self._number, word, child.clean(message[: frames.LONGEST_REASON]))))  # type: ignore[arg-type]
+        self._parent.say(framing.frame(framing.SourceSaid(self._number, word, child.clean(message[: framing.LONGEST_REASON]))))  # type: ignore[arg-type]
 
 
 #: Carries a live job out; never returns before its source has ended.
@@ -81,7 +81,7 @@ def main(make_follow: MakeFollow, link: socket.socket, _mark: Mark) -> None:
         try:
             follow = make_follow(task)
         except Exception:  # noqa: BLE001 - the parent gets every error as a value
-            parent.say(frames.frame(frames.CannotStart(child.clean(traceback.format_exc()[-frames.LONGEST_LOG :]))))
+            parent.say(framing.frame(framing.CannotStart(child.clean(traceback.format_exc()[-framing.LONGEST_LOG :]))))
             sys.exit(1)
         try:
             outcome = follow(task, Mouth(parent, link, task.id))
@@ -89,18 +89,18 @@ def main(make_follow: MakeFollow, link: socket.socket, _mark: Mark) -> None:
             log.exception("%s failed", task.operation)
             outcome = Failure.of(InternalError(f"{task.operation} failed inside the worker; the log says more."))
         try:
-            frame = frames.ended(task.id, outcome)
+            frame = framing.ended(task.id, outcome)
         except Exception:
             log.exception("the outcome of %s cannot be sent to the parent", task.operation)
-            frame = frames.ended(task.id, Failure.of(ResultLost()))
+            frame = framing.ended(task.id, Failure.of(ResultLost()))
         parent.say(frame)
 
 
 def _task(link: socket.socket) -> Task | None:
-    pieces = frames.Frames()
+    pieces = framing.Frames()
     while data := link.recv(_READ_AT_ONCE):
         for body in pieces.received(data):
-            told = frames.told(body)
-            if isinstance(told, frames.Given):
-                return frames.task_of(told)
+            told = framing.told(body)
+            if isinstance(told, framing.Given):
+                return framing.task_of(told)
     return None

@@ -31,7 +31,7 @@ from distributed import Worker, WorkerPlugin
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.errors import ChildDied, DiskFull, ResultLost, Unavailable, WorkerError
-from worker.executors import frames
+from worker.executors import framing
 from worker.executors.base import Executor
 from worker.executors.dask import INFORMATION, NO_CERTIFICATES, TOPIC, Certificates, resource_of, security, versions
 from worker.executors.link import ABORT, Said
@@ -227,7 +227,7 @@ class Node(WorkerPlugin):  # type: ignore[misc]
             What was not reported: of each such task its number, the frame that ended it, without its size; the seconds that a child
             worked on it; and the files that it has written, in the order of its result, if they travel.
         """
-        tasks = [frames.unpacked(frame) for frame in packed]
+        tasks = [framing.unpacked(frame) for frame in packed]
         if files is None or tasks[0].shipped is None:
             return [(number, _body(number, outcome), took_s, []) for number, outcome, took_s in await self._ended(tasks, key, topic)]
         return [await self._carry_out_with_files(tasks[0], key, topic, files, most)]
@@ -327,10 +327,10 @@ class Node(WorkerPlugin):  # type: ignore[misc]
 def _body(task_id: int, outcome: Outcome) -> bytes:
     """The frame that ends a task, without its size."""
     try:
-        return frames.ended(task_id, outcome)[frames.HEAD :]
-    except frames.BadFrame as error:
+        return framing.ended(task_id, outcome)[framing.HEAD :]
+    except framing.BadFrame as error:
         log.error("an outcome cannot travel: %s", error.message)  # noqa: TRY400 - the sentence is enough
-        return frames.ended(task_id, Failure.of(ResultLost()))[frames.HEAD :]
+        return framing.ended(task_id, Failure.of(ResultLost()))[framing.HEAD :]
 
 
 async def run(address: str, node: Node, slots: int, *, version: str, certificates: Certificates = NO_CERTIFICATES, name: str = "") -> None:

@@ -31,7 +31,7 @@ import msgspec
 from worker.core.events import ChildrenChanged, Finished, Progressed
 from worker.core.jobs import Failure, Phase, Task
 from worker.errors import ChildDied, InternalError, NoChild, ResultLost
-from worker.executors import child, frames
+from worker.executors import child, framing
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
 from worker.executors.keeper import Keeper, cause, death
 from worker.executors.mark import Mark
@@ -79,7 +79,7 @@ class _Child(msgspec.Struct, eq=False):
     process: BaseProcess
     link: socket.socket
     mark: Mark
-    pieces: frames.Frames = msgspec.field(default_factory=frames.Frames)
+    pieces: framing.Frames = msgspec.field(default_factory=framing.Frames)
     warm: bool = False
     aborted: bool = False
     reason: str = ""
@@ -211,9 +211,9 @@ class PoolExecutor:
 
     def _give(self, one: _Child, task: Task) -> None:
         try:
-            frame = frames.given(task)
+            frame = framing.given(task)
             if task.own is not None and one.taught.get(task.own.where) != task.own.digest:
-                frame = frames.taught(task.own) + frame
+                frame = framing.taught(task.own) + frame
                 one.taught[task.own.where] = task.own.digest
         except (InternalError, TypeError, ValueError):
             log.exception("a task of %s cannot be sent to a child", task.operation)
@@ -264,51 +264,51 @@ class PoolExecutor:
         one.heard = True
         try:
             for body in one.pieces.received(data):
-                self._heard(one, frames.said(body))
-        except frames.BadFrame as error:
+                self._heard(one, framing.said(body))
+        except framing.BadFrame as error:
             log.error("child %s is ended: %s", one.process.pid, error.message)  # noqa: TRY400 - the sentence is enough
             one.lost = Failure.of(ResultLost())
             self._gone(one)
 
-    def _heard(self, one: _Child, said: frames.Said) -> None:
-        if isinstance(said, frames.ENDED):  # first and without `match`: most of what a child says
+    def _heard(self, one: _Child, said: framing.Said) -> None:
+        if isinstance(said, framing.ENDED):  # first and without `match`: most of what a child says
             self._ended(one, said)
             return
         match said:
-            case frames.Stepped(task_id, done):
+            case framing.Stepped(task_id, done):
                 self._check_task(one, task_id)
                 self._deliver(Progressed(task_id, done))
-            case frames.Logged(level, name, text):
+            case framing.Logged(level, name, text):
                 logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
-            case frames.Warm(missing):
+            case framing.Warm(missing):
                 one.warm = True
                 self._assign()
                 self._can_start(missing)
-            case frames.CannotStart(reason):
+            case framing.CannotStart(reason):
                 one.reason = reason
-            case frames.Alive():
+            case framing.Alive():
                 pass
-            case frames.Looked() | frames.SourceSaid():
-                raise frames.BadFrame("A child process of the pool speaks of a live job.")
+            case framing.Looked() | framing.SourceSaid():
+                raise framing.BadFrame("A child process of the pool speaks of a live job.")
 
-    def _ended(self, one: _Child, said: frames.Ended) -> None:
+    def _ended(self, one: _Child, said: framing.Ended) -> None:
         self._check_task(one, said.task_id)
         if not one.begun:
-            raise frames.BadFrame("A child process has ended a task that it has not begun.")
-        if isinstance(said, frames.Described) and (one.task is None or one.task.phase is not Phase.DESCRIBE):
-            raise frames.BadFrame("A child process describes a file that nobody asked about.")
+            raise framing.BadFrame("A child process has ended a task that it has not begun.")
+        if isinstance(said, framing.Described) and (one.task is None or one.task.phase is not Phase.DESCRIBE):
+            raise framing.BadFrame("A child process describes a file that nobody asked about.")
         one.task = None
         if self._tries:
             self._tries.pop(said.task_id, None)
         self._assign()
         if self._patient:
             self._fill()
-        self._deliver(Finished(said.task_id, frames.outcome_of(said)))
+        self._deliver(Finished(said.task_id, framing.outcome_of(said)))
 
     @staticmethod
     def _check_task(one: _Child, task_id: int) -> None:
         if one.task is None or one.task.id != task_id:
-            raise frames.BadFrame(f"A child process speaks of task {task_id}, which it does not have.")
+            raise framing.BadFrame(f"A child process speaks of task {task_id}, which it does not have.")
 
     # ------------------------------------------------------------------------------------------------ life and death
 
@@ -328,7 +328,7 @@ class PoolExecutor:
             else:
                 one.asked = True
                 if one.task is None:
-                    self._tell(one, frames.frame(frames.Probe()))
+                    self._tell(one, framing.frame(framing.Probe()))
         self._poller_of().at(now + LOOK_EVERY_S, self._look)
 
     def _replace(self, one: _Child, why: str) -> None:

@@ -17,8 +17,6 @@ from worker.protocol.messages import Message, Plain
 from worker.protocol.osc import bundle, encode
 
 Profile = Literal["2Dcur", "2Dobj", "2Dblb"]
-#: The port at which programs listen for TUIO.
-TUIO_PORT = 3333
 #: What fits into one Ethernet frame with the heads of IP and UDP.
 DATAGRAM_BYTES = 1472
 #: While nothing changes, a word that we are still there comes so often.

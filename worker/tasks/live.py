@@ -11,7 +11,7 @@ from worker.catalog.live import SourceName
 from worker.catalog.parse import parse_pairs, settings_of
 from worker.core.jobs import Failure, Outcome, Result, Task
 from worker.errors import ArgumentError, WorkerError
-from worker.executors import frames
+from worker.executors import framing
 from worker.files.frames import ENDING
 from worker.files.limits import NO_LIMITS
 from worker.files.paths import FileRules
@@ -199,7 +199,7 @@ class _Reports:
     def looked(self, picture: Picture, looked: Looked, pace: Pace) -> None:
         frame = min(picture.number, 2**31 - 1)
         self._mouth.send(
-            frames.Looked(
+            framing.Looked(
                 *(self._number, frame, picture.taken_at, min(pace.ratio, 1e6), min(pace.per_second, 1e6)),
                 *(looked.next_id, looked.size, looked.rows, looked.count),
             )

@@ -11,7 +11,7 @@ from tests.unit.tasks.desk import Desk, paths
 from worker.catalog.table import CATALOG
 from worker.core.jobs import Failure, Part, Phase, Plan, Result, Shipped, Task
 from worker.errors import ArgumentError, LimitExceeded, ResultLost
-from worker.executors import frames
+from worker.executors import framing
 from worker.executors.shipping import Shipper
 from worker.files import shipped
 from worker.files.limits import MB
@@ -38,7 +38,7 @@ class FarDesk(Desk):
             travels, files = self.shipper.packed(task)
         except LimitExceeded as error:
             return Failure.of(error)
-        there = frames.unpacked(frames.packed(travels))
+        there = framing.unpacked(framing.packed(travels))
         folder = shipped.unpack(self.far, tuple(there.shipped.inputs.values()), files)
         there = msgspec.structs.replace(there, shipped=msgspec.structs.replace(there.shipped, folder=str(folder)))
         outcome = run_task(there, FileRules((self.far,)), self.progress.append)
