@@ -68,3 +68,9 @@ def draw_text(canvas: Image, text: str, place: tuple[float, float], hue: tuple[i
     at = (round(float(place[0])), round(float(place[1])))
     for width, shade in ((3 * line, HALO), (line, hue)):
         cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line, shade, width, cv2.LINE_AA)
+
+
+def text_width(text: str, line: int) -> int:
+    """How many pixels wide `draw_text` writes a text."""
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * line, 3 * line)
+    return int(width)

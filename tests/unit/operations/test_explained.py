@@ -6,7 +6,7 @@ import numpy as np
 from worker.catalog.circles import FindCircles
 from worker.operations.circles import REASONS, detect_circles, search
 from worker.operations.explained import explain_circles
-from worker.operations.marks import MARK
+from worker.operations.marks import MARK, text_width
 
 
 def scene():
@@ -55,10 +55,33 @@ def test_picture():
 
 
 def test_nothing_to_explain():
-    """A plain picture of any kind has a legend that says that there were no candidates."""
+    """A plain picture of any kind has a legend that says that there were no candidates, and is wide enough to be read."""
     for shape in [(1, 1), (40, 60, 4), (50, 300)]:
         explained = detect_circles(np.zeros(shape, np.uint8), FindCircles(image="unused", explain="why.png")).images["explain"]
-        assert explained.shape == (shape[0] + 24, shape[1], 3)
+        assert explained.shape == (shape[0] + 24, max(shape[1], text_width("no candidates", 1) + 16), 3)
+        assert explained[shape[0] :].any()
+
+
+def test_the_longest_reason_fits():
+    """No line of the legend is cut off below a narrow picture: its last column is empty."""
+    candidates = np.tile([20.0, 20, 9, 1], (len(REASONS), 1))
+    explained = explain_circles(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.uint8), candidates, np.arange(len(REASONS)), REASONS)
+    legend = explained[40:]
+    assert len(legend) == 24 * len(REASONS)
+    assert legend[:, 50:].any()
+    assert not legend[:, -4:].any()
+
+
+def test_numbers_leave_small_candidates_to_be_seen():
+    """A large candidate has its number; of a thousand small ones side by side each is seen in its colour, and no number covers it."""
+    reason = REASONS.index("oval")
+    ground = np.zeros((400, 400), np.uint8)
+    large = explain_circles(ground, ground, np.array([[200.0, 200, 60, 1]]), np.array([reason]), REASONS)
+    assert large[230:245, 243:260].any()
+    places = np.array([(x, y, 5, 1) for x in range(8, 392, 12) for y in range(8, 392, 12)], np.float64)
+    small = explain_circles(ground, ground, places, np.full(len(places), reason), REASONS)
+    away = np.hypot(*(np.mgrid[:400, :400] - 8 + 6) % 12 - 6)
+    assert not small[:380, :380][away[:380, :380] > 7].any()
 
 
 def test_large_picture():
