@@ -33,7 +33,7 @@ def explain_circles(image: Image, mask: Image, candidates: Image, reasons: Image
     Returns:
         8 bits BGR: the picture, and below it the legend, as wide as the wider of both. Numbers stand where there is room for them.
     """
-    canvas = (color(with_depth(image, 8)) * _DIM).astype(np.uint8)
+    canvas: Image = (color(with_depth(image, 8)) * _DIM).astype(np.uint8)
     height, width = canvas.shape[:2]
     canvas[cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) > 0] = _EDGE
     line = line_width(canvas)

@@ -101,7 +101,14 @@ def find_features(image: Image, mask: Image | None, params: FindFeatures) -> Fou
 
 
 def spread_out(
-    points: Rows, responses: NDArray[Any], size: tuple[int, int], wanted: int, *, spread: bool, min_distance: float
+    points: Rows,
+    responses: NDArray[Any],
+    size: tuple[int, int],
+    wanted: int,
+    *,
+    spread: bool,
+    min_distance: float,
+    among: float = _CANDIDATES,
 ) -> list[int]:
     """Indices of the chosen points, the strongest first.
 
@@ -115,10 +122,11 @@ def spread_out(
         wanted: how many to choose at most.
         spread: take turns.
         min_distance: a point nearer than this to one that is chosen already is left out; in pixels, 0 leaves none out.
+        among: times the wanted number, so many of the strongest take turns.
     """
     width, height = size
-    if spread and len(points) > _CANDIDATES * wanted:
-        strongest = np.sort(np.lexsort((points[:, 0], points[:, 1], -responses))[: _CANDIDATES * wanted])
+    if spread and len(points) > among * wanted:
+        strongest = np.sort(np.lexsort((points[:, 0], points[:, 1], -responses))[: int(among * wanted)])
         kept = spread_out(points[strongest], responses[strongest], size, wanted, spread=True, min_distance=min_distance)
         return [int(index) for index in strongest[kept]]
     ranks = np.zeros(len(points), np.int64)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
-from worker.errors import ArgumentError
-from worker.operations.features import detector, missing_methods
+from worker.errors import ArgumentError, UnfitImage
+from worker.operations.features import detector, missing_methods, spread_out
 from worker.operations.homography import Described, PictureMatch, Points, described, locate, outline, project, within, without
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_label, edged, fixed, line_width
+from worker.operations.panorama import NotJoined, Panorama, joined
 from worker.operations.shapes import Found, Picture
 from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
@@ -22,12 +24,8 @@ if TYPE_CHECKING:
     from worker.operations.shapes import Rows
 
 _LINES = 60
+_CONTRAST = 0.02  # SIFT's threshold; half of OpenCV's default, for things with few corners
 _SMALLEST_PART = 16  # pixels; OpenCV fails on less
-_STITCH_ERRORS = {
-    cv2.Stitcher_ERR_NEED_MORE_IMGS: "too few of the pictures show parts of each other",
-    cv2.Stitcher_ERR_HOMOGRAPHY_EST_FAIL: "the pictures do not fit each other",
-    cv2.Stitcher_ERR_CAMERA_PARAMS_ADJUST_FAIL: "no camera fits all pictures",
-}
 
 
 def check(params: MatchFeatures | FindObject | Align) -> None:
@@ -139,31 +137,47 @@ def align(image: Image, reference: Image, params: Align) -> Found:
 
 @takes_keywords(Stitch)
 def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
-    """Joins overlapping pictures into one: OpenCV's stitching pipeline (Brown and Lowe, 2007).
+    """Joins overlapping pictures into one, in any order. Those that fit none of the others are skipped.
 
     Raises:
-        ArgumentError: there are fewer than two pictures, or they do not fit each other.
+        ArgumentError: there are fewer than two pictures, or no two fit each other.
     """
-    parts = [_no_larger(color(with_depth(picture.image, 8)), params.megapixels) for picture in pictures]
+    numbers, parts = [], []
+    for picture in pictures:
+        numbers.append(picture.n)
+        parts.append(_no_larger(color(with_depth(picture.image, 8)), params.megapixels))
     if len(parts) < 2:
         raise ArgumentError("stitch needs two pictures or more; image names one.", "Give a folder, or a pattern such as shots/*.jpg.")
     smallest = min(min(part.shape[:2]) for part in parts)
     if smallest < _SMALLEST_PART:
         raise ArgumentError(f"stitch: a picture is only {smallest} pixels wide or high; {_SMALLEST_PART} are needed.")
-    cv2.setRNGSeed(0)
-    stitcher = cv2.Stitcher.create(cv2.Stitcher_SCANS if params.mode == "scans" else cv2.Stitcher_PANORAMA)
-    status, panorama = stitcher.stitch(parts)
-    if status != cv2.Stitcher_OK:
-        reason = _STITCH_ERRORS.get(status, f"OpenCV says {status}")
-        raise ArgumentError(f"The {len(parts)} pictures could not be stitched: {reason}.", "Neighbours should share about a third.")
-    return Found(images={"output": _without_black_edges(panorama) if params.crop else panorama})
+    try:
+        panorama = joined(parts, scans=params.mode == "scans")
+    except (NotJoined, cv2.error) as exc:
+        reason = exc if isinstance(exc, NotJoined) else "the pictures do not fit each other"
+        hint = "Neighbours should share about a third. Flat things photographed in pieces need mode=scans."
+        raise ArgumentError(f"The {len(parts)} pictures could not be stitched: {reason}.", hint) from exc
+    image = _without_black_edges(panorama) if params.crop else panorama.image
+    stranger = "The picture shows too little of what the others show, so it is not in the panorama."
+    left_out = set(range(len(parts))) - set(panorama.used)
+    return Found(images={"output": image}, skipped={numbers[place]: UnfitImage(stranger) for place in left_out})
 
 
 def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Described:
     plain = grey(with_depth(image, 8))
     if min(plain.shape) < 16:
         return described(plain, ((), None))
-    return described(plain, detector(params.method, params.points).detectAndCompute(plain, None))
+    finder = detector(params.method, params.points)
+    if params.method != "sift":
+        return described(plain, finder.detectAndCompute(plain, None))
+    finder.setContrastThreshold(_CONTRAST)
+    finder.setNFeatures(0)
+    keypoints = finder.detect(plain, None)
+    if len(keypoints) > params.points:  # take turns, so that a thing in a dull part of a picture can be found, too
+        points, responses = np.array([one.pt for one in keypoints]), np.array([one.response for one in keypoints])
+        kept = spread_out(points, responses, size_of(plain), params.points, spread=True, min_distance=0, among=math.inf)
+        keypoints = [keypoints[place] for place in kept]
+    return described(plain, finder.compute(plain, keypoints) if keypoints else ((), None))
 
 
 def _laid_onto(image: Image, found: PictureMatch | None, reference: Image) -> Image:
@@ -221,12 +235,9 @@ def _no_larger(image: Image, megapixels: float) -> Image:
     return image if scale >= 1 else np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
-def _without_black_edges(image: Image) -> Image:
+def _without_black_edges(panorama: Panorama) -> Image:
     """What a shrinking frame finds without black that reaches in from outside: the side with most of it gives way first."""
-    black = cv2.copyMakeBorder(np.where(image.any(axis=2), 0, 255).astype(np.uint8), 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=255)
-    opened = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # dark specks of the picture's own do not count
-    _, areas = cv2.connectedComponents(opened)
-    filled: Any = areas[3:-3, 3:-3] != areas[0, 0]
+    filled = panorama.filled
     top, bottom, left, right = 0, filled.shape[0], 0, filled.shape[1]
     while bottom - top > 1 and right - left > 1:
         part = filled[top:bottom, left:right]
@@ -235,4 +246,4 @@ def _without_black_edges(image: Image) -> Image:
         if empty[worst] <= 0:
             break
         top, bottom, left, right = top + (worst == 0), bottom - (worst == 1), left + (worst == 2), right - (worst == 3)
-    return np.ascontiguousarray(image[top:bottom, left:right])
+    return np.ascontiguousarray(panorama.image[top:bottom, left:right])

@@ -94,6 +94,18 @@ def test_object(method, seed):
     np.testing.assert_allclose(rows[:, 3], 1 - (rows[:, 1] + 0.5) / 640)
 
 
+def test_dull_object_in_a_busy_scene():
+    """A thing with little contrast is found in a picture that has thousands of stronger corners elsewhere."""
+    random = np.random.default_rng(3)
+    thing = (110 + 0.12 * (sample("board.jpg")[100:340, 160:480].mean(axis=2) - 110)).astype(np.uint8)
+    scene = cv2.resize(random.integers(0, 256, (130, 173), np.uint8), (1200, 900), interpolation=cv2.INTER_CUBIC)
+    scene[300:540, 500:820] = thing[::-1, ::-1]  # upside down
+    rows = matching.find_object(scene, thing, FindObject(image="b", reference="a")).rows
+    assert len(rows) == 4
+    corners = np.array([(819.5, 539.5), (499.5, 539.5), (499.5, 299.5), (819.5, 299.5)])
+    assert np.linalg.norm(rows[:, :2] - corners, axis=1).max() < 3
+
+
 def test_real_object():
     """A box in a real scene, half of it at an angle and one corner hidden."""
     rows = matching.find_object(sample("box_in_scene.png"), sample("box.png"), FindObject(image="b", reference="a")).rows
@@ -160,6 +172,35 @@ def test_stitch():
     assert 350 <= height <= 370
     for edge in (panorama[0], panorama[-1], panorama[:, 0], panorama[:, -1]):
         assert (edge.max(axis=1) > 0).mean() > 0.95
+
+
+def views(picture, turns, seed=0):
+    """What a camera sees that stands in front of a picture and turns by these degrees, with noise and in other light each time."""
+    random = np.random.default_rng(seed)
+    height, width = picture.shape[:2]
+    there, here = (np.array([[700, 0, x], [0, 700, y], [0, 0, 1.0]]) for x, y in ((width / 2, height / 2), (240, 180)))
+    for number, turn in enumerate(np.radians(turns)):
+        rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+        view = cv2.warpPerspective(
+            picture, there @ rotation @ np.linalg.inv(here), (480, 360), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+        )
+        lit = view * random.uniform(0.8, 1.1) + random.normal(0, 2, view.shape)
+        yield Picture(10 + number, str(number), np.clip(lit, 0, 255).astype(np.uint8))
+
+
+def test_stitch_in_any_order_without_strangers():
+    """Views of a camera that turns, in the wrong order and with a picture of something else among them: all of them are joined, and the
+    other one is skipped with the reason. The stitcher of OpenCV left the wall out.
+    """
+    wall = cv2.resize(cv2.cvtColor(sample("graf1.jpg"), cv2.COLOR_GRAY2BGR), (1000, 800))
+    first, second, third = views(wall, (-16, 0, 16))
+    stranger = Picture(13, "13", cv2.resize(sample("astronaut.jpg"), (480, 360)))
+    found = matching.stitch(iter([third, stranger, first, second]), Stitch(image="a", output="o.png"))
+    assert set(found.skipped) == {13}
+    assert "not in the panorama" in str(found.skipped[13])
+    height, width = found.images["output"].shape[:2]
+    assert 840 < width < 900  # 38 degrees and twice 16 at 700 pixels
+    assert 340 < height < 420
 
 
 @pytest.mark.parametrize(("lefts", "words"), [((0,), "needs two pictures or more"), ((0, 350), "could not be stitched")])
