@@ -33,6 +33,7 @@ _LINKED = 1.0  # the confidence of a link, of Brown and Lowe
 _FEWEST = 6  # points of a picture
 _MATCHED, _SEAMS = 1.0, 0.1  # megapixel at which pictures are matched, and at which seams are looked for
 _BANDS = 0.05  # of the panorama's size, the width over which is blended
+_SMALLEST, _LARGEST = 0.45, 30.0  # the area that a picture takes in the panorama, times its own
 _LONGEST_SIDE, _MOST_MEGAPIXELS = 32_767, 250.0
 
 
@@ -82,13 +83,22 @@ def joined(parts: Sequence[Image], *, scans: bool) -> Panorama:
     chosen = [parts[place] for place in used]
     warper, cameras = _at(cameras, focal, 1 / scale, scans=scans)
     places = [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(chosen, cameras, strict=True)]
-    left, top = (min(place[axis] for place in places) for axis in (0, 1))
-    width, height = (max(place[axis] + place[axis + 2] for place in places) - (left, top)[axis] for axis in (0, 1))
+    for part, (_, _, across, down) in zip(chosen, places, strict=True):
+        if not _SMALLEST < across * down / (part.shape[0] * part.shape[1]) < _LARGEST:
+            raise NotJoined("no camera that only turns could have taken them" if not scans else "no two are pieces of the same size")
+    _, _, width, height = _bounds(places)
     if max(width, height) > _LONGEST_SIDE or width * height > _MOST_MEGAPIXELS * 1e6:
         raise NotJoined(f"the panorama would have {width}x{height} pixels")
     exposure, seams = _balanced(chosen, cameras, focal / scale, scans=scans)
     image, filled = _blended(chosen, cameras, warper, exposure, seams)
     return Panorama(image, filled, tuple(used))
+
+
+def _bounds(places: Sequence[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    """The rectangle around others: left, top, width and height of each."""
+    left, top = (min(place[axis] for place in places) for axis in (0, 1))
+    right, bottom = (max(place[axis] + place[axis + 2] for place in places) for axis in (0, 1))
+    return left, top, right - left, bottom - top
 
 
 def _down_to(parts: Sequence[Image], megapixels: float) -> float:
@@ -111,8 +121,7 @@ def _linked(parts: Sequence[Image], *, scans: bool) -> tuple[list[int], list[_Ca
     links = None
     while len(used) > 1:
         group = [features[place] for place in used]
-        matcher = _DETAIL.AffineBestOf2NearestMatcher(False, False, _MATCH) if scans else _DETAIL.BestOf2NearestMatcher(False, _MATCH)
-        links = matcher.apply2(group)
+        links = _matcher(scans=scans).apply2(group)
         fit = [int(place) for place in np.ravel(_DETAIL.leaveBiggestComponent(group, links, _LINKED))]
         if len(fit) == len(used):
             break
@@ -136,6 +145,13 @@ def _linked(parts: Sequence[Image], *, scans: bool) -> tuple[list[int], list[_Ca
     matrices = [np.asarray(camera.K(), np.float32) for camera in cameras]
     made = [_Camera(matrix, np.asarray(turn, np.float32)) for matrix, turn in zip(matrices, turns, strict=True)]
     return used, made, float(np.median([camera.focal for camera in cameras]))
+
+
+def _matcher(*, scans: bool) -> Any:
+    if scans:
+        return _DETAIL.AffineBestOf2NearestMatcher(False, False, _MATCH)
+    # The numbers are OpenCV's defaults, but the last: it takes links of a confidence above 3 away, those of the pictures that fit best.
+    return _DETAIL.BestOf2NearestMatcher(False, _MATCH, 6, 6, math.inf)
 
 
 def _at(cameras: Sequence[_Camera], focal: float, scale: float, *, scans: bool) -> tuple[Any, list[_Camera]]:
@@ -172,9 +188,9 @@ def _mask(part: Image, camera: _Camera, warper: Any) -> Image:
 def _blended(
     parts: Sequence[Image], cameras: Sequence[_Camera], warper: Any, exposure: Any, seams: Sequence[Image]
 ) -> tuple[Image, NDArray[np.bool_]]:
-    places = [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(parts, cameras, strict=True)]
-    left, top = (min(place[axis] for place in places) for axis in (0, 1))
-    width, height = (max(place[axis] + place[axis + 2] for place in places) - (left, top)[axis] for axis in (0, 1))
+    left, top, width, height = _bounds(
+        [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(parts, cameras, strict=True)]
+    )
     blender = _DETAIL.MultiBandBlender()
     blender.setNumBands(max(1, round(np.log2(max(2.0, _BANDS * (width * height) ** 0.5)))))
     blender.prepare((left, top, width, height))

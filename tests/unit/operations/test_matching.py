@@ -203,6 +203,37 @@ def test_stitch_in_any_order_without_strangers():
     assert 340 < height < 420
 
 
+def test_stitch_nearly_the_same():
+    """Neighbours that share nine tenths are joined, as is a picture that is there twice; OpenCV's matcher drops what fits too well."""
+    wall = cv2.resize(cv2.cvtColor(sample("graf1.jpg"), cv2.COLOR_GRAY2BGR), (1000, 800))
+    first, second, third = views(wall, (0, 4, 20))
+    found = matching.stitch(iter([first, second, third, Picture(13, "13", third.image)]), Stitch(image="a", output="o.png"))
+    assert not found.skipped
+    assert 680 < found.images["output"].shape[1] < 740
+
+
+def test_no_camera_that_turns():
+    """Two views of a wall from two places are no panorama: that is said, and no small crumpled picture comes out."""
+    first, third, _ = graffiti()
+    pictures = [Picture(n, str(n), cv2.cvtColor(one, cv2.COLOR_GRAY2BGR)) for n, one in enumerate((first, third))]
+    with pytest.raises(ArgumentError, match="no camera that only turns"):
+        matching.stitch(iter(pictures), Stitch(image="a", output="o.png"))
+
+
+@pytest.mark.parametrize("mode", ["panorama", "scans"])
+def test_stitch_any_kinds(mode):
+    """Grey, 16 bits, alpha and other sizes are joined; flat, black and noisy ones are refused in a sentence."""
+    left, right, small = (picture.image for picture in pieces(0, 100, 200))
+    mixed = [left[..., 1], right.astype(np.uint16) * 257, np.dstack([small, np.full(small.shape[:2], 90, np.uint8)])]
+    found = matching.stitch((Picture(n, str(n), one) for n, one in enumerate(mixed)), Stitch(image="a", output="o.png", mode="scans"))
+    assert not found.skipped
+    assert 470 <= found.images["output"].shape[1] <= 490
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
+    for pair in ([np.zeros((40, 50), np.uint8)] * 2, [np.full((16, 300, 3), 90, np.uint8)] * 2, list(noise)):
+        with pytest.raises(ArgumentError, match="could not be stitched"):
+            matching.stitch((Picture(n, str(n), one) for n, one in enumerate(pair)), Stitch(image="a", output="o.png", mode=mode))
+
+
 @pytest.mark.parametrize(("lefts", "words"), [((0,), "needs two pictures or more"), ((0, 350), "could not be stitched")])
 def test_not_stitched(lefts, words):
     """One picture, or pictures that share nothing, are refused with the reason."""
