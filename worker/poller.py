@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from worker.timers import Call, Timers
 
-#: A round that takes so much longer than it was meant to was spent asleep. A busy machine is late by less.
+#: How much longer than meant a round takes if the machine slept meanwhile. A busy machine is late by less.
 ASLEEP_S = 2.0
 
 

@@ -71,7 +71,7 @@ def plot_races(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
     middle = [shown[name]["p50"] for name in names]
     axes.barh(names, middle, xerr=[[0] * len(names), [shown[name]["p99"] - shown[name]["p50"] for name in names]], color="#5b8db8")
     axes.set_xscale("log")
-    axes.set_xlabel("an empty job there and back, us: the bar ends at the median, the line at the 99th percentile")
+    axes.set_xlabel("an empty job there and back, µs: the bar ends at the median, the line at the 99th percentile")
 
 
 def plot_td_frame(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def plot_td_frame(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
     axes.axhline(1000 / 60, color="black", linewidth=0.8, linestyle="--", label="next frame is due")
     axes.set_xticks(range(len(names)), [f"{name}\n{figures[name]['late']} late" for name in names])
     axes.set_ylabel("ms from when a frame was due to its end")
-    axes.legend()
+    legend_above(axes)
 
 
 def plot_photographs(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
@@ -92,7 +92,12 @@ def plot_photographs(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
         axes.bar([at + (offset - 1.5) * 0.2 for at in range(len(figures))], relative, 0.19, label=who)
     axes.set_xticks(range(len(figures)), list(figures))
     axes.set_ylabel("CPU for each photograph, the loop is 1")
-    axes.legend()
+    legend_above(axes)
+
+
+def legend_above(axes: Any) -> None:
+    """In a plot that bars fill, it would lie on some of them."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 
 
 SECTIONS = (

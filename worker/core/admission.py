@@ -30,7 +30,7 @@ from worker.errors import (
 from worker.protocol import messages as wire
 from worker.protocol.addresses import ROOT, Peer
 
-#: A job that was running each time when so many runs of the worker broke off is not tried again.
+#: Broken runs of the worker after which a job that was running in each of them is not tried again.
 MAX_CRASHES = 3
 
 

@@ -22,7 +22,7 @@ from worker.timers import Timers
 
 #: After a commit that failed, the next one is tried this much later, or with the next record.
 STORE_AGAIN_S = 1.0
-#: If nothing else is stored for so long, what nothing depends on is stored alone.
+#: How long what nothing depends on waits for something else to be stored with.
 STORE_LATER_S = 5.0
 #: The number of finals whose sending is noted in one commit.
 TOLD_AT_ONCE = 64

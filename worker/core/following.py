@@ -21,9 +21,10 @@ FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 30.0
 #: The job ends after this number of processes that died soon after their start, one after the other.
 MOST_DEATHS = 5
-#: One that says nothing for so long hangs: even a source that cannot be opened gives it something to say. More, if pictures come seldom.
+#: Silence after which a live job counts as hanging: even a source that cannot be opened gives it something to say. More if pictures
+#: are rare.
 SILENT_S = 120.0
-#: One that has lived for so long did not die soon.
+#: Life after which a death is not an early one.
 LIVED_S = 60.0
 
 

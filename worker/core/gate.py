@@ -41,7 +41,7 @@ WRONG_BURST = 20
 WRONG_PAUSE_S = 1.0
 #: A datagram counts once, and once more for each of these bytes.
 BYTES_PER_PACKET = 4096
-#: All senders of one computer together may send so many times what one may.
+#: How many times the rate of one sender all senders of one computer may have together.
 SENDERS_PER_HOST = 2
 #: How long a number that was sent to a stranger is good: until the end of the next such span.
 CHALLENGE_S = 30.0

@@ -11,7 +11,7 @@ from worker.core.events import Abort, Effect, Execute
 from worker.core.jobs import Task
 from worker.core.ledger import Job, State
 
-#: A canary that is still out when so many more were due (a minute) has met a child that hangs.
+#: Canaries that may be due (a minute) before one that is still out counts as lost in a child that hangs.
 CANARY_PATIENCE = 12
 
 

@@ -28,7 +28,7 @@ from worker.protocol import messages as wire
 from worker.protocol.addresses import MAX_DATAGRAM_OUT, Peer
 from worker.protocol.tuio import Profile, Touch, Tuio
 
-#: Channels on the number port are those of so many objects, if the job has no slots of its own; and of so many at most.
+#: Objects with channels on the number port, if the job has no slots of its own; and the maximum.
 CHANNELS = 8
 MOST_CHANNELS = 32
 #: The columns that become channels, each with a number behind it.

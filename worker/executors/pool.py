@@ -46,7 +46,7 @@ START_AGAIN_MAX_S = 60.0
 #: So often each child is looked at: one that is idle is asked whether it hears. If nothing came from it since the last look although
 #: it had been asked, or had been given a task, it is stopped or hangs: another takes its place.
 LOOK_EVERY_S = 5.0
-#: In so many looks a child must have become warm.
+#: Looks in which a child must have become warm.
 LOOKS_TO_BE_WARM = 24
 #: A task ends if so many children more than there are have died before they had begun it: none can even read it.
 TRIES_TO_BEGIN = 3

@@ -26,7 +26,7 @@ from worker.files.whole import (
     unfinished,
 )
 
-#: So much is copied between two reports of progress, and between two looks at the free room.
+#: Bytes that are copied between two reports of progress, and between two looks at the free room.
 BLOCK_BYTES = 16 * 2**20
 _LOOK_EVERY_S = 0.05
 #: The system cannot copy between these two files by itself. They are read and written then.

@@ -20,7 +20,7 @@ from worker.files.limits import MB, FileLimits
 log = logging.getLogger(__name__)
 
 FOLDER = "td-image-worker-results"
-#: A file stays at least so long, whatever its size: somebody has just been told its name.
+#: Minimum time that a file stays, whatever its size: somebody has just been told its name.
 READ_WITHIN_S = 60.0
 TIDY_EVERY_S = 30.0
 _LONGEST_ID = 60

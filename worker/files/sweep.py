@@ -32,7 +32,7 @@ MAX_ENTRIES = 1_000_000
 #: After this many entries the search rests for a moment, so that it does not delay the first jobs.
 _PACE = 200
 _REST_S = 0.002
-#: Going down to a folder costs something, too: so many levels count as one entry.
+#: Going down to a folder costs something, too: how many levels count as one entry.
 _STEPS_PER_ENTRY = 16
 #: No job writes below a longer path.
 _LONGEST_PATH = 4096

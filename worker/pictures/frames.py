@@ -32,7 +32,7 @@ from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.whole import PATIENCE_S, StillWritten, refusal
 from worker.pictures.pixels import Image
 
-#: So much is read at a time: a part of the cache that each core has to itself.
+#: Bytes that are read at a time: a part of the cache that each core has to itself.
 BLOCK_BYTES = 2**20
 #: Between two looks at a frame that is being written. The largest takes tens of milliseconds.
 _LOOK_EVERY_S = 0.001

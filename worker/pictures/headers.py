@@ -31,7 +31,7 @@ _RADIANCE = re.compile(rb"\n[-+]Y[ ]+(\d{1,10})[ ]+[-+]X[ ]+(\d{1,10})")
 _HEAD = 4096
 #: A header that goes on for longer is not read by anybody: a comment of 60 MB kept a decoder busy for half a minute.
 LONGEST_HEADER = 2**16
-#: So many parts of a file (segments, chunks, blocks) are walked through. Those of a GIF of 1 GB are 4 million.
+#: Maximum number of parts of a file (segments, chunks, blocks) that are walked through. Those of a GIF of 1 GB are 4 million.
 MOST_PARTS = 5_000_000
 _TOO_MANY = f"It has more than {MOST_PARTS:,} parts"
 _MOST_SEGMENTS = 10_000

@@ -51,11 +51,11 @@ _TS_PACKET, _TS_SYNC = 188, 0x47
 _MAX_BOXES = 1_000_000
 #: Fewer frames before the start are just decoded.
 _FEW_SECONDS, _FEW_FRAMES = 2.0, 50
-#: Frames are stored in another order than they are shown in, but not by more than so many.
+#: By how many frames the stored order may differ from the shown one.
 _REORDERED = 64
 _FAR_BACK = 250
 _SAME_MS = 0.5
-#: After so many frames size and free room are looked at.
+#: Frames between two looks at size and free room.
 _LOOK_EVERY = 25
 
 

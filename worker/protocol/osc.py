@@ -321,7 +321,7 @@ _TAGS: dict[type, str] = {int: "i", float: "f", str: "s"}
 _pack_int = struct.Struct(">i").pack
 _pack_float = struct.Struct(">f").pack
 #: How arguments of these types are sent: address and type tags as bytes, then runs of them. A text is a run of its own, for which there is
-#: None; whole numbers, and numbers, are packed together, so many at once.
+#: None; whole numbers, and numbers, are packed together, at most this many at once.
 _Layout = tuple[bytes, tuple[tuple[Callable[..., bytes] | None, int, bool], ...]]
 _LAYOUTS: dict[tuple[str, tuple[type, ...]], _Layout] = {}
 _MANY_LAYOUTS = 4096

@@ -19,7 +19,7 @@ from worker.protocol.osc import bundle, encode
 Profile = Literal["2Dcur", "2Dobj", "2Dblb"]
 #: What fits into one Ethernet frame with the heads of IP and UDP.
 DATAGRAM_BYTES = 1472
-#: While nothing changes, a word that we are still there comes so often.
+#: Interval of the messages that say that we are still there, while nothing changes.
 IDLE_S = 1.0
 #: The number of a bundle that repeats what is known already.
 _REPEATED = -1

@@ -81,13 +81,13 @@ log = logging.getLogger(__name__)
 
 #: How many events are handled before their effects are carried out together.
 BATCH = 256
-#: After so many packets the socket is emptied again, so that it does not run over while they are handled.
+#: Packets that are handled before the socket is emptied again, so that it does not run over meanwhile.
 PACKETS_BETWEEN_READS = 32
 #: What the system counts for a small packet in its buffer, and for how many of them a buffer is large enough.
 BYTES_PER_PACKET = 768
-#: After so long what can wait begins: by then who waited for the worker has its answer.
+#: When what can wait begins: by then who waited for the worker has its answer.
 SOON_S = 0.05
-#: In a show the journal is pruned so many times more rarely.
+#: How many times more rarely the journal is pruned in a show.
 RARER_IN_A_SHOW = 50
 
 #: Set to anything, the scheduler checks itself after each event. For finding mistakes; slow with many jobs.

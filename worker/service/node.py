@@ -28,7 +28,7 @@ WARM_WITHIN_S = 60.0
 GONE_WITHIN_S = 10.0
 #: How many of the last events of each kind the scheduler keeps, instead of 1,000: nobody asks for them.
 EVENTS_KEPT = 100
-#: What still runs after a stop was asked for has so long.
+#: How long tasks may still run after a stop was asked for.
 END_WITHIN_S = 3.0
 
 

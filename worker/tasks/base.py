@@ -34,7 +34,7 @@ Progress = Callable[[int], None]
 
 #: A batch is cut into this many parts per child, so that no child waits long for the slowest.
 PARTS_PER_SLOT = 8
-#: A part takes at least so long, because its way to a child and back is work, too, and at most so long, so that little is lost with it.
+#: Shortest and longest time of a part: its way to a child and back is work, too, and little may be lost with it.
 SHORTEST_PART_S = 0.05
 LONGEST_PART_S = 30.0
 

@@ -15,7 +15,7 @@ from worker.tracking.session import Looked, Row
 TRAIL = 30
 #: Seconds between two image files: programs that read them look at names, not at every picture.
 IMAGES_EVERY_S = 1.0
-#: What cannot be written is tried again after so long.
+#: When a picture that could not be written is tried again.
 _AGAIN_S = 5.0
 
 Trails = Mapping[int, Sequence[tuple[float, float]]]

@@ -37,7 +37,7 @@ MOST_WAIT_S: Final = 60.0
 MOST_WAITING: Final = 100
 #: A canary that is older shows that the children do not work; as `td-image-worker health` has it.
 MAX_AGE_S: Final = 20.0
-#: If the worker's own thread says nothing for so long, it hangs. It says something every second.
+#: Silence after which the worker's own thread counts as hanging. It says something every second.
 SILENT_S: Final = 10.0
 GREEN, AMBER, RED, BLUE = "#2e7d32", "#f9a825", "#c62828", "#1565c0"
 _COLORS: Final = {READY: GREEN, FAILED: RED, "Ready": GREEN, "Processing": AMBER, "Starting": BLUE}
