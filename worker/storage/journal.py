@@ -291,10 +291,9 @@ class Journal:
             self.fold()
             with self._using:
                 anew.unlink(missing_ok=True)
-                self.path.unlink(missing_ok=True)
                 schema.copy(self._database, anew)
                 self._database.close()
-                anew.rename(self.path)
+                anew.replace(self.path)  # maybe only a log was deleted: then there is a whole database at any moment
                 self._database = schema.opened(self.path, self._durability)
                 self._database.text_factory = rows.text_or_bytes
                 self._note_up()  # begins the log

@@ -784,6 +784,29 @@ def test_the_files_agree_whenever_the_worker_dies(journal, monkeypatch):
         ]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+def test_a_database_is_replaced_and_never_missing(journal, monkeypatch):
+    """If only a log was deleted, and the disk is full or the worker killed while it writes anew, the next start has everything."""
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    names(journal.path)[0].unlink()
+
+    def is_full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "copy", is_full)
+        with pytest.raises(JournalError, match="could not be written anew"):
+            journal.check()
+    again = crashed(journal)
+    assert [job.job_id for job in again.kept().jobs] == ["a"]
+    again.close()
+    journal.check()
+    journal.commit([StoreJob(TD, "b", CONTENT)])
+    again = reopened(journal)
+    assert [job.job_id for job in again.kept().jobs] == ["a", "b"]
+    again.close()
+
+
 def test_an_orderly_end_leaves_one_file(journal):
     """So a copy of it is a copy of everything."""
     journal.commit([StoreJob(TD, "a", CONTENT)])
