@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from worker.core.admission import Admission
 from worker.core.delivery import Client
 from worker.core.events import StorePreset, StoreUnset
 from worker.core.presets import Presets
 from worker.core.shared import Shared
-from worker.errors import WorkerError
+from worker.errors import ArgumentError, WorkerError
 from worker.protocol import messages as wire
 from worker.protocol.addresses import Peer
 
@@ -49,9 +51,12 @@ class PresetCommands:
 
     def trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
         """Starts a job if a button was pressed."""
-        if not self._presets.pressed(peer, command.preset, command.value):
+        is_number = not math.isnan(command.value)
+        if is_number and not self._presets.pressed(peer, command.preset, command.value):
             return
         try:
+            if not is_number:  # neither pressed nor let go
+                raise ArgumentError("value must be a number; got nan.")
             operation, pairs = self._presets.job(command.preset)
         except WorkerError as error:
             if command.id:  # its sender waits for this job

@@ -83,6 +83,8 @@ class Presets:
             self.catalog.find(str(value))
         elif OPERATION in preset:
             self.catalog.check_pair(str(preset[OPERATION]), key, value)
+        if isinstance(value, float) and not math.isfinite(value):  # JSON has no such number, so no journal keeps it
+            raise ArgumentError(f"{key} must be a number or text; got {value}.")
         self._put(name, key, value)
 
     def fill(self, name: str, operation: str, pairs: Iterable[tuple[str, Value]]) -> bool:

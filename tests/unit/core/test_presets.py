@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from worker.catalog.table import CATALOG
@@ -108,3 +110,12 @@ def test_several_values_at_once():
     assert presets.as_dict() == {"coins": wanted}
     assert presets.fill("coins", "draw_circles", [("count", 3)])
     assert presets.as_dict() == {"coins": {"operation": "draw_circles", "count": 3}}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_not_kept(value):
+    """The journal could not give it back, so the next start would find a damaged value."""
+    presets = Presets(CATALOG)
+    with pytest.raises(ArgumentError, match=r"count must be a number or text; got -?(nan|inf)"):
+        presets.set("go", "count", value)
+    assert presets.as_dict() == {}

@@ -863,6 +863,18 @@ def test_an_impulse():
     assert sent(play(0.4, Trigger("logo"), Trigger("logo")))[0].startswith("accepted")
 
 
+def test_a_trigger_with_no_number():
+    """It is neither pressed nor let go, so a glitch in a channel that is up starts no second job. The sender is told."""
+    play = Play()
+    play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"))
+    assert sent(play(0.1, Trigger("logo", 1.0)))[0].startswith("accepted")
+    assert sent(play(0.2, Trigger("logo", float("nan")))) == ["error 400 /worker/trigger/logo value must be a number; got nan."]
+    assert sent(play(0.3, Trigger("logo", 1.0))) == []
+    assert sent(play(0.4, Trigger("logo", float("nan"), "a")))[0].startswith(
+        "failed a seq=0 400 arguments value must be a number; got nan."
+    )
+
+
 def test_a_trigger_names_its_job():
     """Then the job has that id, the same trigger once more starts nothing, and a failure names the id."""
     play = Play()
