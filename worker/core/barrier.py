@@ -17,7 +17,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from worker.core.events import Commit, Effect, Store, StoreTold
+from worker.core.events import Commit, Effect, Store, StorePreset, StoreTold, StoreUnset
 from worker.timers import Timers
 
 #: After a commit that failed, the next one is tried this much later, or with the next record.
@@ -26,6 +26,8 @@ STORE_AGAIN_S = 1.0
 STORE_LATER_S = 5.0
 #: The number of finals whose sending is noted in one commit.
 TOLD_AT_ONCE = 64
+#: How many deletions of presets may wait; while nothing can be stored, the oldest are given up.
+MAX_UNSET = 10_000
 #: How many records may wait that nothing depends on; while nothing can be stored, the oldest are given up.
 MAX_LATER = 10_000
 
@@ -129,7 +131,7 @@ class Barrier:
 
     def again(self, records: Sequence[Store], now: float) -> None:
         """Stores lost records with the next commit, before newer ones."""
-        self._again += records
+        self._again = _without_superseded([*self._again, *records])
         if self._again and self._again_timer is None:
             self._again_timer = self._timers.at(now + STORE_AGAIN_S, lambda _: self._store_again())
 
@@ -186,3 +188,20 @@ class Barrier:
         known = {*numbers, self.next} if self._again else set(numbers)
         if not set(self._held) <= known:
             yield "something waits for a commit that has no records"
+
+
+def _without_superseded(records: Sequence[Store]) -> list[Store]:
+    """Without values of presets that later records set anew or delete: a channel may set one each frame while a disk is full for days."""
+    seen: set[tuple[str, str]] = set()
+    unset = 0
+    left: list[Store] = []
+    for record in reversed(records):
+        if isinstance(record, StorePreset | StoreUnset):
+            if (record.preset, "") in seen or (record.preset, record.key) in seen:
+                continue
+            seen.add((record.preset, record.key))
+            unset += isinstance(record, StoreUnset)
+            if isinstance(record, StoreUnset) and unset > MAX_UNSET:
+                continue
+        left.append(record)
+    return left[::-1]

@@ -8,7 +8,20 @@ import pytest
 
 from tests.play import OTHER, START, Play, circles, disk_full, finished, job, plan, sent
 from worker.core.barrier import Barrier
-from worker.core.events import Commit, JobEnded, Kept, KeptJob, NotStored, Received, Send, StopAsked, Stored, StoreFinal, StorePreset
+from worker.core.events import (
+    Commit,
+    JobEnded,
+    Kept,
+    KeptJob,
+    NotStored,
+    Received,
+    Send,
+    StopAsked,
+    Stored,
+    StoreFinal,
+    StorePreset,
+    StoreUnset,
+)
 from worker.protocol.messages import Bye, Cancel, Hello, Ping, Query, Ready, Replay, Set, Status, Sync
 from worker.timers import Timers
 
@@ -271,3 +284,32 @@ def test_a_lost_record_goes_with_the_next_commit_whoever_wants_that():
     play(0.2, NotStored(2, REASON), Bye())
     lines = play(0.3, StopAsked("SIGTERM", at_once=True))
     assert lines[-4:] == ["store final a 1", "store client 10.0.0.1:9461 gone", "commit 3", "exit SIGTERM"]
+
+
+def test_presets_that_are_set_while_the_disk_is_full():
+    """A channel may set one each frame, for days. Only the newest value of each waits, so that memory and the next commit stay small."""
+    effects = []
+    barrier = Barrier(Timers(), effects.append, journal=True)
+
+    def fails(*records):
+        del effects[:]
+        for record in records:
+            barrier.store(record)
+        barrier.ask()
+        barrier.again(barrier.not_stored(effects[-1].number), 0.0)
+
+    fails(StorePreset("a", "x", 0), StorePreset("b", "y", 0), StorePreset("b", "z", 0))
+    for value in range(1, 100):
+        fails(StorePreset("a", "x", value))
+    fails(StoreUnset("b", "y"), StoreUnset("a"), StorePreset("a", "x", 7))
+    del effects[:]
+    barrier.store(StoreUnset("c"))
+    assert effects == [StorePreset("b", "z", 0), StoreUnset("b", "y"), StoreUnset("a"), StorePreset("a", "x", 7), StoreUnset("c")]
+
+
+def test_deletions_of_presets_while_the_disk_is_full(monkeypatch):
+    """Names may be set and deleted without end; so many wait at most."""
+    monkeypatch.setattr("worker.core.barrier.MAX_UNSET", 3)
+    barrier = Barrier(Timers(), lambda _: None, journal=True)
+    barrier.again([StoreUnset(f"p{number}") for number in range(10)], 0.0)
+    assert barrier._again == [StoreUnset("p7"), StoreUnset("p8"), StoreUnset("p9")]
