@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 #: From the ground up. A folder stands for all its files. A file may import from lower floors and from its own folder, and from no other.
 FLOORS = (
-    ("worker", "errors", "settings", "timers", "words"),
+    ("worker", "errors", "extras", "settings", "timers", "words"),
     ("protocol", "files", "poller"),
     ("catalog", "pictures", "config"),
     ("core", "operations"),

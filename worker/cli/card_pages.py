@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker import extras
 from worker.errors import Unavailable
 
-HINT = 'Install the extra: pip install "td-image-worker[card]". Or print the HTML page from a browser.'
+HINT = f"Install the extra: {extras.install('card')}. Or print the HTML page from a browser."
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worker import extras
 from worker.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def library() -> Any:
         import distributed
     except ImportError as error:
         raise Unavailable(
-            f"A cluster needs Dask distributed, which is not installed ({error}).", 'Install it: pip install "td-image-worker[cluster]".'
+            f"A cluster needs Dask distributed, which is not installed ({error}).", f"Install it: {extras.install('cluster')}."
         ) from None
     import dask
 

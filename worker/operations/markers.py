@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker import extras
 from worker.catalog.markers import Dictionary, FindMarkers
 from worker.errors import Unavailable
 from worker.files.packaged import is_installed
@@ -22,7 +23,7 @@ from worker.pictures.pixels import Image, color, grey, size_of, with_depth
 
 Corners = NDArray[np.float64]
 
-_MODULE, _INSTALL = "zxingcpp", "pip install 'td-image-worker[barcodes]'"
+_MODULE, _INSTALL = "zxingcpp", extras.install("barcodes")
 #: The numbers in the column `kind`.
 KINDS = {"aruco": 0, "apriltag": 1, "qr": 2, "barcode": 3, "matrix": 4}
 #: What ZXing reads: its name for a kind of code, and ours.

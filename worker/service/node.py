@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from worker import extras
 from worker.config import Config, installed_version
 from worker.errors import Unavailable
 from worker.executors import sandbox
@@ -93,9 +94,7 @@ def try_out(
 
     host, port = place
     if dashboard and not find_spec("bokeh"):
-        raise Unavailable(
-            "The page of the scheduler needs Bokeh, which is not installed.", 'Install it: pip install "td-image-worker[dashboard]".'
-        )
+        raise Unavailable("The page of the scheduler needs Bokeh, which is not installed.", f"Install it: {extras.install('dashboard')}.")
 
     distributed, how = library(), security(certificates_of(config))
 

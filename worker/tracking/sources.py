@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from worker import extras
 from worker.errors import LimitExceeded, MissingFile, PathError, Unavailable, UnsupportedFormat, WorkerError
 from worker.files.limits import FileLimits
 from worker.pictures import video
@@ -338,4 +339,4 @@ def checked(picture: Picture, name: str, limits: FileLimits) -> Picture:
 
 def missing_package(what: str, package: str, extra: str) -> Unavailable:
     """Why a source cannot be opened in this installation."""
-    return Unavailable(f"{what} needs the package {package}, which is not installed.", f"pip install 'td-image-worker[{extra}]'")
+    return Unavailable(f"{what} needs the package {package}, which is not installed.", extras.install(extra))

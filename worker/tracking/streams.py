@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 
+from worker import extras
 from worker.catalog.live import shown
 from worker.errors import Unavailable
 from worker.files.limits import FileLimits
@@ -84,7 +85,7 @@ def _reader(scheme: str) -> Callable[[str, dict[str, str], FileLimits, float], G
     raise Unavailable(
         f"HTTP streams need FFmpeg 8.1: the one of this installation (libavformat {newest[0]}.{newest[1]}) would follow a server that "
         "sends it on to another computer.",
-        "pip install --upgrade av",
+        extras.install_package("av", "--upgrade"),
     )
 
 

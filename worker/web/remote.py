@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Meta
 
+from worker import extras
 from worker.config import installed_version
 from worker.core.changes import PAGE_HOST, LevelsChanged
 from worker.core.events import JobEnded
@@ -315,7 +316,7 @@ class MetricsText(Guarded):
         """All of them."""
         metrics = _metrics(self.hub)
         if metrics is None:
-            self.refuse(501, 'The package prometheus-client is missing: pip install "td-image-worker[page]".')
+            self.refuse(501, f"The package prometheus-client is missing: {extras.install('page')}.")
             return
         text, kind = metrics.text(self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", kind)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker import extras
 from worker.catalog.catalog import Catalog
 from worker.config import Config
 from worker.core.changes import LogLine
@@ -65,7 +66,7 @@ class Web:
 
     def __init__(self, place: Peer, config: Config) -> None:
         if importlib.util.find_spec("tornado") is None:
-            raise NotServed('the package tornado is missing: pip install "td-image-worker[page]", or --http off')
+            raise NotServed(f"the package tornado is missing: {extras.install('page')}, or --http off")
         if not (Gate.is_this_computer(place[0]) or place[0] == "localhost" or config.allow or config.token):
             raise NotServed(f"--http {place[0]}:{place[1]} can be reached by other computers, so it needs --allow or --token")
         self._config = config
