@@ -31,6 +31,8 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
 #: A folder in the path need not be readable, if the system knows the difference.
 _STEP = _FOLDER | getattr(os, "O_PATH", 0)
+#: Neither reads nor writes: it asks for no rights, and nothing happens to a device. 0 if the system has no such descriptors.
+_PIN = getattr(os, "O_PATH", 0) and getattr(os, "O_PATH", 0) | _NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
 #: No waiting for the other end of a pipe, no terminal that becomes ours, no line ends that are changed.
 _FILE = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -94,6 +96,10 @@ class Folder:
         if self._handle is not None and sys.platform != "win32" and os.fstatvfs(self._handle).f_flag & os.ST_RDONLY:
             return True
         return os.access(self._at(name), os.W_OK, dir_fd=self._handle)
+
+    def pin(self, name: str) -> int | None:
+        """A descriptor that only keeps the file there, whoever takes its name away; None on a system without. A link is not followed."""
+        return os.open(name, _PIN, dir_fd=self._handle) if _PIN and self._handle is not None else None
 
     def rename(self, old: str, new: str) -> None:
         """Renames in one step and replaces what is called `new`. A link of that name is replaced, not followed."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WILDCARDS = re.compile(r"[*?\[]")
+_SLASH = re.compile(r"[/\\]")
 _DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 # Beside the control characters: ends of lines, and what turns the direction of writing, so that a name reads as another one.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -50,11 +51,12 @@ MEDIA_ENDINGS = _VIDEO.union(
     ".pfm .tga .3dl .abc .cube .dae .fbx .glb .gltf .mtl .stl .usd .usda .usdc .usdz .bin .pdf".split(),  # noqa: SIM905 - as above
 )
 #: Among the texts: those that other programs run, or take commands from.
-_RUN_BY_PROGRAMS = (
+_RUN_BY_PROGRAMS = re.compile(
     r"((docker-)?compose.*\.ya?ml|package(-lock)?\.json|npm-shrinkwrap\.json|composer\.json|deno\.jsonc?|[jt]sconfig.*\.json"
     r"|pnpm-[a-z]+\.yaml|cmakelists\.txt|cmake.*presets\.json|requirements.*\.txt|constraints.*\.txt|environment\.ya?ml|pom\.xml|build\.xml"
     r"|(azure|bitbucket|cloud|app|code|build)?-?(pipelines?|build|veyor|spec)\.ya?ml|action\.ya?ml|taskfile.*\.ya?ml|playbook.*\.ya?ml"
-    r"|kustomization\.ya?ml|chart\.yaml|serverless\.ya?ml|mkdocs\.ya?ml|pubspec\.yaml|project\.json|tasks\.json|launch\.json)"
+    r"|kustomization\.ya?ml|chart\.yaml|serverless\.ya?ml|mkdocs\.ya?ml|pubspec\.yaml|project\.json|tasks\.json|launch\.json)",
+    re.IGNORECASE,
 )
 _OF_PROGRAMS = frozenset({"node_modules", "__pycache__", "site-packages"})
 _WRITTEN = IMAGE_ENDINGS | TEXT_ENDINGS | PIXEL_ENDINGS
@@ -402,7 +404,7 @@ def _speakable(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise ArgumentError(f"The path {text[:80]!a} is not valid Unicode.") from None
-    length, longest = len(text.encode()), max(len(name.encode()) for name in re.split(r"[/\\]", text))
+    length, longest = len(text.encode()), max(len(name.encode()) for name in _SLASH.split(text))
     if length > _LONGEST_PATH or longest > _LONGEST_NAME:
         raise ArgumentError(
             f"The path {text[:80]!r}... is too long: {length} bytes, and {longest} in one name; "
@@ -520,7 +522,7 @@ def _check_others(text: str, names: tuple[str, ...]) -> None:
             raise PathError(f"{text} cannot be written: {name} is hidden and belongs to another program.", "Choose another name.")
         if name.casefold() in _OF_PROGRAMS:
             raise PathError(f"{text} cannot be written: {name} is a folder of another program.", "Choose another folder.")
-    if names and re.fullmatch(_RUN_BY_PROGRAMS, names[-1], re.IGNORECASE):
+    if names and _RUN_BY_PROGRAMS.fullmatch(names[-1]):
         raise PathError(f"{text} cannot be written: other programs run what a file of this name says.", "Choose another name.")
 
 

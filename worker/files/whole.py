@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from worker.errors import ArgumentError, DiskFull, InternalError, MissingFile, PathError, WorkerError
-from worker.files import handles
+from worker.files import handles, replaced
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -299,16 +299,17 @@ def _cut(name: str) -> str:
 
 def put_in_place(folder: handles.Folder, temporary: str, name: str) -> None:
     """Renames. On Windows a file that is being read cannot be replaced, so this tries again for a short time."""
-    for pause_s in (0.01, 0.02, 0.04, 0.08, 0.16):
-        try:
-            folder.rename(temporary, name)
-        except PermissionError:
-            if os.name != "nt":
-                raise
-            time.sleep(pause_s)
-        else:
-            return
-    folder.rename(temporary, name)
+    with replaced.held(folder, name):
+        for pause_s in (0.01, 0.02, 0.04, 0.08, 0.16):
+            try:
+                folder.rename(temporary, name)
+            except PermissionError:
+                if os.name != "nt":
+                    raise
+                time.sleep(pause_s)
+            else:
+                return
+        folder.rename(temporary, name)
 
 
 def refusal(error: OSError, path: Path, verb: str) -> WorkerError:
