@@ -15,12 +15,13 @@ from worker.operations.keywords import takes_keywords
 from worker.operations.values import as_csv, cells_of, json_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 LINES_PER_BLOCK = 5_000
 #: Lines that are alike but for what is before the last three digits of their numbers.
 _ALIKE = 1_000
+_THREE_DIGITS = np.frombuffer(b"".join(b"%03d" % n for n in range(_ALIKE)), np.uint8).reshape(_ALIKE, 3)
 
 
 def check(params: WriteText) -> None:
@@ -82,7 +83,10 @@ def _lines(pieces: list[bytes], first: int, stop: int) -> Iterator[bytes]:
         digits = len(str(first))
         end = min(stop, 10**digits)  # up to here all numbers have so many digits
         whole = (end - first) // _ALIKE
-        if digits > 3 and first % _ALIKE == 0 and whole:
+        if digits <= 3:
+            yield _counted(pieces, digits, _THREE_DIGITS[first:end, 3 - digits :]).tobytes()
+            first = end
+        elif first % _ALIKE == 0 and whole:
             yield _thousands(pieces, digits, first // _ALIKE, whole)
             first += whole * _ALIKE
         else:
@@ -106,8 +110,17 @@ def _thousands(pieces: list[bytes], digits: int, first: int, count: int) -> byte
 @functools.lru_cache(maxsize=4)
 def _thousand(pieces: tuple[bytes, ...], digits: int) -> NDArray[np.uint8]:
     """A thousand lines, `(1000, length)`. Only the last three digits of the numbers are right."""
-    text = b"".join([(b"%0*d" % (digits, n)).join(pieces) for n in range(_ALIKE)])
-    return np.frombuffer(text, np.uint8).reshape(_ALIKE, -1)
+    return _counted(pieces, digits, _THREE_DIGITS)
+
+
+def _counted(pieces: Sequence[bytes], digits: int, last: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lines with numbers of so many digits, `(count, length)`; the last digits, `(count, 3 or fewer)`, are given, and others are 0."""
+    lines = np.repeat(np.frombuffer((b"0" * digits).join(pieces), np.uint8)[np.newaxis], len(last), axis=0)
+    at = 0
+    for piece in pieces[:-1]:
+        at += len(piece) + digits
+        lines[:, at - last.shape[1] : at] = last
+    return lines
 
 
 # ------------------------------------------------------------------------------------------------------------- JSON and CSV

@@ -77,8 +77,11 @@ def test_between():
     assert between(WriteText(output="a.txt", text="x")) == b""
 
 
-@pytest.mark.parametrize("count", [999, 1000, 1001, 1999, 2000, 2001, 3000, LINES_PER_BLOCK, LINES_PER_BLOCK + 1000])
-def test_no_line_is_missing(count):
-    """Also where a whole thousand of lines is made at once, and where the last thousand is just full."""
-    made = b"".join(block for _, block in blocks(WriteText(output="a.txt", line="line {n}", count=count)))
-    assert made.decode().split("\n") == [f"line {n}" for n in range(count)]
+@pytest.mark.parametrize("line", ["line {n}", "{n}{n}", "{n}, {n} of é{n}", "no number"])
+@pytest.mark.parametrize(
+    "count", [1, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 1999, 2001, 3000, LINES_PER_BLOCK, LINES_PER_BLOCK + 1000, 12_345]
+)
+def test_no_line_is_missing(line, count):
+    """Also where many lines are made at once, at the first number of more digits, and where the last thousand is just full."""
+    made = b"".join(block for _, block in blocks(WriteText(output="a.txt", line=line, count=count)))
+    assert made.decode().split("\n") == [line.replace("{n}", str(n)) for n in range(count)]
