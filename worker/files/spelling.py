@@ -84,8 +84,11 @@ def near(folder: Path, name: str) -> tuple[str, ...]:
     import difflib  # only for a name that is wrong
 
     others = [other for other in _listed(folder) if not other.startswith(".") and other != name and not _UNSENT.search(other)]
-    forms = {without_case(other): other for other in others}
-    return tuple(forms[form] for form in difflib.get_close_matches(without_case(name), forms, n=MAX_NEAR))
+    forms: dict[str, list[str]] = {}
+    for other in sorted(others):
+        forms.setdefault(without_case(other), []).append(other)
+    found = difflib.get_close_matches(without_case(name), forms, n=MAX_NEAR)
+    return tuple(other for form in found for other in forms[form])[:MAX_NEAR]
 
 
 def _listed(folder: Path) -> list[str]:

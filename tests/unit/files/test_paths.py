@@ -255,6 +255,15 @@ def test_missing(files, root, text, message, hint):
     assert (caught.value.message, caught.value.hint) == (message.format(root=root.as_posix()), hint)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere both names are one file")
+def test_names_that_differ_in_case_alone(files, root):
+    """It is not guessed which one is meant, so both are offered."""
+    touch(root, "a.png", "A.PNG")
+    with pytest.raises(MissingFile) as caught:
+        files.to_read_file("a.Png")
+    assert caught.value.hint == "Did you mean A.PNG or a.png?"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
 def test_a_name_that_nobody_can_send_is_not_offered(files, root):
     """Linux lets a name have any bytes, such as those of a Latin-1 archive. No packet can carry them."""
