@@ -11,7 +11,6 @@ something is pending, `tick` runs every 100 ms.
 
 import collections
 import os
-import shlex
 import tempfile
 import time
 import traceback
@@ -179,7 +178,7 @@ class Control:
                 log_file=self.launcher.log_file,
                 page_port=par.Pageport.eval(),
                 show=bool(par.Showmode.eval()),
-                options=shlex.split(par.Options.eval().replace("\\", "/")),
+                options=launcher.options_of(par.Options.eval()),
             )
             started = self.launcher.start(arguments, folder)
         except (OSError, ValueError) as error:

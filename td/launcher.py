@@ -7,6 +7,7 @@ not answer yet: two components that start at the same moment start one worker.
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,6 +66,14 @@ def command(*, program, host, port, text_port, number_port, root, parent_pid, lo
     ]
 
 
+def options_of(text):
+    """The words of the parameter Options. Raises ValueError if a quote is not closed."""
+    try:
+        return shlex.split(text.replace("\\", "/"))
+    except ValueError:
+        raise ValueError(f"Options: a quote is not closed in {text}") from None
+
+
 class Launcher:
     """Starts and ends the worker of one port.
 
@@ -92,15 +101,15 @@ class Launcher:
             Whether it was started.
 
         Raises:
-            OSError: the interpreter or a folder is not there.
+            OSError: the interpreter or a folder cannot be used; the message is a sentence.
         """
         if self.is_running() or not self._claim():
             return False
         try:
             self._process = self._spawn(arguments, cwd, clean_environment(os.environ if environment is None else environment))
-        except OSError:
+        except OSError as error:
             os.remove(self.pid_file)
-            raise
+            raise type(error)(f"{error.filename or arguments[0]} cannot be used: {error.strerror or error}.") from error
         with open(self.pid_file, "w", encoding="utf-8") as file:
             file.write(str(self._process.pid))
         return True

@@ -194,6 +194,21 @@ def test_a_relative_program_begins_at_the_project_s_folder(tmp_path):
     assert launcher.find_program("python3", TOUCHDESIGNER, tmp_path.as_posix()) == ["python3", "-m", "worker"]
 
 
+def test_options_are_words_and_quotes_hold_a_path_together():
+    assert launcher.options_of('--map "C:\\my show=/data" --no-journal') == ["--map", "C:/my show=/data", "--no-journal"]
+    with pytest.raises(ValueError, match=r'^Options: a quote is not closed in --map "C:/show=/data$'):
+        launcher.options_of('--map "C:/show=/data')
+
+
+def test_a_file_that_is_no_program(tmp_path):
+    """What the system says of it becomes a sentence, and the next start is not held up."""
+    program = touch(tmp_path / "show.toe")
+    starter = launcher.Launcher(str(tmp_path), 9999)
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"show\.toe cannot be used: "):
+            starter.start([program], str(tmp_path))
+
+
 def test_what_cannot_be_started_is_said_in_a_sentence(tmp_path):
     folder = tmp_path.as_posix()
     with pytest.raises(ValueError, match=f"Worker Program: there is no file {folder}/python.exe."):
