@@ -18,6 +18,7 @@ Commits go to one file while the other one is folded and emptied. Then the files
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import struct
@@ -117,6 +118,9 @@ class CommitLog:
 
     def __init__(self, path: Path, mark: bytes | None, folded: int) -> None:
         self._names = names(path)
+        for name in self._names:
+            if name.exists() and not name.is_file():  # a pipe would be waited for without end
+                raise OSError(errno.EINVAL, f"{name.name} beside it is no file. Rename it, then start the worker again")
         self._first_may_be_any = mark is None
         self.mark = mark or next(filter(None, map(_mark_of, self._names)), os.urandom(8))
         self.number = folded

@@ -270,3 +270,11 @@ def test_a_header_that_is_cut_off(path):
     made, _ = opened(path, mark=b"our mark")
     made.close()
     assert names(path)[0].read_bytes() == commit_log.MAGIC + b"our mark"
+
+
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
+def test_what_is_no_file(path, make):
+    """A folder or a pipe in its place is named. Nobody waits for it."""
+    make(names(path)[1])
+    with pytest.raises(OSError, match=f"{names(path)[1].name} beside it is no file"):
+        CommitLog(path, b"12345678", 0)
