@@ -306,7 +306,10 @@ class FileRules:
             return MissingFile(f"There is no file {path.name}: the folder that would hold it is not there.", "Is its disk connected?")
         kind = kind if above == path.parent else "folder"
         similar = near(above, name)
-        return MissingFile(f"There is no {kind} {name} in {self.spell(above)}.", f"Did you mean {' or '.join(similar)}?" if similar else "")
+        shown = name if name == name.strip() else f"'{name}'"  # otherwise a space before or behind it is not seen
+        return MissingFile(
+            f"There is no {kind} {shown} in {self.spell(above)}.", f"Did you mean {' or '.join(similar)}?" if similar else ""
+        )
 
     def _checked(self, text: str, roots: tuple[Path, ...], verb: str) -> tuple[Path, Path | None]:
         """The resolved path and the root above it; None if there is no limit."""

@@ -238,6 +238,7 @@ def test_one_file(files, root):
         ("s/smarteis.png", "There is no file smarteis.png in {root}/s.", "Did you mean smarties.png?"),
         ("s/SMARTEIS.PNG", "There is no file SMARTEIS.PNG in {root}/s.", "Did you mean smarties.png?"),
         ("s/zebra.png", "There is no file zebra.png in {root}/s.", ""),
+        ("s/ smarties.png", "There is no file ' smarties.png' in {root}/s.", "Did you mean smarties.png?"),
         ("shott/day1/a.png", "There is no folder shott in {root}.", "Did you mean shots?"),
         ("s/smarties.png/a.png", "There is no folder smarties.png in {root}/s.", ""),
         ("shott", "There is no file shott in {root}.", "Did you mean shots?"),
