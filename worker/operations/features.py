@@ -29,8 +29,9 @@ _SMALLEST_SIDE = 32  # pixels
 _CANDIDATES = 2  # times the wanted number are looked at; more would fill weak parts of a picture with points that no other view shows
 _PER_CELL = 4
 _SPARSE = 1.0  # points within a square as wide as the distance between them, on average; more are looked up one by one
-_ORB_CANDIDATES, _MOST_CANDIDATES = 4, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
-_LASTING = 1.1  # times the wanted number: so many of these, the best, take turns
+_ORB_CANDIDATES, _MOST_CANDIDATES = 6, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
+_ORB_THRESHOLDS = (20, 10)  # grey levels a corner of ORB stands out by; the second if the first finds few, as in ORB-SLAM
+_PER_FIELD = 4.0  # of ORB's corners, on average, in each of the fields of which none with a corner stays empty
 _SAME_CORNER = 1.5  # pixels; corners of two levels that lie in the same square of this side or next but one are the same
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
@@ -124,23 +125,35 @@ def spread_out(
         min_distance: a point nearer than this to one that is chosen already is left out; in pixels, 0 leaves none out.
         among: times the wanted number, so many of the strongest take turns.
     """
-    width, height = size
     if spread and len(points) > among * wanted:
         strongest = np.sort(np.lexsort((points[:, 0], points[:, 1], -responses))[: int(among * wanted)])
         kept = spread_out(points[strongest], responses[strongest], size, wanted, spread=True, min_distance=min_distance)
         return [int(index) for index in strongest[kept]]
     ranks = np.zeros(len(points), np.int64)
     if spread and len(points) > wanted:
-        across = max(1, round((wanted / _PER_CELL * width / height) ** 0.5))
-        down = max(1, round((wanted / _PER_CELL * height / width) ** 0.5))
-        columns = np.clip(points[:, 0] * across / width, 0, across - 1).astype(np.int64)
-        cells = np.clip(points[:, 1] * down / height, 0, down - 1).astype(np.int64) * across + columns
-        order = np.lexsort((points[:, 0], points[:, 1], -responses, cells))
-        firsts = np.flatnonzero(np.diff(cells[order], prepend=-1))
-        ranks[order] = np.arange(len(order)) - np.repeat(firsts, np.diff(np.append(firsts, len(order))))
+        order = np.lexsort((points[:, 0], points[:, 1], -responses))
+        ranks[order] = _ranks(_cells(points[order], size, wanted / _PER_CELL))
     order = np.lexsort((points[:, 0], points[:, 1], -responses, ranks))
     chosen = order[~_too_near(points[order], min_distance, size)][:wanted].tolist()
     return sorted(chosen, key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
+
+
+def _cells(points: Rows, size: tuple[int, int], count: float) -> NDArray[np.int64]:
+    """In which cell of the picture each point lies, of about so many cells, which are about square."""
+    width, height = size
+    across = max(1, round(min(count, (count * width / height) ** 0.5)))
+    down = max(1, round(count / across))
+    column = np.clip(points[:, 0] * across / width, 0, across - 1).astype(np.int64)
+    return np.asarray(np.clip(points[:, 1] * down / height, 0, down - 1).astype(np.int64) * across + column)
+
+
+def _ranks(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many points before each one lie in the same cell."""
+    order = np.argsort(cells, kind="stable")
+    firsts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    ranks = np.empty(len(cells), np.int64)
+    ranks[order] = np.arange(len(cells)) - np.repeat(firsts, np.diff(np.append(firsts, len(cells))))
+    return ranks
 
 
 def _too_near(points: Rows, distance: float, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -151,24 +164,34 @@ def _too_near(points: Rows, distance: float, size: tuple[int, int]) -> NDArray[n
     if len(points) * distance**2 > _SPARSE * size[0] * size[1]:
         near, places = _Near(distance), points.tolist()
         return np.array([not near.takes(*place) for place in places])
-    order = np.argsort(points[:, 0], kind="stable")
-    x, y = points[order].T
-    pairs = []
-    for apart in range(1, len(points)):
-        dx = x[apart:] - x[:-apart]
-        if dx.min() >= distance:
-            break
-        at = np.flatnonzero(dx * dx + (y[apart:] - y[:-apart]) ** 2 < distance**2)
-        pairs.append(np.column_stack([order[at], order[at + apart]]))
-    if pairs:
-        first, second = np.sort(np.vstack(pairs), axis=1).T
-        by_second = np.argsort(second, kind="stable")
-        left_out = bytearray(len(points))
-        for before, after in zip(first[by_second].tolist(), second[by_second].tolist(), strict=True):
-            if not left_out[before]:
-                left_out[after] = 1
-        gone[:] = np.frombuffer(left_out, np.bool_)
+    first, second = _pairs(points, distance)
+    by_second = np.argsort(second, kind="stable")
+    left_out = bytearray(len(points))
+    for before, after in zip(first[by_second].tolist(), second[by_second].tolist(), strict=True):
+        if not left_out[before]:
+            left_out[after] = 1
+    gone[:] = np.frombuffer(left_out, np.bool_)
     return gone
+
+
+def _pairs(points: Rows, distance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of points that are nearer than a distance, the earlier point first; by squares of this side, each with its neighbours."""
+    column, row = np.floor((points - points.min(axis=0)) / max(distance, 0.01)).astype(np.int64).T
+    stride = int(column.max()) + 3
+    square = row * stride + column
+    order = np.argsort(square, kind="stable")
+    square = square[order]
+    pairs = []
+    for beside in (0, 1, stride - 1, stride, stride + 1):  # itself, and those that come after it in reading order
+        start = np.arange(1, len(order) + 1) if not beside else np.searchsorted(square, square + beside)
+        count = np.maximum(np.searchsorted(square, square + beside, "right") - start, 0)
+        at = np.repeat(np.arange(len(order)), count)
+        other = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
+        pairs.append(np.column_stack([order[at], order[other]]))
+    both = np.vstack(pairs)
+    apart = points[both[:, 0]] - points[both[:, 1]]
+    first, second = np.sort(both[(apart**2).sum(axis=1) < distance**2], axis=1).T
+    return first, second
 
 
 class _Near:
@@ -221,11 +244,13 @@ def _detected(plain: Image, inside: Image | None, params: FindFeatures) -> list[
         return []
     lasting = params.spread and params.method == "orb"
     finder = detector(params.method, _candidates(params, lasting=lasting))
-    # KAZE knows its angles only when it has described what it found.
-    keypoints = finder.detectAndCompute(plain, inside)[0] if params.method == "kaze" else finder.detect(plain, inside)
+    if lasting:
+        keypoints = _by_thresholds(finder, plain, inside, 2 * params.max_items)
+    else:  # KAZE knows its angles only when it has described what it found
+        keypoints = finder.detectAndCompute(plain, inside)[0] if params.method == "kaze" else finder.detect(plain, inside)
     if not keypoints:
         return []
-    points = np.array([keypoint.pt for keypoint in keypoints])
+    points = np.asarray(cv2.KeyPoint.convert(keypoints), np.float64)
     responses = np.array([keypoint.response for keypoint in keypoints])
     if lasting:
         levels = _levels(points, np.array([keypoint.octave for keypoint in keypoints]), size_of(plain))
@@ -233,6 +258,17 @@ def _detected(plain: Image, inside: Image | None, params: FindFeatures) -> list[
     else:
         kept = spread_out(points, responses, size_of(plain), params.max_items, spread=params.spread, min_distance=params.min_distance)
     return [keypoints[index] for index in kept]
+
+
+def _by_thresholds(finder: Any, plain: Image, inside: Image | None, enough: int) -> Sequence[cv2.KeyPoint]:
+    """Corners that stand out clearly, and fainter ones if these are few (as in Mur-Artal, Montiel and Tardos, ORB-SLAM, 2015)."""
+    keypoints: Sequence[cv2.KeyPoint] = ()
+    for threshold in _ORB_THRESHOLDS:
+        finder.setFastThreshold(threshold)
+        keypoints = finder.detect(plain, inside)
+        if len(keypoints) >= enough:
+            break
+    return keypoints
 
 
 def _candidates(params: FindFeatures, *, lasting: bool) -> int:
@@ -257,11 +293,43 @@ def _levels(points: Rows, octaves: NDArray[np.int64], size: tuple[int, int]) -> 
 
 def _lasting(points: Rows, responses: NDArray[Any], levels: NDArray[np.int64], size: tuple[int, int], params: FindFeatures) -> list[int]:
     """As `spread_out`, for corners that a pyramid finds on several levels: what many of them see is seen again in another picture."""
-    scores = responses * levels
-    apart = spread_out(points, scores, size, len(points), spread=False, min_distance=params.min_distance)
-    best = np.array(apart[: math.ceil(_LASTING * params.max_items)])
-    chosen = best[spread_out(points[best], scores[best], size, params.max_items, spread=True, min_distance=0)]
+    scores, wanted = responses * levels, params.max_items
+    order = np.lexsort((points[:, 0], points[:, 1], -scores))
+    if params.min_distance:  # of the points in a square that has room for one, the best; most corners stand there on several levels
+        column, row = (points[order] * (2**0.5 / max(params.min_distance, 0.01))).astype(np.int64).T
+        _, firsts = np.unique(row * (column.max() + 1) + column, return_index=True)
+        order = order[np.sort(firsts)]
+    looked_at = 3 * wanted
+    while True:
+        best = order[:looked_at]
+        apart = best[~_too_near(points[best], params.min_distance, size)]
+        if len(apart) >= wanted or looked_at >= len(order):
+            break
+        looked_at *= 2
+    chosen = apart[:wanted] if len(apart) <= wanted else _into_empty_fields(points, order, apart[:wanted], size, params.min_distance)
     return sorted(chosen.tolist(), key=lambda index: (-responses[index], points[index, 1], points[index, 0]))
+
+
+def _into_empty_fields(
+    points: Rows, order: NDArray[np.int64], chosen: NDArray[np.int64], size: tuple[int, int], min_distance: float
+) -> NDArray[np.int64]:
+    """The chosen points; but the best of each field that has points and none of these takes the place of the worst in a crowded field.
+
+    Args:
+        points: `(N, 2)` in pixels.
+        order: indices of all points, the best first.
+        chosen: those of the chosen ones, the best first.
+        size: width and height of the picture.
+        min_distance: as in `spread_out`.
+    """
+    fields = _cells(points, size, len(chosen) / _PER_FIELD)
+    others = order[~np.isin(fields[order], fields[chosen])]
+    _, firsts = np.unique(fields[others], return_index=True)
+    added = others[np.sort(firsts)]
+    near = _too_near(points[np.concatenate([chosen, added])], min_distance, size)
+    added = added[~near[len(chosen) :]]
+    by_turns = chosen[np.argsort(_ranks(fields[chosen]), kind="stable")]
+    return np.concatenate([by_turns[: max(0, len(chosen) - len(added))], added])[: len(chosen)]
 
 
 def _rows(keypoints: Sequence[cv2.KeyPoint], image: Image) -> Rows:

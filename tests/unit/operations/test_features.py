@@ -231,3 +231,32 @@ def test_spread_out(seed, count, wanted, spread, distance):
         assert apart.min() >= distance * (1 - 1e-9)
     if not distance:
         assert len(chosen) == min(count, wanted)
+
+
+def test_faint_parts_are_not_left_empty():
+    """Of a picture with strong corners on the left, and few faint ones on the right, the right has points in all parts, too."""
+    random = np.random.default_rng(1)
+    picture = np.full((480, 640), 120, np.uint8)
+    for x, y in zip(random.integers(0, 400, 250), random.integers(0, 470, 250), strict=True):
+        picture[y : y + 12, x : x + 12] = random.integers(0, 256)
+    for x in range(440, 640, 40):
+        for y in range(20, 470, 40):
+            picture[y : y + 10, x : x + 14] = 145
+    points = find_features(picture, params("orb", max_items=400))[:, :2]
+    assert len(points) == 400
+    right = points[points[:, 0] > 430]
+    quarters = {(x > 535, y > 245) for x, y in right}
+    assert len(right) > 10
+    assert len(quarters) == 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.tuples(st.integers(1, 400), st.integers(1, 400)), st.floats(0.001, 60))
+def test_pairs(seed, count, size, distance):
+    """Exactly those pairs that are nearer than the distance are found, each once."""
+    points = np.random.default_rng(seed).uniform(0, size, (count, 2))
+    apart = np.hypot(*(points[:, None] - points).transpose(2, 0, 1))
+    expected = {(first, second) for first, second in np.argwhere(apart < distance).tolist() if first < second}
+    first, second = features._pairs(points, distance)
+    assert len(first) == len(expected)
+    assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected

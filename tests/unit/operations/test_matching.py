@@ -216,7 +216,7 @@ def test_no_camera_that_turns():
     """Two views of a wall from two places are no panorama: that is said, and no small crumpled picture comes out."""
     first, third, _ = graffiti()
     pictures = [Picture(n, str(n), cv2.cvtColor(one, cv2.COLOR_GRAY2BGR)) for n, one in enumerate((first, third))]
-    with pytest.raises(ArgumentError, match="no camera that only turns"):
+    with pytest.raises(ArgumentError, match="no camera"):
         matching.stitch(iter(pictures), Stitch(image="a", output="o.png"))
 
 
