@@ -225,7 +225,7 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     # features
     "find_features": Example(
-        {"image": "board.jpg", "max_items": 200, "overlay": "features.png"},
+        {"image": "board.jpg", "max_items": 200, "overlay": "features.png", "descriptors": "features.npz"},
         200,
         shown="features.png",
         about="The 200 strongest points, spread over the picture.",

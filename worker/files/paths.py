@@ -44,7 +44,7 @@ TEXT_ENDINGS = frozenset(
     ".txt .text .log .md .csv .tsv .tab .dat .json .jsonl .ndjson .geojson .xml .yaml .yml .html .svg .srt .vtt .obj .ply .xyz .pts".split()  # noqa: SIM905 - a list of words reads better
 )
 #: Numbers for each pixel, as an operation itself writes them; no picture is encoded so.
-PIXEL_ENDINGS = frozenset({".exr", ".npy"})
+PIXEL_ENDINGS = frozenset({".exr", ".npy", ".npz"})
 #: What is copied and moved, but not made: sound, video, other pictures, models of three dimensions, tables of colours.
 MEDIA_ENDINGS = _VIDEO.union(
     ".aif .aiff .flac .m4a .mid .mp3 .ogg .wav .arw .cin .cr2 .cr3 .dds .dng .dpx .hdr .heic .heif .ico .jxl .nef .pam .pbm".split(),  # noqa: SIM905 - as above
