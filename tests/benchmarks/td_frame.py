@@ -6,7 +6,7 @@ It must stay below 2 ms of the 16.7 ms of a frame at 60 Hz. `submit` is the arti
 The second one is a race. TouchDesigner is a loop at 60 Hz with 8 ms of Python in each frame. Meanwhile three jobs are done again and again:
 the seed's 500 pictures, the seed's text of 100,002 lines, and a blur over 12 photographs of 2 megapixel.
     nothing       no jobs: the loop alone
-    neighbour     a plain process at low priority blurs the photographs: what any other program on this computer costs
+    neighbour     a plain process at low priority does them: what any program that does so much costs on this computer
     thread        one thread does them, as in the seed
     pool          a queue and four threads, as TouchDesigner's Thread Manager does it; each picture is a task
     subprocess    a Python of its own is started for each job
@@ -222,7 +222,7 @@ class Neighbour(Nothing):
 
 
 def be_neighbour(folder):
-    """From one line to the next: blurs all photographs again and again, then says how many times."""
+    """From one line to the next: does the three jobs again and again, then says how many times."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -230,7 +230,7 @@ def be_neighbour(folder):
     if sys.platform == "linux":  # as the worker does it for its session
         with contextlib.suppress(OSError):
             pathlib.Path("/proc/self/autogroup").write_text(str(Config().nice), encoding="ascii")
-    (blurs,) = [parts for parts in jobs(folder) if len(parts) == PHOTOS]
+    parts = [part for parts in jobs(folder) for part in parts]
     lines = queue.SimpleQueue()
     threading.Thread(target=lambda: [lines.put(line) for line in sys.stdin], daemon=True).start()
     print("warm", flush=True)
@@ -238,7 +238,7 @@ def be_neighbour(folder):
         rounds = 0
         while lines.empty():
             rounds += 1
-            for part in blurs:
+            for part in parts:
                 if lines.empty():
                     part()
         lines.get()
