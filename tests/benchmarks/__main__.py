@@ -81,7 +81,7 @@ def plot_td_frame(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
             [at + (offset - 1) * 0.27 for at in range(len(names))], [figures[name][key] for name in names], 0.25, label=key, color=color
         )
     axes.axhline(1000 / 60, color="black", linewidth=0.8, linestyle="--", label="next frame is due")
-    axes.set_xticks(range(len(names)), [f"{name}\n{figures[name]['late']} late" for name in names])
+    axes.set_xticks(range(len(names)), [f"{name}\n{figures[name]['late']} late\nof {figures[name]['frames']}" for name in names])
     axes.set_ylabel("ms from when a frame was due to its end")
     legend_above(axes)
 
