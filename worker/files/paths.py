@@ -426,8 +426,8 @@ def _listed(endings: Iterable[str]) -> str:
 
 def _endings_hint(kind: Kind) -> str:
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
-    pixels, others = f"Pixels: {_listed(PIXEL_ENDINGS)}.", f"Others: {_listed(MEDIA_ENDINGS)}."
-    every = f"{images} {texts} {pixels}"
+    every = f"Images {_listed(IMAGE_ENDINGS)}; texts {_listed(TEXT_ENDINGS)}; data {_listed(PIXEL_ENDINGS)}."
+    others = f"Others: {_listed(MEDIA_ENDINGS)}."
     videos = f"Videos: {_listed(VIDEO_ENDINGS)}."
     frames = f"Frames: {ENDING}."
     return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": f"{every} {others}", "a frame": frames}[kind]
