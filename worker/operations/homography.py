@@ -54,11 +54,13 @@ class Described:
         points: `(N, 2)`, x and y in pixels.
         descriptors: `(N, D)`; unsigned bytes are compared by Hamming distance, floats by Euclidean distance.
         image: the grey picture they come from.
+        scale: how many times as large in x and y as the picture that was given; 1 unless that was very large.
     """
 
     points: Points
     descriptors: NDArray[Any]
     image: Image
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,14 +99,14 @@ def outline(image: Image) -> Points:
     return np.array([(-0.5, -0.5), (width - 0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
 
 
-def described(image: Image, found: tuple[Any, Any]) -> Described:
+def described(image: Image, found: tuple[Any, Any], scale: tuple[float, float] = (1.0, 1.0)) -> Described:
     """Keypoints and descriptors as OpenCV's `detectAndCompute` gives them, as values."""
     keypoints, descriptors = found
     if descriptors is None or not len(keypoints):
-        return Described(np.empty((0, 2)), np.empty((0, 1), np.uint8), image)
+        return Described(np.empty((0, 2)), np.empty((0, 1), np.uint8), image, scale)
     if descriptors.dtype != np.uint8:  # RootSIFT
         descriptors = np.sqrt(np.abs(descriptors) / np.maximum(np.abs(descriptors).sum(axis=1, keepdims=True), 1e-9))
-    return Described(np.asarray(cv2.KeyPoint.convert(keypoints), np.float64).reshape(-1, 2), descriptors, image)
+    return Described(np.asarray(cv2.KeyPoint.convert(keypoints), np.float64).reshape(-1, 2), descriptors, image, scale)
 
 
 def match_points(reference: Described, image: Described, ratio: float, *, many: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -146,6 +148,20 @@ def locate(reference: Described, image: Described, ratio: float = RATIO, *, many
     return PictureMatch(homography, target[inside], source[inside], target)
 
 
+def at_full_size(match: PictureMatch, reference: Described, image: Described) -> PictureMatch:
+    """The match in pixels of the pictures that were given, before they were made smaller."""
+    there, here = (_resizing(one.scale) for one in (reference, image))
+    back, forth = (np.asarray(np.linalg.inv(one), np.float64) for one in (here, there))
+    image_points, candidates = project(back, match.image_points), project(back, match.candidates)
+    return PictureMatch(back @ match.homography @ there, image_points, project(forth, match.reference_points), candidates)
+
+
+def _resizing(scale: tuple[float, float]) -> Homography:
+    """The map from a picture to its resized copy; a pixel's middle is its coordinate, and edges stay edges."""
+    x, y = scale
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
 def within(points: Points, corners: Points) -> NDArray[np.bool_]:
     """Which of the points lie in the polygon, as `(N,)`."""
     polygon = corners.astype(np.float32).reshape(-1, 1, 2)
@@ -156,7 +172,7 @@ def without(image: Described, match: PictureMatch, corners: Points) -> Described
     """The image's points outside of a found object, so that the next one of the same kind can be looked for."""
     used = {tuple(point) for point in match.image_points}
     keep = ~within(image.points, corners) & np.array([tuple(point) not in used for point in image.points], bool)
-    return Described(image.points[keep], image.descriptors[keep], image.image)
+    return Described(image.points[keep], image.descriptors[keep], image.image, image.scale)
 
 
 def _fitted(source: Points, target: Points, tolerance_px: float) -> tuple[Homography | None, NDArray[np.bool_]]:

@@ -13,7 +13,7 @@ import numpy as np
 from worker.catalog.matching import Align, FindObject, MatchFeatures, Stitch
 from worker.errors import ArgumentError, UnfitImage
 from worker.operations.features import detector, missing_methods, spread_out
-from worker.operations.homography import Described, PictureMatch, Points, described, locate, outline, project, within, without
+from worker.operations.homography import Described, PictureMatch, Points, at_full_size, described, locate, outline, project, within, without
 from worker.operations.keywords import takes_keywords
 from worker.operations.marks import CENTER, FIXED, HALO, MARK, draw_label, edged, fixed, line_width
 from worker.operations.panorama import NotJoined, Panorama, joined
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LINES = 60
 _CONTRAST = 0.02  # SIFT's threshold; half of OpenCV's default, for things with few corners
+_MATCHED = 4.0  # megapixel; a larger picture is matched at this size, as SIFT takes 180 MB for each
 _SMALLEST_PART = 16  # pixels; OpenCV fails on less
 
 
@@ -53,7 +54,7 @@ def match_features(image: Image, reference: Image, params: MatchFeatures) -> Fou
         One row, or none if the pictures have too little in common: matches that hold the homography, all matches, and the nine
         numbers of the homography, row by row. It maps reference pixels to image pixels, and its last number is 1.
     """
-    found = locate(_described(reference, params), _described(image, params), params.ratio)
+    found = _located(image, reference, params)
     images = {}
     if params.warped:  # an output that was asked for is always written, so that a client can count on it
         images["warped"] = _laid_onto(image, found, reference)
@@ -86,15 +87,16 @@ def find_object(image: Image, reference: Image, params: FindObject) -> Found:
     if params.warped:
         images["warped"] = _laid_onto(image, None, reference)
     for number in range(params.max_items):
-        found = locate(known, left, params.ratio, many=True)
-        if found is None:
+        small = locate(known, left, params.ratio, many=True)
+        if small is None:
             break
+        found = at_full_size(small, known, left)
         corners = project(found.homography, outline(reference))
         score = len(found.image_points) / max(1, within(found.candidates, corners).sum(), len(found.image_points))
         rows += [(x, y, (x + 0.5) / width, 1 - (y + 0.5) / height, score, number) for x, y in corners]
         if params.warped and number == 0:
             images["warped"] = _laid_onto(image, found, reference)
-        left = without(left, found, corners)
+        left = without(left, small, project(small.homography, outline(known.image)))
     return Found(np.array(rows).reshape(-1, 6), images)
 
 
@@ -122,7 +124,7 @@ def align(image: Image, reference: Image, params: Align) -> Found:
         the reference, otherwise 0 and the picture is black; matches that hold it; how far its middle moved, in pixels, and turned, in
         degrees clockwise.
     """
-    found = locate(_described(reference, params), _described(image, params), params.ratio)
+    found = _located(image, reference, params)
     if found is None:
         return Found(np.array([[0.0, 0, 0, 0, 0]]), {"output": _laid_onto(image, None, reference)})
     homography = _limited(found, params.motion)
@@ -163,13 +165,20 @@ def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
     return Found(images={"output": image}, skipped={numbers[place]: UnfitImage(stranger) for place in left_out})
 
 
+def _located(image: Image, reference: Image, params: MatchFeatures | Align) -> PictureMatch | None:
+    known, seen = _described(reference, params), _described(image, params)
+    found = locate(known, seen, params.ratio)
+    return None if found is None else at_full_size(found, known, seen)
+
+
 def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Described:
-    plain = grey(with_depth(image, 8))
+    plain = _no_larger(grey(with_depth(image, 8)), _MATCHED)
+    scale = plain.shape[1] / image.shape[1], plain.shape[0] / image.shape[0]
     if min(plain.shape) < 16:
-        return described(plain, ((), None))
+        return described(plain, ((), None), scale)
     finder = detector(params.method, params.points)
     if params.method != "sift":
-        return described(plain, finder.detectAndCompute(plain, None))
+        return described(plain, finder.detectAndCompute(plain, None), scale)
     finder.setContrastThreshold(_CONTRAST)
     finder.setNFeatures(0)
     keypoints = finder.detect(plain, None)
@@ -177,7 +186,7 @@ def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Desc
         points, responses = np.array([one.pt for one in keypoints]), np.array([one.response for one in keypoints])
         kept = spread_out(points, responses, size_of(plain), params.points, spread=True, min_distance=0, among=math.inf)
         keypoints = [keypoints[place] for place in kept]
-    return described(plain, finder.compute(plain, keypoints) if keypoints else ((), None))
+    return described(plain, finder.compute(plain, keypoints) if keypoints else ((), None), scale)
 
 
 def _laid_onto(image: Image, found: PictureMatch | None, reference: Image) -> Image:

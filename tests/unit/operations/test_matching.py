@@ -55,6 +55,21 @@ def test_homography(method):
     assert apart.max() < 3
 
 
+def test_large_pictures(monkeypatch):
+    """Pictures that are too large are matched at a smaller size; the answer is in their own pixels, as precise as it was."""
+    first, second, measured = graffiti()
+    monkeypatch.setattr(matching, "_MATCHED", 0.3)
+    values = {"image": "b", "reference": "a"}
+    found = matching.match_features(second, first, MatchFeatures(**values, warped="w.png")).rows[0, 2:].reshape(3, 3)
+    corners = project(measured, outline(first))
+    assert np.linalg.norm(project(found, outline(first)) - corners, axis=1).max() < 3
+    thing = sample("box.png")  # small enough to stay as it is
+    scene = cv2.resize(thing, None, fx=3, fy=4, interpolation=cv2.INTER_CUBIC)
+    scene = cv2.copyMakeBorder(scene, 90, 10, 50, 20, cv2.BORDER_CONSTANT, value=60)
+    rows = matching.find_object(scene, thing, FindObject(**values)).rows
+    assert np.abs(rows[:, :2] - [(49.5, 89.5), (1021.5, 89.5), (1021.5, 981.5), (49.5, 981.5)]).max() < 3
+
+
 def test_written():
     """The pictures and the table of matches are made only if they are asked for; the warped one shows the same as the reference."""
     first, second, _ = graffiti()
