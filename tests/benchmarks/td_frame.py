@@ -438,9 +438,9 @@ def race(who, folder, loops, pipe):
         pace(project, lambda end=lead_in: project.td.absTime.frame >= end)  # what came while it had no turn, such as heartbeats
         gc.collect()
         contestant.rounds = 0
-        pipe.send(turn(project, contestant, frames, loops, waits))
+        sent = turn(project, contestant, frames, loops, waits)
         contestant.rest()
-        pipe.send("rests")
+        pipe.send({**sent, "rounds": contestant.rounds})
     contestant.close()
     project.td.crash()
     sys.stdout.flush()
@@ -448,7 +448,7 @@ def race(who, folder, loops, pipe):
 
 
 def turn(project, contestant, frames, loops, waits):
-    """The milliseconds of each frame and of its parts, how many were late, how many dropped, and how often jobs were begun."""
+    """The milliseconds of each frame and of its parts, how many were late, and how many dropped."""
     measured, late, dropped = [], 0, 0
     due = time.monotonic() + FRAME_S
     for _ in range(frames):
@@ -469,7 +469,7 @@ def turn(project, contestant, frames, loops, waits):
         missed = int(took / FRAME_S)
         dropped += missed
         due += FRAME_S * (1 + missed)
-    return {"frames": measured, "late": late, "dropped": dropped, "rounds": contestant.rounds}
+    return {"frames": measured, "late": late, "dropped": dropped}
 
 
 class Racer:
@@ -494,9 +494,7 @@ class Racer:
 
     def turn(self, frames):
         self._pipe.send(frames)
-        sent = self._pipe.recv()
-        self._pipe.recv()
-        return sent
+        return self._pipe.recv()
 
     def close(self):
         with contextlib.suppress(OSError):
