@@ -36,8 +36,8 @@ PLANNED: set[str] = set()
 #: They are given everything, the time included.
 PURE = {"protocol", "catalog", "core"}
 #: All that they may import. Nothing of it asks the world, but for a few calls, which `asks` finds.
-HARMLESS = """__future__ bisect collections contextlib dataclasses datetime enum functools hashlib hmac ipaddress itertools math msgspec
-operator re struct sys types typing urllib.parse worker"""
+HARMLESS = """__future__ _blake2 bisect collections contextlib dataclasses datetime enum functools hashlib hmac ipaddress itertools math
+msgspec operator re struct sys types typing urllib.parse worker"""
 #: All that operations may import.
 FOR_IMAGES = """__future__ base64 collections colorsys csv cv2 dataclasses functools inspect itertools json math msgspec numpy re typing
 worker zxingcpp"""
