@@ -157,7 +157,10 @@ def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
         panorama = joined(parts, scans=params.mode == "scans")
     except (NotJoined, cv2.error) as exc:
         reason = exc if isinstance(exc, NotJoined) else "the pictures do not fit each other"
-        hint = "Neighbours should share about a third. Flat things photographed in pieces need mode=scans."
+        other = (
+            "A camera that turns needs mode=panorama." if params.mode == "scans" else "Flat things photographed in pieces need mode=scans."
+        )
+        hint = f"Neighbours should share about a third. {other}"
         raise ArgumentError(f"The {len(parts)} pictures could not be stitched: {reason}.", hint) from exc
     image = _without_black_edges(panorama) if params.crop else panorama.image
     stranger = "The picture shows too little of what the others show, so it is not in the panorama."

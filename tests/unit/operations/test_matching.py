@@ -245,8 +245,9 @@ def test_stitch_any_kinds(mode):
     assert 470 <= found.images["output"].shape[1] <= 490
     noise = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
     for pair in ([np.zeros((40, 50), np.uint8)] * 2, [np.full((16, 300, 3), 90, np.uint8)] * 2, list(noise)):
-        with pytest.raises(ArgumentError, match="could not be stitched"):
+        with pytest.raises(ArgumentError, match="could not be stitched") as refused:
             matching.stitch((Picture(n, str(n), one) for n, one in enumerate(pair)), Stitch(image="a", output="o.png", mode=mode))
+        assert f"mode={mode}" not in refused.value.hint  # the other one is recommended
 
 
 @pytest.mark.parametrize(("lefts", "words"), [((0,), "needs two pictures or more"), ((0, 350), "could not be stitched")])
