@@ -33,7 +33,7 @@ _LINKED = 1.0  # the confidence of a link, of Brown and Lowe
 _FEWEST = 6  # points of a picture
 _MATCHED, _SEAMS = 1.0, 0.1  # megapixel at which pictures are matched, and at which seams are looked for
 _BANDS = 0.05  # of the panorama's size, the width over which is blended
-_SMALLEST, _LARGEST = 0.45, 30.0  # the area that a picture takes in the panorama, times its own
+_SMALLEST, _LARGEST = 0.45, 6.0  # the area that most pictures take in the panorama at least, and each one at most, times its own
 _LONGEST_SIDE, _MOST_MEGAPIXELS = 32_767, 250.0
 
 
@@ -83,10 +83,11 @@ def joined(parts: Sequence[Image], *, scans: bool) -> Panorama:
     chosen = [parts[place] for place in used]
     warper, cameras = _at(cameras, focal, 1 / scale, scans=scans)
     places = [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(chosen, cameras, strict=True)]
-    for part, (_, _, across, down) in zip(chosen, places, strict=True):
-        if not _SMALLEST < across * down / (part.shape[0] * part.shape[1]) < _LARGEST:
-            raise NotJoined("no camera that only turns could have taken them" if not scans else "no two are pieces of the same size")
     _, _, width, height = _bounds(places)
+    areas = [across * down / (part.shape[0] * part.shape[1]) for part, (_, _, across, down) in zip(chosen, places, strict=True)]
+    overlap = width < sum(place[2] for place in places) and height < sum(place[3] for place in places)
+    if np.median(areas) < _SMALLEST or min(areas) < _SMALLEST / 4 or max(areas) > _LARGEST or not overlap:
+        raise NotJoined("no two are pieces of the same size" if scans else "no camera that only turns could have taken them")
     if max(width, height) > _LONGEST_SIDE or width * height > _MOST_MEGAPIXELS * 1e6:
         raise NotJoined(f"the panorama would have {width}x{height} pixels")
     exposure, seams = _balanced(chosen, cameras, focal / scale, scans=scans)

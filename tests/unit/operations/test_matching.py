@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -233,6 +234,31 @@ def test_no_camera_that_turns():
     pictures = [Picture(n, str(n), cv2.cvtColor(one, cv2.COLOR_GRAY2BGR)) for n, one in enumerate((first, third))]
     with pytest.raises(ArgumentError, match="no camera"):
         matching.stitch(iter(pictures), Stitch(image="a", output="o.png"))
+
+
+@pytest.mark.parametrize("seed", [39, 66, 3])
+def test_no_endless_panorama(seed):
+    """Odd pieces of a flat thing, turned, mirrored and resized, are refused or joined, but never strewn over a wide black picture."""
+    random = np.random.default_rng(seed)
+    count, board = int(random.integers(2, 6)), sample("board.jpg")
+    whole = cv2.resize(board, None, fx=random.uniform(0.3, 2), fy=random.uniform(0.3, 2))
+    parts = []
+    for number in range(count):
+        high, wide = (int(random.integers(16, min(most, side))) for most, side in zip((400, 500), whole.shape[:2], strict=True))
+        top, left = (int(random.integers(0, side - size + 1)) for side, size in zip(whole.shape[:2], (high, wide), strict=True))
+        part = whole[top : top + high, left : left + wide]
+        if random.random() < 0.2:
+            part = np.rot90(part, int(random.integers(4)))
+        if random.random() < 0.2:
+            part = part[:, ::-1]
+        if random.random() < 0.15:
+            part = np.zeros_like(part)
+        if random.random() < 0.2:
+            part = cv2.resize(np.ascontiguousarray(part), None, fx=random.uniform(0.5, 2), fy=random.uniform(0.5, 2))
+        parts.append(Picture(number, str(number), np.ascontiguousarray(part)))
+    with contextlib.suppress(ArgumentError):
+        output = matching.stitch(iter(parts), Stitch(image="a", output="o.png")).images["output"]
+        assert output.shape[1] < 2.5 * sum(max(part.image.shape[:2]) for part in parts)
 
 
 @pytest.mark.parametrize("mode", ["panorama", "scans"])
