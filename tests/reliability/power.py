@@ -29,7 +29,7 @@ from worker.storage.journal import Journal, JournalError
 
 CLIENT = "10.0.0.1:9461"
 CONTENT = b'["write_text",{"output":"a.txt","text":"' + b"x" * 700 + b'"},{}]'
-#: So many jobs are open at a time.
+#: The number of jobs that are open at a time.
 OPEN = 3
 RUNS = 3
 COMMITS = 60

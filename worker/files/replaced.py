@@ -17,7 +17,7 @@ from worker.files import handles
 
 #: Of a smaller file the end takes no time. Of a larger one the room is wanted at once, and it took much longer to write.
 SMALLEST, LARGEST = 2**18, 2**24
-#: So many at a time: a disk that is slow shall not fill up with files that have no name.
+#: The most at a time: a disk that is slow must not fill up with files that have no name.
 MOST = 4
 
 _free = threading.BoundedSemaphore(MOST)
