@@ -58,7 +58,9 @@ def test_instances(projects, worker):
     assert len(identities) == len(set(identities)) >= 2
     assert {len(samples) for samples in now.values()} == {16}
     assert project.component.storage["seen"] == 16
-    assert {"Opening", "Live"} <= set(project.component.storage["words"])
+    words = project.component.storage["words"]
+    assert words[-1] == "Live"
+    assert set(words) <= {"Opening", "Live"}  # both come in one frame if the machine is busy; then the newer counts
     dat.run()
     project.td.until(lambda: set(project.words().values()) == {"Cancelled"})
     project.td.until(lambda: not any(chop.current()["active"]))
