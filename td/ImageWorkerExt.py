@@ -25,6 +25,7 @@ frames = op("frames").module
 tables = op("tables").module
 
 REPORTS_AT_ONCE = 40  # in a frame; each takes about 10 us
+REPORTS_IN_SHOW = 16
 FRAMES_BEHIND = 32  # so many frames behind at most are the reports, if more come all the time
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
 ASK_BEFORE_START_S = 0.5  # how long a worker that runs already may take to answer
@@ -552,7 +553,8 @@ class ImageWorkerExt:
     def _read_reports(self, now):
         """The oldest ones first, so their order stays. After a stall of TouchDesigner there are thousands, and they take several frames."""
         count = len(self._reports)
-        for _ in range(min(count, max(REPORTS_AT_ONCE, count // FRAMES_BEHIND))):
+        at_once = REPORTS_IN_SHOW if self._tables.show else REPORTS_AT_ONCE
+        for _ in range(min(count, max(at_once, count // FRAMES_BEHIND))):
             self._pending.received(*self._reports.popleft(), now)
 
     def _frames_folder(self):
