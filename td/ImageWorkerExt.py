@@ -26,7 +26,7 @@ tables = op("tables").module
 
 REPORTS_AT_ONCE = 40  # in a frame; each takes about 10 us
 REPORTS_IN_SHOW = 16
-FRAMES_BEHIND = 32  # so many frames behind at most are the reports, if more come all the time
+FRAMES_BEHIND = 32  # the longest delay of a report while more come than a frame reads
 TICK_FRAMES = 6  # 100 ms at 60 frames a second
 ASK_BEFORE_START_S = 0.5  # how long a worker that runs already may take to answer
 LAST_BEAT_S = 1.5  # a worker that was ending and is silent for this time has ended

@@ -424,7 +424,7 @@ class _AtRest:
 
 
 def race(who, folder, loops, pipe):
-    """One contestant, in a process of its own. For each turn the pipe says how many frames, and is told what they took."""
+    """One contestant, in a process of its own. For each turn the pipe brings the number of frames, and carries back what they took."""
     operators.Receiver = _AtRest
     project = made(folder=folder)
     contestant = CONTESTANTS[who](project, folder)

@@ -98,7 +98,10 @@ class Folder:
         return os.access(self._at(name), os.W_OK, dir_fd=self._handle)
 
     def pin(self, name: str) -> int | None:
-        """A descriptor that only keeps the file there, whoever takes its name away; None on a system without. A link is not followed."""
+        """A descriptor that keeps the file on the disk after its last name has gone; None if the system has no such descriptors.
+
+        A link is not followed.
+        """
         return os.open(name, _PIN, dir_fd=self._handle) if _PIN and self._handle is not None else None
 
     def rename(self, old: str, new: str) -> None:

@@ -1,4 +1,4 @@
-"""The end of a file that another one has replaced, out of the way of whoever waits for the new one.
+"""The end of a file that another one has replaced, in a thread, so that nobody who waits for the new one waits for it.
 
 A file goes when its last name and its last descriptor go, and Linux frees its blocks then, within that call: in a renaming over it, as a
 rule. ext4 waits for the disk meanwhile, 2 to 6 ms for a file of 2 MB, nearly all of it without work. So a descriptor is held over the

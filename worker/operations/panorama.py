@@ -83,7 +83,8 @@ def joined(parts: Sequence[Image], *, scans: bool) -> Panorama:
     chosen = [parts[place] for place in used]
     warper, cameras = _at(cameras, focal, 1 / scale, scans=scans)
     places = [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(chosen, cameras, strict=True)]
-    _, _, width, height = _bounds(places)
+    bounds = _bounds(places)
+    _, _, width, height = bounds
     areas = [across * down / (part.shape[0] * part.shape[1]) for part, (_, _, across, down) in zip(chosen, places, strict=True)]
     overlap = width < sum(place[2] for place in places) and height < sum(place[3] for place in places)
     if np.median(areas) < _SMALLEST or min(areas) < _SMALLEST / 4 or max(areas) > _LARGEST or not overlap:
@@ -91,7 +92,7 @@ def joined(parts: Sequence[Image], *, scans: bool) -> Panorama:
     if max(width, height) > _LONGEST_SIDE or width * height > _MOST_MEGAPIXELS * 1e6:
         raise NotJoined(f"the panorama would have {width}x{height} pixels")
     exposure, seams = _balanced(chosen, cameras, focal / scale, scans=scans)
-    image, filled = _blended(chosen, cameras, warper, exposure, seams)
+    image, filled = _blended(chosen, cameras, warper, exposure, seams, bounds)
     return Panorama(image, filled, tuple(used))
 
 
@@ -186,15 +187,18 @@ def _mask(part: Image, camera: _Camera, warper: Any) -> Image:
     return np.asarray(warper.warp(whole, camera.matrix, camera.turn, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)[1])
 
 
-def _blended(
-    parts: Sequence[Image], cameras: Sequence[_Camera], warper: Any, exposure: Any, seams: Sequence[Image]
+def _blended(  # noqa: PLR0917
+    parts: Sequence[Image],
+    cameras: Sequence[_Camera],
+    warper: Any,
+    exposure: Any,
+    seams: Sequence[Image],
+    bounds: tuple[int, int, int, int],
 ) -> tuple[Image, NDArray[np.bool_]]:
-    left, top, width, height = _bounds(
-        [warper.warpRoi(size_of(part), camera.matrix, camera.turn) for part, camera in zip(parts, cameras, strict=True)]
-    )
+    _, _, width, height = bounds
     blender = _DETAIL.MultiBandBlender()
     blender.setNumBands(max(1, round(np.log2(max(2.0, _BANDS * (width * height) ** 0.5)))))
-    blender.prepare((left, top, width, height))
+    blender.prepare(bounds)
     for number, (part, camera, seam) in enumerate(zip(parts, cameras, seams, strict=True)):
         corner, image = warper.warp(part, camera.matrix, camera.turn, cv2.INTER_LINEAR, cv2.BORDER_REFLECT)
         mask = _mask(part, camera, warper)

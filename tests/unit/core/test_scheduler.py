@@ -864,7 +864,7 @@ def test_an_impulse():
 
 
 def test_a_trigger_with_no_number():
-    """It is neither pressed nor let go, so a glitch in a channel that is up starts no second job. The sender is told."""
+    """It is neither pressed nor let go, so a glitch in a channel that is up starts no second job. The sender gets an error."""
     play = Play()
     play(0.0, Set("logo", "operation", "draw_circles"), Set("logo", "output", "{n}.png"))
     assert sent(play(0.1, Trigger("logo", 1.0)))[0].startswith("accepted")

@@ -88,6 +88,16 @@ def path(tmp_path):
     return tmp_path / "9460.sqlite3"
 
 
+def written_to_both(path: Path, last: int, turn_after: int, mark: bytes | None = None) -> None:
+    """A log of an earlier run with the commits from 1 to `last`. Those after `turn_after` are in the other file."""
+    made, _ = opened(path, mark=mark)
+    for number in range(1, last + 1):
+        made.append([ROW], 0.0, 0.0)
+        if number == turn_after:
+            assert made.turn()
+    made.close()
+
+
 def numbers(commits: list[Commit]) -> list[int]:
     return [commit.number for commit in commits]
 
@@ -177,12 +187,7 @@ def test_a_torn_end_is_told(path, caplog):
 
 def test_a_gap_between_the_files(path, caplog):
     """A loss of power may take the end of the older file and leave the newer one: its commits stand on some that are lost."""
-    made, _ = opened(path)
-    for number in range(1, 7):
-        made.append([ROW], 0.0, 0.0)
-        if number == 3:
-            assert made.turn()
-    made.close()
+    written_to_both(path, 6, turn_after=3)
     one, two = names(path)
     with one.open("rb+") as file:
         file.truncate(one.stat().st_size - 5)
@@ -195,12 +200,7 @@ def test_a_gap_between_the_files(path, caplog):
 
 def test_a_file_without_its_beginning(path, caplog):
     """The same, if nothing of the older file is left but its size. A database that knows what it has believes nothing behind a gap."""
-    made, _ = opened(path, mark=b"our mark")
-    for number in range(1, 5):
-        made.append([ROW], 0.0, 0.0)
-        if number == 2:
-            assert made.turn()
-    made.close()
+    written_to_both(path, 4, turn_after=2, mark=b"our mark")
     one, _ = names(path)
     one.write_bytes(bytes(one.stat().st_size))
     made, left = opened(path, mark=b"our mark")
