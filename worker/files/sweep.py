@@ -117,9 +117,15 @@ def _is_left(folder: Path, name: str, pid: int, handle: int | None, now: float) 
 
 
 def _is_alive(pid: int) -> bool:
+    """One that has ended and waits to be heard of (a zombie, for seconds in some containers) writes no more."""
     import psutil
 
-    return bool(psutil.pid_exists(pid))
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # another user's
+        return True
 
 
 def _is_held(name: str, handle: int | None) -> bool:

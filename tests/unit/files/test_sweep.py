@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from worker.files import sweep
@@ -106,3 +108,27 @@ def test_a_process_id_that_is_in_use_again(tmp_path, monkeypatch):
     assert sweep.sweep(tmp_path, time.time()) == 0
     sweep.begin((tmp_path,)).join(60)
     assert not left.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this system: Windows has no zombies")
+def test_a_process_that_has_ended_and_was_not_waited_for(tmp_path):
+    """In a container whose first process is slow to do that, a killed writer is one for seconds."""
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    try:
+        process.stdout.read()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        left = tmp_path / f".a.png.{process.pid}-1.part"
+        left.touch()
+        assert sweep.sweep(tmp_path, time.time()) == 1
+        assert not left.exists()
+    finally:
+        process.communicate()
+
+
+def test_a_number_that_no_process_can_have(tmp_path):
+    """It keeps nothing else from being cleaned."""
+    for name in (".a.png.9999999999-0.part", LEFT):
+        (tmp_path / name).touch()
+    assert sweep.sweep(tmp_path, time.time()) == 2
+    assert list(tmp_path.iterdir()) == []
