@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from worker.protocol import osc
 from worker.protocol.messages import Accepted, Command, Failed, Job, Ready, Report
 

@@ -41,8 +41,7 @@ from tests.acceptance.containers import (
     until,
     why_not,
 )
-from tests.contract.cluster import free_port as free_tcp_port
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from tests.td.conftest import load
 from worker.client.client import Client
 from worker.pictures.images import encoded
@@ -324,7 +323,7 @@ def test_the_compose_file_comes_up(folder):
 def the_profile_cluster_comes_up(folder):
     """As the README says: the image is built with what a cluster needs, and two nodes do the work. One that is killed is missed."""
     compose = compose_command()
-    project, port, page = f"tdiw{uuid.uuid4().hex[:8]}", free_port(), free_tcp_port()
+    project, port, page = f"tdiw{uuid.uuid4().hex[:8]}", free_port(), free_port()
     settings = {
         "TD_PROJECT": str(folder),
         "TD_USER": f"{OWNER[0]}:{OWNER[1]}",

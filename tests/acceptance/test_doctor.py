@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.reliability.running import REPOSITORY, free_port, start, wait_until_it_answers
+from tests.ports import free_port
+from tests.reliability.running import REPOSITORY, start, wait_until_it_answers
 from worker.cli.examination import here
 from worker.network import endpoint
 from worker.protocol import osc

@@ -23,7 +23,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests import frame_files, small_recording
-from tests.reliability.running import REPOSITORY, free_port, wait_until_it_answers
+from tests.ports import free_port
+from tests.reliability.running import REPOSITORY, wait_until_it_answers
 from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.running import REPOSITORY, free_port, start, wait_until_it_answers, worker
+from tests.ports import free_port
+from tests.reliability.running import REPOSITORY, start, wait_until_it_answers, worker
 from worker.client.line import Line
 from worker.protocol.messages import Hello, Job, Processing
 

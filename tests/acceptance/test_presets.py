@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+from tests.ports import free_port
 from tests.reliability import running
 
 
@@ -17,14 +18,14 @@ def presets(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_presets(tmp_path):
     """They are set, listed, deleted and started from the command line, refused with a sentence, and survive a restart."""
-    port = running.free_port()
+    port = free_port()
     state = ("--state", str(tmp_path / "state"))
     with running.worker(tmp_path, *state, port=port):
         assert "There are no presets" in presets(port).stdout
         assert presets(port, "set", "hello", "text=hi", "operation=write_text", "output=hello.txt").returncode == 0
         wrong = presets(port, "set", "hello", "count=x")
         assert (wrong.returncode, "count must be a whole number" in wrong.stderr) == (2, True)
-        behind = presets(running.free_port(), "set", "hello", "count=x", "--port", str(port), "--host", "127.0.0.1")
+        behind = presets(free_port(), "set", "hello", "count=x", "--port", str(port), "--host", "127.0.0.1")
         assert (behind.returncode, "count must be a whole number" in behind.stderr) == (2, True)
         unknown = presets(port, "trigger", "helo")
         assert (unknown.returncode, "did you mean hello" in unknown.stderr) == (2, True)
@@ -46,7 +47,7 @@ def test_presets(tmp_path):
 def test_tune_makes_a_preset(tmp_path):
     """Circles drawn on one picture become a preset that a trigger starts, also after a restart."""
     shutil.copy(running.REPOSITORY / "tests" / "data" / "smarties.png", tmp_path / "many.png")
-    port = running.free_port()
+    port = free_port()
     state = ("--state", str(tmp_path / "state"))
     examples = "290 324 29; 131 325 26; 380 171 30"
     command = [

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.addresses import MAX_DATAGRAM_OUT
@@ -109,7 +110,7 @@ def stopped_children(parent: psutil.Process) -> Iterator[None]:
 
 
 def burst(folder: Path, jobs: int) -> None:
-    port = running.free_port()
+    port = free_port()
     process = running.start(port, folder, *OPTIONS)
     try:
         running.wait_until_it_answers(port)
@@ -127,7 +128,7 @@ def burst(folder: Path, jobs: int) -> None:
 
 
 def waiting(folder: Path, steps: tuple[int, ...]) -> None:
-    port = running.free_port()
+    port = free_port()
     process = running.start(port, folder, *OPTIONS)
     try:
         running.wait_until_it_answers(port)

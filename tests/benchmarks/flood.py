@@ -24,6 +24,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from tests.benchmarks.roundtrip import OURS, over_osc
+from tests.ports import free_port
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Job
@@ -103,7 +104,7 @@ def main() -> int:
     flooded_s = 0.0
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        http_port = running.free_port()
+        http_port = free_port()
         http = ("--http", f"0.0.0.0:{http_port}") if options.http else ()
         port = stack.enter_context(running.worker(directory, "--no-journal", *http))
         trip = stack.enter_context(over_osc(port, OURS))

@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.benchmarks.roundtrip import BARE, WARM_S, throughput
+from tests.ports import free_port
 from tests.reliability import running
 
 PICTURE = running.REPOSITORY / "docs" / "performance" / "parent.svg"
@@ -94,7 +95,7 @@ def main() -> int:
     if program is None:
         sys.exit('py-spy is not installed: pip install ".[bench]"')
     with tempfile.TemporaryDirectory() as directory:
-        folder, port = Path(directory), running.free_port()
+        folder, port = Path(directory), free_port()
         worker = running.start(port, folder, "--state", f"{folder}/state", *BARE)
         load: subprocess.Popen[bytes] | None = None
         try:

@@ -29,6 +29,7 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.roundtrip import BARE
+from tests.ports import free_port
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Command, Hello, Job, Ping, Pong, Ready, Report
@@ -53,7 +54,7 @@ def ask(udp: socket.socket, questions: tuple[Command, ...], kind: type[Report], 
 
 def one_start(folder: Path, *options: str) -> tuple[float, float, float]:
     """Seconds to the pong, to the first job that does nothing, and to the first picture."""
-    port = running.free_port()
+    port = free_port()
     began = time.perf_counter()
     process = running.start(port, folder, *options)
     try:
@@ -85,7 +86,7 @@ def idle(folder: Path, seconds: float, *options: str) -> tuple[float, float, str
     def used(processes: list[psutil.Process]) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in processes)
 
-    port = running.free_port()
+    port = free_port()
     process = running.start(port, folder, *options)
     try:
         running.wait_until_it_answers(port)

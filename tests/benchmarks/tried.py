@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.roundtrip import throughput
+from tests.ports import free_port
 from tests.reliability import running
 
 SETTINGS = {
@@ -48,7 +49,7 @@ _FORCE = 33  # SO_RCVBUFFORCE of Linux, which only root may use
 @contextlib.contextmanager
 def worker(setting: str) -> Iterator[int]:
     """A worker whose parent process has begun with these words. Gives its port."""
-    port = running.free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ["serve", "--port", str(port), "--root", folder, "--no-journal", "--nice", "0", "--text-port", "1", "--number-port", "1"]
         lines = (

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import psutil
 
 from tests.contract import bestiary
+from tests.ports import free_port
 from tests.reliability.namespaces import Machine
 from worker.executors.dask import Certificates, security
 
@@ -105,14 +105,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
         process.wait(GONE_WITHIN_S)
-
-
-def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        return port
 
 
 async def _scheduler(host: str, port: int, certificates: Certificates) -> None:

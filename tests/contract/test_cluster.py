@@ -20,6 +20,7 @@ pytest.importorskip("distributed", reason="not in this environment: Dask distrib
 from tests.contract import cluster as cluster_module
 from tests.contract.cluster import SLOTS, VERSION, Cluster
 from tests.contract.test_executors import POSIX, Bench, wait_for
+from tests.ports import free_port
 from tests.reliability import namespaces
 from worker.catalog.noop import Noop
 from worker.catalog.text import WriteText
@@ -369,7 +370,7 @@ def test_no_node(tmp_path, monkeypatch):
     """A cluster that is not there, or has no nodes, fails its tasks after a while, with a sentence."""
     monkeypatch.setattr(executor_module, "NO_NODE_S", 0.5)
     monkeypatch.setattr(link, "CONNECT_WITHIN_S", 0.5)
-    bench = Bench(ClusterExecutor(f"tcp://127.0.0.1:{cluster_module.free_port()}", version=VERSION))
+    bench = Bench(ClusterExecutor(f"tcp://127.0.0.1:{free_port()}", version=VERSION))
     try:
         (outcome,) = bench.outcomes_of([begin(bench, "works:a", Noop())])
         assert (outcome.code, outcome.word, outcome.transient) == (503, "no-node", True)

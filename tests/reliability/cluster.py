@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.contract.cluster import free_port as free_tcp_port
+from tests.ports import free_port
 from tests.reliability import namespaces, running
 from tests.reliability.namespaces import Machine
 from worker.client.client import Client, JobFailed
@@ -67,7 +67,7 @@ class Studio:
 
     def __init__(self, root: Path, *, ships: bool = False, machines: Sequence[Machine] = ()) -> None:
         self._root = root
-        self._tcp = free_tcp_port()
+        self._tcp = free_port()
         (root / "out").mkdir(exist_ok=True)
         self._log = (root / "studio.log").open("ab")
         self.machines = machines
@@ -76,7 +76,7 @@ class Studio:
         for folder in self.roots:
             folder.mkdir(exist_ok=True)
         self.nodes = [self._start_node(number, folder) for number, folder in enumerate(self.roots)]
-        self.port = running.free_port()
+        self.port = free_port()
         state = ("--state", str(root / "state"), "--cluster-files", "ship" if ships else "shared")
         self.worker = running.start(self.port, root / "out", *state, "--cluster", self.address, log=root / "worker.log")
 

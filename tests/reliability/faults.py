@@ -37,8 +37,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.reliability import light
-from tests.reliability.running import free_port
 from worker.config import Config
 from worker.executors.pool import PoolExecutor
 from worker.protocol import osc

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.reliability import running
 from tests.security.bombs import bombs, seeds
 from worker.client.client import Client, Job, RemoteError
@@ -288,7 +289,7 @@ async def sample(process: psutil.Process, parent_mb: list[float]) -> None:
 
 async def run(minutes: float, seed: int, root: Path) -> Outcome:
     """Minutes under attack, with calm between them."""
-    port = running.free_port()
+    port = free_port()
     worker = running.start(port, root, "--state", str(root / "state"), *OPTIONS)
     outcome = Outcome()
     numbers = itertools.count()

@@ -16,6 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.reliability import running
 from worker.client.client import Client, JobFailed
 from worker.protocol import osc
@@ -73,7 +74,7 @@ async def run(jobs: int, kills: int, seed: int, root: Path) -> Findings:
     """Lets jobs flow through a worker that is killed so often, and looks at what is left."""
     started = time.monotonic()
     (root / "out").mkdir()
-    killed = KilledWorker(running.free_port(), root, seed)
+    killed = KilledWorker(free_port(), root, seed)
     finals: dict[str, set[tuple[object, ...]]] = defaultdict(set)
     failed: dict[str, str] = {}
     ended: set[str] = set()

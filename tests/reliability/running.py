@@ -10,19 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.ports import free_port
 from worker.protocol import osc
 from worker.protocol.messages import Hello, Ping, Pong
 
 REPOSITORY = Path(__file__).parents[2]
 STARTED_WITHIN_S = 30.0
-
-
-def free_port() -> int:
-    """A UDP port that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        port: int = udp.getsockname()[1]
-        return port
 
 
 def start(port: int, root: Path, *options: str, log: Path | None = None) -> subprocess.Popen[bytes]:

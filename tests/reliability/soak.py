@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.reliability import hostile, running
 from worker.client.client import Client, JobFailed
 from worker.protocol.messages import Failed
@@ -114,7 +115,7 @@ async def load(client: Client, until: float, counts: Counter[str], random_number
 
 async def run(minutes: float, seed: int, root: Path) -> tuple[list[Sample], Counter[str]]:
     """Runs the load and takes 200 samples meanwhile."""
-    port = running.free_port()
+    port = free_port()
     worker = running.start(port, root, "--state", str(root / "state"), *("--root", str(DATA)), *OPTIONS)
     samples: list[Sample] = []
     counts: Counter[str] = Counter()

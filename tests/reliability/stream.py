@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.reliability import running, streams
 from worker.catalog.table import CATALOG
 from worker.protocol import osc
@@ -186,7 +187,7 @@ def follow(stream: streams.Stream, root: Path, cuts: int, on_s: float, off_s: fl
         on_s: how long it is there each time, in seconds, at least.
         off_s: how long it is away, at least.
     """
-    port = running.free_port()
+    port = free_port()
     process = running.start(port, root, "--state", str(root / "state"), "--live-host", "127.0.0.1", "--workers", "1")
     try:
         running.wait_until_it_answers(port)

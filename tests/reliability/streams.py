@@ -17,6 +17,8 @@ from typing import Self
 import cv2
 import numpy as np
 
+from tests.ports import free_port
+
 #: Circles of the film: each keeps to a lane of its own, so its place says which one it is.
 RADII = (12, 18, 15, 21)
 WIDTH, HEIGHT, FPS, FILM_S = 640, 360, 25, 8
@@ -49,14 +51,6 @@ def film(path: Path) -> Path:
     return path
 
 
-def free_tcp_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        port: int = tcp.getsockname()[1]
-        return port
-
-
 @dataclass
 class Stream:
     """A film that is shown over and over, at the speed of its clock, while `on`.
@@ -68,7 +62,7 @@ class Stream:
 
     path: Path
     log: Path
-    port: int = field(default_factory=free_tcp_port)
+    port: int = field(default_factory=free_port)
     _on: threading.Event = field(default_factory=threading.Event)
     _closed: bool = False
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -141,7 +135,7 @@ class Rtsp(Stream):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.source_port = free_tcp_port()
+        self.source_port = free_port()
 
     @property
     def url(self) -> str:

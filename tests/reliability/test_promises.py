@@ -9,6 +9,7 @@ import sys
 import psutil
 import pytest
 
+from tests.ports import free_port
 from tests.reliability import kill, loss, running
 from worker.client.client import Client
 from worker.protocol.messages import Progress, Ready
@@ -33,7 +34,7 @@ def test_a_worker_that_is_killed(tmp_path):
 
 def test_no_child_outlives_a_killed_worker(tmp_path):
     """SIGKILL on the worker ends its children, too, even those that work."""
-    port = running.free_port()
+    port = free_port()
     worker = running.start(port, tmp_path, "--no-journal")
     running.wait_until_it_answers(port)
 
@@ -54,7 +55,7 @@ def test_no_child_outlives_a_killed_worker(tmp_path):
 
 def test_an_older_worker_makes_room(tmp_path):
     """`serve --replace` takes over the port, and the older worker's unfinished jobs with it."""
-    port = running.free_port()
+    port = free_port()
     state = ("--state", str(tmp_path / "state"))
     older = running.start(port, tmp_path, *state)
     running.wait_until_it_answers(port)
@@ -84,7 +85,7 @@ def test_an_older_worker_makes_room(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that stops a process")
 def test_frozen_time_is_not_running_time(tmp_path):
     """A worker that was stopped for longer than a job's timeout, as by a laptop's lid or `docker pause`, ends the job with Ready."""
-    port = running.free_port()
+    port = free_port()
     worker = running.start(port, tmp_path, "--no-journal", "--workers", "1")
     running.wait_until_it_answers(port)
     work = {"output": "a{n}.png", "count": 300}

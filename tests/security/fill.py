@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.reliability import running
 from worker.protocol import osc
 from worker.protocol.messages import Command, Failed, Hello, Job, Ping, Pong, Ready, Report, Set
@@ -135,7 +136,7 @@ def fill(port: int, pid: int) -> Iterator[tuple[str, float, float]]:
 def main() -> int:
     most = 0.0
     with tempfile.TemporaryDirectory() as directory:
-        port = running.free_port()
+        port = free_port()
         process = running.start(port, Path(directory), "--state", f"{directory}/state", "--workers", "2", "--timeout-ms", "0")
         try:
             running.wait_until_it_answers(port)

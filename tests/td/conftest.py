@@ -7,7 +7,6 @@ import os
 import pathlib
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))  # `tests.td.fake` under plain `pytest`, too
 
+from tests.ports import free_port  # noqa: E402
 from tests.td.fake import TouchDesigner  # noqa: E402
 
 TD = REPOSITORY / "td"
@@ -27,12 +27,6 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Worker:

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from tests.td.conftest import free_port
+from tests.ports import free_port
 from tests.td.fake import TouchDesigner, osc, tdAttributeError, tdError
 
 

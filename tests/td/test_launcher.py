@@ -12,6 +12,7 @@ import types
 
 import psutil
 import pytest
+from tests.ports import free_port
 from tests.td.conftest import REPOSITORY, load
 
 launcher = load("launcher")
@@ -508,7 +509,6 @@ os._exit(3)
 
 
 def test_touchdesigner_crashes_and_its_worker_ends_with_it(tmp_path):
-    from tests.td.conftest import free_port
 
     ports = (free_port(), free_port(), free_port())
     script = CRASHING_PROJECT.format(repository=str(REPOSITORY), folder=str(tmp_path), ports=ports)

@@ -9,7 +9,8 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
-from tests.td.conftest import TD, free_port
+from tests.ports import free_port
+from tests.td.conftest import TD
 from tests.td.fake import BUILD_YEARS, TouchDesigner, operators
 from worker.catalog.fields import fields_of
 from worker.catalog.params import JobOptions

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 import cv2
 import numpy as np
 import pytest
+from tests.ports import free_port
 from tests.td.conftest import TD, load
 
 pending = load("pending")
@@ -85,9 +84,7 @@ def test_track_circles(projects, worker):
 
 def test_tuio(projects, worker):
     """The example: what a TUIO In DAT gets are rows of a table, the right way up, which come and go with the circles."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     project, top = with_top(projects, worker)
     dat = project.network.create("textDAT", "tuio")
     dat.text = (TD / "examples" / "tuio.py").read_text(encoding="utf-8").replace("PORT = 3333", f"PORT = {port}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import socket
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from worker.catalog.filtering import STEPS
 from worker.catalog.table import CATALOG
 from worker.protocol import osc
@@ -297,9 +297,7 @@ _LATER = {
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this system: a process that sends itself Ctrl-C")
 def test_what_is_imported_before_the_first_answer(tmp_path):
     """A worker with everything switched on, the page and discovery too, has imported nothing yet that can wait."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     question = osc.encode_bundle((Hello("test", 0, 0), Ping(1))).hex()
     serve = ["serve", "--port", port, "--root", str(tmp_path), "--state", str(tmp_path / "state"), "--http", "127.0.0.1:0"]
     command = [sys.executable, "-c", _FIRST_ANSWER, port, question, *serve]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from worker.catalog.table import CATALOG
 from worker.protocol import osc
 from worker.protocol.messages import Set

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 
 import pytest
 
+from tests.ports import free_port
 from tests.wire.running import LONG_S, HoldingExecutor, Peer, running
 from worker.config import Config
 
 TOOLS = shutil.which("oscsend"), shutil.which("oscdump")
 pytestmark = pytest.mark.skipif(None in TOOLS, reason="needs oscsend and oscdump (Debian: liblo-tools)")
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        return udp.getsockname()[1]
 
 
 class Dump:

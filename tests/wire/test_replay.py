@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tests.ports import free_port
 from tests.reliability import replay, running
 from worker.client.client import Client
 from worker.storage.recording import read
@@ -18,7 +19,7 @@ TOKEN = "0123456789abcdef"
 def recorded(tmp_path_factory):
     """A short session; then the worker is killed and started again with the same file, and asked once more."""
     folder = tmp_path_factory.mktemp("recorded")
-    root, path, port = folder / "root", folder / "session.jsonl", running.free_port()
+    root, path, port = folder / "root", folder / "session.jsonl", free_port()
     root.mkdir()
     options = ("--state", str(folder / "state"), "--record", str(path), "--token", TOKEN)
     process = running.start(port, root, *options)
@@ -89,7 +90,7 @@ def test_as_a_person_reads_it(recorded):
 def test_nobody_there(recorded):
     """It says so; and what is no recording is a sentence, too."""
     folder, path = recorded
-    silent = replay.replay(str(path), "--to", f"127.0.0.1:{running.free_port()}")
+    silent = replay.replay(str(path), "--to", f"127.0.0.1:{free_port()}")
     assert (silent.returncode, silent.stdout) == (3, "")
     assert "No worker answers at 127.0.0.1:" in silent.stderr
     wrong = replay.replay(str(folder / "root" / "worker.log"), "--core")
@@ -99,6 +100,6 @@ def test_nobody_there(recorded):
 
 def test_a_worker_does_not_start_without_its_recording(recorded, tmp_path):
     """It was asked to record, so it says why it cannot."""
-    process = running.start(running.free_port(), tmp_path, "--no-journal", "--record", str(tmp_path))
+    process = running.start(free_port(), tmp_path, "--no-journal", "--record", str(tmp_path))
     assert process.wait(60) == 2
     assert "record" in (tmp_path / "worker.log").read_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from tests.wire.test_journal import Wire, running
 from worker.config import Config, Limits
 from worker.core.events import Store, StoreJob

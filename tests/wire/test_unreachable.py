@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from worker.network.endpoint import Endpoint
 from worker.network.unreachable import Unreachables
 

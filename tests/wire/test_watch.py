@@ -11,7 +11,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from tests.reliability.running import REPOSITORY, free_port
+from tests.ports import free_port
+from tests.reliability.running import REPOSITORY
 from tests.wire.running import HoldingExecutor, Peer, running, wait_for
 from worker.cli import watch as command
 from worker.client.board import Board

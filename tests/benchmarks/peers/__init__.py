@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from tests.ports import free_port
+
 WORKERS = 2
 WAIT_S = 60.0
 #: Where the address of Redis stands for the processes that a peer starts.
@@ -76,9 +78,7 @@ def address() -> str:
 @contextlib.contextmanager
 def redis_server(program: str) -> Iterator[str]:
     """A Redis of our own that writes nothing to the disk. Gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
         server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -131,9 +131,15 @@ class TouchDesigner:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"after {self.absTime.frame} frames; errors: {self.errors}")
+                raise TimeoutError(f"after {self.absTime.frame} frames; errors: {self.errors}\n{self._what_it_says()}")
             self.frame()
             time.sleep(1 / 240)
+
+    def _what_it_says(self):
+        """What an artist would look at: the tables that are called log, warnings and errors on operators."""
+        said = [operator.text for operator in self.all_operators() if isinstance(operator, operators.tableDAT) and operator.name == "log"]
+        said += [f"{one.path}: {text}" for one in self.all_operators() for text in (one.errors(), one.warnings()) if text]
+        return "\n".join(said)
 
     def _run(self, script, args, where):
         names = {**self.names(where), "args": args}

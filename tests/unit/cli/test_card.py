@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.reliability.running import free_port
+from tests.ports import free_port
 from tests.wire.running import HoldingExecutor, Peer, running
 from worker.cli import card_pages, cli
 from worker.cli.card import addresses_here, card_of
