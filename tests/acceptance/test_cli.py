@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import pytest
 
 from worker.cli import show
 from worker.cli.examples import png_size
+from worker.client.line import Line
+from worker.protocol.messages import Hello, Job, Ready
 
 END_S = 30
 
@@ -286,3 +289,47 @@ def test_control_c_in_serve_says_what_it_waits_for(tmp_path: Path, importable: N
     assert rest.startswith("Ctrl-C again: 1 running and 1 waiting jobs are stopped;")
     assert rest.endswith("Stopped.\n")
     assert process.returncode == 0
+
+
+#: What lies in the folders of projects. Python itself reads others, such as `types.py`, before any line of ours.
+IN_THE_WAY = ("queue", "socket", "random", "cv2", "numpy", "json", "logging", "multiprocessing", "click", "sitecustomize", "usercustomize")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with such files. Afterwards none of them was imported."""
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in IN_THE_WAY:
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'imported.txt')!r}, 'a').write('{name} ')\nraise SystemExit('{name}.py')\n"
+        )
+    yield folder
+    assert not (tmp_path / "imported.txt").exists()
+
+
+def test_the_current_folder_is_not_imported_from(project: Path, importable: None) -> None:
+    """As a person starts it there; and not by its child processes either, of which one has run a job."""
+    for name in ("worker", "types", "typing"):
+        (project / f"{name}.py").write_text((project / "queue.py").read_text())
+    words = [str(Path(sys.executable).with_name("td-image-worker")), "serve", "--no-journal", "--port", "0", "--workers", "1"]
+    process = subprocess.Popen(words, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        announced = "".join(itertools.takewhile(lambda line: not line.startswith("Listening"), process.stdout))
+        found = re.search(r"commands\s+udp 127\.0\.0\.1:(\d+)", announced)
+        assert found is not None, announced
+        with Line("127.0.0.1", int(found[1])) as line:
+            job = Job("here", "draw_circles", (("output", "{n}.png"), ("count", 1)))
+            ready = line.ask((Hello("test", 0, 0), job), lambda report: isinstance(report, Ready), END_S)
+        assert ready is not None
+    finally:
+        process.terminate()
+        process.communicate(timeout=END_S)
+
+
+def test_nor_by_the_module(project: Path, importable: None) -> None:
+    """Where the interpreter itself has put that folder first."""
+    done = call("run", "write_text", "output=a.txt", "text=x", cwd=project)
+    assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from worker.cli.logs import begin_logging
-from worker.cli.settings import CONFIG_FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
+from worker.cli.settings import CONFIG_FILE, FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
 from worker.config import Config, nights_beside
 from worker.core.gate import Gate, check_token
 
@@ -58,6 +58,8 @@ def serve(**values: Any) -> None:
 
         raise click.UsageError(f"{sentence} Give --token another one, such as {secrets.token_urlsafe(18)}.")
     begin_logging("warning" if config.show and config.log.level == "info" else config.log.level, config.log.format, config.log.file)
+    if (file := click.get_current_context().meta.get(FILE)) is not None:
+        click.echo(f"Settings from {file.resolve()}.")
     if not config.roots:
         click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
     context = click.get_current_context()

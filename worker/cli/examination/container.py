@@ -57,7 +57,7 @@ def _container_state(name: str) -> Step:
 def _docker(*arguments: str, both: bool = False) -> str | None:
     """What the docker command prints; None if there is none, or it fails."""
     program = shutil.which("docker")
-    if program is None:
+    if program is None or not Path(program).is_absolute():  # Windows looks in the current folder first
         return None
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=_DOCKER_S, check=True)  # noqa: S603 - our words
