@@ -32,6 +32,10 @@ _SPARSE = 1.0  # points within a square as wide as the distance between them, on
 _ORB_CANDIDATES, _MOST_CANDIDATES = 6, 60_000  # times the wanted number; no more than so many, or than `_CANDIDATES` times
 _ORB_THRESHOLDS = (20, 10)  # grey levels a corner of ORB stands out by; the second if the first finds few, as in ORB-SLAM
 _PER_FIELD = 4.0  # of ORB's corners, on average, in each of the fields of which none with a corner stays empty
+_DOT_OF_SPACING = 0.22  # of the distance between marks, at most, is the radius of one with its dark edge: a seventh of the ground
+_SMALLEST_DOT, _HAND_FROM = 0.5, 1.8  # pixels; radius of a dot, and from which on it has a hand
+_EDGE_FROM = 4.5  # pixels between marks; nearer ones have no dark edge, or the picture would vanish
+_NEIGHBOURHOOD = 12  # line widths on each side of a mark in which others count as near
 _SAME_CORNER = 1.5  # pixels; corners of two levels that lie in the same square of this side or next but one are the same
 
 #: How each method's detector is made, given the largest number of features. `corners` is no class in OpenCV, but a function.
@@ -367,16 +371,32 @@ def _with_uv(rows: Rows, image: Image) -> Rows:
 def mark_features(image: Image, _mask: Image | None, rows: Rows) -> Image:
     """A copy of the image, 8 bits BGR, with each feature as a dot, larger for a larger size, and a hand for its angle.
 
-    The dots grow with the logarithm of the size, so that a thousand features can still be told apart. Rows begin x, y, size, angle.
+    The dots grow with the logarithm of the size, and shrink where features are crowded, so that thousands can be told apart and the
+    picture stays visible. A dot that has become too small for a hand has none. Rows begin x, y, size, angle.
     """
     canvas = color(with_depth(image, 8)).copy()
     width = line_width(canvas)
-    for x, y, size, angle in rows[:, :4]:
-        radius = width * (1.0 + math.log2(max(1.0, size / (4 * width))) / 2)
+    for (x, y, size, angle), spacing in zip(rows[:, :4], _spacings(rows[:, :2], canvas), strict=True):
+        room = _DOT_OF_SPACING * spacing
+        edge = min((edged(width) - width) / 2, room / 3) if spacing > _EDGE_FROM else 0.0
+        wanted = width * (1.0 + math.log2(max(1.0, size / (4 * width))) / 2)
+        radius = max(_SMALLEST_DOT, min(wanted, room - edge)) if edge else _SMALLEST_DOT
+        line = max(1, round(width * radius / wanted))
         turn = math.radians(angle)
         tip = (x + 3 * radius * math.cos(turn), y + 3 * radius * math.sin(turn))
-        for wider, hue in (((edged(width) - width) // 2, HALO), (0, MARK)):
-            if angle >= 0:
-                cv2.line(canvas, fixed(x, y), fixed(*tip), hue, width + 2 * wider, cv2.LINE_AA, FIXED)
+        for wider, hue in ((edge, HALO), (0.0, MARK)) if edge else ((0.0, MARK),):
+            if angle >= 0 and radius >= _HAND_FROM:
+                cv2.line(canvas, fixed(x, y), fixed(*tip), hue, line + 2 * math.ceil(wider), cv2.LINE_AA, FIXED)
             cv2.circle(canvas, fixed(x, y), round((radius + wider) * 2**FIXED), hue, -1, cv2.LINE_AA, FIXED)
     return canvas
+
+
+def _spacings(points: Rows, canvas: Image) -> NDArray[np.float64]:
+    """How far apart the points around each one are, `(N,)`, in pixels: the square root of the area that each of them has."""
+    width, height = size_of(canvas)
+    places = np.clip(np.rint(points).astype(int), 0, (width - 1, height - 1))
+    counts = np.zeros((height, width), np.float32)
+    np.add.at(counts, (places[:, 1], places[:, 0]), 1)
+    side = 2 * _NEIGHBOURHOOD * line_width(canvas) + 1
+    around = cv2.boxFilter(counts, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(side / np.sqrt(np.maximum(1.0, around[places[:, 1], places[:, 0]])), np.float64)

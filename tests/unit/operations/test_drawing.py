@@ -117,3 +117,24 @@ def test_no_marks():
     picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     np.testing.assert_array_equal(mark_circles(picture, np.empty((0, 6))), picture)
     np.testing.assert_array_equal(mark_features(picture, None, np.empty((0, 7))), picture)
+
+
+@pytest.mark.parametrize(("width", "height", "count"), [(800, 640, 500), (800, 640, 5000), (3840, 3072, 5000), (160, 128, 500)])
+def test_many_features_leave_the_picture_visible(width: int, height: int, count: int) -> None:
+    """However many there are, most of the picture is to be seen, and each one has its mark."""
+    places = np.random.default_rng(count + width).uniform((0, 0), (width - 1, height - 1), (count, 2))
+    rows = np.column_stack([places, np.full(count, 31.0), np.linspace(0, 359, count), np.ones((count, 3))])
+    picture = np.full((height, width, 3), 128, np.uint8)
+    marked = mark_features(picture, None, rows)
+    assert (marked != picture).any(axis=2).mean() < 0.5
+    column, row = np.rint(places).astype(int).T
+    near = cv2.dilate(marked[..., 1], np.ones((3, 3), np.uint8))
+    assert (near[row, column] > 150).mean() > 0.95
+
+
+def test_a_feature_alone_has_a_hand() -> None:
+    """It points where the angle says: 90 degrees are down."""
+    marked = mark_features(np.zeros((200, 200, 3), np.uint8), None, np.array([[100, 100, 31, 90, 1, 0.5, 0.5]]))
+    rows, columns = np.nonzero(marked[..., 1] > 200)
+    assert rows.max() - 100 > 2 * (100 - rows.min())
+    assert abs(columns.mean() - 100) < 0.5
