@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.circle_pictures import scene_of
@@ -448,6 +448,7 @@ def test_any_disc_on_noise(circle, step, up, seed):
 
 
 @settings(max_examples=40, deadline=None)
+@example(circle=(60.0, 60.0, 56.33), width=6.0, step=20, up=False)
 @given(circle=placed(smallest=8.0), width=st.floats(1, 6), step=st.integers(20, 120), up=st.booleans())
 def test_any_line(circle, width, step, up):
     """Any circle of a radius from 8 pixels up that is drawn as a line of 1 to 6 pixels is one circle, in the middle of its line."""
