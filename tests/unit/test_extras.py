@@ -14,6 +14,9 @@ def prefix(monkeypatch, tmp_path):
     """An environment that nobody has left a receipt in yet."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "C:/tools/python.exe")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(extras.importlib.util, "find_spec", {"pip": "there"}.get)
+    monkeypatch.setattr(extras.shutil, "which", {"pip": "C:/tools/pip.exe"}.get)
     return tmp_path
 
 
@@ -25,12 +28,38 @@ def test_pip(prefix):
     """Double quotes, because the command prompt of Windows hands single ones on."""
     assert extras.install("page") == 'pip install "td-image-worker[page]"'
     assert extras.install_package("models") == "pip install --no-deps models"
+    assert extras.install_again() == "pip install --force-reinstall opencv-python numpy"
+
+
+@pytest.mark.parametrize("found", ["C:/python/Scripts/pip.exe", None])
+def test_the_pip_of_another_python(prefix, monkeypatch, found):
+    """It would install where the worker is not. So the command names the worker's Python, as in `C:/worker/Scripts/python -m worker serve`."""
+    monkeypatch.setattr(extras.shutil, "which", lambda _: found)
+    assert extras.install("page") == 'C:/tools/python.exe -m pip install "td-image-worker[page]"'
+    monkeypatch.setattr(sys, "executable", "C:/my tools/python.exe")
+    assert extras.install_package("models") == '"C:/my tools/python.exe" -m pip install --no-deps models'
+
+
+def test_an_environment_without_pip(prefix, monkeypatch):
+    """`uv venv` makes one."""
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda _: None)
+    assert extras.install("page") == 'uv pip install --python "C:/tools/python.exe" "td-image-worker[page]"'
+    assert extras.install_again() == 'uv pip install --python "C:/tools/python.exe" --reinstall opencv-python numpy'
+
+
+def test_a_frozen_program(prefix, monkeypatch):
+    """There is no Python to install into; the folder is built again."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert extras.install("video") == "python .ci/freeze.py --extras video"
+    assert extras.install_package("models") == "python .ci/freeze.py --package models"
+    assert extras.install_again() == "python .ci/freeze.py"
 
 
 def test_pipx(prefix):
     (prefix / "pipx_metadata.json").write_text("{}")
     assert extras.install("page") == 'pipx runpip td-image-worker install "td-image-worker[page]"'
     assert extras.install_package("av", "--upgrade") == "pipx runpip td-image-worker install --upgrade av"
+    assert extras.install_again() == "pipx runpip td-image-worker install --force-reinstall opencv-python numpy"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +79,9 @@ def test_uv(prefix, requirement, command):
     receipt(prefix, requirement)
     assert extras.install("page") == command
     assert extras.install_package("models") == 'uv pip install --python "C:/tools/python.exe" --no-deps models'
+
+
+def test_uv_again(prefix):
+    """With the extras that are there."""
+    receipt(prefix, '{ name = "td-image-worker", extras = ["video", "page"], directory = "C:/repo" }')
+    assert extras.install_again() == 'uv tool install --reinstall "C:/repo[page,video]"'

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from worker import extras
 from worker.cli.examination.steps import Mark, Question, Step
 from worker.errors import WorkerError
 from worker.executors import sandbox
@@ -57,7 +58,7 @@ def python() -> Step:
         return Step("Python", Mark.BROKEN, f"{sys.executable} cannot be run: {error}", "install the worker again.")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        change = f"install the worker's packages into this Python again: {sys.executable} -m pip install --force-reinstall td-image-worker"
+        change = f"install the worker's packages again: {extras.install_again()}"
         return Step("Python", Mark.BROKEN, f"{sys.executable} ({version}) cannot import OpenCV: {last}", change)
     return Step("Python", Mark.OK, f"{version}, {done.stdout.strip()}, {sys.executable}")
 
