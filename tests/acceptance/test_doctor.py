@@ -88,9 +88,14 @@ def broken(said: str) -> str:
 
 
 def test_all_is_well(desk):
-    """Each step is ok, nothing is left in the root, and the settings are those of the file."""
+    """Each step is ok, nothing is left in the root, the settings are those of the file, and the worker sends no more to its ports."""
     with desk.worker():
         code, said = desk.doctor()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+            listener.bind(("", desk.text))
+            listener.settimeout(1.3)  # there is a heartbeat each second
+            with pytest.raises(TimeoutError):
+                listener.recv(2000)
     assert code == 0, said
     marks = {line.split("\t")[0]: line.split("\t")[1] for line in said.splitlines() if line.count("\t") == 2}
     assert list(marks)[1:] == [

@@ -77,8 +77,7 @@ def examine(question: Question) -> Iterator[Step]:
     if question.inside:
         yield from container.out_of_it(question.config.text_port)
     elif boot:
-        yield wire.text_reports(question)
-        yield wire.number_reports(question, boot)
+        yield from wire.report_ports(question, boot)
     if is_here:
         yield from here.folders(question)
         yield here.journal(question, in_use=bool(boot))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Generator, Iterator
@@ -178,40 +179,59 @@ def _read_back(name: str, path: str, text: str, rules: FileRules) -> Step:
 # ------------------------------------------------------------------------------------------- reports to ports of their own
 
 
-def text_reports(question: Question) -> Step:
-    """A sender that says no hello, like an OSC Out DAT, has its reports on the default port."""
+def report_ports(question: Question, boot: int) -> Iterator[Step]:
+    """What comes to the default ports of a sender that says no hello, like an OSC Out DAT.
+
+    The worker keeps such a sender as a client, and it is not that any more when we end. So we say bye for it, unless somebody else here
+    listens on one of its ports, who may want the reports.
+    """
+    config = question.config
+    with contextlib.ExitStack() as stack:
+        text = _listening(question, config.text_port, stack)
+        number = _listening(question, config.number_port, stack)
+        yield _text_reports(question, text)
+        yield _number_reports(question, number, boot)
+        if text is not None and (number is not None or not config.number_port):
+            with Line(config.host, config.port, connected=False) as line:
+                line.leave()
+
+
+def _listening(question: Question, port: int, stack: contextlib.ExitStack) -> Line | None:
+    """A line that hears what comes to a port of this computer; None if somebody else does, or nobody asked for it."""
+    with contextlib.suppress(OSError):
+        if port:
+            return stack.enter_context(Line(question.config.host, question.config.port, local_port=port, connected=False))
+    return None
+
+
+def _text_reports(question: Question, answers: Line | None) -> Step:
     config = question.config
     name = f"text reports on {config.text_port}"
     if not config.text_port:
         return Step("text reports", Mark.SKIPPED, "not asked for")
-    try:
-        answers = Line(config.host, config.port, local_port=config.text_port, connected=False)
-    except OSError:
+    if answers is None:
         return _taken(name, config.text_port)
-    with answers, Line(config.host, config.port, connected=False) as line:
+    with Line(config.host, config.port, connected=False) as line:
         step = _job(line, name, _WAIT_S, answers)
         if step.mark is Mark.OK or step.change:
             return step
         return Step(name, Mark.BROKEN, step.seen, _no_reports(config.text_port, "--report"))
 
 
-def number_reports(question: Question, boot: int) -> Step:
+def _number_reports(question: Question, answers: Line | None, boot: int) -> Step:
     """A heartbeat on the default port for numbers, of this start of this worker."""
     config = question.config
     name = f"numbers on {config.number_port}"
     if not config.number_port:
         return Step("numbers", Mark.SKIPPED, "not asked for")
-    try:
-        answers = Line(config.host, config.port, local_port=config.number_port, connected=False)
-    except OSError:
+    if answers is None:
         return _taken(name, config.number_port)
     others = set()
-    with answers:
-        for report, sender in answers.hear_from(_WAIT_S):
-            if isinstance(report, Number) and report.name == "boot":
-                if report.value == boot:
-                    return Step(name, Mark.OK, f"the heartbeat of boot {boot}, from {sender[0]}:{sender[1]}")
-                others.add(f"{sender[0]}:{sender[1]} (boot {report.value:.0f})")
+    for report, sender in answers.hear_from(_WAIT_S):
+        if isinstance(report, Number) and report.name == "boot":
+            if report.value == boot:
+                return Step(name, Mark.OK, f"the heartbeat of boot {boot}, from {sender[0]}:{sender[1]}")
+            others.add(f"{sender[0]}:{sender[1]} (boot {report.value:.0f})")
     if others:
         seen = f"only another worker's numbers come, from {', '.join(sorted(others))}"
         change = f"end that worker, or give one of the two another --number-port. {_no_reports(config.number_port, '--report-numbers')}"
