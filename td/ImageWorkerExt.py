@@ -365,6 +365,15 @@ class ImageWorkerExt:
         self._pending.preset(name, operation, params, self._moment())
         self._go_on()
 
+    def Unset(self, name, key=""):
+        """Deletes a preset, or one key of it. One of the worker's settings file is there again at its next start.
+
+        Raises:
+            ValueError: the name has a `/`, or is none.
+        """
+        self._pending.unset(name, key, self._moment())
+        self._go_on()
+
     def Trigger(self, name):
         """Starts the job of a preset, once.
 

@@ -130,7 +130,7 @@ OPERATORS: tuple = (
         400,
         -150,
         GREY,
-        "The extension: Submit, Live, Cancel, OnReady, Status, Results, Preset, Trigger, Start, Stop.",
+        "The extension: Submit, Live, Cancel, OnReady, Status, Results, Preset, Unset, Trigger, Start, Stop.",
         {},
     ),
     (

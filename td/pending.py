@@ -35,6 +35,7 @@ ACK = "/worker/ack"
 REPLAY = "/worker/replay"
 DESCRIBE = "/worker/describe"
 SET = "/worker/set"
+UNSET = "/worker/unset"
 TRIGGER = "/worker/trigger"
 QUIT = "/worker/quit"
 CHALLENGE = "/worker/challenge"
@@ -73,6 +74,7 @@ ONE_BY_ONE_S = 0.05  # between jobs to a worker that is not heard; shorter than 
 GIVE_UP_GREETING_S = 15.0
 DESCRIBE_TRIES = 8
 PRESET_COPIES = 3
+MOST_UNSETS = 2**20  # numbers of pings; then they begin again
 PULSE_COPIES = 4  # each of the level 1 and of the level 0
 SENT_AT_ONCE = 32  # jobs that have waited for the worker, in one frame
 FRAME_S = 0.012  # two calls that are farther apart are of two frames
@@ -434,6 +436,21 @@ class Outbox:
         for key in keys:
             self._resends.pop(key, None)
 
+    def withdraw(self, key, address=None):
+        """Nothing of this packet goes again, or of the messages in it that have this address. Returns them."""
+        resend = self._resends.get(key)
+        if resend is None:
+            return []
+        taken = [message for message in resend.packet if address in (None, message[0])]
+        resend.packet = [message for message in resend.packet if message not in taken]
+        if not resend.packet:
+            del self._resends[key]
+        return taken
+
+    def is_first_try(self, kind):
+        """Whether a packet of this kind waits for its answer and has gone once."""
+        return any(key[0] == kind and resend.tries == 1 for key, resend in self._resends.items())
+
     def pulse(self, address, now):
         """The level 1 several times, then the level 0, behind those of the same address that still wait."""
         start = max([now] + [at + FIRST_RESEND_S for at, packet in self._train if packet[0][0] == address])
@@ -611,6 +628,8 @@ class Pending:
         self.outbox = Outbox(name, text_port, number_port, token)
         self._ledger = _Ledger()
         self._stale_at = 0.0  # the last look for jobs not heard of
+        self._unset_number = 0
+        self._unsets = {}  # the presets' names by the numbers of the pings that show that they are deleted
         self._known_seq = None  # finals up to this one are older than this session
         self._made = 0
         self._searches = collections.OrderedDict()
@@ -681,8 +700,21 @@ class Pending:
         """Sets all keys of a preset. Setting has no answer, so it is sent three times; that changes nothing."""
         name = name_of(name)
         packet = [(f"{SET}/{name}/{key}", [value]) for key, value in [("operation", operation), *pairs_of(operation, params)]]
+        earlier = []  # so that none of them, sent again, deletes what is new
+        for number in [number for number, unset in self._unsets.items() if unset == name]:
+            del self._unsets[number]
+            earlier += [message for message in self.outbox.withdraw(("unset", number)) if message[0] == UNSET]
         self._wake(now)
-        self.outbox.until_answered(("preset", name), packet, now, left=PRESET_COPIES)
+        self.outbox.until_answered(("preset", name), earlier + packet, now, left=PRESET_COPIES)
+
+    def unset(self, name, key, now):
+        """Deletes one key of a preset, or all of it. The answer to a ping behind it shows that the worker has read it."""
+        name, key = name_of(name), text_of("key", key)
+        self.outbox.withdraw(("preset", name), f"{SET}/{name}/{key}" if key else None)
+        number = self._unset_number = self._unset_number % MOST_UNSETS + 1
+        self._unsets[number] = name
+        self._wake(now)
+        self.outbox.until_answered(("unset", number), [(UNSET, [name, key]), (PING, [number])], now)
 
     def trigger(self, name, now):
         """A press. The worker starts one job at the first level 1 that it sees."""
@@ -799,6 +831,8 @@ class Pending:
 
     def _pong(self, args, now):
         self._notice_boot(int(args[1]), now)
+        if self._unsets.pop(int(args[0]), None) is not None:
+            self.outbox.answered(("unset", int(args[0])))
 
     def _status(self, args, now):
         word, running, queued, boot = args[:4]
@@ -956,6 +990,8 @@ class Pending:
         return False
 
     def _error(self, args, now):
+        if args[1] == UNSET and not self.outbox.is_first_try("unset"):
+            return  # it says only that an earlier copy has arrived
         self._tell("error", f"{int(args[0])} {args[1]}: {args[2]}")
 
     # ------------------------------------------------------------------------------------------------- jobs

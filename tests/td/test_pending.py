@@ -401,6 +401,55 @@ def test_a_preset_goes_three_times_and_the_worker_has_time_to_read_the_last():
     assert not component.busy()
 
 
+def sent(component, first_s, last_s):
+    """The packets of a while, each with its time in hundredths of a second."""
+    for hundredths in range(round(first_s * 100), round(last_s * 100)):
+        component.look(hundredths / 100)
+        for packet in component.take_packets():
+            yield hundredths, packet
+
+
+def sent_to(address, component, first_s, last_s):
+    """The same, of the arguments of one address."""
+    return [(at, arguments) for at, packet in sent(component, first_s, last_s) for to, arguments in packet if to == address]
+
+
+def test_unset_goes_until_the_ping_behind_it_is_answered():
+    """A refusal of the first copy is told. One of a later copy says only that the first has arrived."""
+    component = made()
+    component.received("/worker/status", ["Ready", 0, 0, 5], 0)
+    component.unset("logo", "", 0)
+    refused = [404, "/worker/unset", "There is no preset 'logo'; there are none."]
+    assert sent_to("/worker/unset", component, 0, 0.05) == [(0, ["logo", ""])]
+    component.received("/worker/error", refused, 0.05)
+    assert news(component)[-1] == "error"
+    assert [at for at, _ in sent_to("/worker/unset", component, 0.05, 0.5)] == pytest.approx([10, 30], abs=2)
+    component.received("/worker/error", refused, 0.5)
+    component.received("/worker/pong", [0, 5, 1.0], 0.5)  # of another ping
+    assert "error" not in news(component)
+    assert component.busy()
+    component.received("/worker/pong", [1, 5, 1.0], 0.5)
+    assert not component.busy()
+
+
+def test_a_preset_and_its_end_do_not_overtake_each_other():
+    """Copies of the older command do not undo the newer one, even if the first copies were lost."""
+    component = made()
+    component.received("/worker/status", ["Ready", 0, 0, 5], 0)
+    component.preset("logo", "noop", {}, 0)
+    component.preset("other", "noop", {}, 0)
+    component.unset("logo", "", 0)
+    component.take_packets()
+    assert sent_to("/worker/set/logo/operation", component, 0.05, 0.5) == []
+    component.preset("logo", "noop", {"priority": 0}, 0.5)
+    component.unset("logo", "priority", 0.5)
+    about_logo = [[message for message in packet if "logo" in message[0] or "logo" in message[1]] for _, packet in sent(component, 0.5, 2)]
+    whole = [("/worker/unset", ["logo", ""]), ("/worker/set/logo/operation", ["noop"])]
+    one_key = [("/worker/unset", ["logo", "priority"])]
+    assert [part for part in about_logo if part and part != one_key][-2:] == [whole, whole]
+    assert about_logo.count(one_key) >= 2
+
+
 def test_nobody_answers_the_greeting_and_it_ends():
     component = made()
     component.greet(0)

@@ -381,6 +381,22 @@ def test_a_preset_made_by_channels_alone(projects, worker):
     assert sorted(path.name for path in worker.root.glob("dots*.png")) == ["dots0.png", "dots1.png", "dots2.png"]
 
 
+def test_a_preset_is_deleted(projects, worker):
+    """Also if a fifth of the packets is lost. Its button does nothing then, and says why."""
+    project = projects(2025, worker.start())
+    make_preset(project)
+    make_preset(project, "other", "others.txt")
+    project.td.lose(0.2)
+    project.component.Unset("logo")
+    project.component.Unset("other", "header")
+    project.td.until(lambda: project.td.waiting_runs == 0)
+    project.td.lose(0.0)
+    press(project)
+    press(project, "other")
+    project.td.until(lambda: all_ready(project))
+    assert (appended(worker), (worker.root / "others.txt").read_bytes()) == (0, b"")
+
+
 def test_a_preset_survives_a_restart_of_the_worker(projects, worker):
     project = projects(2025, worker.start())
     make_preset(project)

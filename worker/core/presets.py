@@ -6,9 +6,10 @@ again, and each sender (host and source port) has a level of its own: two client
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.params import Value
@@ -25,6 +26,7 @@ MAX_LEVELS = 4096
 MAX_NAME_BYTES = 200
 MAX_VALUE_BYTES = 16 * 2**10
 MAX_BYTES = 2 * 2**20
+_SHOWN = 10  # names of presets in a sentence
 
 
 class UnknownPreset(ClientError):
@@ -127,7 +129,7 @@ class Presets:
         Raises:
             UnknownPreset: there is no such preset, or it has no such key.
         """
-        preset = self._known(name)
+        preset = self._known(name, _there_are)
         if key and key not in preset:
             near = did_you_mean(key, preset, f"it has {', '.join(preset)}.")
             raise UnknownPreset(f"The preset {name!r} has no key {key!r}; {near}")
@@ -139,10 +141,13 @@ class Presets:
         else:
             del self._presets[name]
 
-    def _known(self, name: str) -> dict[str, Value]:
+    def _known(self, name: str, otherwise: Callable[[Collection[str]], str]) -> dict[str, Value]:
         if name not in self._presets:
-            first = f"send /worker/set/{name}/operation first."
-            raise UnknownPreset(f"There is no preset {name!r}; ", advice=lambda: did_you_mean(name, self._presets, first))
+
+            def advice() -> str:
+                return did_you_mean(name, self._presets, otherwise(self._presets))
+
+            raise UnknownPreset(f"There is no preset {name!r}; ", advice=advice)
         return self._presets[name]
 
     def pressed(self, peer: Peer, name: str, value: float) -> bool:
@@ -166,7 +171,7 @@ class Presets:
             UnknownPreset: nothing was ever set under this name.
             ArgumentError: it has no operation.
         """
-        pairs = dict(self._known(name))
+        pairs = dict(self._known(name, lambda _: f"send /worker/set/{name}/operation first."))
         operation = pairs.pop(OPERATION, None)
         if operation is None:
             raise ArgumentError(f"The preset {name!r} has no operation; send /worker/set/{name}/operation first.")
@@ -175,6 +180,11 @@ class Presets:
     def as_dict(self) -> dict[str, dict[str, Value]]:
         """All presets, for those who list them."""
         return {name: dict(preset) for name, preset in self._presets.items()}
+
+
+def _there_are(names: Collection[str]) -> str:
+    shown = ", ".join(itertools.islice(names, _SHOWN)) + (f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"there are {shown}." if names else "there are none."
 
 
 def _size(name: str, key: str, value: Value) -> int:

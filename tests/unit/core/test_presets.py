@@ -87,8 +87,12 @@ def test_what_was_made_can_be_deleted():
     assert list(presets.as_dict()) == ["stay"]
     with pytest.raises(UnknownPreset, match=r"There is no preset 'sta'; did you mean stay\?"):
         presets.unset("sta")
+    with pytest.raises(UnknownPreset, match=r"There is no preset 'x'; there are stay\."):
+        presets.unset("x")
     presets.unset("stay")
     assert presets.as_dict() == {}
+    with pytest.raises(UnknownPreset, match=r"There is no preset 'stay'; there are none\."):
+        presets.unset("stay")
     presets.set("stay", "operation", "noop")
     assert presets.job("stay") == ("noop", ())
 
