@@ -31,7 +31,7 @@ class FindColorRegions(Params, frozen=True, kw_only=True):
     image: ImageIn
     color: Annotated[Color, Meta(description="colour to look for as #rrggbb")] = "#ff0000"
     to: Annotated[
-        str, Meta(pattern="^(#[0-9a-fA-F]{6})?$", description="other end of a range of colours as #rrggbb; empty = only `color`")
+        str, Meta(pattern=r"\A(#[0-9a-fA-F]{6})?\Z", description="other end of a range of colours as #rrggbb; empty = only `color`")
     ] = ""
     tolerance: Annotated[float, Meta(ge=0, le=100, description="how different a colour may be; 2 is just seen, 100 is black to white")] = (
         6.0

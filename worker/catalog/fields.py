@@ -37,7 +37,7 @@ class Field(msgspec.Struct, frozen=True):
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.type == "bool":
             return "0 or 1"
-        if self.type == "str" and COLOR_PATTERN.strip("^$") in self.pattern:
+        if self.type == "str" and COLOR_PATTERN[2:-2] in self.pattern:
             return "a colour as #rrggbb, such as #ff8000" + (", or empty" if re.match(self.pattern, "") else "")
         if self.type == "str":
             return self.description.partition(";")[0] if self.required else f"text ({self.description.partition(';')[0]})"

@@ -42,7 +42,7 @@ class LiveParams(Params, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            pattern="^[A-Za-z0-9_-]{0,32}$",
+            pattern=r"\A[A-Za-z0-9_-]{0,32}\Z",
             description="in addresses and channels: letters, digits, - and _; empty = a free number; the same again replaces the older job",
         ),
     ] = ""

@@ -76,7 +76,8 @@ ImageOut = Annotated[
 ]
 DataOut = Annotated[str, Meta(extra=WRITE_TABLE, description="table to write, JSON or CSV by its ending")]
 Region = Annotated[str, Meta(description="part of the picture to look at: x y width height in pixels; empty = all of it")]
-COLOR_PATTERN = "^#[0-9a-fA-F]{6}$"
+#: `$` would let a line end stand behind it.
+COLOR_PATTERN = r"\A#[0-9a-fA-F]{6}\Z"
 Color = Annotated[str, Meta(pattern=COLOR_PATTERN, description="colour as #rrggbb")]
 
 

@@ -80,10 +80,24 @@ class PeerType(PartOfList):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Peer:
         if isinstance(value, tuple):
             return value
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        peer = _host_and_port(str(value))
+        if peer is None or not peer[1]:
             self.fail(f"{value!r} is not HOST:PORT, such as 192.168.0.7:9461.", param, ctx)
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return peer
+
+
+def _host_and_port(text: str) -> Peer | None:
+    """None if it is anything else, such as a whole URL or two ports."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) >= 2**16:
+        return None
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in address:
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            return None
+    return (address, int(port)) if address and not re.search(r"[\s/\\@\[\]]", address) else None
 
 
 class HttpType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -96,10 +110,10 @@ class HttpType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             return value
         if str(value).strip().lower() in ("off", "none", ""):
             return None
-        host, _, port = str(value).strip().rpartition(":")
-        if not host or not port.isdecimal() or int(port) >= 2**16:
+        peer = _host_and_port(str(value).strip())
+        if peer is None:
             self.fail(f"{value!r} is neither HOST:PORT, such as 127.0.0.1:9463, nor off.", param, ctx)
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return peer
 
 
 class DayTimeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -91,7 +91,7 @@ class Admission:
     def _reject_bundle(
         self, client: Client, commands: Sequence[wire.Command | DecodeError], place: int, error: WorkerError, now: float
     ) -> None:
-        others = ClientError(f"Job {place + 1} of the same bundle was refused, so none of them was taken.")
+        others = ClientError(f"Job {place + 1} of the same bundle was refused, so none of them was taken: {error.message}")
         for number, command in enumerate(commands):
             if isinstance(command, DecodeError):
                 self.unreadable(client, command, now)

@@ -266,10 +266,11 @@ class Delivery:
             del self._clients[oldest]
             self._stored.pop(oldest, None)
 
-    def turn_away(self, peer: Peer, error: Error, now: float) -> None:
-        """Tells a sender why it cannot become a client, where a client of that kind gets its reports. At most 5 a second for all."""
+    def turn_away(self, peer: Peer, refusals: Iterable[Report], now: float) -> None:
+        """Tells a sender why it cannot become a client, where a client of that kind gets its reports. At most 5 senders a second."""
         if self._turned_away.take(now):
-            self._emit(Send((peer[0], self._config.text_port), error))
+            for refusal in refusals:
+                self._emit(Send((peer[0], self._config.text_port), refusal))
 
     # ------------------------------------------------------------------------------------------------------- sending
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from worker.catalog.catalog import Catalog
 from worker.catalog.table import CATALOG
@@ -253,7 +253,9 @@ class Scheduler:
         try:
             client = self._who(peer, commands, now)
         except QueueFull as error:
-            self._delivery.turn_away(peer, wire.Error(error.code, addresses.ROOT, reports.sentence(error)), now)
+            refused = [reports.failed(job_id, self._boot, error) for job_id in _jobs_named(commands)]
+            whole = wire.Error(error.code, addresses.ROOT, reports.sentence(error))
+            self._delivery.turn_away(peer, refused or [whole], now)
             return
         jobs = [command for command in commands if _means_a_job(command)] if len(commands) > 1 else ()
         bundled = len(jobs) > 1
@@ -421,3 +423,11 @@ class Scheduler:
 def _means_a_job(command: wire.Command | DecodeError) -> bool:
     """Whether it is a job, or was meant to be one."""
     return type(command) is wire.Job or (isinstance(command, DecodeError) and command.address == wire.Job.address)
+
+
+def _jobs_named(commands: Iterable[wire.Command | DecodeError]) -> Iterator[str]:
+    """The ids of jobs that somebody waits for, as far as a refusal can repeat them."""
+    for command in commands:
+        job_id = command.job_id if isinstance(command, DecodeError) else command.id if isinstance(command, wire.Job | wire.Trigger) else ""
+        if 0 < len(job_id.encode(errors="replace")) <= reports.LONGEST_ECHO:
+            yield job_id

@@ -7,6 +7,7 @@ size in a bundle for ever, and drops the argument of a type tag that it does not
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import struct
@@ -27,7 +28,7 @@ MAX_MESSAGES = 1000
 _MAX_DEPTH = 8  # of bundles within bundles, and of arrays within arrays
 _INT_MAX = 2**31 - 1
 _FLOAT_MAX = 3.4028234663852886e38
-#: Commands whose first argument is the id of a job.
+#: Commands whose first argument is the id of a job. The second one of a trigger is, too.
 _NAMES_A_JOB = frozenset({addresses.JOB, addresses.CANCEL, addresses.QUERY})
 #: A longer id would leave no room for the reason in the report that repeats it.
 _LONGEST_ECHO = 800
@@ -64,10 +65,22 @@ def _decode(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> t
                     error.job_id = error.job_id or _job_of(address, arguments)
                     decoded.append(error)
                 if len(decoded) > MAX_MESSAGES:  # all or nothing: what came is not half done
-                    return (DecodeError(f"A datagram may hold at most {MAX_MESSAGES} messages. Nothing of this one was done."),)
+                    return _too_many(datagram)
     except DecodeError as error:
         decoded.append(error)
     return tuple(decoded)
+
+
+def _too_many(datagram: bytes) -> tuple[DecodeError, ...]:
+    """The refusal of a whole datagram, and of each job in it."""
+    message = f"A datagram may hold at most {MAX_MESSAGES} messages. Nothing of this one was done."
+    jobs: dict[str, str] = {}
+    with contextlib.suppress(DecodeError):
+        for element in _elements(datagram):
+            for address, arguments in _messages(element):
+                if address not in (addresses.CANCEL, addresses.QUERY) and (job_id := _job_of(address, arguments)):
+                    jobs[job_id] = address
+    return DecodeError(message), *(DecodeError(message, address=address, job_id=job_id) for job_id, address in jobs.items())
 
 
 def _usual(datagram: bytes, parse: Callable[[str, Sequence[Argument]], T]) -> tuple[T, ...] | None:
@@ -98,19 +111,18 @@ def _messages(packet: bytes) -> Iterator[tuple[str, list[Argument]]]:
     Raises:
         DecodeError: what stands there, or is left over, is no message.
     """
-    end = len(packet)
-    address, arguments, position = _read(packet, 0)
-    yield address, arguments
-    while position < end:
-        if packet[position] != _SLASH:
-            rest = packet[position:]
-            if rest.strip(b"\0"):
-                raise DecodeError(
-                    f"{len(rest)} bytes are left over behind {address[:100]}, and are no message: {rest[:12]!r}.", address=address
-                )
-            return  # only filled up
+    position, end = 0, len(packet)
+    while True:
         address, arguments, position = _read(packet, position)
-        yield address, arguments
+        rest = packet[position:] if position < end and packet[position] != _SLASH else b""
+        is_left_over = bool(rest.strip(b"\0"))  # otherwise the datagram is only filled up
+        if not (is_left_over and address == addresses.JOB):  # a job with more bytes than its tags say is not what its sender means
+            yield address, arguments
+        if is_left_over:
+            message = f"{len(rest)} bytes are left over behind {address[:100]}, and are no message: {rest[:12]!r}."
+            raise DecodeError(message, address=address, job_id=_job_of(address, arguments) if address == addresses.JOB else "")
+        if rest or position == end:
+            return
 
 
 def _elements(packet: bytes, depth: int = 0) -> Iterator[bytes]:
@@ -213,8 +225,9 @@ def _read(packet: bytes, start: int) -> tuple[str, list[Argument], int]:
 
 def _job_of(address: str, arguments: Sequence[Argument]) -> str:
     """The id of the job that a message is about, as far as it could be read; so that the client that waits for that job hears of it."""
-    if address in _NAMES_A_JOB and arguments:
-        job_id = arguments[0]
+    place = 0 if address in _NAMES_A_JOB else 1 if address.startswith(addresses.TRIGGER + "/") else len(arguments)
+    if place < len(arguments):
+        job_id = arguments[place]
         if isinstance(job_id, int | float):
             return number_as_text(job_id)
         if isinstance(job_id, str) and len(job_id.encode(errors="replace")) <= _LONGEST_ECHO:

@@ -28,7 +28,7 @@ Value = int | float | str | bool
 Text = Annotated[str, Meta(max_length=16 * 2**10)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 #: What can be a part of an OSC address.
-Part = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\s#*,/?\[\]{}]+$")]
+Part = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\s#*,/?\[\]{}]+\Z")]
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):

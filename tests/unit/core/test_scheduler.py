@@ -413,7 +413,7 @@ def test_bundle_all_or_none():
     """One bad job in a bundle, and none is stored; each is told why."""
     play = Play(show=["store"])
     first, second, third = play.bundle(0.0, job("a"), job("b", "nop"), job("c"))
-    assert first.startswith("failed a seq=0 400 arguments Job 2 of the same bundle was refused")
+    assert first.startswith("failed a seq=0 400 arguments Job 2 of the same bundle was refused, so none of them was taken: There is no op")
     assert second.startswith("failed b seq=0 404 operation")
     assert third.startswith("failed c seq=0 400")
 

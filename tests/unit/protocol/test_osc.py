@@ -167,10 +167,12 @@ def test_several_messages_in_a_datagram(commands, filling):
 
 
 def test_left_over():
-    """Bytes behind a message that are none are told; the message before them counts."""
+    """Bytes behind a message that are none are told; the message before them counts, unless it is a job, which lacks something then."""
     ping, error = decode_commands(encode(Ping(7)) + b"junk")
     assert ping == Ping(7)
     assert "4 bytes are left over behind /worker/ping" in error.message
+    (error,) = decode_commands(encode(Job("j7", "noop")) + osc_text("count") + b"\0\0\0\3")
+    assert (error.job_id, error.message[:46]) == ("j7", "12 bytes are left over behind /worker/job, and")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,8 @@ def test_left_over():
         (osc_message("/worker/job", "ss", osc_text("a\nb"), osc_text("noop")), "a\nb"),
         (osc_message("/worker/job", "ss", osc_text("x" * 300), osc_text("noop")), "x" * 300),
         (osc_message("/worker/cancel", "ss", osc_text("j7"), osc_text("too many")), "j7"),
+        (osc_message("/worker/trigger/logo", "fsx", b"\x3f\x80\0\0", osc_text("j7")), "j7"),
+        (osc_message("/worker/trigger/logo", "fsf", b"\x3f\x80\0\0", osc_text("j7")), "j7"),
         (osc_message("/worker/job", "ss", osc_text("x" * 900), osc_text("noop")), ""),
         (osc_message("/worker/sync", "s", osc_text("j7")), ""),
     ],
@@ -263,6 +267,8 @@ def test_largest_bundle():
     (error,) = decode_commands(osc_bundle(*most, encode(Bye())))
     assert isinstance(error, DecodeError)
     assert "at most 1000 messages" in error.message
+    whole, *jobs = decode_commands(osc_bundle(*most, encode(Job("j1", "noop")), encode(Cancel("j2")), encode(Trigger("logo", 1.0, "j3"))))
+    assert [whole.job_id, *(error.job_id for error in jobs)] == ["", "j1", "j3"]
 
 
 # ------------------------------------------------------------------------------------------------------ bad packets
