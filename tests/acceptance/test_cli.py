@@ -203,13 +203,18 @@ def test_demo(tmp_path: Path) -> None:
     assert len(shares) > 2, "progress is shown on the way"  # which tenths depends on when the children report
     assert shares == sorted(shares)
     rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 5]
-    assert rows[0][2:4] == ["TD waits", "without worker"]
+    assert rows[0][2:4] == ["TD waits with worker", "TD waits without"]
     with_ms, without_ms = (float(cell.removesuffix(" ms")) for cell in rows[-1][2:4])
     assert with_ms > 0
     assert without_ms > 0  # which of them is how much smaller: tests/benchmarks/demo.py
-    assert png_size((output / "contact-sheet.png").read_bytes()) == (400, 320)
+    assert png_size((output / "contact-sheet.png").read_bytes()) == (800, 640)
     assert png_size((output / "smarties-circles.png").read_bytes()) == png_size((output / "smarties.png").read_bytes())
-    assert [line.split()[0] for line in done.stdout.partition("Next:")[2].splitlines() if line] == ["td-image-worker"] * 3
+    commands = [line.strip() for line in done.stdout.partition("Next:")[2].splitlines() if line.startswith("    ")]
+    assert [re.split(" -m worker | ", command)[1] for command in commands] == ["ops", "run", "serve"]
+    for command in commands[:2]:
+        pasted = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, check=False, timeout=END_S)
+        assert pasted.returncode == 0, pasted.stderr
+    assert png_size((tmp_path / "found.png").read_bytes()) == png_size((output / "smarties.png").read_bytes())
     assert not workers_below(output)
     assert (tmp_path / "demo.gif").read_bytes().startswith(b"GIF89a")
 
@@ -252,14 +257,15 @@ def test_output_that_the_console_cannot_show(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this system: no pseudo-terminals")
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_no_color(tmp_path: Path, no_color: str, coloured: bool) -> None:
-    """On a terminal an error is coloured, unless NO_COLOR says no; see https://no-color.org."""
+@pytest.mark.parametrize(("no_color", "term", "coloured"), [("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)])
+def test_no_color(tmp_path: Path, no_color: str, term: str, coloured: bool) -> None:
+    """On a terminal an error is coloured, unless NO_COLOR says no, see https://no-color.org, or the terminal can show text only."""
     import pty
 
     ours, its = pty.openpty()
     command = [sys.executable, "-m", "worker", "ops", "nothing"]
-    subprocess.run(command, cwd=tmp_path, env={**environment(), "NO_COLOR": no_color}, stderr=its, check=False, timeout=END_S)
+    colors = {"NO_COLOR": no_color, "TERM": term}
+    subprocess.run(command, cwd=tmp_path, env={**environment(), **colors}, stderr=its, check=False, timeout=END_S)
     said = os.read(ours, 10_000)
     os.close(its)
     os.close(ours)

@@ -79,8 +79,14 @@ def test_watch(peer):
         thread.join()
         line.close()
     text = io.StringIO()
-    Console(file=text, width=140).print(command.picture(board, heard.said[-1], 40))
+    Console(file=text, width=140).print(command.picture(board, heard.said[-1], (140, 40)))
     assert "There is no file x.png." in text.getvalue()
+    for width in (40, 80):
+        text = io.StringIO()
+        Console(file=text, width=width).print(command.picture(board, heard.said[-1], (width, 40)))
+        for word in ("job", "shot-1", "state", "file 404", "ran", "There is no file"):
+            assert word in " ".join(text.getvalue().split())
+        assert max(map(len, text.getvalue().splitlines())) <= width
 
 
 def test_ctrl_c_ends_it():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -32,8 +34,61 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
-class LazyGroup(click.Group):
+#: On a terminal that is narrower, click's help breaks words, and its columns leave no room.
+_NARROW = 60
+
+
+class NarrowHelp(click.HelpFormatter):
+    """click's help, also for terminals of 40 columns."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = shutil.get_terminal_size().columns
+        if width is None and columns < _NARROW:
+            width = max(20, columns - 2)
+        super().__init__(indent_increment, width, max_width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """As click does; with a narrower first column if the second one would be too narrow."""
+        super().write_dl(list(rows), col_max if self.width >= _NARROW else max(8, self.width // 4), col_spacing)
+
+    def getvalue(self) -> str:
+        """The help, in which lines with breaks of our own are broken again if need be. Examples stay whole, so that they can be copied."""
+        text = super().getvalue()
+        if self.width >= _NARROW:
+            return text
+        from worker.cli.show import filled
+
+        return "\n".join(line if f"{PROGRAM} " in line else filled(line, self.width + 2) for line in text.split("\n"))
+
+
+class NarrowContext(click.Context):
+    """A context with help for narrow terminals."""
+
+    formatter_class = NarrowHelp
+
+
+def with_narrow_help(command: click.Command) -> click.Command:
+    """The command, and those below it, with help for narrow terminals."""
+    command.context_class = NarrowContext
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        with_narrow_help(below)
+    return command
+
+
+class SentenceGroup(click.Group):
+    """A group whose help has a whole sentence for each command."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, but nothing is cut."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in commands.items() if command])
+
+
+class LazyGroup(SentenceGroup):
     """A group that imports a command when it is needed, so that `serve` does not wait for what `demo` needs."""
+
+    context_class = NarrowContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -43,7 +98,18 @@ class LazyGroup(click.Group):
             return None
         command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
-        return command
+        return with_narrow_help(command)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; what it says of a mistake is broken between words."""
+        from worker.cli.show import fitted
+
+        head = "Error: "
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            sentence = fitted(head + error.format_message(), error=True).removeprefix(head)
+            raise click.UsageError(sentence, error.ctx) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; an unknown command is answered with the near one."""

@@ -153,7 +153,8 @@ class _Done:
         run_ms: from its start to its end, by the worker's clock.
         waits_ms: how long a sender's thread is busy with it.
         lists_ms: and how long with all rows and files that it found and wrote, if it wants to read them.
-        between_ms: when it was sent, and when its end was heard, since the demo's start.
+        between_ms: when it was sent, and when its end was heard.
+        steps: how many steps were done, and when that was heard.
     """
 
     name: str
@@ -162,6 +163,7 @@ class _Done:
     waits_ms: float
     lists_ms: float
     between_ms: tuple[float, float]
+    steps: list[tuple[float, int]]
 
 
 @dataclass(slots=True)
@@ -271,12 +273,13 @@ async def _run_one(
     from worker.protocol.messages import Progress
 
     bars.add(example.name)
-    before, heard, began = len(watcher.words), len(watcher.reports), _now_ms()
+    before, heard, began, steps = len(watcher.words), len(watcher.reports), _now_ms(), [(_now_ms(), 0)]
     try:
         job = await client.submit(example.operation, example.params)
         async for report in job:
             if isinstance(report, Progress):
                 bars.update(example.name, report.step, report.steps)
+                steps.append((_now_ms(), report.step))
         result = await job.result()
     except RemoteError as error:
         bars.finish(example.name, "failed")
@@ -288,7 +291,7 @@ async def _run_one(
     words = await watcher.wait_for_both(before)
     checked = example.check(folder, result.items)
     waits_ms, lists_ms = busy_ms(example, watcher.reports[heard:])
-    record.done.append(_Done(example.name, checked, result.ready.run_ms, waits_ms, lists_ms, (began, ended)))
+    record.done.append(_Done(example.name, checked, result.ready.run_ms, waits_ms, lists_ms, (began, ended), steps))
     told = sum(file.size_bytes for file in result.files)
     record.problems += problems(example.name, checked, told, words)
     return result.items
@@ -358,23 +361,31 @@ def _blocked_ms(folder: Path) -> dict[str, float]:
 
 
 def _print_table(record: _Record, blocked_ms: dict[str, float]) -> None:
-    columns = ("example", "checked on the disk", "TD waits", "without worker", "frames lost", "ready after")
+    columns = ("example", "checked on the disk", "TD waits with worker", "TD waits without", "frames lost without", "ready after")
     rows = [_row(done.name, done.checked.found, done.waits_ms, blocked_ms.get(done.name), done.run_ms) for done in record.done]
     waits_ms, run_ms = sum(done.waits_ms for done in record.done), sum(done.run_ms for done in record.done)
     files = sum(done.checked.size_bytes for done in record.done)
-    rows.append(_row("together", f"{files:,} bytes", waits_ms, sum(blocked_ms.values()) if blocked_ms else None, run_ms))
+    without_ms = sum(blocked_ms.values()) if blocked_ms else None
+    rows.append(_row("together", f"{files:,} bytes", waits_ms, without_ms, run_ms))
     caption = (
-        "TD waits: how long TouchDesigner's main thread is busy with the worker: it sends the job and reads what is reported about it. "
-        f"Reading the lists of all rows and files, if they are wanted, takes {sum(done.lists_ms for done in record.done):.0f} ms more. "
-        "without worker: the same operations, measured just now in one plain process on one thread; TouchDesigner would have waited as "
-        "long. frames lost: how many frames of 16.7 ms (60 a second) that is. ready after: in the worker, while TouchDesigner draws on."
+        "with worker: TouchDesigner's main thread sends the job and reads what is reported about it. "
+        f"The lists of all rows and files, if they are wanted, take {sum(done.lists_ms for done in record.done):.0f} ms more. "
+        "without: the same work on one thread, measured just now; TouchDesigner would wait as long, and lose so many frames of 16.7 ms. "
+        "ready after: the worker's time, while TouchDesigner goes on drawing."
     )
     show.table("", columns, rows, right=columns[2:], caption=caption)
+    if without_ms is not None:
+        show.say(f"TouchDesigner waits {waits_ms:.1f} ms with the worker. Without it: {without_ms:.0f} ms, {_frames(without_ms)} frames.")
+        show.say()
 
 
 def _row(name: str, found: str, waits_ms: float, blocked_ms: float | None, run_ms: int) -> tuple[str, ...]:
-    blocked = ("?", "?") if blocked_ms is None else (f"{blocked_ms:.0f} ms", f"{blocked_ms / FRAME_MS:.0f}")
+    blocked = ("?", "?") if blocked_ms is None else (f"{blocked_ms:.0f} ms", _frames(blocked_ms))
     return (name, found, f"{waits_ms:.1f} ms", *blocked, f"{run_ms} ms")
+
+
+def _frames(ms: float) -> str:
+    return f"{ms / FRAME_MS:.0f}"
 
 
 # -------------------------------------------------------------------------------------------------------- the pictures
@@ -383,10 +394,10 @@ def _row(name: str, found: str, waits_ms: float, blocked_ms: float | None, run_m
 def _story(record: _Record, blocked_ms: dict[str, float]) -> dict[str, object]:
     """What the animation shows; times in ms since the first job."""
     begin = record.done[0].between_ms[0] if record.done else 0.0
-    drawing = max((done.between_ms for done in record.done if "{n}" in done.checked.what), default=(begin, begin))
+    drawn = [(*done.steps, (done.between_ms[1], examples.IMAGES)) for done in record.done if "{n}" in done.checked.what]
     return {
         "words": [(max(0.0, at - begin), f"/worker/status {word}") for at, word in record.words if at >= begin - FRAME_MS],
-        "drawing": [at - begin for at in drawing],
+        "drawing": [(at - begin, count) for steps in drawn for at, count in steps],
         "with_ms": sum(done.waits_ms for done in record.done),
         "without_ms": sum(blocked_ms.values()),
     }
@@ -402,10 +413,11 @@ def _pictures(folder: Path, gif: Path | None, story: dict[str, object]) -> list[
 
 
 def _print_what_next(folder: Path) -> None:
-    show.say(f"Everything arrived. The files are in {folder}")
-    show.say(f"  all {examples.IMAGES} images   {folder / examples.CONTACT_SHEET}")
-    show.say(f"  circles found    {folder / examples.OVERLAY}")
+    show.say(f"Everything arrived. The files are in {folder}", whole=True)
+    show.say(f"  all {examples.IMAGES} images   {folder / examples.CONTACT_SHEET}", whole=True)
+    show.say(f"  circles found    {folder / examples.OVERLAY}", whole=True)
     show.say("")
     show.say("Next:")
     for command, why in examples.next_commands(folder):
-        show.say(f"  {command}     ({why})")
+        show.say(f"  {why}:")
+        show.say(f"    {command}", whole=True)

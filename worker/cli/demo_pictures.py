@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 _COLUMNS = 25
-_TILE_PX = 16
+_TILE_PX = 32
+_SMALL_TILE_PX = 16
 _DARK = 24
 _STEPS = 16
 _STEP_MS = 150
@@ -31,19 +32,19 @@ _LINE_PX = 20
 _GREY, _WHITE, _RED = (150, 150, 150), (255, 255, 255), (80, 80, 255)
 
 
-def contact_sheet(folder: Path) -> Picture:
-    """All drawn images on one picture, (height, width, 3); the place of what is missing stays dark."""
+def contact_sheet(folder: Path, tile_px: int = _TILE_PX) -> Picture:
+    """All drawn images on one picture, (height, width, 3), each so many pixels wide; the place of what is missing stays dark."""
     import cv2
     import numpy as np
 
     rows = math.ceil(examples.IMAGES / _COLUMNS)
-    sheet = np.full((rows * _TILE_PX, _COLUMNS * _TILE_PX, 3), _DARK, np.uint8)
+    sheet = np.full((rows * tile_px, _COLUMNS * tile_px, 3), _DARK, np.uint8)
     for n in range(examples.IMAGES):
         image = cv2.imread(str(folder / examples.DRAWN.replace("{n}", str(n))))
         if image is not None:
-            y, x = n // _COLUMNS * _TILE_PX, n % _COLUMNS * _TILE_PX
-            small = cv2.resize(image, (_TILE_PX - 2, _TILE_PX - 2), interpolation=cv2.INTER_AREA)
-            sheet[y + 1 : y + _TILE_PX - 1, x + 1 : x + _TILE_PX - 1] = small
+            y, x = n // _COLUMNS * tile_px, n % _COLUMNS * tile_px
+            small = cv2.resize(image, (tile_px - 2, tile_px - 2), interpolation=cv2.INTER_AREA)
+            sheet[y + 1 : y + tile_px - 1, x + 1 : x + tile_px - 1] = small
     return sheet
 
 
@@ -51,8 +52,9 @@ def first_of(sheet: Picture, count: int) -> Picture:
     """The sheet as it was when only so many images were there."""
     part = sheet.copy()
     row, column = divmod(count, _COLUMNS)
-    part[(row + 1) * _TILE_PX :] = _DARK
-    part[row * _TILE_PX : (row + 1) * _TILE_PX, column * _TILE_PX :] = _DARK
+    tile_px = sheet.shape[1] // _COLUMNS
+    part[(row + 1) * tile_px :] = _DARK
+    part[row * tile_px : (row + 1) * tile_px, column * tile_px :] = _DARK
     return part
 
 
@@ -75,17 +77,18 @@ def animation(folder: Path, story: dict[str, Any]) -> tuple[list[Picture], list[
 
     Args:
         folder: of the demo.
-        story: `words`, each a time in ms and a text; `drawing`, when the images came, in ms; `with_ms` and `without_ms`.
+        story: `words`, each a time in ms and a text; `drawing`, each a time in ms and how many images were there then; `with_ms` and
+            `without_ms`.
 
     Returns:
         The pictures, and how long each is shown, in ms.
     """
-    begin, end = story["drawing"]
-    sheet = contact_sheet(folder)
+    begin, end = story["drawing"][0][0], story["drawing"][-1][0]
+    sheet = contact_sheet(folder, _SMALL_TILE_PX)
     pictures, durations = [], []
     for step in range(_STEPS + 1):
-        count = examples.IMAGES * step // _STEPS
-        now = begin + (end - begin) * step / _STEPS
+        now = end if step == _STEPS else begin + (end - begin) * step / _STEPS
+        count = max(count for at, count in story["drawing"] if at <= now)
         shown = [(f"{at:6.0f} ms  {word}", _WHITE) for at, word in story["words"] if at <= now or step == _STEPS][-7:]
         lines = [("TD Image Worker: demo", _WHITE), (f"{count} of {examples.IMAGES} images", _GREY), ("", _GREY), *shown]
         if step == _STEPS:

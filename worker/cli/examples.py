@@ -5,8 +5,11 @@ The first three do what three well-known TouchDesigner scripts do in a thread of
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -91,11 +94,17 @@ def prepare(folder: Path) -> None:
 
 def next_commands(folder: Path) -> Iterator[tuple[str, str]]:
     """What to try after the demo, and why."""
-    picture = folder / PHOTOGRAPH
-    quoted = f'"{picture}"' if " " in str(picture) else str(picture)  # as a shell takes it
-    yield "td-image-worker ops", "what else it can do"
-    yield f"td-image-worker run find_circles image={quoted} overlay=found.png", "without a worker"
-    yield "td-image-worker serve --root .", "a worker for TouchDesigner"
+    program = "td-image-worker" if shutil.which("td-image-worker") else f"{as_word(sys.executable)} -m worker"
+    yield f"{program} ops", "What else it can do"
+    yield f"{program} run find_circles {as_word(f'image={folder / PHOTOGRAPH}')} overlay=found.png", "The same circles, without a worker"
+    yield f"{program} serve --root .", "A worker for TouchDesigner, until Ctrl-C"
+
+
+def as_word(text: str) -> str:
+    """The text as a shell of this system reads one word."""
+    if sys.platform == "win32":
+        return text if re.fullmatch(r"[\w:=.\\/-]+", text) else f'"{text}"'
+    return shlex.quote(text)
 
 
 def small_file(name: str, text: str) -> tuple[str, dict[str, Any]]:

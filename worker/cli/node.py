@@ -9,6 +9,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from worker.cli import show
 from worker.cli.logs import begin_logging
 from worker.cli.settings import SettingsCommand, config_of, setting_options
 
@@ -52,7 +53,7 @@ def node(**values: Any) -> None:
         raise click.UsageError("Give the scheduler's address: --cluster tcp://HOST:8786. `td-image-worker cluster` starts one for a try.")
     begin_logging(config.log.level, config.log.format, config.log.file)
     if not config.roots:
-        click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
+        show.say(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
         config = replace(config, roots=(Path.cwd(),))
     from worker.errors import WorkerError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from worker.cli import show
+from worker.cli import SentenceGroup, show
 from worker.cli.arguments import HELP, parse_pairs
 from worker.cli.settings import WholeNumber, worker_address
 from worker.words import did_you_mean
@@ -26,7 +26,7 @@ class Address(NamedTuple):
     token: str
 
 
-class Presets(click.Group):
+class Presets(SentenceGroup):
     """The group; what it does not know is answered with what there is."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
+from worker.cli import show
 from worker.cli.logs import begin_logging
 from worker.cli.settings import CONFIG_FILE, FILE, PRESETS, SettingsCommand, check_presets, config_of, setting_options
 from worker.config import Config, nights_beside
@@ -59,9 +60,9 @@ def serve(**values: Any) -> None:
         raise click.UsageError(f"{sentence} Give --token another one, such as {secrets.token_urlsafe(18)}.")
     begin_logging("warning" if config.show and config.log.level == "info" else config.log.level, config.log.format, config.log.file)
     if (file := click.get_current_context().meta.get(FILE)) is not None:
-        click.echo(f"Settings from {file.resolve()}.")
+        show.say(f"Settings from {file.resolve()}.")
     if not config.roots:
-        click.echo(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
+        show.say(f"No --root was given, so jobs may read and write in {Path.cwd()} only.")
     context = click.get_current_context()
     chosen = context.get_parameter_source("workers") is not ParameterSource.DEFAULT
     sys.exit(start(completed(config, context.meta.get(PRESETS, ()), chosen=chosen)))
@@ -127,5 +128,4 @@ def start(config: Config) -> int:
 
 def _announce(line: str) -> None:
     """At once, although standard output may be a file or a pipe that somebody reads while we run."""
-    click.echo(line)
-    sys.stdout.flush()
+    show.say(line)

@@ -15,6 +15,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from worker.cli import show
 from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace, StreamHost
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
@@ -362,7 +363,7 @@ def _config_option(*, own_problem: bool) -> click.Option:
 def read_config_file(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Callback of an eager `--config`: makes the file's values the defaults of the other options."""
     for line in unknown_variables(os.environ):
-        click.echo(line, err=True)
+        show.note(line)
     path = Path(value or CONFIG_FILE)
     if value is None and not path.is_file():
         return None

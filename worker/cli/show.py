@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +42,8 @@ _STOPPED_CODES = (408, 410, 499)
 _ROWS_ON_A_TERMINAL = 20
 #: A longer word, such as a path, may be broken in a table.
 _BROKEN_FROM = 30
+#: In the place of a space at which a line must not be broken; a character that no text has.
+_TIE = "\ue000"
 
 
 def exit_codes_help(*but: int) -> str:
@@ -62,15 +67,38 @@ def is_terminal(*, error: bool = False) -> bool:
     return (sys.stderr if error else sys.stdout).isatty()
 
 
-def say(line: str = "") -> None:
-    """One line of standard output, at once."""
-    click.echo(line)
+def say(line: str = "", *, whole: bool = False) -> None:
+    """One line of standard output, at once. On a narrow terminal it is broken between words, unless it is to stay whole."""
+    click.echo(line if whole else fitted(line))
     sys.stdout.flush()
 
 
 def note(line: str) -> None:
     """One line for a person, on standard error."""
-    click.echo(line, err=True)
+    click.echo(fitted(line, error=True), err=True)
+
+
+def fitted(text: str, *, error: bool = False) -> str:
+    """The text with line breaks between its words, if a person looks at it and the terminal is narrower. In a pipe it stays as it is."""
+    if not is_terminal(error=error):
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(filled(line, width) for line in text.split("\n"))
+
+
+def filled(line: str, width: int) -> str:
+    """A line, broken between words where it is too long. No word is broken, and no command in backquotes, so that both can be copied.
+
+    >>> print(filled("  Press `a b c` and then wait.", 16))
+      Press `a b c`
+      and then wait.
+    """
+    if len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    tied = re.sub("`[^`]*`", lambda command: command[0].replace(" ", _TIE), line)
+    wrapped = textwrap.fill(tied, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapped.replace(_TIE, " ")
 
 
 def printable(text: str) -> str:
@@ -90,14 +118,19 @@ def left_out(listed: int, count: int) -> None:
 
 def complain(message: str, hint: str = "") -> None:
     """Says in a sentence what went wrong."""
-    # None: colours on a terminal only. NO_COLOR, if not empty: none at all; see https://no-color.org
-    click.secho("Error: ", fg="red", nl=False, err=True, color=False if os.environ.get("NO_COLOR") else None)
-    click.echo(" ".join(part for part in (message, hint) if part), err=True)
+    head, text = "Error: ", " ".join(part for part in (message, hint) if part)
+    click.secho(head, fg="red", nl=False, err=True, color=None if _has_colors() else False)  # None: on a terminal only
+    click.echo(fitted(head + text, error=True).removeprefix(head), err=True)
+
+
+def _has_colors() -> bool:
+    """NO_COLOR, if not empty, says no (https://no-color.org), and so does a terminal that can show text only."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def print_json(value: Any) -> None:
     """One JSON object on one line, in ASCII so that every console and pipe can carry it."""
-    say(json.dumps(value))
+    say(json.dumps(value), whole=True)
 
 
 def number(value: float | str) -> str:

@@ -106,7 +106,7 @@ class _Table(_Lines):
         now = time.monotonic()
         if now - self._drawn_at >= _DRAW_EVERY_S:
             self._drawn_at = now
-            self._live.update(picture(self._board, self._said, self._console.height), refresh=True)
+            self._live.update(picture(self._board, self._said, self._console.size), refresh=True)
 
 
 @contextlib.contextmanager
@@ -160,23 +160,27 @@ def _say(sentences: Callable[[], Iterator[str]], out: _Lines) -> None:
 # ------------------------------------------------------------------------------------------------------------- the table
 
 
-def picture(board: Board, said: str, height: int) -> RenderableType:
-    """What stands on the terminal: the worker, what its children do, the jobs, and what was said last."""
+def picture(board: Board, said: str, size: tuple[int, int]) -> RenderableType:
+    """What stands on the terminal, so many columns and lines: the worker, what its children do, the jobs, and what was said last."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    head = Text(show.printable(_about(board)), style="bold", overflow="ellipsis", no_wrap=True)
+    width, height = size
+    head = Text(show.printable(_about(board)), style="bold")
     tasks = board.children.tasks if board.children else ""
     doing = Text(show.printable(f"children: {tasks or 'nothing to do'}"), style="dim", overflow="ellipsis", no_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, expand=True)
-    for name, options in _COLUMNS.items():
-        table.add_column(name, **options)
+    columns = [number for number, (least, _) in enumerate(_COLUMNS.values()) if width >= least]
+    for name, (least, options) in _COLUMNS.items():
+        if width >= least:
+            table.add_column(name, **options)
     rows = board.rows()
     room = max(1, height - _HEAD_LINES)
     for job in rows[:room]:
-        table.add_row(*(Text(show.printable(cell)) for cell in _cells(job)), style=_style(job))
+        cells = _cells(job)
+        table.add_row(*(Text(show.printable(cells[number])) for number in columns), style=_style(job))
     more = len(rows) - room
     foot = Text(f"... and {more} more. " if more > 0 else "", style="dim")
     if failed := next((job for job in reversed(board.ended.values()) if job.message), None):
@@ -185,14 +189,15 @@ def picture(board: Board, said: str, height: int) -> RenderableType:
     return Group(head, doing, table, foot)
 
 
-_COLUMNS: dict[str, dict[str, Any]] = {
-    "job": {"no_wrap": True, "overflow": "ellipsis", "ratio": 3},
-    "client": {"no_wrap": True, "overflow": "ellipsis", "ratio": 2},
-    "operation": {"no_wrap": True, "ratio": 2},
-    "state": {"no_wrap": True, "ratio": 2},
-    "waited": {"justify": "right", "no_wrap": True},
-    "ran": {"justify": "right", "no_wrap": True},
-    "": {"no_wrap": True, "overflow": "ellipsis", "ratio": 5},
+#: From how wide a terminal on each column is shown, and how it is drawn.
+_COLUMNS: dict[str, tuple[int, dict[str, Any]]] = {
+    "job": (0, {"no_wrap": True, "overflow": "ellipsis", "ratio": 3}),
+    "client": (90, {"no_wrap": True, "overflow": "ellipsis", "ratio": 2}),
+    "operation": (50, {"no_wrap": True, "overflow": "ellipsis", "ratio": 3}),
+    "state": (0, {"no_wrap": True, "overflow": "ellipsis", "min_width": 13}),
+    "waited": (70, {"justify": "right", "no_wrap": True}),
+    "ran": (0, {"justify": "right", "no_wrap": True, "min_width": 6}),
+    "": (110, {"no_wrap": True, "overflow": "ellipsis", "ratio": 5}),
 }
 
 

@@ -35,6 +35,31 @@ def test_every_command_has_help(name: str) -> None:
     assert name in call("--help").stdout
 
 
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["presets", "set"]])
+def test_help_on_a_narrow_terminal(words: list[str]) -> None:
+    """At 40 columns no line is longer, but for examples that one may copy; and nothing is left out."""
+    narrow, wide = (CliRunner().invoke(cli, [*words, "--help"], env={"COLUMNS": columns}).stdout for columns in ("40", "80"))
+    assert "".join(narrow.split()) == "".join(wide.split())
+    too_long = [line for line in narrow.splitlines() if len(line) > 40 and "td-image-worker " not in line and len(line.split()) > 1]
+    assert not too_long
+
+
+def test_sentences_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said, noted and complained of is broken between words; a command, a path and JSON stay whole."""
+    monkeypatch.setattr(show, "is_terminal", lambda **_: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    for says in (show.say, show.note, show.complain):
+        says("The file is outside the folders of `--root a b`. Start the worker with another --root, or move it.")
+    show.print_json({"text": "a b " * 20})
+    out, errors = capsys.readouterr()
+    *sentence, json_line = out.splitlines()
+    assert json.loads(json_line) == {"text": "a b " * 20}
+    assert len(sentence) == 3
+    assert max(map(len, sentence + errors.splitlines())) <= 40
+    assert "`--root a b`" in out
+    assert "Error: The file is outside the folders" in errors
+
+
 def test_starting_serve_imports_nothing_heavy() -> None:
     """The parent never loads OpenCV, NumPy or rich, and not even asyncio before it is needed."""
     code = (
