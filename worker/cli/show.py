@@ -5,7 +5,6 @@ The result goes to standard output; progress and everything else a person reads 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -130,6 +129,8 @@ def _has_colors() -> bool:
 
 def print_json(value: Any) -> None:
     """One JSON object on one line, in ASCII so that every console and pipe can carry it."""
+    import json  # only here: `serve` prints none
+
     say(json.dumps(value), whole=True)
 
 
