@@ -58,12 +58,31 @@ def test_operation(name, folder, peer):
         assert (chunk.kind, chunk.fields) == (info.kind, len(info.fields))
     assert bool(chunks) == bool(info.kind)
     files = [report for report in reports if isinstance(report, File)]
-    assert {parameter.name for parameter in info.parameters if parameter.role == "write"} & set(example.pairs) or not files
+    written = {parameter.name for parameter in info.parameters if parameter.role == "write"} & set(example.pairs)
+    per_item = {"output"} if info.item == "file" else set()
+    expected = 0 if info.live else sum(final.items if key in per_item else 1 for key in written)
+    assert len({file.path for file in files}) == expected
     for file in files:
         path = folder / file.path
         assert path.stat().st_size == file.size_bytes > 0
         if file.width:
             assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[1::-1] == (file.width, file.height)
+
+
+@pytest.mark.parametrize(
+    ("operation", "pairs", "files"),
+    [
+        ("find_circles", {"overlay": "over{n}.png", "explain": "why{n}.png", "data": "all.json"}, 5),
+        ("match_palette", {"palette": "#000000 #ffffff", "output": "two{n}.png"}, 2),
+        ("pick_best", {"output": "best.png", "data": "order.json"}, 2),
+    ],
+)
+def test_files_of_a_batch(operation, pairs, files, folder, peer):
+    """As many `file` reports as protocol.md says: one for each image and key, but one for `data` and of a result of all images."""
+    peer.send(Job(f"{operation}-2", operation, (("image", "graf*.jpg"), *pairs.items())))
+    reports = list(until_final(peer, f"{operation}-2"))
+    assert isinstance(reports[-1], Ready), reports[-1]
+    assert len({report.path for report in reports if isinstance(report, File)}) == files
 
 
 def until_final(peer, job):
