@@ -26,9 +26,22 @@ os.environ["TD_IMAGE_WORKER_NO_DISCOVERY"] = "true"
 def pytest_runtest_makereport(item, call):
     """In CI a test may be skipped only where it cannot run; a missing program or package is a failure there."""
     report = yield
-    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+    if not hasattr(report, "wasxfail"):
+        _fail_if_it_could_run(report, item.nodeid)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a whole file: `pytest.importorskip` at its top skips it before it has a test."""
+    report = yield
+    _fail_if_it_could_run(report, collector.nodeid)
+    return report
+
+
+def _fail_if_it_could_run(report, name):
+    if os.environ.get("CI") and report.skipped:
         _, _, reason = report.longrepr
         if not reason.removeprefix("Skipped: ").startswith(ELSEWHERE):
             report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} was skipped in CI ({reason}); install what it needs, or start the reason with {ELSEWHERE!r}."
-    return report
+            report.longrepr = f"{name} was skipped in CI ({reason}); install what it needs, or start the reason with {ELSEWHERE!r}."

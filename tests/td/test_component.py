@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pathlib
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from click.testing import CliRunner
@@ -142,27 +140,3 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, inside):
     assert result.exit_code == 2
     assert "file" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_the_wheel_alone_builds_the_component(monkeypatch, tmp_path):
-    """Nothing of the repository is in reach of the installed program."""
-    wheels, installed, elsewhere = tmp_path / "wheels", tmp_path / "installed", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    built = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
-    subprocess.run(built, cwd=REPOSITORY, check=True, capture_output=True, timeout=100)
-    (wheel,) = wheels.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        assert not [name for name in archive.namelist() if "__pycache__" in name or name.startswith(("tests/", "td/"))]
-        pages = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "worker/web/static").rglob("*") if path.is_file()}
-        assert len(pages) > 10
-        assert pages <= set(archive.namelist())
-        archive.extractall(installed)
-    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
-    code = "import worker; print(worker.__file__)"
-    found = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
-    assert pathlib.Path(found.stdout.strip()).is_relative_to(installed)
-    command = [sys.executable, "-m", "worker", "component", str(elsewhere / "td")]
-    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert written(elsewhere / "td") == FILES
-    assert build(monkeypatch, elsewhere, textport_line(done.stdout)) == "Unknown"

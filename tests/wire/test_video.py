@@ -71,7 +71,7 @@ def test_a_film_of_them(ending, codec, peer, folder):
     assert not [path for path in (folder / "films").iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.skipif(not encoding.is_installed(), reason="not on this system: PyAV, of the extra [video], is not installed")
+@pytest.mark.skipif(not encoding.is_installed(), reason="install the extra [test]: PyAV")
 @pytest.mark.parametrize(("ending", "codec"), [(".mp4", "h264"), (".mov", "prores")])
 def test_a_film_by_pyav(ending, codec, peer, folder):
     """PyAV is loaded by a child that is closed in already."""

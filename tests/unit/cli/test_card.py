@@ -64,8 +64,8 @@ def test_no_token():
 
 def test_the_page_and_its_code():
     """A code for phones only if they can reach the page."""
-    pytest.importorskip("segno", reason="not on this system: segno")
-    pytest.importorskip("tornado", reason="not on this system: tornado")
+    pytest.importorskip("segno", reason="install the extra [test]: segno")
+    pytest.importorskip("tornado", reason="install the extra [test]: tornado")
     opened = card_of(Config(host="0.0.0.0", http=("0.0.0.0", 9463)), HERE, {}, running=False)
     assert opened.link == "http://192.168.0.20:9463"
     assert 'aria-label="QR code: http://192.168.0.20:9463"' in as_html(opened)
@@ -100,7 +100,7 @@ def test_addresses_of_this_computer():
 
 def test_pdf(tmp_path):
     """One page, and a count of the letters that its fonts do not have."""
-    pytest.importorskip("fpdf", reason="not on this system: fpdf2")
+    pytest.importorskip("fpdf", reason="install the extra [test]: fpdf2")
     card = card_of(Config(host="0.0.0.0"), HERE, {"größe": {"operation": "noop"}, "円": {"operation": "noop"}}, running=True)
     assert as_pdf(card, tmp_path / "c.pdf") == 2  # in the name, and in the trigger
     data = (tmp_path / "c.pdf").read_bytes()
@@ -110,7 +110,7 @@ def test_pdf(tmp_path):
 
 def test_odd_sections_in_a_pdf(tmp_path):
     """One that stands alone in its row, an empty one, and a long one."""
-    pytest.importorskip("fpdf", reason="not on this system: fpdf2")
+    pytest.importorskip("fpdf", reason="install the extra [test]: fpdf2")
     sections = (Section("alone", (("a", "b"),)), Section("wide", code="x" * 400, wide=True), Section("empty"))
     assert as_pdf(Card("t", "s", sections), tmp_path / "c.pdf") == 0
 

@@ -8,7 +8,7 @@ from worker.errors import DiskFull, Unavailable
 from worker.pictures import encoding, video
 
 if not encoding.is_installed():
-    pytest.skip("not on this system: PyAV, of the extra [video], is not installed", allow_module_level=True)
+    pytest.skip("install the extra [test]: PyAV", allow_module_level=True)
 
 
 def frames(count=12):
