@@ -57,7 +57,7 @@ def build(temporary: Path, dist: Path, extras: str, packages: Sequence[str]) -> 
         *(python, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--onedir", "--name", NAME),
         *("--distpath", dist, "--workpath", temporary / "work", "--specpath", temporary),
         *("--collect-submodules", "worker", "--collect-data", "worker", "--copy-metadata", NAME),
-        *(word for module in modules for word in ("--collect-all", module)),
+        *(word for module in modules for word in ("--hidden-import", module, "--collect-data", module)),
         *("--add-data", f"{ROOT / 'td'}{os.pathsep}worker/td"),
         ROOT / "worker" / "__main__.py",
         cwd=temporary,  # not the project: what is frozen is what was installed

@@ -103,7 +103,7 @@ def page() -> str:
     for group, members in grouped(CATALOG[name] for name in CATALOG if EXAMPLES[name].shown).items():
         lines += [f"## {group}", ""]
         for name in (row.name for row in members):
-            lines += [f"### {name}", "", EXAMPLES[name].about, "", "```", command(name), "```", "", f"![{name}]({name}.jpg)", ""]
+            lines += [f"### {name}", "", EXAMPLES[name].about, "", "```sh", command(name), "```", "", f"![{name}]({name}.jpg)", ""]
     return "\n".join(lines)
 
 

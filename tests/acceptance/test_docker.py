@@ -53,15 +53,24 @@ frames = load("frames")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="not on this system: only root can reach into a container from outside")
 
 
+def line_of(words: str) -> str:
+    """The line of a block of docker/README.md that has these words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (REPOSITORY / "docker" / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (line,) = {line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith(words)}
+    return line
+
+
 @pytest.fixture(scope="module", autouse=True)
 def image() -> str:
-    """The real Dockerfile, built."""
+    """The real Dockerfile, built as docker/README.md says."""
     reason = why_not()
     if reason:
         if os.environ.get("TD_IMAGE_WORKER_REQUIRE_DOCKER") == "1":
             pytest.fail(f"TD_IMAGE_WORKER_REQUIRE_DOCKER=1, but {reason}")
         pytest.skip(f"not on this system: THE IMAGE IS NOT TESTED, {reason}")
-    docker("build", "-f", "docker/Dockerfile", "-t", TAG, "--label", LABEL, str(REPOSITORY), timeout_s=900)
+    command = line_of("docker build -f").replace("-t td-image-worker ", f"-t {TAG} --label {LABEL} ")
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     facts = docker("image", "inspect", "-f", '{{.Size}} {{index .Config.Labels "container-lab.base"}}', TAG).stdout.split()
     stand_in = "" if len(facts) < 2 or facts[1].startswith("<no") else "; its base is a stand-in made by the lab"
     print(f"{TAG}: {int(facts[0]) / 1e6:.0f} MB{stand_in}")
@@ -298,7 +307,7 @@ def test_the_compose_file_comes_up(folder):
         assert checked.stderr == ""
         assert f"127.0.0.1:{port}:9460" in checked.stdout or "host_ip: 127.0.0.1" in checked.stdout
         try:
-            call("up", "-d", "--no-build")
+            call(*line_of("docker compose up").removeprefix("docker compose ").split())
             container = Container(project, port)
             container.wait_until_well()
             text.submit(port, Job("words", "write_text", (("output", f"{folder}/notes/a.txt"), ("text", "hello"))))
@@ -342,7 +351,7 @@ def the_profile_cluster_comes_up(folder):
         return done.stdout
 
     try:
-        call("up", "-d", "--build")
+        call(*line_of("docker compose --profile cluster up").removeprefix("docker compose --profile cluster ").split())
         container = Container(project, port)
         container.wait_until_well(60)
         until(lambda: "2 nodes of the cluster work" in container.exec("td-image-worker", "health", check=False).stdout, 60, "two nodes")
@@ -389,17 +398,36 @@ def test_reports_that_find_nobody_are_logged(folder):
         assert len(re.findall(rf"nobody listens at \S+:{nowhere},", container.log)) == 1
 
 
-def test_doctor_from_inside(folder, touch):
-    """With nothing installed outside: it says whether anybody takes the reports, and a word of it arrives there."""
-    with running(folder, *touch.options) as container:
+def test_doctor_from_inside(tmp_path, touch):
+    """With nothing installed outside, and the container started as docker/README.md says without compose: it says whether anybody takes the
+    reports, and a word of it arrives there. Names, ports and the user are the test's.
+    """
+    show = tmp_path / "show"
+    show.mkdir()
+    os.chown(show, *OWNER)
+    name, port = f"tdiw-{uuid.uuid4().hex[:10]}", free_port()
+    start = line_of("docker run -d --name td-image-worker ").replace("--name td-image-worker ", f"--name {name} --label {LABEL} ")
+    start = start.replace("127.0.0.1:9460:", f"127.0.0.1:{port}:").replace('"$(id -u):$(id -g)"', f"{OWNER[0]}:{OWNER[1]}")
+    start = re.sub(r"td-image-worker$", f"{' '.join(touch.options)} {TAG}", start.replace("td-state:", f"{name}-state:"))
+    ask = line_of("docker exec td-image-worker ").replace("exec td-image-worker", f"exec {name}", 1)
+    try:
+        done = subprocess.run(["bash", "-c", start], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        container = Container(name, port)
         container.wait_until_well()
-        good = container.exec("td-image-worker", "doctor", "--docker", check=False)
+        good = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=100, check=False)
         until(lambda: any(isinstance(report, Pong) and report.nonce == 4711 for report in touch.reports), 5, "the doctor's pong")
         bad = container.exec("td-image-worker", "doctor", "--docker", "--text-port", str(free_port()), check=False)
+        touch.submit(port, Job("words", "write_text", (("output", f"{show}/a.txt"), ("text", "hello"))))
+        until(lambda: touch.finals("words"), 20, "ready")
+    finally:
+        docker("rm", "-f", "-v", name, check=False)
+        docker("volume", "rm", "-f", f"{name}-state", check=False)
     assert good.returncode == 0, good.stdout
     assert "The round trip works." in good.stdout
     assert bad.returncode == 1
     assert "nobody listens there" in bad.stdout
+    assert (show / "a.txt").read_bytes() == b"hello"
 
 
 def test_doctor_from_outside(folder):

@@ -1,7 +1,7 @@
 """Every command of the program that the documents and the help texts show is run, in a shell, as it stands there.
 
-Paths of the documents stand for folders of the test. What is not run: other programs (docker, systemctl, pip ...), and lines with a
-placeholder such as NAME or three dots, which a reader has to fill in.
+Paths of the documents stand for folders of the test. Commands are run by bash; zsh makes the same words of them. Of all other lines of
+the documents' blocks `ELSEWHERE` says which test runs them, and `NOWHERE` why none can on this computer.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import pytest
 from click.testing import CliRunner
 
-from tests import frame_files, small_recording
+from tests import frame_files, gallery, small_recording
+from tests.examples import EXAMPLES
 from tests.ports import free_port
 from tests.reliability.running import REPOSITORY, wait_until_it_answers
 from worker.catalog.table import CATALOG
 from worker.cli import COMMANDS, cli
 
 DOCUMENTS = [REPOSITORY / name for name in ("README.md", "docker/README.md", "td/README.md", "SECURITY.md", "protocol.md")]
-OWN = REPOSITORY / "docs" / "own_operations.md"  # its commands need its files: `tests/wire/test_own_operations_page.py` follows it
-DOCUMENTS += sorted(path for path in (REPOSITORY / "docs").glob("*.md") if path != OWN)
+DOCUMENTS += sorted((REPOSITORY / "docs").glob("*.md"))
+#: What they and these show that is no command of the program is looked at, too.
+OTHERS = [REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md", "docs/gallery/README.md")]
+OWN = REPOSITORY / "docs" / "own_operations.md"
 PLACEHOLDER = re.compile(r"\.\.\.|\b[A-Z]{3,}\b|<|\$|%h")
 #: Names of commands in a sentence, which need an argument.
 MENTIONS = (["send"], ["run"], ["component"], ["node"], ["replay"])
-SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 END_S = 100
 DATA = REPOSITORY / "tests" / "data"
 #: Folders of pictures that the documents speak of.
@@ -49,7 +51,45 @@ CAMERA = {
     "distortion": [0, 0, 0, 0, 0],
 }
 
-pytestmark = pytest.mark.skipif(not SHELLS, reason="not on this system: bash")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="not on this system: bash")
+
+#: Lines of blocks that a test elsewhere runs, taken from the text.
+ELSEWHERE = {
+    r"curl(\.exe)? ": "tests/web/test_clients.py::test_the_commands_of_the_page_about_http",
+    r"python -m (tests\.docs|pytest|worker) ": "tests/unit/test_contributing.py::test_adding_an_operation",
+    r"python3 -m venv \.venv && |pip install \. && ": "tests/td/test_installing.py::test_with_pip",
+    r"uv tool install \.$": "tests/td/test_installing.py::test_with_uv",
+    r"docker build -f docker/Dockerfile -t td-image-worker \.$": "tests/acceptance/test_docker.py::image",
+    r"docker (run -d --name|exec) td-image-worker ": "tests/acceptance/test_docker.py::test_doctor_from_inside",
+    r"docker compose up ": "tests/acceptance/test_docker.py::test_the_compose_file_comes_up",
+    r"docker compose --profile cluster up ": "tests/acceptance/test_docker.py::the_profile_cluster_comes_up",
+    r"PIP_CONFIG_FILE=\S+ .* docker/build\.sh$": "tests/acceptance/test_documents.py::test_an_image_from_sources_of_your_own",
+    r"td-image-worker send style ": "tests/wire/test_own_operations_page.py::test_the_model",
+    r"td-image-worker serve .*--operations night$": "tests/wire/test_own_operations.py::test_an_installed_package",
+}
+CI = " ".join((REPOSITORY / ".ci" / name).read_text(encoding="utf-8") for name in ("run", "checks"))
+#: Lines of blocks that no test runs: why, and whether that is so on this computer.
+NOWHERE: dict[str, tuple[str, bool]] = {
+    r"(systemctl|journalctl) --user |loginctl ": ("systemd starts no services here", not Path("/run/systemd/system").is_dir()),
+    r"launchctl ": ("there is no launchd", sys.platform != "darwin"),
+    r"\$\w+ = |(Register|Start)-ScheduledTask |New-NetFirewallRule ": ("there is no PowerShell", not shutil.which("powershell")),
+    r"uv tool install C:/path/to/|python3 -m venv ~/worker$|~/worker/bin/python ": ("it is the README's way under another path", True),
+    r"py -m venv |C:/worker/Scripts/python ": ("this is not Windows", sys.platform != "win32"),
+    r"docker pull |docker image inspect -f '{{index": ("it asks a registry of images", True),
+    r"pip download -d docker/wheels |printf 'FROM debian|docker build --network none ": (
+        "it takes 250 MB, and asks a registry of images",
+        True,
+    ),
+    r"docker/engine\.sh (start|stop)$": (
+        ".ci/run does it before and after all tests",
+        "docker/engine.sh start" in CI and "engine.sh stop" in CI,
+    ),
+    r"TD_IMAGE_WORKER_REQUIRE_DOCKER=1 pytest ": (".ci/run does it", "TD_IMAGE_WORKER_REQUIRE_DOCKER=1" in CI),
+    r'pip install "\.\[test\]" && pytest$': (".ci/run does it", 'install --quiet --disable-pip-version-check ".[test]"' in CI),
+    r'pip install -e "\.\[test,dev\]"$|python -m venv ': (".ci/checks does it", '".[test,dev]"' in CI and "-m venv" in CI),
+    r"pytest tests/unit worker$": ("it runs them, and this is one of them", True),
+    r"ruff format --check \. && ruff check \. && mypy$": (".ci/checks does it", "ruff format --check .\nruff check .\nmypy\n" in CI),
+}
 
 
 def commands_of(text: str) -> set[str]:
@@ -59,6 +99,12 @@ def commands_of(text: str) -> set[str]:
     jobs = re.findall(rf"`((?:{'|'.join(CATALOG)}) \w+=[^`\n]*)`", text)
     lines += [f"td-image-worker send {job}" for job in jobs if is_whole(job)]
     return {re.split(r"  +\(", line)[0].strip() for line in lines}
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of the blocks for a shell."""
+    blocks = re.findall(r"^ *```(?:sh|powershell)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def is_whole(job: str) -> bool:
@@ -76,10 +122,16 @@ def shown() -> list[str]:
     for name in COMMANDS:
         found |= commands_of(CliRunner().invoke(cli, [name, "--help"], terminal_width=500).output)
     whole = (line for line in found if not PLACEHOLDER.search(line) and line.split()[1:] not in MENTIONS)
-    return sorted(line for line in whole if line.split()[1] in {*COMMANDS, "--version"})
+    return sorted(line for line in whole if line.split()[1] in {*COMMANDS, "--version"} and not first(ELSEWHERE, line))
+
+
+def first(table: Iterable[str], line: str) -> str | None:
+    """The first of these patterns that the line begins with."""
+    return next((pattern for pattern in table if re.match(pattern, line)), None)
 
 
 SHOWN = shown()
+GALLERY = {gallery.command(name) for name, example in EXAMPLES.items() if example.shown}
 SERVING = [line for line in SHOWN if line.split()[1] == "serve" and "--help" not in line]
 CLUSTERS = [line for line in SHOWN if line.split()[1] == "cluster"]
 ASKING = [line for line in SHOWN if line.split()[1] not in ("serve", "demo", "cluster") or "--help" in line]
@@ -102,7 +154,7 @@ class Desk:
             *(f"{name}/{n}.png" for name in SERIES for n in (1, 2)),
         ):
             shutil.copy(DATA / "smarties.png", folder / name)
-        for name in SERIES:
+        for name in (*SERIES, "shots"):
             cv2.imwrite(str(folder / name / "3.jpg"), cv2.imread(str(DATA / "smarties.png")))
         shutil.copy(DATA / "board.jpg", folder / "night.jpg")
         for name in ("a.mp4", "take1.mov"):
@@ -138,7 +190,7 @@ class Desk:
     def start(self, line: str) -> subprocess.Popen[str]:
         """In a shell, which then becomes the program."""
         return subprocess.Popen(
-            [SHELLS[0], "-c", f"exec {self.here(line)}"],
+            ["bash", "-c", f"exec {self.here(line)}"],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -146,8 +198,8 @@ class Desk:
             text=True,
         )
 
-    def run(self, shell: str, line: str) -> subprocess.CompletedProcess[str]:
-        command = [shell, *(["-f"] if shell == "zsh" else []), "-c", self.here(line)]
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-c", self.here(line)]
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=END_S, check=False)
 
 
@@ -160,7 +212,7 @@ def desk(tmp_path: Path) -> Desk:
 def busy_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One with a worker."""
     desk = Desk(tmp_path_factory.mktemp("desk"))
-    process = desk.start("td-image-worker serve --root .")
+    process = desk.start("td-image-worker serve --root . --operations my_ops.py")
     try:
         wait_until_it_answers(desk.port)
         yield desk
@@ -215,14 +267,13 @@ def test_a_cluster_starts_as_shown(desk: Desk, line: str) -> None:
     assert "Traceback" not in rest
 
 
-@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("line", ASKING)
-def test_a_command_works_as_shown(busy_desk: Desk, shell: str, line: str) -> None:
+def test_a_command_works_as_shown(busy_desk: Desk, line: str) -> None:
     """It ends with 0. The doctor may find something broken on this computer, and then says what."""
     if line.split()[1:2] == ["presets"]:
-        made = busy_desk.run(shell, "td-image-worker presets set logo operation=find_circles image=a.png overlay=b.png")
+        made = busy_desk.run("td-image-worker presets set logo operation=find_circles image=a.png overlay=b.png")
         assert made.returncode == 0, made.stderr
-    done = busy_desk.run(shell, line)
+    done = busy_desk.run(line)
     assert "Traceback" not in done.stderr
     if line.split()[1] == "doctor":
         assert done.returncode in (0, 1)
@@ -231,3 +282,93 @@ def test_a_command_works_as_shown(busy_desk: Desk, shell: str, line: str) -> Non
         if "is not available here" in done.stderr and not os.environ.get("CI"):
             pytest.skip(f"not in this environment: {done.stderr.strip()}")
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def words(shell: list[str], folder: Path) -> list[list[bytes]]:
+    """What the shell makes of each command, in an empty folder."""
+    script = "\n".join(f"printf '%s\\0' {line}; printf '\\1'" for line in SHOWN)
+    done = subprocess.run([*shell, "-c", script], cwd=folder, capture_output=True, timeout=END_S, check=True)
+    assert done.stderr == b""
+    return [made.split(b"\0") for made in done.stdout.split(b"\1")]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="apt install zsh")
+def test_zsh_reads_them_as_bash_does(tmp_path: Path) -> None:
+    """The shell of macOS hands the same words to the program, and stops at none."""
+    assert words(["zsh", "-f"], tmp_path) == words(["bash"], tmp_path)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_windows_reads_them_as_bash_does(line: str) -> None:
+    """By rule, because there is no PowerShell here. It takes a comma for a list and @ for a splat; 5.1 takes double quotes out of single
+    ones. The command prompt knows no single quotes. In double quotes PowerShell knows $ and the back-quote, and the command prompt %.
+    """
+    command = line.removesuffix(" > jobs.txt")  # both write output into a file with it
+    assert "'" not in command
+    inside = re.findall(r'"[^"]*"', command)
+    bare = re.sub(r'"[^"]*"', "", command)
+    assert '"' not in bare
+    assert not re.search(r"[,;&|<>(){}$`%^!\\#*?]|(^| )@", bare)
+    assert not any(re.search(r"[$`%!\\]", words) for words in inside)
+
+
+def test_every_line_is_accounted_for() -> None:
+    """Each line of a block for a shell is run here or by another test, or cannot be on this computer, or the reader fills something in."""
+    used = set()
+    for path in [*DOCUMENTS, *OTHERS]:
+        for line in lines_of(path.read_text(encoding="utf-8")):
+            command = re.split(r"  +\(", line)[0].strip()
+            if command in SHOWN or command in GALLERY or (command.startswith("td-image-worker ") and PLACEHOLDER.search(command)):
+                continue
+            pattern = first(ELSEWHERE, line) or first(NOWHERE, line)
+            assert pattern, f"{path.name}: who runs `{line}`?"
+            used.add(pattern)
+    assert {*ELSEWHERE, *NOWHERE} == used
+
+
+@pytest.mark.parametrize("name", sorted(set(ELSEWHERE.values())))
+def test_the_test_elsewhere_exists(name: str) -> None:
+    path, _, function = name.partition("::")
+    assert re.search(rf"^def {function}\b", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("pattern", NOWHERE)
+def test_the_reason_is_true(pattern: str) -> None:
+    reason, holds = NOWHERE[pattern]
+    if not holds:
+        pytest.skip(f"no test runs {pattern} on this computer, although it could: it is not so that {reason}")
+
+
+def test_blocks_that_are_no_commands_hold_none() -> None:
+    """A block without a language is not looked at."""
+    program = r"^ *(td-image-worker|uv|uvx|pipx?|pip3|py|python3?|docker|curl|git|npm|sudo|cd|pytest|systemctl|launchctl) [^\s\d]"
+    for path in [*DOCUMENTS, *OTHERS]:
+        blocks = re.findall(r"^ *```([^\n]*)\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        others = [block for kind, block in blocks if kind not in ("sh", "powershell")]
+        assert [line for block in others for line in block.splitlines() if re.match(program, line)] == [], path.name
+
+
+def test_the_gallery_shows_the_examples() -> None:
+    """They are run over OSC by `tests/wire/test_operations.py`. If not: python -m tests.gallery."""
+    assert (REPOSITORY / "docs" / "gallery" / "README.md").read_text(encoding="utf-8") == gallery.page()
+
+
+def test_an_image_from_sources_of_your_own(tmp_path: Path) -> None:
+    """The command of docker/README.md makes the files secrets of the build, for each step. A stand-in takes docker's place."""
+    (line,) = [line for line in lines_of((REPOSITORY / "docker" / "README.md").read_text(encoding="utf-8")) if line.endswith("build.sh")]
+    files = {"pip.conf": "", "debian.sources": "", "our-ca.pem": ""}
+    for name in files:
+        (tmp_path / name).write_text("mine\n", encoding="utf-8")
+    stand_in = tmp_path / "docker"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\ncat\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    line = line.replace("/etc/ssl/certs/our-ca.pem", str(tmp_path / "our-ca.pem"))
+    environment = {**os.environ, "HOME": str(tmp_path), "DOCKER": str(stand_in)}
+    done = subprocess.run(["bash", "-c", line], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    for name in files:
+        assert any(word.endswith(f",src={tmp_path / name}") for word in said), name
+    steps = [step for step in said if step.startswith("RUN ")]
+    assert steps
+    assert all(step.count("--mount=type=secret,id=") == 3 for step in steps)

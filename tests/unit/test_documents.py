@@ -78,15 +78,33 @@ def test_blocks_hold_code_only(path):
     for block in blocks(path.read_text(encoding="utf-8"), "sh", "powershell"):
         for line in block.splitlines():
             assert not line.startswith(("$ ", "> ", "PS ", "#")), line
+            assert " #" not in re.sub(r"\"[^\"]*\"|'[^']*'", "", line), f"zsh takes it for words: {line}"
             assert "   (" not in line, line
 
 
 @each_document
 def test_powershell(path):
-    """PowerShell 5.1, which Windows brings, has no && and no ||."""
+    """PowerShell 5.1, which Windows brings, has no && and no ||, goes on after a back-quote only, and has another program under the name of
+    curl. A quote is closed in its line, and each line begins with a command, a cmdlet or a variable.
+    """
     for block in blocks(path.read_text(encoding="utf-8"), "powershell"):
-        assert "&&" not in block
-        assert "||" not in block
+        for line in block.splitlines():
+            assert not re.search(r"&&|\|\||[\\^]$|^(curl|wget|export|set) ", line), line
+            assert not re.search(r"[\"']", re.sub(r"\"[^\"]*\"|'[^']*'", "", line)), line
+            assert not re.search(r"'[^']*\"[^']*'", line), line
+            assert re.match(r"\$\w+ = |[A-Z]\w+-[A-Z]\w+ |(uv|py|td-image-worker|curl\.exe|[A-Z]:/\S+) ", line), line
+
+
+def test_extras():
+    """The README names all of them, and the other documents lead there: to add one, each way of installing has its own command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("## Extras")[2].partition("Add them in")[0]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(extras.keys() - {"test", "bench", "dev"})
+    for path in DOCUMENTS:
+        if path.name not in ("README.md", "CONTRIBUTING.md", "performance.md", "CHANGELOG.md"):
+            assert not re.search(r"(pip|uv tool) install \"[^\"]*\[", path.read_text(encoding="utf-8")), path
 
 
 @each_document
