@@ -38,6 +38,7 @@ PROGRAM = "td-image-worker"  # what pip, uv and pipx install
 PYTHON = re.compile(r"(python|pypy)[0-9.]*w?(\.exe)?$", re.IGNORECASE)
 ABSOLUTE = {"win32": re.compile("[A-Za-z]:/|//"), "darwin": re.compile("/"), "linux": re.compile("/")}
 TOUCHDESIGNER = ("touchdesigner", "touchplayer")
+MINORS = range(20, 10, -1)  # of the Pythons 3.11 and later in whose folders is looked; the newest first
 
 STARTING_S = 20.0  # a pid file younger than this belongs to a worker that is about to answer
 LAST_BYTES = 2000  # of a file, to find its last line
@@ -208,9 +209,9 @@ def find_program(chosen, app, project_folder="", environment=None, home=None, pl
     """The beginning of the worker's command line.
 
     Args:
-        chosen: a Python in which the worker is installed, a program such as `td-image-worker.exe`, or the folder of one of them. If it
-            is empty, `td-image-worker` is looked for on PATH and in the folders of uv and pipx; if there is none, TouchDesigner's own
-            Python is taken.
+        chosen: a Python in which the worker is installed, a program such as `td-image-worker.exe`, or the folder of one of them. It may
+            begin with `~`, and stand in the quotes that *Copy as path* of Windows puts round it. If it is empty, `td-image-worker` is
+            looked for on PATH and in the folders of uv, pipx and pip; if there is none, TouchDesigner's own Python is taken.
         app: TouchDesigner's.
         project_folder: where a relative `chosen` begins.
         environment: PATH and so on; if it is not given, this process's.
@@ -221,9 +222,13 @@ def find_program(chosen, app, project_folder="", environment=None, home=None, pl
         ValueError: there is no such file, or it is TouchDesigner, or nothing was found.
     """
     exe = ".exe" if platform == "win32" else ""
+    home = (home or os.path.expanduser("~")).replace("\\", "/").rstrip("/")
+    chosen = chosen.strip().strip('"').replace("\\", "/")
     if chosen:
-        return _as_command(_existing(chosen.replace("\\", "/"), project_folder.replace("\\", "/"), exe))
-    for folder in program_folders(os.environ if environment is None else environment, home or os.path.expanduser("~"), platform):
+        if chosen.startswith("~/"):
+            chosen = home + chosen[1:]
+        return _as_command(_existing(chosen, project_folder.replace("\\", "/"), exe))
+    for folder in program_folders(os.environ if environment is None else environment, home, platform):
         program = f"{folder}/{PROGRAM}{exe}"
         if os.path.isfile(program):
             return [program]
@@ -233,7 +238,8 @@ def find_program(chosen, app, project_folder="", environment=None, home=None, pl
 def program_folders(environment, home, platform=sys.platform):
     """Where `pip`, `uv tool install` and `pipx install` put programs. A program that was started from the desktop often has a short PATH.
 
-    Sources: the uv documentation on storage, and pipx on paths. Relative folders do not count: what they name depends on the project.
+    Sources: the uv documentation on storage, pipx on paths, and Python's on the modules site and sysconfig. Relative folders do not count:
+    what they name depends on the project.
     """
     home = home.replace("\\", "/").rstrip("/")
     windows, mac = platform == "win32", platform == "darwin"
@@ -253,9 +259,20 @@ def program_folders(environment, home, platform=sys.platform):
         *(f"{folder}/{scripts}" for folder in uv_tools if folder),
         *(f"{folder}/venvs/{scripts}" for folder in pipx_homes if folder),
         *(["/opt/homebrew/bin", "/usr/local/bin"] if mac else [] if windows else ["/usr/local/bin"]),
+        *_folders_of_pip(home, roaming, local, platform),
     ]
     folders = [folder.strip('"').replace("\\", "/").rstrip("/") for folder in folders]
     return list(dict.fromkeys(folder for folder in folders if ABSOLUTE[platform].match(folder)))
+
+
+def _folders_of_pip(home, roaming, local, platform):
+    """Where it puts programs for Python's own installers, which do not always add these folders to PATH: for one user, and for all."""
+    if platform == "win32":
+        return [f"{folder}/Python3{minor}/Scripts" for minor in MINORS for folder in (f"{roaming}/Python", f"{local}/Programs/Python")]
+    if platform == "darwin":
+        places = (f"{home}/Library/Python", "/Library/Frameworks/Python.framework/Versions")
+        return [f"{folder}/3.{minor}/bin" for minor in MINORS for folder in places]
+    return []
 
 
 def _existing(chosen, project_folder, exe):

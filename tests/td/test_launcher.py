@@ -195,6 +195,14 @@ def test_a_relative_program_begins_at_the_project_s_folder(tmp_path):
     assert launcher.find_program("python3", TOUCHDESIGNER, tmp_path.as_posix()) == ["python3", "-m", "worker"]
 
 
+def test_a_path_as_people_type_and_copy_it(tmp_path):
+    """`~` of a Mac, and the quotes of *Copy as path* in the Explorer, with spaces and letters of any language."""
+    path = touch(tmp_path / "my wörker" / "python")
+    home = tmp_path.as_posix()
+    assert launcher.find_program("~/my wörker/python", TOUCHDESIGNER, "/show", home=home) == [path, "-m", "worker"]
+    assert launcher.find_program(f' "{path}" '.replace("/", "\\"), TOUCHDESIGNER, "/show") == [path, "-m", "worker"]
+
+
 def test_options_are_words_and_quotes_hold_a_path_together():
     assert launcher.options_of('--map "C:\\my show=/data" --no-journal') == ["--map", "C:/my show=/data", "--no-journal"]
     with pytest.raises(ValueError, match=r'^Options: a quote is not closed in --map "C:/show=/data$'):
@@ -233,6 +241,9 @@ HOMES = [
     ("win32", "AppData/Roaming/uv/tools/td-image-worker/Scripts/td-image-worker.exe", {}),
     ("win32", "pipx/venvs/td-image-worker/Scripts/td-image-worker.exe", {}),
     ("win32", "AppData/Local/pipx/pipx/venvs/td-image-worker/Scripts/td-image-worker.exe", {}),
+    ("darwin", "Library/Python/3.12/bin/td-image-worker", {}),
+    ("win32", "AppData/Roaming/Python/Python311/Scripts/td-image-worker.exe", {}),
+    ("win32", "AppData/Local/Programs/Python/Python314/Scripts/td-image-worker.exe", {}),
     ("win32", "tools/td-image-worker/Scripts/td-image-worker.exe", {"UV_TOOL_DIR": "{home}\\tools"}),
 ]
 
