@@ -441,7 +441,9 @@ class ImageWorkerExt:
             run("args[0].ext.ImageWorkerExt.tick(args[1])", self.ownerComp, self._ticket, delayFrames=TICK_FRAMES, fromOP=self.ownerComp)
 
     def opened(self):
-        """The project was opened, or the component was made, copied or loaded."""
+        """The project was opened, or the component was made, copied or loaded. What went wrong before that is over."""
+        self._tables.all_is_well()
+        self._go_on()
         if self.ownerComp.par.Autostart.eval():
             self.Start()
 
@@ -692,10 +694,19 @@ class ImageWorkerExt:
         elif self._control.crash():
             self._tables.complain(self._control.crash())
         elif self._status_word() == "Lost":
-            text = "The worker is not heard. Is it running (Start), and are Host and Command Port right?"
+            text = self._deaf() or "The worker is not heard. Is it running (Start), and are Host and Command Port right?"
             was_wanted = self._pending.outbox.heard_at is not None or any(not job.ended for job in self._pending.jobs.values())
             (self._tables.complain if was_wanted else self._tables.log)(text)
         self._calls.append(("onWorkerLost" if word == "lost" else "onWorkerBack", (self.ownerComp,)))
+
+    def _deaf(self):
+        """Why no report can arrive here, as a sentence; empty if they can."""
+        oscin = self.ownerComp.op("oscin")
+        said = (oscin.warnings() or oscin.errors()).strip()
+        if not said:
+            return ""
+        port = self.ownerComp.par.Textport.eval()
+        return f"No report can arrive. Perhaps something else has Text Port {port}: set another one (page Worker). oscin says: {said}"
 
     def _call_named(self, name, *args):
         """Calls a function of the artist's DAT `callbacks`, if it has it."""

@@ -98,7 +98,7 @@ class Tables:
         self.ownerComp = ownerComp
         self.show = False
         self._wanted = {}  # what the read-only parameters should say
-        self._shown = {}  # what they say
+        self._shown = {"Message": ownerComp.par.Message.eval()}  # what they say; a message may be older than this object
         self._lines: collections.deque = collections.deque(maxlen=LINES_LOGGED)
         self._jobs = collections.OrderedDict()  # by id, those that have changed: the job and its word
         self._cells = {}  # what the rows of unfinished jobs say, and where they were
@@ -202,8 +202,6 @@ class Tables:
         """Only those that change, so that nothing cooks for nothing."""
         wanted, self._wanted = self._wanted, {}
         for name, value in wanted.items():
-            if name == "Message" and value == self._shown.get(name, ""):
-                continue
             if self._shown.get(name) != value:
                 self._shown[name] = value
                 setattr(self.ownerComp.par, name, value)

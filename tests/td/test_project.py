@@ -313,7 +313,25 @@ def test_a_port_that_is_taken_is_a_warning_on_the_operator(projects, worker):
     first.td.frames(2)
     second.td.frames(2)
     assert "Cannot bind" in second.component.op("oscin").warnings()
+    second.component.par.Losttimeout = 0.3
+    second.component.Submit("noop")
+    second.td.until(lambda: "Text Port" in second.component.par.Message.eval())
+    assert "Cannot bind" in second.component.errors()
     second.td.crash()
+
+
+@pytest.mark.parametrize("how", ["opened", "cleared"])
+def test_a_message_of_the_last_session_is_over(projects, how):
+    """It was saved with the project. It goes when the project is opened, or with Clear Message; a new text of the extension leaves it."""
+    project = projects(2025)
+    component = project.component
+    component.par.Message = "of yesterday"
+    component.addScriptError("of yesterday")
+    component.par.reinitextensions.pulse()
+    project.td.frames(3)
+    assert component.par.Message.eval() == component.errors() == "of yesterday"
+    project.td.opened() if how == "opened" else component.par.Clearmessage.pulse()
+    project.td.until(lambda: component.par.Message.eval() == component.errors() == "", 5)
 
 
 # ----------------------------------------------------------------------------------------------------------- CHOPs only
