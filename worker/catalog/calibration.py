@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from worker.catalog.markers import Dictionary
-from worker.catalog.params import READ_BYTES, WRITE, WRITE_IMAGE, Color, DataOut, ImageIn, ImageOut, Params, Quality
+from worker.catalog.params import READ_BYTES, WRITE_IMAGE, WRITE_JSON, Color, DataOut, ImageIn, ImageOut, Params, Quality
 
 _Columns = Annotated[int, Meta(ge=2, le=100, description="squares in a row of the board, or circles in a row of the grid")]
 _Rows = Annotated[int, Meta(ge=2, le=100, description="rows of squares, or of circles")]
@@ -19,7 +19,7 @@ _Marker = Annotated[
 
 class Calibrate(Params, frozen=True, kw_only=True):
     image: ImageIn
-    output: Annotated[str, Meta(min_length=1, extra=WRITE, description="calibration to write, as JSON; undistort and pose read it")]
+    output: Annotated[str, Meta(min_length=1, extra=WRITE_JSON, description="calibration to write, as JSON; undistort and pose read it")]
     board: Annotated[
         Literal["chessboard", "charuco", "circles", "asymmetric_circles"],
         Meta(description="what is seen in the images; ChArUco may be cut off at an edge, the others must be seen whole"),
@@ -67,7 +67,7 @@ class Undistort(Params, frozen=True, kw_only=True):
         "#000000"
     )
     new_calibration: Annotated[
-        str, Meta(extra=WRITE, description="calibration of the output to write, as JSON: the new camera matrix, no distortion")
+        str, Meta(extra=WRITE_JSON, description="calibration of the output to write, as JSON: the new camera matrix, no distortion")
     ] = ""
     quality: Quality = 90
     data: DataOut = ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, Quality, ReferenceIn
+from worker.catalog.params import WRITE_CSV, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, Quality, ReferenceIn
 
 _Method = Annotated[
     Literal["sift", "orb", "akaze", "kaze", "brisk"],
@@ -25,7 +25,7 @@ class MatchFeatures(Params, frozen=True, kw_only=True):
     method: _Method = "sift"
     points: _Points = 2000
     ratio: _Ratio = 0.8
-    matches: Annotated[str, Meta(extra=WRITE, description="CSV file to write: the points of each match in both pictures")] = ""
+    matches: Annotated[str, Meta(extra=WRITE_CSV, description="CSV file to write: the points of each match in both pictures")] = ""
     warped: _Warped = ""
     overlay: ImageOut = ""
     data: DataOut = ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, Region
+from worker.catalog.params import WRITE_IMAGE, WRITE_JSON, DataOut, ImageIn, ImageOut, Params, Region
 
 
 class Measure(Params, frozen=True, kw_only=True):
@@ -14,7 +14,10 @@ class Measure(Params, frozen=True, kw_only=True):
     region: Region = ""
     histogram: Annotated[
         str,
-        Meta(extra=WRITE, description="JSON file to write: 256 shares of the pixels for each of r, g, b and grey; {name} and {n} as usual"),
+        Meta(
+            extra=WRITE_JSON,
+            description="JSON file to write: 256 shares of the pixels for each of r, g, b and grey; {name} and {n} as usual",
+        ),
     ] = ""
     overlay: Annotated[ImageOut, Meta(description="picture to write: the image with its histogram; {name} and {n} as usual")] = ""
     data: DataOut = ""

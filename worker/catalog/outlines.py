@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from worker.catalog.params import WRITE, WRITE_IMAGE, DataOut, ImageIn, ImageOut, Params, Region
+from worker.catalog.params import WRITE_IMAGE, WRITE_JSON, DataOut, ImageIn, ImageOut, Params, Region
 
 
 class FindContours(Params, frozen=True, kw_only=True):
@@ -22,7 +22,9 @@ class FindContours(Params, frozen=True, kw_only=True):
     ] = 1.0
     max_items: Annotated[int, Meta(ge=1, le=100_000, description="maximum number of contours per image, the largest first")] = 500
     region: Region = ""
-    points: Annotated[str, Meta(extra=WRITE, description="JSON file to write: for each contour its simplified points and its hull")] = ""
+    points: Annotated[
+        str, Meta(extra=WRITE_JSON, description="JSON file to write: for each contour its simplified points and its hull")
+    ] = ""
     overlay: ImageOut = ""
     data: DataOut = ""
 

@@ -60,7 +60,7 @@ class OwnParameter(msgspec.Struct, frozen=True, array_like=True):
     choices: Annotated[tuple[int | _Word, ...], Meta(max_length=200)]
     unit: _Word
     role: Literal["", "read", "write"]
-    holds: Literal["", "image", "bytes", "table"]
+    holds: Literal["", "image", "bytes", "table", "json", "csv"]
 
 
 class OwnColumn(msgspec.Struct, frozen=True, array_like=True):

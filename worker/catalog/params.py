@@ -59,10 +59,13 @@ WRITE = {"role": "write"}
 READ_BYTES = {**READ, "holds": "bytes"}
 # Files that are not looked into, so they need not be pictures.
 READ_FILES = {**READ, "holds": "files"}
-# What a file holds tells the tasks how it is checked and written: a picture, or the table of all rows. Other files are the operation's own.
+# What a file holds tells the tasks how it is checked and written: a picture, the table of all rows, or the operation's own.
+# Of the operation's own files the ending is checked if it says what they hold.
 WRITE_IMAGE = {**WRITE, "holds": "image"}
 WRITE_VIDEO = {**WRITE, "holds": "video"}
 WRITE_TABLE = {**WRITE, "holds": "table"}
+WRITE_JSON = {**WRITE, "holds": "json"}
+WRITE_CSV = {**WRITE, "holds": "csv"}
 
 #: Of pictures that are written.
 Quality = Annotated[

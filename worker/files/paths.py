@@ -145,12 +145,13 @@ class FileRules:
             pass  # opening it says why it cannot be read
         return path
 
-    def to_write(self, text: str, kind: Kind = "a file") -> Path:
+    def to_write(self, text: str, kind: Kind = "a file", endings: Collection[str] = ()) -> Path:
         """The absolute path, free of links, that `text` names for writing; it need not exist.
 
         Args:
             text: as the sender spells it.
             kind: what the file will hold. Text is not written under the name of an image, nor an image under the name of a text.
+            endings: those that the caller takes, to be named in a refusal.
 
         Raises:
             ArgumentError, PathError: as `to_read`; also if a file of a kind that the worker does not write has this name.
@@ -170,8 +171,8 @@ class FileRules:
             raise PathError(f"{text} belongs to the worker itself.", "Choose another name or folder.")
         if path.suffix.lower() not in _ENDINGS.get(kind, _WRITTEN) and not os.path.isdir(path):
             if os.path.lexists(path):
-                raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind))
-            hint = f"{PREFIX}{text} writes a frame." if path.suffix == ENDING else _endings_hint(kind)
+                raise PathError(f"{text} is not a kind of file that this worker replaces.", _endings_hint(kind, endings))
+            hint = f"{PREFIX}{text} writes a frame." if path.suffix == ENDING else _endings_hint(kind, endings)
             raise UnsupportedFormat(f"{text} has no ending that this worker writes.", hint)
         _check_others(text, path.parts[len(root.parts) :])
         return path
@@ -424,7 +425,9 @@ def _listed(endings: Iterable[str]) -> str:
     return " ".join(sorted(endings))
 
 
-def _endings_hint(kind: Kind) -> str:
+def _endings_hint(kind: Kind, endings: Collection[str] = ()) -> str:
+    if endings:
+        return f"It must end in {_listed(endings)}."
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
     every = f"Images {_listed(IMAGE_ENDINGS)}; texts {_listed(TEXT_ENDINGS)}; data {_listed(PIXEL_ENDINGS)}."
     others = f"Others: {_listed(MEDIA_ENDINGS)}."

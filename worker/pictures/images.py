@@ -220,17 +220,22 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:.0f} MB"
 
 
+@functools.cache
+def writable_endings() -> tuple[str, ...]:
+    """The endings of the images that this build of OpenCV writes."""
+    return tuple(ending for ending in FORMATS if cv2.haveImageWriter(ending))
+
+
 def check_ending(path: Path) -> None:
     """Raises UnsupportedFormat if no image can be written under this name."""
     ending = path.suffix.lower()
     if ending == ENDING:
         return
-    if ending not in FORMATS or not cv2.haveImageWriter(ending):
-        known = " ".join(known for known in FORMATS if cv2.haveImageWriter(known))
+    if ending not in writable_endings():
         said = f"This worker writes no {ending} images; the ending names the format."
         if not ending:
             said = f"{path.name} has no ending. The ending names the format, as in {path.name}.png."
-        raise UnsupportedFormat(said, f"Images that it writes end in {known}.")
+        raise UnsupportedFormat(said, f"Images that it writes end in {' '.join(writable_endings())}.")
 
 
 def write_image(path: Path, image: Image, quality: int = 90, limits: FileLimits = DEFAULT_LIMITS, *, profile: bytes = b"") -> WrittenFile:

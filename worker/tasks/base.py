@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +22,7 @@ from worker.pictures.frames import read_frame
 from worker.pictures.images import Loaded, load
 from worker.pictures.jpeg import Size
 from worker.pictures.pixels import Image
-from worker.tasks.tables import TABLES
+from worker.tasks.tables import TABLES, check_table
 
 if TYPE_CHECKING:
     from worker.catalog.rows import OperationInfo
@@ -90,9 +90,9 @@ class BaseBatch:
             return Loaded(read_frame(self.files.to_read_file(frame.path), frame, self.limits).image)
         return load(self.files.to_read_file(source), limits=self.limits, shrunk=shrunk)
 
-    def to_write(self, output: str, kind: Kind = "a file") -> Path:
+    def to_write(self, output: str, kind: Kind = "a file", endings: Collection[str] = ()) -> Path:
         """The path to write to. Raises DiskFull if its disk has too little room."""
-        path = self.files.to_write(output, kind)
+        path = self.files.to_write(output, kind, endings)
         self.limits.check_free(path.name, free_bytes(next(above for above in path.parents if os.path.isdir(above))))
         return path
 
@@ -101,6 +101,11 @@ class BaseBatch:
 
     def finish(self, joined: Result) -> Result:  # noqa: ARG002 - those with a table to write override it
         return Result()
+
+    def check_table(self) -> None:
+        """Whether the table can be written under its name."""
+        self.to_write(self.data, endings=tuple(TABLES))
+        check_table(self.data)
 
     def table(self, joined: Result, names: tuple[str, ...]) -> Result:
         """Writes the table `data` of all rows, each with its image."""

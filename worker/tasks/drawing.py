@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from worker.core.jobs import Part, Plan, Result
-from worker.pictures.images import check_ending, write_image
+from worker.pictures.images import check_ending, writable_endings, write_image
 from worker.tasks.base import BaseBatch, Progress, cut_into_parts
 from worker.tasks.names import check_pattern, filled, image_names
-from worker.tasks.tables import check_table, rounded
+from worker.tasks.tables import rounded
 
 
 class Drawing(BaseBatch):
@@ -18,14 +18,13 @@ class Drawing(BaseBatch):
         self.operation.check(self.params)
         count = self.operation.count(self.params)
         check_pattern(self.info.name, "output", self.params.output, count > 1, ("{n}",))
-        path = self.to_write(filled(self.params.output, 0))
+        path = self.to_write(filled(self.params.output, 0), endings=writable_endings())
         check_ending(path)
         self.limits.check_outputs(self.info.name, count + bool(self.data))
         self.limits.check_picture(path.name, self.params.width, self.params.height)
         slots = self.task.slots if count >= self.info.few else 0
         if self.data:
-            self.to_write(self.data)
-            check_table(self.data)
+            self.check_table()
         return Plan(cut_into_parts(count, slots, step_s=self.task.step_s), bool(self.data), Result(self.info.kind, self.info.fields))
 
     def run(self, part: Part, progress: Progress) -> Result:

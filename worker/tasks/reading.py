@@ -14,11 +14,11 @@ from worker.errors import ArgumentError, LimitExceeded, MissingFile, PathError, 
 from worker.files.frames import FrameName
 from worker.files.whole import WrittenFile, read_bytes
 from worker.operations.shapes import Detector, Filter, Found
-from worker.pictures.images import Loaded, check_ending, readable_endings, write_image
+from worker.pictures.images import Loaded, check_ending, readable_endings, writable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress, cut_by_size, cut_into_parts
 from worker.tasks.names import check_pattern, claim, filled, identity, image_names, path_of, size_on_disk, stem_of
-from worker.tasks.tables import check_table, rounded
+from worker.tasks.tables import rounded
 
 if TYPE_CHECKING:
     from worker.catalog.fields import Field
@@ -193,17 +193,19 @@ class Reading(BaseBatch):
         return tuple(getattr(self.params, name) for name in getattr(self.operation, "references", ()))
 
     def check_output(self, field: Field, name: str) -> None:
-        path = self.to_write(name)
+        endings = writable_endings() if field.holds == "image" else _ENDINGS.get(field.holds, ())
+        path = self.to_write(name, endings=endings)
         if field.holds == "image":
             check_ending(path)
         elif FrameName.of(name) is not None:
             raise ArgumentError(f"{self.info.name}: {field.name} is no picture, so it cannot be a frame.", "Name a file.")
+        elif endings and path.suffix.lower() not in endings:
+            raise ArgumentError(f"{self.info.name}: {field.name} must end in {' or '.join(endings)}; got {name[-80:]!r}.")
 
     def check_table_and_inputs(self, inputs: Inputs, targets: dict[str, str]) -> None:
         """The table has a place of its own, too. Files are compared themselves, not their names: a name has many spellings."""
         if self.data:
-            self.to_write(self.data)
-            check_table(self.data)
+            self.check_table()
             claim(targets, self.data, "data")
         references = [self.files.to_read(path_of(source)) for source in self.further_inputs() if source]
         known = {identity(path) for path in (*inputs.paths, *references)} - {None}
@@ -212,6 +214,10 @@ class Reading(BaseBatch):
                 raise ArgumentError(
                     f"{self.info.name} would write over {target}, which is one of its own inputs.", "Choose another name or folder."
                 )
+
+
+#: Of the files that are no pictures, by what they hold. The operation itself checks all others.
+_ENDINGS = {"json": (".json",), "csv": (".csv",)}
 
 
 def _of_same_size(before: Sequence[Image | None], image: Image) -> Image | None:

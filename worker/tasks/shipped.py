@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 from worker.core.jobs import Failure, Shipped
@@ -47,7 +48,7 @@ class ShippedRules(FileRules):
         """As `to_read`."""
         return self.to_read(text)
 
-    def to_write(self, text: str, kind: Kind = "a file") -> Path:  # noqa: ARG002 - the worker knows, and writes it
+    def to_write(self, text: str, kind: Kind = "a file", endings: Collection[str] = ()) -> Path:  # noqa: ARG002 - the worker knows, and writes it
         """Where the file is written first. The worker checks the name before it writes the file itself."""
         path = place_of_output(Path(self.shipped.folder), text)
         self.written[path.as_posix()] = text

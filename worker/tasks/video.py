@@ -18,14 +18,14 @@ from worker.files.paths import Inputs, Kind
 from worker.files.whole import WrittenFile
 from worker.operations.shapes import Frames
 from worker.pictures import video
-from worker.pictures.images import check_ending, write_image
+from worker.pictures.images import check_ending, writable_endings, write_image
 from worker.pictures.pixels import Image, size_of
 from worker.tasks.base import BaseBatch, Progress
 from worker.tasks.drawing import Drawing
 from worker.tasks.folder import Combining
 from worker.tasks.names import check_pattern, claim, filled
 from worker.tasks.reading import QUALITY, Detecting
-from worker.tasks.tables import TABLES, check_table, rounded
+from worker.tasks.tables import TABLES, rounded
 
 
 def frames_of(source: Path, found: video.Video, frames: Frames, name: str, params: Any) -> Iterator[tuple[int, float, Callable[[], Image]]]:
@@ -64,13 +64,12 @@ class Unreeling(Drawing):
             clip = found.clip
         count = max(1, self.operation.expected(clip, self.params))
         self._check_name(count)
-        path = self.to_write(filled(self.params.output, 0, source.stem))
+        path = self.to_write(filled(self.params.output, 0, source.stem), endings=writable_endings())
         check_ending(path)
         self.limits.check_outputs(self.info.name, count + bool(self.data))
         self.limits.check_picture(path.name, *self.operation.size((clip.width, clip.height), self.params))
         if self.data:
-            self.to_write(self.data)
-            check_table(self.data)
+            self.check_table()
         return Plan((Part(0, 0, count),), bool(self.data), Result(self.info.kind, self.info.fields))
 
     def run(self, part: Part, progress: Progress) -> Result:
