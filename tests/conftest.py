@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,11 @@ settings.load_profile("any-speed")
 
 # The many workers of the tests need not be found by other programs; tests of that remove it.
 os.environ["TD_IMAGE_WORKER_NO_DISCOVERY"] = "true"
+
+
+# What a script starts in the background ignores Ctrl-C, and so would the commands that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
