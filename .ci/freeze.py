@@ -62,7 +62,7 @@ def build(temporary: Path, dist: Path, extras: str, packages: Sequence[str]) -> 
         ROOT / "worker" / "__main__.py",
         cwd=temporary,  # not the project: what is frozen is what was installed
     )
-    size = sum(file.stat().st_size for file in (dist / NAME).rglob("*") if file.is_file())
+    size = sum(file.lstat().st_size for file in (dist / NAME).rglob("*") if file.is_file())
     print(f"{dist / NAME}: {size / 2**20:.0f} MB")
 
 
