@@ -41,13 +41,14 @@ def install_package(name: str, option: str = "--no-deps") -> str:
 
 
 def install_again() -> str:
-    """The command that puts the worker's packages in order. It keeps the worker itself, which is in no registry."""
+    """The command that puts the worker's packages in order. It keeps the worker itself, which is in no registry, and its Python."""
     if _is_frozen():
         return _FREEZE
     receipt = _uv_receipt(sys.prefix)
     if receipt is not None:
         extras = ",".join(sorted(receipt.get("extras", ())))
-        return f'uv tool install --reinstall "{_source(receipt)}{f"[{extras}]" if extras else ""}"'
+        python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return f'uv tool install --reinstall --python {python} "{_source(receipt)}{f"[{extras}]" if extras else ""}"'
     packages = "opencv-python-headless numpy" if sys.platform == "linux" else "opencv-python numpy"
     return f"{_pip('install')} {'--force-reinstall' if _has_pip() else '--reinstall'} {packages}"
 

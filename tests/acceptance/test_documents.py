@@ -58,7 +58,7 @@ ELSEWHERE = {
     r"curl(\.exe)? ": "tests/web/test_clients.py::test_the_commands_of_the_page_about_http",
     r"python -m (tests\.docs|pytest|worker) ": "tests/unit/test_contributing.py::test_adding_an_operation",
     r"python3 -m venv \.venv && |pip install \. && ": "tests/td/test_installing.py::test_with_pip",
-    r"uv tool install \.$": "tests/td/test_installing.py::test_with_uv",
+    r"uv tool install --python 3\.13 \.$": "tests/td/test_installing.py::test_with_uv",
     r"docker build -f docker/Dockerfile -t td-image-worker \.$": "tests/acceptance/test_docker.py::image",
     r"docker (run -d --name|exec) td-image-worker ": "tests/acceptance/test_docker.py::test_doctor_from_inside",
     r"docker compose up ": "tests/acceptance/test_docker.py::test_the_compose_file_comes_up",
@@ -73,7 +73,10 @@ NOWHERE: dict[str, tuple[str, bool]] = {
     r"(systemctl|journalctl) --user |loginctl ": ("systemd starts no services here", not Path("/run/systemd/system").is_dir()),
     r"launchctl ": ("there is no launchd", sys.platform != "darwin"),
     r"\$\w+ = |(Register|Start)-ScheduledTask |New-NetFirewallRule ": ("there is no PowerShell", not shutil.which("powershell")),
-    r"uv tool install C:/path/to/|python3 -m venv ~/worker$|~/worker/bin/python ": ("it is the README's way under another path", True),
+    r"uv tool install --python 3\.13 C:/path/to/|python3 -m venv ~/worker$|~/worker/bin/python ": (
+        "it is the README's way under another path",
+        True,
+    ),
     r"py -m venv |C:/worker/Scripts/python ": ("this is not Windows", sys.platform != "win32"),
     r"docker pull |docker image inspect -f '{{index": ("it asks a registry of images", True),
     r"pip download -d docker/wheels |printf 'FROM debian|docker build --network none ": (

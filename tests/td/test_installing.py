@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.td.test_component import FILES, build, textport_line, written
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "worker/web/static").rglob("*") if path.is_file()}
+CLASSIFIERS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
 PROJECT = ("worker", "td", "README.md", "LICENSE", "pyproject.toml")
 END_S = 100
 
@@ -87,12 +89,15 @@ def test_with_pip(project, tmp_path, monkeypatch):
 @needs_bash
 def test_with_uv(project, tmp_path, monkeypatch):
     """The first way for Windows; here with the Python of the tests. It leaves nothing when it goes."""
-    install = line_of("powershell", "uv tool install")
-    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin"), "UV_PYTHON": sys.executable}
+    install = line_of("powershell", "uv tool install").split()
+    newest = [line for line in CLASSIFIERS if line.startswith("Programming Language :: Python :: 3.")][-1].rpartition(" ")[2]
+    assert install[3:5] == ["--python", newest]  # uv alone would take one with which nobody has tried the worker
+    install[4] = sys.executable
+    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     environment = clean(tmp_path, **folders)
     environment["UV_CACHE_DIR"] = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
     environment["PATH"] = os.pathsep.join([folders["UV_TOOL_BIN_DIR"], str(Path(sys.executable).parent), environment["PATH"]])
-    done = subprocess.run(install.split(), cwd=project, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
+    done = subprocess.run(install, cwd=project, env=environment, capture_output=True, text=True, timeout=END_S, check=False)
     if "error sending request" in done.stderr or "dns error" in done.stderr:
         pytest.skip(f"packages cannot be reached: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr

@@ -84,4 +84,5 @@ def test_uv(prefix, requirement, command):
 def test_uv_again(prefix):
     """With the extras that are there."""
     receipt(prefix, '{ name = "td-image-worker", extras = ["video", "page"], directory = "C:/repo" }')
-    assert extras.install_again() == 'uv tool install --reinstall "C:/repo[page,video]"'
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"  # uv would take another one
+    assert extras.install_again() == f'uv tool install --reinstall --python {version} "C:/repo[page,video]"'
