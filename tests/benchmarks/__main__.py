@@ -37,6 +37,8 @@ from typing import Any
 
 import psutil
 
+from tests.benchmarks import races
+
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
@@ -69,9 +71,10 @@ def plot_races(axes: Any, figures: dict[str, dict[str, Any]]) -> None:
     shown = {name: one for name, one in figures.items() if "p50" in one}
     names = sorted(shown, key=lambda name: -shown[name]["p50"])
     middle = [shown[name]["p50"] for name in names]
-    axes.barh(names, middle, xerr=[[0] * len(names), [shown[name]["p99"] - shown[name]["p50"] for name in names]], color="#5b8db8")
+    shown_names = [races.NAMES.get(name, name) for name in names]
+    axes.barh(shown_names, middle, xerr=[[0] * len(names), [shown[name]["p99"] - shown[name]["p50"] for name in names]], color="#5b8db8")
     axes.set_xscale("log")
-    axes.set_xlabel("an empty job there and back, µs: the bar ends at the median, the line at the 99th percentile")
+    axes.set_xlabel("µs for an empty job there and back\nthe bar ends at the median, the line at the 99th percentile")
 
 
 def plot_td_frame(axes: Any, figures: dict[str, dict[str, Any]]) -> None:

@@ -165,9 +165,9 @@ def plot(samples: list[Sample], path: Path, title: str) -> None:
     axes[2].plot(minutes[1:], rates, label="jobs per second")
     for one in axes:
         one.set_ylim(bottom=0)
-        one.legend(loc="lower right")
+        one.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)  # above the lines and not on them
         one.grid(alpha=0.3)
-    axes[0].set_title(title)
+    axes[0].set_title(title, loc="right")
     axes[-1].set_xlabel("minutes")
     figure.savefig(path, dpi=80)
 

@@ -41,6 +41,24 @@ def test_a_peer_that_is_missing_or_has_failed_is_a_row_that_says_so():
     assert "failed: it fell" in rows["| dask"]
 
 
+def test_a_plot_names_the_peers_as_its_table_does():
+    """And not as their files are called."""
+    axes = Axes()
+    benchmarks.plot_races(axes, {name: {"p50": at, "p99": at + 1} for at, name in enumerate(races.ORDER)})
+    assert set(axes.bars) == {races.NAMES.get(name, name) for name in races.ORDER}
+    assert "ours" not in axes.bars
+
+
+class Axes:
+    """What a plot is drawn on, and what was drawn."""
+
+    def barh(self, names, *_, **__):
+        self.bars = names
+
+    def __getattr__(self, _):
+        return lambda *_, **__: None
+
+
 def test_each_peer_names_its_package_and_redis_is_missed_only_by_those_that_need_it():
     missed = {name for name in races.ORDER if races.missing(name, "") == "not installed: redis-server"}
     assert missed <= set(races.OVER_REDIS)

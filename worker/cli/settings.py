@@ -492,7 +492,7 @@ def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[s
     for key, value in settings.items():
         name = key.replace("-", "_")
         if name not in known:
-            keys = [one.key for one in known.values()]
+            keys = [*(one.key for one in known.values()), "presets"]
             advice = did_you_mean(key.replace("_", "-"), keys, f"known are {', '.join(keys)}.", cutoff=0.7, count=2)
             raise click.UsageError(f"{path}: there is no setting {key!r}; {advice}")
         if name in options:

@@ -309,15 +309,16 @@ def bars(*, error: bool = True, quiet: bool = False) -> Iterator[Bars]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=error)
     columns = (
-        SpinnerColumn(finished_text=" "),
+        SpinnerColumn("line" if console.options.ascii_only else "dots", finished_text=" "),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[outcome]}"),
     )
-    with Progress(*columns, console=Console(stderr=error)) as progress:
+    with Progress(*columns, console=console) as progress:
         yield _RichBars(progress)
 
 

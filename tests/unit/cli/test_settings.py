@@ -150,6 +150,7 @@ def test_precedence(serve: Serve, configs: list[Config], tmp_path: Path) -> None
     ("text", "sentence"),
     [
         ("prot = 1", "td-image-worker.toml: there is no setting 'prot'; did you mean root or port?"),
+        ("[preset.logo]", "td-image-worker.toml: there is no setting 'preset'; did you mean presets?"),
         ("zzzzzz = 1", "td-image-worker.toml: there is no setting 'zzzzzz'; known are host, port, "),
         ('port = "many"', "td-image-worker.toml: port: 'many' is not a valid"),
         ("port = 70000", "td-image-worker.toml: port: 70000 is not in the range"),
@@ -194,7 +195,7 @@ def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Pat
         (["--report", "127.0.0.1:9460"], "--report names the worker's own port 9460"),
         (["--host", "::1", "--report-numbers", "[::1]:9460"], "--report-numbers names the worker's own port 9460"),
         (["--config", "nowhere.toml"], "The settings file nowhere.toml cannot be read"),
-        (["--prot", "1"], "No such option"),
+        (["--replaec"], "Did you mean"),
     ],
 )
 def test_mistakes_on_the_command_line(serve: Serve, arguments: list[str], sentence: str) -> None:
