@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -320,6 +321,33 @@ def test_stopped_children(monkeypatch):
     wait_for(lambda: len(bench.executor.pids) == 2 and not set(before) & set(bench.executor.pids))
     bench.executor.close()
     assert children() == []
+
+
+@POSIX
+def test_a_child_that_works_for_long_shows_it(monkeypatch, tmp_path):
+    """A task that says nothing of its progress is told to go on while its child uses the processor, and no longer once that hangs."""
+    monkeypatch.setattr(pool_module, "LOOK_EVERY_S", 0.1)
+    marker = tmp_path / "go"
+
+    def progress():
+        bench.all_that_came()
+        return bench.progress.get(number, [])
+
+    bench = Bench(PoolExecutor(1, bestiary.make_run_task, spares=0))
+    with contextlib.closing(bench.executor):
+        (number,) = bench.execute(f"works_until:{marker}")
+        wait_for(lambda: len(progress()) > 1)
+        hung = psutil.Process(int(marker.with_name("go.begun").read_text()))
+        hung.suspend()
+        wait_for(lambda: hung.status() == psutil.STATUS_STOPPED)
+        time.sleep(0.3)  # a look that came before it stopped may tell what it did until then
+        before = list(progress())
+        time.sleep(0.5)
+        assert progress() == before
+        assert set(before) == {0}
+        marker.touch()
+        hung.resume()
+        assert isinstance(bench.outcomes_of([number])[0], Result)
 
 
 @POSIX

@@ -29,7 +29,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Progressed(msgspec.Struct, frozen=True):
-    """A task has done `done` of its steps."""
+    """A task has done `done` of its steps; the same number again shows that it is still worked on."""
 
     task_id: int
     done: int

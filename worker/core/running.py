@@ -167,7 +167,10 @@ class Running:
     def progressed(self, task_id: int, steps: int, now: float) -> None:
         """A task has done some of its steps."""
         job = self._slots.job(task_id)
-        if job is None or job.plan is None:  # a job of one task is short; its final says it all
+        if job is None:
+            return
+        self._board.worked(now)
+        if job.plan is None:  # a job of one task is short; its final says it all
             return
         job.done[task_id] = steps
         self._report_progress(job, now)
@@ -195,7 +198,7 @@ class Running:
         self._watching.changed(job, now)
 
     def send_canary(self, now: float) -> None:
-        """Sends a task that nobody asked for through a real child: the spare one takes it while all others are busy."""
+        """Sends a task that nobody asked for through a real child. While all others are busy the spare one takes it; that proves little."""
         if not self._board.exited:
             self._slots.send_canary()
         self._timers.at(now + CANARY_INTERVAL_S, self.send_canary)
@@ -204,9 +207,11 @@ class Running:
 
     def finished(self, task_id: int, outcome: Outcome, now: float) -> None:
         """A task has ended."""
-        if not isinstance(outcome, Failure) or outcome.code != ChildDied.code:  # nor NoChild, which has the same
-            self._board.alive_at = now
-        if task_id == self._slots.canary:
+        is_canary = task_id == self._slots.canary
+        lives = not isinstance(outcome, Failure) or outcome.code != ChildDied.code  # nor NoChild, which has the same
+        if lives and (self._slots.is_free or not is_canary):  # otherwise the spare child ran it, and those that serve may hang
+            self._board.worked(now, canary=is_canary)
+        if is_canary:
             self._slots.canary = None
         job = self._slots.job(task_id)
         if job is None:  # the canary, or aborted: its job has ended already

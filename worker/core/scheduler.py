@@ -65,6 +65,9 @@ from worker.protocol import addresses
 from worker.protocol import messages as wire
 from worker.protocol.addresses import PROTOCOL_VERSION, Peer
 
+#: A worker that is asked to end waits no longer if none of its jobs has gone on for so long: their children hang, or the disk does.
+STANDSTILL_S = 60.0
+
 
 class InvariantError(Exception):
     """The scheduler contradicts itself. The message says in what."""
@@ -362,6 +365,7 @@ class Scheduler:
         self._board.stopping = True
         self._following.stop(reason, now)
         if not at_once:
+            self._timers.at(now + STANDSTILL_S, functools.partial(self._end_if_nothing_goes_on, now))
             return
         for job in list(self._ledger.open.values()):
             if self._config.state is None:
@@ -369,6 +373,17 @@ class Scheduler:
             else:
                 self._slots.abort(job)
         self._leaving = True
+
+    def _end_if_nothing_goes_on(self, asked_at: float, now: float) -> None:
+        """What hangs is stopped, as by a second request: it waits in the journal, or ends as one that the worker was stopped with."""
+        until = max(asked_at, self._board.worked_at) + STANDSTILL_S
+        if self._leaving:
+            return
+        if now < until:
+            self._timers.at(until, functools.partial(self._end_if_nothing_goes_on, asked_at))
+            return
+        self._admission.stopping += f"; no job has gone on for {STANDSTILL_S:g} s"
+        self._stop(self._admission.stopping, at_once=True, now=now)
 
     def _exit_when_done(self, now: float) -> None:
         done = self._admission.stopping and not self._following.is_work_left and self._barrier.is_empty

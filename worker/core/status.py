@@ -39,7 +39,8 @@ class StatusBoard(msgspec.Struct):
         gone: the names of those that were there lately, and are not now.
         node_slots: how many tasks those that are there run at a time.
         watched: somebody hears of all changes.
-        alive_at: when a child process last proved that it works, by ending a task; None before the first.
+        alive_at: when a child process that serves last proved that it works; None before the first.
+        worked_at: the same, but by a job's task, and not by the canary.
     """
 
     boot: int
@@ -57,6 +58,7 @@ class StatusBoard(msgspec.Struct):
     node_slots: int = 0
     watched: bool = False
     alive_at: float | None = None
+    worked_at: float = float("-inf")
     started_at: float = 0.0
     done: int = 0
     failed: int = 0
@@ -88,6 +90,12 @@ class StatusBoard(msgspec.Struct):
         """Begins the heartbeat. The fixed targets of --report learn at once that a worker is there."""
         self.started_at = now
         self._beat(now)
+
+    def worked(self, now: float, *, canary: bool = False) -> None:
+        """A child has ended a task, or goes on with one. The canary counts while a job could take its place, and not in the spare child."""
+        self.alive_at = now
+        if not canary:
+            self.worked_at = now
 
     def job_progressed(self, fraction: float) -> None:
         """Notes how far the job is that was heard of last."""
@@ -147,7 +155,7 @@ class StatusBoard(msgspec.Struct):
             self.emit(Send(target, report))
 
     def health(self, now: float) -> Health:
-        """How long ago a child last ended a task, the canary included. Cannot be told by a worker whose children hang."""
+        """How long ago a child that serves last showed that it works, see `worked`."""
         return Health(now - (self.started_at if self.alive_at is None else self.alive_at), self.beat)
 
     def _has_changed(self) -> bool:

@@ -23,7 +23,8 @@ class Executor(Protocol):
     """Runs tasks somewhere else.
 
     For each executed task exactly one `Finished` is delivered, whatever becomes of it: a result, a failure, a child that died, an
-    abort. A late `Progressed` may follow it and means nothing. `ChildrenChanged` says when the first child works, and when none is left
+    abort. A late `Progressed` may follow it and means nothing. While a task makes no progress, but its child works on it, the same
+    `Progressed` is delivered again from time to time. `ChildrenChanged` says when the first child works, and when none is left
     and none can be started.
 
     All methods are called in the thread of the poller.

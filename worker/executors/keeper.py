@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -172,6 +173,25 @@ def death(process: BaseProcess) -> Failure:
         return Failure.of(LimitExceeded("The job took more memory than a job may take.", "The worker's --max-child-mb changes this limit."))
     message = f"The child process that ran the job ended unexpectedly ({cause(process)})."
     return Failure.of(ChildDied(message, "Other jobs are not affected; the worker's log may say more."))
+
+
+def processor_s(process: BaseProcess) -> float:
+    """How much processor time a process has used, in seconds. One that hangs, or was stopped, uses none.
+
+    Raises:
+        OSError: it has ended.
+    """
+    if process.pid is None:
+        return 0.0
+    if sys.platform == "linux":  # the clock of clock_getcpuclockid(3); psutil takes 6 MB of the parent's memory
+        return time.clock_gettime(~process.pid << 3 | 2)
+    import psutil
+
+    try:
+        used = psutil.Process(process.pid).cpu_times()
+    except psutil.Error as error:
+        raise OSError(str(error)) from error
+    return float(used.user + used.system)
 
 
 def cause(process: BaseProcess) -> str:

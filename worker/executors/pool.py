@@ -20,7 +20,9 @@ There is one child more than tasks run at a time: a warm spare, so that after a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -33,7 +35,7 @@ from worker.core.jobs import Failure, Phase, Task
 from worker.errors import ChildDied, InternalError, NoChild, ResultLost
 from worker.executors import child, framing
 from worker.executors.base import Deliver, FindMissing, MakeRunTask
-from worker.executors.keeper import Keeper, cause, death
+from worker.executors.keeper import Keeper, cause, death, processor_s
 from worker.executors.mark import Mark
 from worker.executors.spin import AWAKE_S, Spin, cores
 from worker.poller import Poller
@@ -72,6 +74,8 @@ class _Child(msgspec.Struct, eq=False):
         heard: something came from it since it was last looked at.
         asked: it was looked at and owes a sign of life.
         looks: how often it was looked at while it was not warm.
+        steps: how far it says that its task is.
+        used_s: its processor time at the last look, if it had the same task then; otherwise infinite.
         lost: why its outcome is not to be trusted; then the task fails with this.
         taught: the version of each file with operations that it has been sent.
     """
@@ -88,6 +92,8 @@ class _Child(msgspec.Struct, eq=False):
     heard: bool = True
     asked: bool = False
     looks: int = 0
+    steps: int = 0
+    used_s: float = math.inf
     lost: Failure | None = None
     taught: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -219,7 +225,7 @@ class PoolExecutor:
             log.exception("a task of %s cannot be sent to a child", task.operation)
             self._end(task, Failure.of(InternalError()))
             return
-        one.task = task
+        one.task, one.steps, one.used_s = task, 0, math.inf
         self._tell(one, frame)
         if self._spin is not None and (record := self._spin.given(task.operation, self._now)) is not None:
             self._poller_of().stay_awake(AWAKE_S, record.looked)
@@ -277,6 +283,7 @@ class PoolExecutor:
         match said:
             case framing.Stepped(task_id, done):
                 self._check_task(one, task_id)
+                one.steps = done
                 self._deliver(Progressed(task_id, done))
             case framing.Logged(level, name, text):
                 logging.getLogger(name).log(level, "child %s: %s", one.process.pid, text)
@@ -315,6 +322,7 @@ class PoolExecutor:
     def _look(self, now: float) -> None:
         """Finds children that have stopped: by a debugger, by the system, by a disk that does not answer."""
         for one in list(self._children):
+            self._feel_pulse(one)
             if not one.warm:
                 one.looks += 1
                 if one.looks > LOOKS_TO_BE_WARM:
@@ -330,6 +338,16 @@ class PoolExecutor:
                 if one.task is None:
                     self._tell(one, framing.frame(framing.Probe()))
         self._poller_of().at(now + LOOK_EVERY_S, self._look)
+
+    def _feel_pulse(self, one: _Child) -> None:
+        """A task of one long step says nothing. If its child has used the processor since the last look, it is told to go on."""
+        if one.task is None or not one.begun or one.aborted:
+            return
+        with contextlib.suppress(OSError):  # it has just ended, as the next reading will notice
+            used_s = processor_s(one.process)
+            if used_s > one.used_s:
+                self._deliver(Progressed(one.task.id, one.steps))
+            one.used_s = used_s
 
     def _replace(self, one: _Child, why: str) -> None:
         log.warning("child %s %s; another takes its place", one.process.pid, why)

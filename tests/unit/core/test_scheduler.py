@@ -1048,6 +1048,39 @@ def test_replay():
     assert play(9.2, Replay(1), peer=OTHER) == []
 
 
+# --------------------------------------------------------------------------------------------------------- health
+
+
+def age(lines):
+    """What the newest `health` says of the children."""
+    return float([line.split()[1] for line in lines if line.startswith("health")][-1])
+
+
+def test_health_is_about_the_children_that_serve():
+    """While all of them are busy the canary runs in the spare child, which proves nothing about them. That they work on does."""
+    play = Play(workers=1, show=["health"])
+    play(0.0, job("a"))
+    play.until(5.1)
+    play(5.2, finished(2, Result()))  # the canary
+    assert age(play.until(20.0)) == pytest.approx(20.0)
+    play(20.5, Progressed(1, 0))
+    assert age(play.until(21.0)) == pytest.approx(0.5)
+    assert age(play.until(40.0)) == pytest.approx(19.5)
+    play(40.5, finished(1))
+    assert age(play.until(44.9)) < 5
+    play(50.1, finished(3, Result()))
+    assert age(play.until(51.0)) < 1
+
+
+def test_a_child_that_is_free_shows_it_by_the_canary():
+    """One that serves could take a job, even if others hang."""
+    play = Play(workers=2, show=["health"])
+    play(0.0, job("a"))
+    play.until(5.1)
+    play(5.2, finished(2, Result()))
+    assert age(play.until(6.0)) == pytest.approx(0.8)
+
+
 # ------------------------------------------------------------------------------------------------ the worker's end
 
 
@@ -1062,6 +1095,21 @@ def test_drain():
     play(0.8, finished(1))
     lines = play(0.9, finished(2))
     assert [line for line in lines if not line.startswith("ready a")][-2:] == ["status Stopping 0 0 7", "exit SIGTERM"]
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_drain_of_what_hangs(tmp_path, journal):
+    """A job whose child shows no sign of life for a minute does not keep the worker from ending, even without a timeout."""
+    play = Play(workers=1, timeout_ms=0, state=tmp_path if journal else None)
+    play(0.0, job("a"), job("b"))
+    play(1.0, StopAsked("SIGTERM"))
+    play(4.0, Progressed(1, 0))
+    assert play.until(63.9) == []
+    lines = play.until(64.1)
+    why = "SIGTERM; no job has gone on for 60 s"
+    said = f"503 draining The worker was stopped ({why}) before the job had ended. "
+    told = [] if journal else [f"failed a seq=1 {said}", f"failed b seq=2 {said}"]
+    assert list(dict.fromkeys(lines)) == ["abort 1", *told, f"exit {why}"]  # those that are repeated are left out
 
 
 def test_drain_of_nothing():
