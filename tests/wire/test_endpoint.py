@@ -116,6 +116,26 @@ def test_to_loopback_from_the_own_port():
     endpoint.close()
 
 
+@pytest.mark.parametrize("here", ["127.0.0.1", "0.0.0.0", "::1", "::", "a network's"])
+@pytest.mark.parametrize("there", ["127.0.0.1", "::1"])
+def test_to_an_address_of_another_kind(here, there):
+    """A fixed target gets its reports wherever the worker listens: at IPv4, at IPv6, at all addresses or at one of a network."""
+    here = next(iter(own_addresses()), "127.0.0.1") if here.startswith("a") else here
+    told = []
+    try:
+        endpoint = Endpoint((here, 0), lambda *_: None, lambda *about: told.append(about))
+        udp = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((there, 0))
+    except OSError:
+        pytest.skip("not on this system: no IPv6")
+    with udp:
+        udp.settimeout(LONG_S)
+        endpoint.send(b"report", udp.getsockname()[:2])
+        assert told == []
+        assert udp.recv(100) == b"report"
+    endpoint.close()
+
+
 class Full:
     """A socket whose system takes nothing for a while, as when a network card is slower than we are."""
 

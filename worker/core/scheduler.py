@@ -58,15 +58,13 @@ from worker.core.presets import Presets
 from worker.core.questions import Questions
 from worker.core.running import CANARY_INTERVAL_S, Running
 from worker.core.shared import Shared
+from worker.core.standstill import Standstill
 from worker.core.telling import Telling
 from worker.core.wishes import Wishes
 from worker.errors import DecodeError, Draining, PathError, QueueFull, TokenError, WorkerError
 from worker.protocol import addresses
 from worker.protocol import messages as wire
 from worker.protocol.addresses import PROTOCOL_VERSION, Peer
-
-#: A worker that is asked to end waits no longer if none of its jobs has gone on for so long: their children hang, or the disk does.
-STANDSTILL_S = 60.0
 
 
 class InvariantError(Exception):
@@ -127,6 +125,7 @@ class Scheduler:
         self._admission = Admission(shared, self._ending)
         self._running = Running(shared, self._ending, self._presets)
         self._following = Following(shared, self._ending)
+        self._standstill = Standstill(shared.timers, shared.board, lambda why, now: self._stop(why, at_once=True, now=now))
         self._preset_commands = PresetCommands(shared, self._admission, self._presets)
         self._watching = shared.watching
         self._questions = Questions(shared, self._admission, self._ending, self._presets)
@@ -361,11 +360,11 @@ class Scheduler:
 
     def _stop(self, reason: str, *, at_once: bool, now: float) -> None:
         """Takes no new jobs. At once also means: unfinished jobs wait in the journal for the next start, or end now without one."""
-        self._admission.stopping = self._admission.stopping or reason
+        self._admission.stopping = reason if at_once else self._admission.stopping or reason
         self._board.stopping = True
         self._following.stop(reason, now)
         if not at_once:
-            self._timers.at(now + STANDSTILL_S, functools.partial(self._end_if_nothing_goes_on, now))
+            self._standstill.begin(reason, now)
             return
         for job in list(self._ledger.open.values()):
             if self._config.state is None:
@@ -373,17 +372,6 @@ class Scheduler:
             else:
                 self._slots.abort(job)
         self._leaving = True
-
-    def _end_if_nothing_goes_on(self, asked_at: float, now: float) -> None:
-        """What hangs is stopped, as by a second request: it waits in the journal, or ends as one that the worker was stopped with."""
-        until = max(asked_at, self._board.worked_at) + STANDSTILL_S
-        if self._leaving:
-            return
-        if now < until:
-            self._timers.at(until, functools.partial(self._end_if_nothing_goes_on, asked_at))
-            return
-        self._admission.stopping += f"; no job has gone on for {STANDSTILL_S:g} s"
-        self._stop(self._admission.stopping, at_once=True, now=now)
 
     def _exit_when_done(self, now: float) -> None:
         done = self._admission.stopping and not self._following.is_work_left and self._barrier.is_empty

@@ -20,7 +20,6 @@ There is one child more than tasks run at a time: a warm spare, so that after a 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import socket
@@ -105,6 +104,16 @@ class _Child(msgspec.Struct, eq=False):
     def begun(self) -> bool:
         """Whether it has begun its task, so that what happens from then on is the task's."""
         return self.task is not None and self.mark.task_id == self.task.id
+
+    def has_worked(self) -> bool:
+        """Whether it has used the processor for its task since this was last asked. A task of one long step says nothing by itself."""
+        if not self.begun or self.aborted:
+            return False
+        try:
+            before, self.used_s = self.used_s, processor_s(self.process)
+        except OSError:  # it has just ended, as the next reading will notice
+            return False
+        return self.used_s > before
 
 
 class PoolExecutor:
@@ -322,7 +331,8 @@ class PoolExecutor:
     def _look(self, now: float) -> None:
         """Finds children that have stopped: by a debugger, by the system, by a disk that does not answer."""
         for one in list(self._children):
-            self._feel_pulse(one)
+            if one.task is not None and one.has_worked():
+                self._deliver(Progressed(one.task.id, one.steps))
             if not one.warm:
                 one.looks += 1
                 if one.looks > LOOKS_TO_BE_WARM:
@@ -338,16 +348,6 @@ class PoolExecutor:
                 if one.task is None:
                     self._tell(one, framing.frame(framing.Probe()))
         self._poller_of().at(now + LOOK_EVERY_S, self._look)
-
-    def _feel_pulse(self, one: _Child) -> None:
-        """A task of one long step says nothing. If its child has used the processor since the last look, it is told to go on."""
-        if one.task is None or not one.begun or one.aborted:
-            return
-        with contextlib.suppress(OSError):  # it has just ended, as the next reading will notice
-            used_s = processor_s(one.process)
-            if used_s > one.used_s:
-                self._deliver(Progressed(one.task.id, one.steps))
-            one.used_s = used_s
 
     def _replace(self, one: _Child, why: str) -> None:
         log.warning("child %s %s; another takes its place", one.process.pid, why)

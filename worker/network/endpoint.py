@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from worker.network import kernel_filter
 from worker.network.unreachable import ErrorQueue
@@ -79,7 +80,7 @@ class Endpoint:
             raise
         self._own = _Outlet(self._socket, unreachable)
         self._outward: dict[int, _Outlet] = {}
-        self._is_loopback = _is_loopback(self.address[0])
+        self._kind = _kind(self.address[0]) or _Kind(4)
         self._poller: Poller | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -129,7 +130,7 @@ class Endpoint:
             return
         self.packets_out += 1
         self.bytes_out += len(datagram)
-        outlet = self._outlet(peer[0]) if self._is_loopback else self._own
+        outlet = self._outlet(peer[0])
         if outlet.unsent or not outlet.send(datagram, peer):
             self._send_later(outlet, datagram, peer)
 
@@ -150,8 +151,13 @@ class Endpoint:
             self._poller.watch(outlet.socket, readable) if outlet is self._own else self._poller.forget(outlet.socket)
 
     def _outlet(self, host: str) -> _Outlet:
-        """What is bound to the loopback cannot send to another computer (EINVAL), so a socket of its own does that."""
-        if _is_loopback(host):
+        """What can send there: our own socket, or another one.
+
+        What is bound to the loopback cannot send to another computer (EINVAL), and what is bound to a network's address not everywhere to
+        the loopback. A socket of IPv4 sends to no address of IPv6, nor the other way round.
+        """
+        kind = _kind(host)
+        if kind is None or (kind.version == self._kind.version and (kind.is_loopback == self._kind.is_loopback or self._kind.is_any)):
             return self._own
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if family not in self._outward:
@@ -223,12 +229,21 @@ class _Outlet:
         return True
 
 
+class _Kind(NamedTuple):
+    """What matters of an address."""
+
+    version: int
+    is_loopback: bool = False
+    is_any: bool = False
+
+
 @functools.lru_cache(maxsize=1024)
-def _is_loopback(host: str) -> bool:
+def _kind(host: str) -> _Kind | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:  # a name that nobody has resolved; the system says what is wrong with it
-        return True
+        return None
+    return _Kind(address.version, address.is_loopback, address.is_unspecified)
 
 
 def _configure(udp: socket.socket) -> None:
