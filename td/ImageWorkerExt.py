@@ -230,7 +230,7 @@ class Control:
 
 
 def _last_words(started):
-    return f"The worker ended with code {started.ended()}: {started.last_words()} (all in {started.output_file})"
+    return f"The worker ended with code {started.ended()}: {tables.in_touchdesigner(started.last_words())} (all in {started.output_file})"
 
 
 class ImageWorkerExt:

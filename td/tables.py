@@ -22,6 +22,12 @@ HINTS = {
     "timeout": "Job Timeout on the page Worker is the limit.",
 }
 SET_OPTION = "Write the option into Options on the page Process, press Stop, then Start."
+# What a worker that cannot start says to somebody in a terminal, and what that is here.
+PARAMETERS = (
+    ("`serve --replace` asks it to leave, or ", "stop it there, or "),
+    ("choose another --port", "set another Command Port (page Worker)"),
+    ("Choose another --host or --port", "Set another Host or Command Port (page Worker)"),
+)
 
 
 def hint(word, message, told, is_local):
@@ -44,7 +50,9 @@ def hint(word, message, told, is_local):
 
 
 def in_touchdesigner(text):
-    """The worker's sentence, with the table of operations in place of the command that lists them."""
+    """The worker's sentence, with the table of operations in place of the command that lists them, and parameters in place of options."""
+    for option, parameter in PARAMETERS:
+        text = text.replace(option, parameter)
     return IN_A_TERMINAL.sub(SEE_OPERATIONS, text)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 from tests.td.conftest import load
 from tests.td.fake import TouchDesigner
 from worker import errors
 from worker.catalog.table import CATALOG
+from worker.service import takeover
 
 tables = load("tables")
 pending = load("pending")
@@ -143,6 +145,16 @@ def test_no_hint_speaks_of_a_terminal(word, operation, pairs):
     assert "td-image-worker" in refused.value.hint
     assert "td-image-worker" not in tables.hint(word, "", refused.value.hint, True)
     assert tables.in_touchdesigner(f"404 at: No. {refused.value.hint}") == f"404 at: No. {tables.SEE_OPERATIONS}"
+
+
+def test_a_taken_port_is_another_parameter():
+    """A worker that cannot start ends with a sentence about options; here it names parameters of the component."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        told = takeover.holder(*other.getsockname())
+    assert "choose another --port" in told
+    assert "set another Command Port (page Worker)" in tables.in_touchdesigner(told)
+    assert " --" not in tables.in_touchdesigner(told)
 
 
 @pytest.mark.parametrize(
