@@ -11,7 +11,7 @@ from worker.catalog.params import WRITE_IMAGE, DataOut, ImageIn, ImageOut, Param
 
 class FindCircles(Params, frozen=True, kw_only=True):
     image: ImageIn
-    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic, 3.5")] = 0.0
+    min_radius: Annotated[float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="smallest radius; 0 = automatic, 3")] = 0.0
     max_radius: Annotated[
         float, Meta(ge=0, le=16384, extra={"unit": "px"}, description="largest radius; 0 = automatic, half the longer side")
     ] = 0.0

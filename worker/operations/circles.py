@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.arcs import candidates
+from worker.operations.blocks import waves
+from worker.operations.dashes import dashed_circles
 from worker.operations.edges import GAIN, Edges, find_edges
 from worker.operations.ends import OPEN, openings, rounded_ends
 from worker.operations.explained import explain_circles
@@ -34,7 +36,8 @@ from worker.operations.letters import among_letters, like_letters
 from worker.operations.marks import CENTER, HALO, MARK, draw_cross, draw_outline, edged, line_width
 from worker.operations.roundness import roundness
 from worker.operations.shapes import Found
-from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support
+from worker.operations.support import NO_CIRCLES, TIGHT, Booleans, Circles, Floats, directions, distinct, doubles, fit, support, turned
+from worker.operations.targets import further_rings
 from worker.operations.tones import plain
 from worker.pictures.pixels import Image, color, is_opaque, over_black, size_of, with_depth
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 
     from worker.operations.shapes import Rows
 
-_AUTOMATIC = 3.5  # pixels, the smallest radius if none is given
+_AUTOMATIC = 3.0  # pixels, the smallest radius if none is given
 _LARGER = 8.0  # pixels of its level; the smallest radius looked for on the smaller levels, as the larger one sees the rest
 _SMALL = 24.0  # pixels of its level; the largest radius looked for in strips
 _FAR = 56.0  # pixels of its level; the largest radius looked for on all but the smallest level
@@ -55,12 +58,19 @@ _BAND = 64  # rows; what is made of so many at a time needs little memory
 _MARGIN = 64  # rows that are seen above and below that part
 _ROUGH, _FINER, _CLOSE_BY = ((0.08, 1.5),), ((0.05, 1.0), (0.03, 0.8)), ((0.03, 0.7),)
 _FOLLOWED = ((0.03, 1.5), (0.025, 0.8))  # from one level to the next larger one
+_AWAY = 0.005  # of the evidence per pixel: of two sides that are held up alike, the nearer one is taken
+_CLOSER = ((0.02, 2.0), (0.02, 0.8))  # rings of a target, and dashes
 _SIDE = ((0.05, 6.2),)  # from the middle of a line to one of its sides
 _LINE = (6.25, 0.1)  # the widest line with which a circle is drawn: 6 pixels and what a measured one is off by, or share of the radius
+_ON_IT = 0.15  # the largest swing of dashes; of polygons with a radius of 16 pixels and more it is at least 0.23
+_DASHES, _INTERRUPTED = 6, 0.85  # so many at least, and the share of the circumference that they hold up at most
+_BENT = 0.76  # square pixels; the blur moves a bent edge inwards by this over the radius, as measured on discs and lines of 4 to 30 pixels
+_BAND_WIDTH = 4.0  # pixels; what is narrower is a line, whatever is beside it
 _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the support of a circle must be
 _ROUND = 20.0  # pixels; a texture holds up no circle of this radius by edges of both signs
 _BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges that hold up a smaller one together
-_SWING, _OVAL, _STRAIGHT = 1.1, 1.0, 0.3  # the limits of roundness
+_SWING, _OVAL, _STRAIGHT = 1.1, (1.0, 1.6), 0.3  # the limits of roundness; the second for compressed pictures
+_SMALLEST_FLAW = (0.09, 0.2)  # that of the smallest circles; the second for compressed pictures
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _BRIGHT = 0.2  # so much more may the bright part of a ball be worth than the ball
 _PERFECT = 0.97  # share of the circumference that must be held up among many candidates that failed
@@ -144,7 +154,7 @@ def find_circles(image: Image, params: FindCircles) -> Rows:
 
     Args:
         image: any; colours and alpha are looked at one by one, so that a circle shows if it stands out in one of them.
-        params: radii and distances in pixels, 0 if the image decides. Circles of less than about 4 pixels are not found.
+        params: radii and distances in pixels, 0 if the image decides. Circles of less than 3 pixels are not found.
 
     Returns:
         `(N, 6)`: x, y, radius in pixels from the centre of the top left one, u, v, and the score: of the circumference that lies within
@@ -161,8 +171,9 @@ def detect_circles(image: Image, params: FindCircles) -> Found:
 
 
 def _explained(image: Image, outcome: Search) -> Image:
-    _, level = next(searched_levels(one_channel(image)))
-    return explain_circles(image, find_edges(level).mask, outcome.candidates, outcome.reasons, REASONS)
+    image = one_channel(image)
+    scale, level = next(searched_levels(image))
+    return explain_circles(image, find_edges(level, waves(image) // scale).mask, outcome.candidates, outcome.reasons, REASONS)
 
 
 def search(image: Image, params: FindCircles) -> Search:
@@ -180,7 +191,7 @@ def search(image: Image, params: FindCircles) -> Search:
 
 
 def radii(image: Image, params: FindCircles) -> tuple[float, float]:
-    """The smallest and the largest radius to look for; 0 means from 3.5 pixels to half the image's longer side."""
+    """The smallest and the largest radius to look for; 0 means from 3 pixels to half the image's longer side."""
     high = params.max_radius or max(image.shape[:2]) / 2
     return params.min_radius or min(_AUTOMATIC, high / 2), high
 
@@ -211,16 +222,23 @@ def _joined(parts: list[_Judged]) -> _Judged:
 def _whole(image: Image, low: float, high: float, least: float, sensitivity: float) -> _Judged:
     """The search on the pyramid; an image of many pixels enters it at half its size or less."""
     levels = list(_levels(image, high))
+    reach = waves(image)
     circles, smaller = NO_CIRCLES, []
     for scale, level in reversed(levels):
-        edges = find_edges(level)
+        edges = find_edges(level, reach // scale)
         circles = _followed(edges, scale, circles)
         smallest = low / scale if scale == levels[0][0] else max(low / scale, _LARGER)
         largest = high / scale if scale == levels[-1][0] else min(high / scale, _FAR)
         new = _on_image(_searched(edges, 0.9 * max(smallest, _AUTOMATIC), 1.1 * largest, least, _on_level(circles, scale)), scale)
-        circles = distinct(np.vstack([circles, new]))
+        circles = distinct(np.vstack([circles, new]), rows=False)
+        more = further_rings(edges, _on_level(circles, scale), max(smallest, _AUTOMATIC), high / scale)
+        if scale == levels[0][0]:
+            more = np.vstack([more, dashed_circles(edges, max(smallest, _LARGER), high / scale)])
+        more = more[~_known(more, _on_level(circles, scale))]
+        if len(more):
+            circles = distinct(np.vstack([circles, _on_image(fit(edges, more, _CLOSER), scale)]))
         smaller.append((scale, edges))
-    return _judged(smaller, level, circles, least, sensitivity)
+    return _judged(smaller, level, circles, least, sensitivity, compressed=reach > 0)
 
 
 def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
@@ -297,10 +315,10 @@ def _on_image(circles: Circles, scale: int) -> Circles:
 
 def _searched(edges: Edges, low: float, high: float, least: float, known: Circles) -> Circles:
     """Circles on one level, without those already known from a smaller one."""
-    new = distinct(candidates(edges, low, high))
-    rough = distinct(fit(edges, new[~_known(new, known)], _ROUGH, 24))
+    new = distinct(candidates(edges, low, high), rows=False)
+    rough = distinct(fit(edges, new[~_known(new, known)], _ROUGH, 24), rows=False)
     finer = fit(edges, rough[rough[:, 3] >= 0.7 * least], _FINER, 48)
-    return distinct(finer[finer[:, 3] >= 0.9 * least])
+    return distinct(finer[finer[:, 3] >= 0.9 * least], rows=False)
 
 
 def _known(circles: Circles, known: Circles) -> Booleans:
@@ -346,13 +364,14 @@ def _small_on(  # noqa: PLR0917
     """Small circles in strips of the image, reduced by `scale`."""
     channel, brightest = _clearest(image), _brightest(image)
     margin = _MARGIN * scale
+    reach = waves(image) // scale
     for top in range(0, image.shape[0], _STRIP * scale):
         first, last = max(0, top - margin), min(image.shape[0], top + _STRIP * scale + margin)
         strip = _plane(image[first:last], channel, brightest)
         strip = _reduced(strip, scale) if scale > 1 else strip
-        edges = find_edges(strip)
+        edges = find_edges(strip, reach)
         new = _searched(edges, 0.9 * max(low / scale, _AUTOMATIC), 1.1 * high / scale, least, NO_CIRCLES)
-        judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity)
+        judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity, compressed=reach > 0)
         judged.circles[:, 1] += first
         inside = (
             (judged.circles[:, 1] >= top - 0.5) & (judged.circles[:, 1] < top + _STRIP * scale - 0.5) & (judged.circles[:, 2] < 1.1 * high)
@@ -379,7 +398,9 @@ def _plane(image: Image, channel: int, brightest: float) -> Image:
     return plane if plane.dtype == np.uint8 else _working(plane, brightest)
 
 
-def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float) -> _Judged:
+def _judged(
+    levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float, *, compressed: bool
+) -> _Judged:
     """Decides about each candidate, once, on the largest level.
 
     Args:
@@ -388,6 +409,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
         found: in pixels of the original image.
         least: the evidence that a circle needs.
         sensitivity: as in the params.
+        compressed: strongly, so that the edges of small things are moved.
     """
     if not len(found):
         return _joined([])
@@ -395,7 +417,8 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     circles, round_one, sign, width = _sharpened(edges, image, _on_level(found, scale), least)
     shape = roundness(edges, round_one, sign)
     swing = _least_swing(levels[:-1], _on_image(round_one, scale), shape.swing)
-    flaw = 0.25 * np.minimum(swing, 1) + 0.2 * np.minimum(shape.oval, 1) + 0.3 * shape.straight
+    straight = np.where(_is_dashed(edges, round_one, sign, swing, shape.straight), 0, shape.straight)
+    flaw = 0.25 * np.minimum(swing, 1) + 0.2 * np.minimum(shape.oval, 1) + 0.3 * straight
     line = width > 0
     seen = circles[:, 2] * shape.visible  # the radius of a whole circle of which as many pixels are seen
     worth = circles[:, 3] - flaw - np.where(sign == 0, _MIXED, 0)
@@ -405,10 +428,10 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reasons = np.select(
         [
             (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
-            shape.straight > _STRAIGHT,
+            straight > _STRAIGHT,
             swing > _SWING,
-            shape.oval > _OVAL,
-            flaw > np.interp(seen, (4, 12), (0.09, _LARGEST_FLAW)),  # among many specks some are nearly round
+            shape.oval > _OVAL[compressed],
+            flaw > np.interp(seen, (4, 12), (_SMALLEST_FLAW[compressed], _LARGEST_FLAW)),  # among many specks some are nearly round
             worth < least - whole - np.where(sign == 0, _MIXED, 0),
             (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
         ],
@@ -437,6 +460,7 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reasons[good[among_letters(edges, image, circles[good], circles[good])]] = _LETTER
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[like_letters(image, circles[good], circles[reasons == _LETTER])]] = _LETTER
+    circles[:, 2] += _BENT / np.maximum(circles[:, 2], 1)
     return _Judged(_on_image(circles, scale), worth, flaw, reasons)
 
 
@@ -466,7 +490,7 @@ def _sharpened(edges: Edges, image: Image, circles: Circles, least: float) -> tu
     signs = np.repeat([1, -1], count)
     sides = fit(edges, fit(edges, np.vstack([both, both]), _SIDE, 32, signs), _CLOSE_BY, sign=signs)
     rising, falling = sides[:count], sides[count:]
-    up = rising[:, 3] >= falling[:, 3]
+    up = rising[:, 3] - _AWAY * np.abs(rising[:, 2] - both[:, 2]) >= falling[:, 3] - _AWAY * np.abs(falling[:, 2] - both[:, 2])
     single = np.where(up[:, None], rising, falling)
     clean = (single[:, 3] >= np.maximum(both[:, 3] - 0.1, least)) & (np.abs(single - both)[:, :3].max(axis=1) <= 3 + 0.05 * both[:, 2])
     clean &= ~_touches_inside(single, both)  # the bright part of a ball
@@ -506,8 +530,20 @@ def _is_line(image: Image, first: Circles, second: Circles, least: float) -> Boo
     center = (first + second)[at, :2] / 2
     inside, between, outside = (_tone(image, center, radius[at]) for radius in (inner - 2.5, (inner + outer) / 2, outer + 2.5))
     contrast = np.minimum(np.abs(between - inside).max(axis=1), np.abs(between - outside).max(axis=1))
-    line[at] = np.abs(inside - outside).max(axis=1) < 0.6 * contrast
+    line[at] = (np.abs(inside - outside).max(axis=1) < 0.6 * contrast) & ~_is_band(image, center, inner[at], outer[at], between, contrast)
     return line
+
+
+def _is_band(  # noqa: PLR0917
+    image: Image, center: Floats, inner: Floats, outer: Floats, between: Floats, contrast: Floats
+) -> Booleans:
+    """Whether the next ring on either side, as wide as this one, has its colour again: a target's bands are no lines."""
+    width = outer - inner
+    again = [
+        np.abs(_tone(image, center, radius) - between).max(axis=1) < 0.3 * contrast for radius in (inner - 1.5 * width, outer + 1.5 * width)
+    ]
+    room = width >= _BAND_WIDTH
+    return np.asarray(room & ((again[0] & (inner > 2 * width)) | again[1]))
 
 
 def _tone(image: Image, center: Floats, radius: Floats) -> Floats:
@@ -516,6 +552,19 @@ def _tone(image: Image, center: Floats, radius: Floats) -> Floats:
     column = np.clip(np.rint(places[..., 0]).astype(np.intp), 0, image.shape[1] - 1)
     row = np.clip(np.rint(places[..., 1]).astype(np.intp), 0, image.shape[0] - 1)
     return np.asarray(image[row, column].reshape(len(center), 64, -1).mean(axis=1))
+
+
+def _is_dashed(edges: Edges, circles: Circles, sign: NDArray[np.int64], swing: Floats, straight: Floats) -> Booleans:
+    """Which circles seem to have straight sides only because they are interrupted: the ends of dashes bend the other way.
+
+    The sides of polygons leave the circle. Dashes lie on it more exactly than polygons ever do.
+    """
+    dashed = (swing < _ON_IT) & (straight > 0.1)
+    at = np.flatnonzero(dashed)
+    if len(at):
+        held = support(edges, circles[at], TIGHT[0] * circles[at, 2] + TIGHT[1], 128, sign[at]).held
+        dashed[at] = ((held & ~turned(held, 1)).sum(axis=1) >= _DASHES) & (held.mean(axis=1) < _INTERRUPTED)
+    return dashed
 
 
 def _arcs(edges: Edges, circles: Circles) -> Floats:

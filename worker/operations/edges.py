@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,6 +22,10 @@ _BLUR = 1.0  # pixels, standard deviation
 _STEP_RESPONSE = 2.7  # Sobel's answer to a step of height 1 after this blur
 _CONTRAST = 3.0  # grey levels; a lower step is no edge
 _NOISE = 3.3  # an edge's gradient is at least so many times the picture's median gradient
+_NOTHING = 0.8  # of the highest hundredth of the gradients: with a limit above that, nothing stands out
+_FLAT = 0.135  # half of what the lowest twentieth of noise is to its median
+_PATTERN = 0.4  # of the highest hundredth of the gradients, the limit in a pattern
+_WAVE = 0.4  # of the strongest edge in its block, the largest wave that strong compression leaves, and a little
 _BAND = 128  # rows; the intermediate pictures of so many stay in the processor's cache
 _WIDEST = 32767  # pixels; `cv2.remap` takes images of less
 _MARGIN = 6  # rows; the blur and the derivatives look so far and no further
@@ -99,7 +103,7 @@ class Edges:
         return np.asarray(self.index.ravel().take(place.astype(np.int32)))
 
 
-def find_edges(image: Image) -> Edges:
+def find_edges(image: Image, waves: int = 0) -> Edges:
     """Finds the edges with Canny's method (1986) on the strongest channel of each pixel.
 
     The thresholds follow the picture: the gradients of noise alone are Rayleigh distributed, and next to none of them lie above
@@ -107,17 +111,40 @@ def find_edges(image: Image) -> Edges:
 
     Args:
         image: `(height, width)` or `(height, width, channels)`, 16 bits signed, `GAIN` per grey level; or `(height, width)`, 8 bits.
+        waves: strong compression leaves waves beside strong edges; what is much weaker than an edge so many pixels away is none.
     """
     dx, dy = _gradients(image)
     step = max(1, round((dx.size / 6_000) ** 0.5))
     sample = cv2.magnitude(dx[::step, ::step].astype(np.float32), dy[::step, ::step].astype(np.float32))
-    high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _NOISE * float(np.partition(sample.ravel(), sample.size // 2)[sample.size // 2]))
-    mask = np.asarray(cv2.Canny(dx, dy, high * 0.5, high, L2gradient=True), np.uint8)
+    high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _of_noise(sample.ravel()))
+    clean_dx, clean_dy = _without_waves(dx, dy, waves) if waves else (dx, dy)
+    mask = np.asarray(cv2.Canny(clean_dx, clean_dy, high * 0.5, high, L2gradient=True), np.uint8)
     at = np.flatnonzero(mask != 0)
     if not len(at):
         none = np.empty(0, np.float32)
         return Edges(none, none, none, none, mask, np.full((mask.shape[0] + 4, mask.shape[1] + 4), -1, np.int32))
     return _located(at, dx, dy, mask)
+
+
+def _of_noise(sizes: NDArray[Any]) -> float:
+    """The gradient above which there is next to no noise.
+
+    A grid, a halftone or bricks may fill most of a picture, so that half of the gradients are those of edges. Then next to nothing lies
+    above that limit, and the lowest gradients are far lower than those of noise; the limit follows the highest ones.
+    """
+    low, middle, top = np.partition(sizes, [len(sizes) // 20, len(sizes) // 2, len(sizes) * 99 // 100])[
+        [len(sizes) // 20, len(sizes) // 2, len(sizes) * 99 // 100]
+    ].tolist()
+    is_pattern = _NOISE * middle > _NOTHING * top and low < _FLAT * middle
+    return float(min(_NOISE * middle, _PATTERN * top)) if is_pattern else _NOISE * float(middle)
+
+
+def _without_waves(dx: Image, dy: Image, reach: int) -> tuple[Image, Image]:
+    """The derivatives, 0 where they are weak beside the strongest within `reach` pixels."""
+    size = cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32))
+    strongest = cv2.dilate(size, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    strong = size >= _WAVE * strongest
+    return dx * strong, dy * strong
 
 
 def _gradients(image: Image) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

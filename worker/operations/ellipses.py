@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from worker.catalog.ellipses import FindEllipses
 from worker.errors import ArgumentError
 from worker.operations.angles import within
+from worker.operations.blocks import waves
 from worker.operations.circles import one_channel, searched_levels
 from worker.operations.edges import Edges, find_edges
 from worker.operations.keywords import takes_keywords
@@ -72,8 +73,9 @@ def find_ellipses(image: Image, params: FindEllipses) -> Rows:
 
 def detect_ellipses(image: Image, params: FindEllipses) -> Found:
     """The operation: the rows of `find_ellipses`, and how many there were before `max_items`."""
-    scale, level = next(searched_levels(one_channel(image)))
-    edges = find_edges(level)
+    image = one_channel(image)
+    scale, level = next(searched_levels(image))
+    edges = find_edges(level, waves(image) // scale)
     low = (params.min_size or _AUTOMATIC) / 2 / scale
     high = (params.max_size or max(image.shape[:2])) / 2 / scale
     found, score = _fitted(edges, _candidates(edges, 0.8 * low, 1.2 * high), 0.98 - 0.6 * params.sensitivity)

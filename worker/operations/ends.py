@@ -20,6 +20,8 @@ Booleans = NDArray[np.bool_]
 #: Share of the circumference; a gap that is wider is an open side.
 OPEN = 0.2
 
+_HEART = 0.34  # share of the circumference; with a wider gap one end that goes straight on is enough: a heart has two such arcs
+
 _COUNT = 64  # directions
 _WIDE = (0.04, 1.0)  # how far from the circle an edge may lie: share of the radius, pixels
 _ALONG = (0.25, 1.0)  # radii; where along the tangent the edges are looked for
@@ -28,7 +30,7 @@ _LEANS = (math.radians(-10), math.radians(40))  # to the tangent, where the arc 
 _APART = 1.5  # pixels at its end between two leans
 _MOST_LEANS = 51
 _ALIGNED = math.cos(math.radians(20))  # of the angle between an edge's gradient and the normal of the tangent
-_STRAIGHT = 0.75  # of the places, how many must have an edge
+_STRAIGHT, _SURELY_STRAIGHT = 0.75, 0.95  # of the places, how many must have an edge: at both ends, and if one is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def openings(edges: Edges, circles: Circles, sign: NDArray[np.int64]) -> Opening
 
 
 def rounded_ends(edges: Edges, circles: Circles, sign: NDArray[np.int64], gaps: Openings) -> Booleans:
-    """Which circles have one open side, on both ends of which their contour goes straight on.
+    """Which circles have one open side, on both ends of which their contour goes straight on; or surely on one end of a wide one.
 
     Args:
         edges: of the image.
@@ -84,17 +86,18 @@ def rounded_ends(edges: Edges, circles: Circles, sign: NDArray[np.int64], gaps: 
     ends = np.zeros(len(circles), np.bool_)
     for number in np.flatnonzero((gaps.width > OPEN) & (gaps.width < 1)):
         x, y, radius = (float(value) for value in circles[number, :3])
-        ends[number] = all(
-            _goes_straight_on(edges, (x, y), radius, float(away[number]), int(end[number]), turn, int(sign[number]))
+        straight = [
+            _straightness_beyond(edges, (x, y), radius, float(away[number]), int(end[number]), turn, int(sign[number]))
             for end, away, turn in ((gaps.last, gaps.before, 1), (gaps.first, gaps.after, -1))
-        )
+        ]
+        ends[number] = min(straight) >= _STRAIGHT or (gaps.width[number] > _HEART and max(straight) >= _SURELY_STRAIGHT)
     return ends
 
 
-def _goes_straight_on(  # noqa: PLR0917
+def _straightness_beyond(  # noqa: PLR0917
     edges: Edges, center: tuple[float, float], radius: float, away: float, end: int, turn: int, sign: int
-) -> bool:
-    """Whether edges follow the tangent from one end of an arc on.
+) -> float:
+    """At how many of the places along the tangent from one end of an arc on edges follow it, as a share.
 
     Args:
         edges: of the image.
@@ -119,4 +122,4 @@ def _goes_straight_on(  # noqa: PLR0917
     normal_x, normal_y = (cosine * out - sine * on for out, on in zip(outward, onward, strict=True))
     towards = edges.nx.take(index) * normal_x + edges.ny.take(index) * normal_y
     follows = inside & (index >= 0) & ((sign * towards if sign else np.abs(towards)) > _ALIGNED)
-    return bool((follows.sum(axis=1) >= _STRAIGHT * np.maximum(inside.sum(axis=1), _PLACES / 2)).any())
+    return float((follows.sum(axis=1) / np.maximum(inside.sum(axis=1), _PLACES / 2)).max())

@@ -33,6 +33,8 @@ _BESIDE = 1.2  # pixels; so far beside the line from the centre an edge may lie
 _LONG = 1.45  # an unbroken arc counts so many times its share of the circumference
 _SEEN = 0.33  # of the circumference; a circle of which less lies within the picture is measured by this share
 _NONE = np.float32(9999)
+_SAME_CENTRE = (0.01, 0.3)  # share of the radius, pixels: circles about one centre
+_SAME_RING = (0.03, 1.5)  # and so far apart in radius at most they are one, not two rings
 _FEW = 150  # circles; so few are compared each with each
 _AT_ONCE = 1 << 15  # places that are looked at together, so that their tables stay in the processor's cache
 
@@ -217,29 +219,51 @@ def fit(
     return moved
 
 
-def distinct(circles: Circles) -> Circles:
-    """Each circle once, the best first: without those that nearly coincide with a better one. The evidence is in the fourth column."""
+def distinct(circles: Circles, *, rows: bool = True) -> Circles:
+    """Each circle once, the best first: without those that nearly coincide with a better one. The evidence is in the fourth column.
+
+    Args:
+        circles: `(N, 4)`.
+        rows: whether circles of a row, each near the next one, may stay; otherwise the best takes all away, which leaves fewer.
+    """
     circles = circles[np.lexsort((-circles[:, 2], -np.round(circles[:, 3], 2)))]
-    return np.asarray(circles[~doubles(circles)])
+    if rows:
+        return np.asarray(circles[~doubles(circles)])
+    alone = np.ones(len(circles), np.bool_)
+    alone[_near_pairs(circles)[1]] = False
+    return np.asarray(circles[alone])
 
 
 def doubles(circles: Circles) -> Booleans:
-    """Which circles nearly coincide with one further up in the array."""
-    if len(circles) <= _FEW:
-        x, y, radius = circles[:, :3].T
-        away = np.hypot(x[:, None] - x, y[:, None] - y) + np.abs(radius[:, None] - radius)
-        near = 0.06 * radius + 1.5
-        return np.asarray(np.tril(away < np.minimum(near[:, None], near), -1).any(axis=1))
-    double = np.zeros(len(circles), np.bool_)
-    order = np.argsort(circles[:, 0], kind="stable")
+    """Which circles nearly coincide with one further up in the array that is no double itself: a row of rings is not one circle."""
+    better, worse = _near_pairs(circles)
+    between = np.hypot(*(circles[better, :2] - circles[worse, :2]).T)
+    apart, radius = np.abs(circles[better, 2] - circles[worse, 2]), circles[worse, 2]
+    alike = (between > _SAME_CENTRE[0] * radius + _SAME_CENTRE[1]) | (apart < _SAME_RING[0] * radius + _SAME_RING[1])
+    better, worse = better[alike], worse[alike]
+    double = [False] * len(circles)
+    for one, other in sorted(zip(worse.tolist(), better.tolist(), strict=True)):
+        double[one] = double[one] or not double[other]
+    return np.array(double, np.bool_)
+
+
+def _near_pairs(circles: Circles) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs of circles that nearly coincide: the places of those further up in the array, and of the others."""
+    order = np.arange(len(circles)) if len(circles) <= _FEW else np.argsort(circles[:, 0], kind="stable")
     x, y, radius = circles[order, :3].T
     near = 0.06 * radius + 1.5
+    if len(circles) <= _FEW:
+        away = np.hypot(x[:, None] - x, y[:, None] - y) + np.abs(radius[:, None] - radius)
+        worse, better = np.nonzero(np.tril(away < np.minimum(near[:, None], near), -1))
+        return better, worse
     widest = near.max(initial=0)
+    found = []
     for apart in range(1, len(circles)):
         dx = x[apart:] - x[:-apart]
         if dx.min() >= widest:
             break
         away = np.hypot(dx, y[apart:] - y[:-apart]) + np.abs(radius[apart:] - radius[:-apart])
         pairs = np.flatnonzero(away < np.minimum(near[apart:], near[:-apart]))
-        double[np.maximum(order[pairs], order[pairs + apart])] = True
-    return double
+        found.append(np.sort(np.stack([order[pairs], order[pairs + apart]]), axis=0))
+    better, worse = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.intp)
+    return better, worse

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.benchmarks.circle_pictures import scene_of
+from tests.benchmarks.circle_pictures import other_color, scene_of
 from worker.catalog.circles import FindCircles
 from worker.errors import ArgumentError
 from worker.operations.circles import check, detect_circles, find_circles, one_channel
@@ -483,3 +483,65 @@ def test_any_image(seed, height, width, channels):
     rows = search(picture[..., 0] if channels == 1 else picture, sensitivity=1)
     assert rows.shape[1] == 6
     assert np.isfinite(rows).all()
+
+
+def of_quality(picture, quality):
+    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+
+
+def test_small_discs_in_a_strongly_compressed_picture():
+    """The waves beside their edges are no edges."""
+    dice = np.random.default_rng(1)
+    picture = plain(grey=dice.uniform(20, 235, 3))
+    for number in range(24):
+        x, y = (30 + place + dice.uniform(-4, 4) for place in (number % 6 * 52, number // 6 * 60))
+        draw(picture, x, y, dice.uniform(5, 10), other_color(dice, picture[0, 0], 60).tolist())
+    assert len(search(of_quality(picture, 30))) >= 21
+
+
+def test_a_grid_that_fills_the_picture():
+    """A fine grid is no noise above which nothing could stand out."""
+    row, column = np.mgrid[:240, :320]
+    picture = plain(grey=(60, 60, 200))
+    picture[(row % 12 < 3) | (column % 12 < 3)] = (90, 60, 60)
+    draw(picture, 90, 110, 30, (170, 240, 130))
+    draw(picture, 210, 120, 55, (200, 0, 110))
+    assert_found(search(picture), [(90, 110, 30), (210, 120, 55)], center=1, radius=1)
+
+
+def test_the_bands_of_a_target_are_no_lines():
+    picture, radii = plain(), [80, 73, 66, 59, 52, 45, 38]
+    for number, radius in enumerate(radii):
+        draw(picture, 160, 120, radius, (230, 230, 230) if number % 2 == 0 else (90, 90, 90))
+    rows = search(picture)
+    assert sorted(rows[:, RADIUS].astype(int)) == sorted(radii)  # cv2.circle draws half a pixel more
+
+
+def test_fine_rings_of_a_target():
+    picture, radii = plain(), list(range(20, 111, 10))
+    for radius in radii:
+        draw(picture, 160, 120, radius, thickness=2)
+    assert sorted(search(picture)[:, RADIUS].round()) == radii
+
+
+def test_a_dashed_circle():
+    picture = plain()
+    for start in range(0, 360, 12):
+        cv2.ellipse(picture, (160, 120), (70, 70), 0, start, start + 8, (230, 230, 230), 3, cv2.LINE_AA)
+    assert_found(search(picture), [(160, 120, 70)], center=1, radius=1)
+
+
+@pytest.mark.parametrize("radius", [3.25, 4, 6])
+def test_a_small_disc_is_exact(radius):
+    """A blur moves bent edges inwards, those of small discs by a fifth of a pixel."""
+    row, column = np.mgrid[:60, :60]
+    cover = np.clip(radius + 0.5 - np.hypot(column - 30.3, row - 29.8), 0, 1)
+    assert search((60 + 140 * cover).round().astype(np.uint8))[0, [X, Y, RADIUS]] == pytest.approx((30.3, 29.8, radius), abs=0.06)
+
+
+def test_a_heart_is_no_circle():
+    turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    x, y = 16 * np.sin(turn) ** 3, 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)
+    picture = plain()
+    cv2.fillPoly(picture, [np.rint(16 * np.column_stack([160 + 4 * x, 120 - 4 * y])).astype(np.int32)], (60, 60, 230), cv2.LINE_AA, 4)
+    assert not len(search(picture))
