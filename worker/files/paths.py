@@ -25,7 +25,7 @@ from worker.files.limits import DEFAULT_LIMITS, FileLimits
 from worker.files.spelling import as_stored, composed, natural, near, without_case
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 log = logging.getLogger(__name__)
 
@@ -213,17 +213,13 @@ class FileRules:
                 return Inputs((folder,), several=False)
             match = folder, _Search(self, spelled, ("*",))
         folder, search = match
-        images = []
-        for path in search.found(folder):
-            if path.suffix.lower() in endings:
-                images.append(path)
-                self.limits.check_inputs(spelled, len(images))
+        images = self._matching(spelled, folder, search, lambda path: path.suffix.lower() in endings)
         if not images:
             if search.left_out:
                 raise MissingFile(
                     f"No image matches {text} that may be read; {_left_out(search.left_out)}.", f"Images end in {_listed(endings)}."
                 )
-            raise MissingFile(self._no_image(text, folder), f"Images end in {_listed(endings)}.")
+            raise MissingFile(self._no_image(text, folder), _similar(folder, search) or f"Images end in {_listed(endings)}.")
         if search.left_out:
             log.warning("of %s, %s", spelled, _left_out(search.left_out))
         images.sort(key=lambda path: natural(path.parts))
@@ -254,18 +250,25 @@ class FileRules:
         folder, search = _pattern_matches(self, spelled) or (self.folder_of(spelled), _Search(self, spelled, ("**", "*")))
         if folder is None:
             return (text,)
-        paths = []
-        for path in search.found(folder):
-            if path.suffix.lower() != ".part":
-                paths.append(path)
-                self.limits.check_inputs(spelled, len(paths))
+        paths = self._matching(spelled, folder, search, lambda path: path.suffix.lower() != ".part")
         if not paths:
             left = f" that may be read; {_left_out(search.left_out)}." if search.left_out else "."
-            raise MissingFile(f"No file matches {text}{left}", f"The folder is {self.spell(folder)}.")
+            raise MissingFile(f"No file matches {text}{left}", f"The folder is {self.spell(folder)}. {_similar(folder, search)}".rstrip())
         if search.left_out:
             log.warning("of %s, %s", spelled, _left_out(search.left_out))
         paths.sort(key=lambda path: natural(path.parts))
         return tuple(map(self.spell, paths))
+
+    def _matching(self, spelled: str, folder: Path, search: _Search, fits: Callable[[Path], bool]) -> list[Path]:
+        """The files that a search finds and that fit. If none does, names in another case match, too."""
+        found = []
+        for path in search.found(folder):
+            if fits(path):
+                found.append(path)
+                self.limits.check_inputs(spelled, len(found))
+        if found or (wider := search.without_case()) is None:
+            return found
+        return self._matching(spelled, folder, wider, fits)
 
     def below(self, text: str, folder: Path) -> str:
         """What follows the folder in one of the paths of `to_copy_all`."""
@@ -325,7 +328,7 @@ class FileRules:
         if spelled.startswith("//") and _lexical_root(path, roots) is None:
             raise _outside(text, verb)  # another computer is not even asked whether it has the file
         try:
-            path = Path(os.path.realpath(path))
+            path = _below_stored_root(Path(os.path.realpath(path)), roots)
             root = _root_of(path, roots)
             if root is not None:
                 path = _found(path, Path(*path.parts[: len(root.parts)]), verb)
@@ -430,10 +433,10 @@ def _endings_hint(kind: Kind, endings: Collection[str] = ()) -> str:
         return f"It must end in {_listed(endings)}."
     images, texts = f"Images: {_listed(IMAGE_ENDINGS)}.", f"Texts: {_listed(TEXT_ENDINGS)}."
     every = f"Images {_listed(IMAGE_ENDINGS)}; texts {_listed(TEXT_ENDINGS)}; data {_listed(PIXEL_ENDINGS)}."
-    others = f"Others: {_listed(MEDIA_ENDINGS)}."
+    copies = "Images, texts, sound, video, models and tables of colours are copied; nothing that a system or a program runs."
     videos = f"Videos: {_listed(VIDEO_ENDINGS)}."
     frames = f"Frames: {ENDING}."
-    return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": f"{every} {others}", "a frame": frames}[kind]
+    return {"an image": images, "text": texts, "a video": videos, "a file": every, "a copy": copies, "a frame": frames}[kind]
 
 
 def _check_kind(text: str, path: Path, kind: Kind) -> None:
@@ -457,6 +460,17 @@ def _found(path: Path, root: Path, verb: str) -> Path:
         return path
     stored = as_stored(root, wanted.parts[len(root.parts) :], forms)
     return Path(os.path.realpath(stored / path.relative_to(wanted))) if os.path.lexists(stored) else path
+
+
+def _below_stored_root(path: Path, roots: tuple[Path, ...]) -> Path:
+    """The path, but below the root as it is called here, if it was sent in the other Unicode form."""
+    if str(path).isascii():
+        return path
+    for root in roots:
+        head, rest = path.parts[: len(root.parts)], path.parts[len(root.parts) :]
+        if head != root.parts and [*map(composed, head)] == [*map(composed, root.parts)] and not os.path.lexists(Path(*head)):
+            return Path(os.path.realpath(root.joinpath(*rest)))
+    return path
 
 
 def _outside(text: str, verb: str) -> PathError:
@@ -539,9 +553,16 @@ def _has_no_case(prefix: str) -> bool:
 
 def _below(text: str, prefix: str) -> str | None:
     """What follows `prefix` in `text`, from the slash on; None if `text` is not below it. Drive letters have no case."""
-    head, rest = text[: len(prefix)], text[len(prefix) :]
-    same = head.casefold() == prefix.casefold() if _has_no_case(prefix) else head == prefix
-    return rest if same and (not rest or rest.startswith("/")) else None
+    form = without_case if _has_no_case(prefix) else composed
+    names = prefix.split("/")
+    head, rest = text.split("/")[: len(names)], text.split("/", len(names))[len(names) :]
+    return "".join(f"/{names}" for names in rest) if [*map(form, head)] == [*map(form, names)] else None
+
+
+def _similar(folder: Path, search: _Search) -> str:
+    """A hint at names that look like the beginning of a pattern that matches nothing; "" if there are none."""
+    similar = near(folder, search.parts[0])
+    return f"Did you mean {' or '.join(similar)}?" if similar else ""
 
 
 def _left_out(count: int) -> str:
@@ -571,12 +592,20 @@ class _Search(msgspec.Struct):
         text: the pattern as it came.
         parts: it, part by part, from the first wildcard on.
         left_out: what was not looked at, because it may not be read.
+        form: what names are compared in.
     """
 
     rules: FileRules
     text: str
     parts: tuple[str, ...]
     left_out: int = 0
+    form: Callable[[str], str] = composed
+
+    def without_case(self) -> _Search | None:
+        """One that finds names in another case, too; None if there is no more to find."""
+        parts = tuple(map(without_case, self.parts))
+        has_case = any(part.casefold() != part or part.upper() != part for part in self.parts)
+        return _Search(self.rules, self.text, parts, form=without_case) if self.form is composed and has_case else None
 
     def found(self, folder: Path) -> Iterator[Path]:
         seen = 0
@@ -638,7 +667,7 @@ class _Search(msgspec.Struct):
                 continue
             if part == "**":
                 after.add(place)
-            elif fnmatch.fnmatch(composed(name), part):
+            elif fnmatch.fnmatch(self.form(name), part):
                 after.add(place + 1)
         return self._opened(after)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from worker.files import handles
 
 #: How many similar names an error message offers.
 MAX_NEAR = 3
+
+#: How many folders are looked into for one name; somebody could make very many that differ in case only.
+_MOST_FOLDERS = 100
 
 #: Control characters, and bytes of a name that are no UTF-8 as Python spells them.
 _UNSENT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -57,17 +61,32 @@ def without_case(name: str) -> str:
 def as_stored(folder: Path, names: Iterable[str], forms: tuple[Form, ...]) -> Path:
     """The path below `folder` in which each missing name is replaced by the one stored name of the same form.
 
-    The forms are tried in order. If several stored names have the same form, the name stays as it is. Folders behind links are not
-    listed: a link may lead anywhere.
+    The forms are tried in order. If several stored names have the same form, the name stays as it is; but if only one of them leads to
+    all that follows, it is the one. Folders behind links are not listed: a link may lead anywhere.
 
     Args:
         folder: absolute, and free of links.
         names: what follows in the path, without "..".
         forms: for example `composed`.
     """
+    names = [*names]
+    path = folder
     for name in names:
-        folder /= name if os.path.lexists(folder / name) else _stored_name(folder, name, forms)
-    return folder
+        path /= name if os.path.lexists(path / name) else _stored_name(path, name, forms)
+    if os.path.lexists(path):
+        return path
+    found = [*itertools.islice(_all_stored(folder, names, forms[-1], itertools.repeat(None, _MOST_FOLDERS)), 2)]
+    return found[0] if len(found) == 1 else path
+
+
+def _all_stored(folder: Path, names: list[str], form: Form, left: Iterator[None]) -> Iterator[Path]:
+    """All stored paths of this form, as long as folders may be looked into."""
+    if not names:
+        yield folder
+    elif next(left, folder) is None:
+        for other in _listed(folder):
+            if form(other) == form(names[0]):
+                yield from _all_stored(folder / other, names[1:], form, left)
 
 
 def _stored_name(folder: Path, name: str, forms: tuple[Form, ...]) -> str:

@@ -68,7 +68,7 @@ class Copying(BaseBatch):
         """Before anything is written: every file has a place of its own, and none of them is one that is read."""
         to_folder = self._to_folder(several=folder is not None)
         if not to_folder:
-            check_pattern(self.info.name, "output", self.params.output, folder is not None, ("{name}", "{n}"))
+            check_pattern(self.info.name, "output", self.params.output, folder is not None, ("{name}", "{n}"), what="files")
         known = {identity(self.files.to_read(source)) for source in sources} - {None}
         targets: dict[str, str] = {}
         for n, source in enumerate(sources):

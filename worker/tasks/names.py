@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from worker.errors import ArgumentError
 from worker.files.frames import FrameName
@@ -26,10 +26,12 @@ def stem_of(source: str) -> str:
     return Path(path_of(source)).stem
 
 
-def check_pattern(operation: str, key: str, pattern: str, several: bool, places: tuple[str, ...]) -> None:
+def check_pattern(operation: str, key: str, pattern: str, several: bool, places: tuple[str, ...], *, what: str = "images") -> None:
     if several and not any(place in pattern for place in places):
-        wanted = " or ".join(places)
-        raise ArgumentError(f"{operation}: {key} names one file for many images; put {wanted} into it, such as out/{places[0]}.png.")
+        wanted, ending = " or ".join(places), PurePosixPath(pattern).suffix
+        fits = re.fullmatch(r"\.[A-Za-z0-9]{2,7}", ending)
+        such = f"out/{places[0]}{ending if fits else '.png' if what == 'images' else ''}"
+        raise ArgumentError(f"{operation}: {key} names one file for many {what}; put {wanted} into it, such as {such}.")
 
 
 def claim(targets: dict[str, str], target: str, owner: str) -> None:

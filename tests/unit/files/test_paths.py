@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core import reports
 from worker.core.reports import LONGEST_HINT
 from worker.errors import ArgumentError, DiskFull, MissingFile, PathError, UnsupportedFormat
 from worker.files.paths import IMAGE_ENDINGS, TEXT_ENDINGS, FileRules
+from worker.protocol.messages import MAX_ID_BYTES
 
 ENDINGS = frozenset({".png", ".jpg"})
 
@@ -305,6 +307,49 @@ def test_another_case(files, root):
     assert files.to_write("shots/a.png") == root / "shots" / "a.png"
 
 
+@pytest.mark.skipif(os.path.normcase("A") == "a", reason="not on this system: it finds both cases by itself")
+def test_another_case_beside_a_new_folder(files, root):
+    """A job that writes into `shots` makes that folder; what lies in `Shots` is found all the same, if it is there only once."""
+    touch(root, "Shots/A.PNG", "Shots/b.png", "shots/out.png", "shots/b.png")
+    assert files.to_read("shots/a.png") == root / "Shots" / "A.PNG"
+    assert files.to_read("shots/b.png") == root / "shots" / "b.png"
+    assert files.to_read("SHOTS/B.png") == root / "SHOTS" / "B.png"  # which of the two?
+
+
+@pytest.mark.skipif(os.path.normcase("A") == "a", reason="not on this system: it finds both cases by itself")
+def test_pattern_in_another_case(files, root):
+    """A pattern that matches nothing is tried in another case, in all its parts; one that matches something means just that."""
+    touch(root, "Shots/IMG_1.JPG", "Shots/IMG_2.JPG", "Shots/a.jpg")
+    first, second = root / "Shots" / "IMG_1.JPG", root / "Shots" / "IMG_2.JPG"
+    assert files.to_read_all("shots/img_*.jpg", (".jpg",)).paths == (first, second)
+    assert files.to_read_all("sho*/img_?.jpg", (".jpg",)).paths == (first, second)
+    assert files.to_read_all("Shots/*.jpg", (".jpg",)).paths == (root / "Shots" / "a.jpg",)
+    assert files.to_copy_all("**/img_[12].jpg") == (str(first), str(second))
+
+
+def test_pattern_that_matches_nothing(files, root):
+    """The sentence says in which folder, and which names there look like it."""
+    touch(root, "graf1.jpg", "graf2.jpg", "x.txt")
+    for ask in (lambda text: files.to_read_all(text, (".jpg",)), files.to_copy_all):
+        with pytest.raises(MissingFile, match="matches grff") as caught:
+            ask("grff*.jpg")
+        assert str(root) in f"{caught.value.message} {caught.value.hint}"
+        assert "Did you mean graf2.jpg or graf1.jpg?" in caught.value.hint
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_unicode_forms_of_roots_and_maps(tmp_path, stored, asked):
+    """They are known in both forms, too, with the file in any."""
+    here, there = (normalize(form, "Läden") for form in (stored, asked))
+    root = tmp_path.resolve() / here
+    touch(root, "a.png")
+    assert FileRules((root,)).to_read(str(root.parent / there / "a.png")) == root / "a.png"
+    assert FileRules((root,)).to_write(str(root.parent / there / "new.png")) == root / "new.png"
+    mapped = FileRules((root,), maps=((f"/Volumes/{here}", str(root)),))
+    assert mapped.to_read(f"/Volumes/{there}/a.png") == root / "a.png"
+    assert mapped.spell(root / "a.png") == f"/Volumes/{here}/a.png"
+
+
 def test_another_form_behind_a_link(files, root, tmp_path):
     """A name in another form is not found behind a link that leads out, nor if it is such a link."""
     touch(tmp_path / "outside", "A.png")
@@ -317,6 +362,16 @@ def test_another_form_behind_a_link(files, root, tmp_path):
         with pytest.raises((PathError, MissingFile)) as caught:
             files.to_read_file(text)
         assert "outside" not in caught.value.message or caught.value.code == 403
+
+
+@pytest.mark.parametrize("kind", ["an image", "text", "a video", "a file", "a copy"])
+def test_endings_are_named_whole(files, kind):
+    """What is said of the endings that fit is short enough to arrive as it is."""
+    with pytest.raises(UnsupportedFormat, match="has no ending that this worker writes") as caught:
+        files.to_write("a.toe", kind)
+    failed = reports.failed("j" * MAX_ID_BYTES, 1, caught.value)
+    assert (failed.message, failed.hint) == (caught.value.message, caught.value.hint)
+    assert failed.hint
 
 
 @pytest.mark.parametrize("unrestricted", [False, True])

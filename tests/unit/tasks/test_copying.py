@@ -119,7 +119,7 @@ def test_all_skipped(desk):
         ({"source": "none.png", "output": "b.png"}, 404, "There is no file none.png"),
         ({"source": "nothing/*", "output": "b/"}, 404, "No file matches nothing/*"),
         ({"source": "in", "output": "in/more"}, 400, "would put the folder in into itself"),
-        ({"source": "in/*", "output": "b.png"}, 400, "names one file for many images"),
+        ({"source": "in/*", "output": "b.png"}, 400, "names one file for many files; put {name} or {n} into it, such as out/{name}.png"),
         ({"source": "in/**/*", "output": "out/{name}"}, 400, "would be written twice"),
         ({"source": "/etc/hostname", "output": "b.txt"}, 403, "outside the folders"),
     ],
