@@ -25,8 +25,8 @@ from worker.words import did_you_mean, nearest
 CONFIG_FILE = f"{PROGRAM}.toml"
 #: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
 LIST_SEPARATOR = ";"
-#: Variables with our prefix that are no settings of the worker: the file's own, and one of the tests.
-_OTHER_VARIABLES = (variable("--config"), variable("--require-docker"))
+#: Variables with our prefix that are no settings of the worker: the file's own, the scheduler's checks of itself, and those of the tests.
+_OTHER_VARIABLES = tuple(map(variable, ("--config", "--validate", "--require-docker", "--docker-cluster")))
 _OPERATION = "operation"
 _OTHERS = "Other options"
 _META = "worker.cli.settings."
@@ -425,11 +425,13 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.{_about_back_slash(text, str(error))}") from None
+        raise click.UsageError(f"The settings file {path} is not valid TOML: {error}.{_about(text, str(error))}") from None
 
 
-def _about_back_slash(text: str, error: str) -> str:
-    """What to write instead, if the line with the error holds a back-slash."""
+def _about(text: str, error: str) -> str:
+    """What is meant, or what to write instead, if the line with the error holds a back-slash."""
+    if error.startswith("Cannot overwrite a value"):
+        return " The same key stands there twice."
     found = re.search(r"at line (\d+)", error)
     lines = text.split("\n")
     if found is None or int(found[1]) > len(lines) or "\\" not in lines[int(found[1]) - 1]:
@@ -489,12 +491,16 @@ def _checked(ctx: click.Context, path: Path, settings: dict[str, Any]) -> dict[s
     known = {one.name: one for one in declared(Config)}
     options = {option.name: option for option in ctx.command.params if isinstance(option, SettingOption)}
     checked = {}
+    seen: dict[str, str] = {}
     for key, value in settings.items():
         name = key.replace("-", "_")
         if name not in known:
             keys = [*(one.key for one in known.values()), "presets"]
-            advice = did_you_mean(key.replace("_", "-"), keys, f"known are {', '.join(keys)}.", cutoff=0.7, count=2)
+            advice = did_you_mean(key.replace("_", "-").lower(), keys, f"known are {', '.join(keys)}.", cutoff=0.7, count=2)
             raise click.UsageError(f"{path}: there is no setting {key!r}; {advice}")
+        if name in seen:
+            raise click.UsageError(f"{path}: {seen[name]} and {key} are the same setting; keep one of them.")
+        seen[name] = key
         if name in options:
             checked[name] = _value(ctx, path, key, options[name], value)
     return checked

@@ -130,6 +130,7 @@ def test_file_in_the_current_folder(serve: Serve, configs: list[Config], tmp_pat
     (tmp_path / "td-image-worker.toml").write_text(text)
     result = serve()
     assert result.exit_code == 0, result.output
+    assert f"Settings from {tmp_path / 'td-image-worker.toml'}." in result.stdout
     (config,) = configs
     assert (config.port, config.limits.queue_jobs, config.text_port) == (9470, 8, 5)
     assert config.report == (("10.0.0.1", 1),)
@@ -160,6 +161,9 @@ def test_precedence(serve: Serve, configs: list[Config], tmp_path: Path) -> None
         ('report = ["here"]', "td-image-worker.toml: report: 'here' is not HOST:PORT"),
         ('root = ["nowhere"]', "td-image-worker.toml: root: there is no folder 'nowhere'; make it first."),
         ("port =", "td-image-worker.toml is not valid TOML: "),
+        ("port = 1\nport = 2", "Cannot overwrite a value (at line 2, column 9). The same key stands there twice."),
+        ("log-level = 'info'\nlog_level = 'debug'", "log-level and log_level are the same setting; keep one of them."),
+        ("PORT = 1", "there is no setting 'PORT'; did you mean port?"),
     ],
 )
 def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Path, text: str, sentence: str) -> None:
@@ -436,6 +440,7 @@ def test_an_unknown_variable(serve: Serve, configs: list[Config]) -> None:
     assert "TD_IMAGE_WORKER_WROKERS is no setting and does nothing; did you mean TD_IMAGE_WORKER_WORKERS?" in result.stderr
     assert "TD_IMAGE_WORKER_XYZ is no setting and does nothing; `td-image-worker serve --help` lists all settings." in result.stderr
     assert configs[0].port == 5
+    assert "VALIDATE" not in serve(TD_IMAGE_WORKER_VALIDATE="1").stderr  # it does something
 
 
 def test_a_byte_order_mark(serve: Serve, configs: list[Config], tmp_path: Path) -> None:
