@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import runpy
 import textwrap
 
 import cv2
@@ -555,6 +556,21 @@ def test_two_touchdesigners_on_one_worker(projects, worker):
     first.td.until(both_ready)
     assert len(first.words()) == len(second.words()) == 20
     assert not set(first.words()) & set(second.words())
+
+
+def test_two_components_in_one_project_of_which_one_is_renamed(projects, worker, monkeypatch):
+    """Each has its own ports, and hears of its own jobs only; nothing depends on a component's name."""
+    project = projects(2025, worker.start())
+    other = runpy.run_path(str(TD / "build.py"), run_name="build")["build"](project.network, str(TD), "Second")
+    other.par.Port, other.par.Textport, other.par.Numberport = worker.port, free_port(), free_port()
+    project.td.frames(2)
+    del project.network._children[other.name]
+    other.__dict__["name"] = "Renamed"
+    project.network._children["Renamed"] = other
+    jobs = [component.Submit("noop") for component in (project.component, other)]
+    project.td.until(lambda: all_ready(project) and other.Status(jobs[1]) == "Ready")
+    assert list(project.words()) == jobs[:1]
+    assert other.Status() in ("Ready", "Processing")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
