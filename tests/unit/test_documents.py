@@ -167,3 +167,21 @@ def test_links_within(path):
     text = path.read_text(encoding="utf-8")
     anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
+
+
+@pytest.mark.parametrize("path", ["README.md", "td/README.md"])
+def test_what_was_not_tried_is_said(path):
+    """In bold, near the top: nobody is to find it out on the day of the show."""
+    head = (ROOT / path).read_text(encoding="utf-8")[:2000]
+    assert re.search(r"\*\*[^*]*not yet (been )?run in a real TouchDesigner\.\*\*", head, re.IGNORECASE)
+
+
+def test_paths_of_a_mac():
+    """Where the component's README shows a path of Windows to type, it shows one of a Mac, too."""
+    text = (ROOT / "td/README.md").read_text(encoding="utf-8")
+    for windows, mac in (
+        ("C:/show/td/build.py", "/Users/you/show/td/build.py"),
+        ("C:/worker/Scripts/python", "/Users/you/worker/bin/python"),
+    ):
+        assert windows in text
+        assert mac in text
