@@ -6,8 +6,9 @@ import importlib
 import io
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any
 
 import click
 
@@ -75,6 +76,28 @@ def with_narrow_help(command: click.Command) -> click.Command:
     return command
 
 
+class Mistake(click.UsageError):
+    """A mistake on the command line, also for terminals of 40 columns."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As click does."""
+        from worker.cli.show import fitted
+
+        said = io.StringIO()
+        super().show(said)
+        click.echo(fitted(said.getvalue().rstrip(), error=True), file=file, err=True)
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if type(error).show is not click.UsageError.show:  # no mistake: without a command click shows the help
+            raise
+        raise Mistake(error.format_message(), error.ctx) from error
+
+
 class SentenceGroup(click.Group):
     """A group whose help has a whole sentence for each command."""
 
@@ -100,16 +123,15 @@ class LazyGroup(SentenceGroup):
         assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
         return with_narrow_help(command)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click does; what it says of a mistake is broken between words."""
+        with _mistakes():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """As click does; what it says of a mistake is broken between words."""
-        from worker.cli.show import fitted
-
-        head = "Error: "
-        try:
+        with _mistakes():
             return super().invoke(ctx)
-        except click.UsageError as error:
-            sentence = fitted(head + error.format_message(), error=True).removeprefix(head)
-            raise click.UsageError(sentence, error.ctx) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; an unknown command is answered with the near one."""

@@ -60,6 +60,17 @@ def test_sentences_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "Error: The file is outside the folders" in errors
 
 
+def test_mistakes_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usage, the way to the help and the sentence are broken between words."""
+    monkeypatch.setattr(show, "is_terminal", lambda **_: True)
+    for words in (["sevre"], ["--no-such-thing"], ["serve", "--prot", "1"], ["run", "find_circles", "image"]):
+        done = CliRunner().invoke(cli, words, env={"COLUMNS": "40"}, prog_name="td-image-worker")
+        assert done.exit_code == 2
+        assert "Error: " in done.stderr
+        assert max(map(len, done.stderr.splitlines())) <= 40
+    assert "Error" not in CliRunner().invoke(cli, []).output  # it is the help
+
+
 def test_starting_serve_imports_nothing_heavy() -> None:
     """The parent never loads OpenCV, NumPy or rich, and not even asyncio before it is needed."""
     code = (
