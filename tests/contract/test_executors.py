@@ -559,7 +559,8 @@ def test_crash_loop(tmp_path, monkeypatch, caplog):
     wait_for(lambda: len(caplog.records) >= len(attempts))
     assert [record.args[2] for record in caplog.records[:5]] == attempts
     assert [record.args[1] for record in caplog.records[:5]] == [1, 2, 3, 4, 5]
-    assert caplog.text.count("RuntimeError: This child cannot start yet.") == 1
+    assert caplog.text.count("Traceback (most recent call last)") == 1
+    assert "cannot start: RuntimeError: This child cannot start yet.; attempt 5" in caplog.text
     assert ChildrenChanged(working=True) not in bench.events()
     assert len(children()) <= 1
     (outcome,) = bench.outcomes_of(bench.execute("works:too early"))

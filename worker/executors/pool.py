@@ -387,7 +387,8 @@ class PoolExecutor:
         if one.task is not None:
             self._end(one.task, one.lost or (_ABORTED if one.aborted else death(one.process)))
         elif not one.warm:
-            self._cannot_start(f"it ended while it was starting, {cause(one.process)}", one.reason)
+            why = one.reason.rstrip().rpartition("\n")[2] or f"it ended while it was starting, {cause(one.process)}"
+            self._cannot_start(why, one.reason)
         self._fill()
 
     def _fill(self) -> None:
