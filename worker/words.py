@@ -35,6 +35,19 @@ def _pairs(name: str) -> frozenset[str]:
     return frozenset(map("".join, itertools.pairwise(whole)))
 
 
+def composed(name: str) -> str:
+    r"""The name in the Unicode form NFC. A Mac stores ä as a and two dots (NFD), a keyboard sends one character.
+
+    >>> composed("a\u0308.png") == "ä.png"
+    True
+    """
+    if name.isascii():
+        return name
+    import unicodedata  # its tables are large, and most names need none
+
+    return unicodedata.normalize("NFC", name)
+
+
 def counted(count: int, noun: str) -> str:
     """A number of things, in words.
 

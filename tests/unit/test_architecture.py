@@ -158,6 +158,16 @@ def test_no_file_knows_pythonosc():
     assert [name for name, tree in TREES.items() if any(other.startswith("pythonosc") for other in imported(tree))] == []
 
 
+def test_one_file_knows_the_settings_of_png():
+    """A level alone makes OpenCV try all filters, in twice the time and for a larger file. What sets one sets the filter, too."""
+    known = {
+        name
+        for name, tree in TREES.items()
+        if any(isinstance(node, ast.Attribute) and node.attr.startswith("IMWRITE_PNG") for node in ast.walk(tree))
+    }
+    assert known == {"pictures.images"}
+
+
 def test_operations_open_no_file():
     """Image and params in, result out."""
     operations = {name: tree for name, tree in TREES.items() if room(name) == "operations"}

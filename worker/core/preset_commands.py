@@ -30,38 +30,41 @@ class PresetCommands:
 
     def set(self, client: Client, command: wire.Set, now: float) -> None:
         """Sets one value."""
-        before = self._presets.get(command.preset, command.key)
+        name = self._presets.known_as(command.preset)
+        before = self._presets.get(name, command.key)
         if type(before) is type(command.value) and before == command.value:  # a CHOP sends it again and again
             return
         try:
-            self._presets.set(command.preset, command.key, command.value)
+            self._presets.set(name, command.key, command.value)
         except WorkerError as error:
             self._admission.complain(client, command.full_address, error, now)
         else:
-            self._barrier.store(StorePreset(command.preset, command.key, command.value))
+            self._barrier.store(StorePreset(name, command.key, command.value))
 
     def unset(self, client: Client, command: wire.Unset, now: float) -> None:
         """Deletes one value, or a whole preset."""
+        name = self._presets.known_as(command.preset)
         try:
-            self._presets.unset(command.preset, command.key)
+            self._presets.unset(name, command.key)
         except WorkerError as error:
             self._admission.complain(client, command.full_address, error, now)
         else:
-            self._barrier.store(StoreUnset(command.preset, command.key))
+            self._barrier.store(StoreUnset(name, command.key))
 
     def trigger(self, peer: Peer, client: Client, command: wire.Trigger, now: float) -> None:
         """Starts a job if a button was pressed."""
+        name = self._presets.known_as(command.preset)
         is_number = not math.isnan(command.value)
-        if is_number and not self._presets.pressed(peer, command.preset, command.value):
+        if is_number and not self._presets.pressed(peer, name, command.value):
             return
         try:
             if not is_number:  # neither pressed nor let go
                 raise ArgumentError("value must be a number; got nan.")
-            operation, pairs = self._presets.job(command.preset)
+            operation, pairs = self._presets.job(name)
         except WorkerError as error:
             if command.id:  # its sender waits for this job
                 self._admission.reject(client, command.id, error, now)
             else:
                 self._admission.complain(client, command.full_address, error, now)
         else:
-            self._admission.job(client, wire.Job(command.id, operation, pairs), now, command.preset)
+            self._admission.job(client, wire.Job(command.id, operation, pairs), now, name)

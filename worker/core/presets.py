@@ -15,7 +15,7 @@ from worker.catalog.catalog import Catalog
 from worker.catalog.params import Value
 from worker.errors import ArgumentError, ClientError, LimitExceeded, WorkerError
 from worker.protocol.addresses import Peer
-from worker.words import did_you_mean
+from worker.words import composed, did_you_mean
 
 THRESHOLD = 0.5
 OPERATION = "operation"
@@ -60,6 +60,13 @@ class Presets:
     def get(self, name: str, key: str) -> Value:
         """One value; None if there is none."""
         return self._presets.get(name, {}).get(key)
+
+    def known_as(self, name: str) -> str:
+        """The name that a preset has if it was sent in the other Unicode form, as a Mac may do; otherwise this name."""
+        if name.isascii() or name in self._presets:
+            return name
+        form = composed(name)
+        return next((other for other in self._presets if composed(other) == form), name)
 
     def _put(self, name: str, key: str, value: Value) -> None:
         preset = self._presets.setdefault(name, {})

@@ -300,6 +300,7 @@ class Running:
         name = getattr(job.params, "preset", "") if target else ""
         if not name:
             return
+        name = self._presets.known_as(name)
         keys = {field.name for field in self._known.find(target).parameters}
         found = [(key, _whole(value)) for key, value in zip(job.result.fields, job.result.rows[0], strict=True) if key in keys]
         has_image = self._presets.get(name, OPERATION) == target and self._presets.get(name, "image")

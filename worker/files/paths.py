@@ -22,7 +22,8 @@ from worker.files import handles
 from worker.files.frames import ENDING, PREFIX, FrameName
 from worker.files.handles import Place, place_of
 from worker.files.limits import DEFAULT_LIMITS, FileLimits
-from worker.files.spelling import as_stored, composed, natural, near, without_case
+from worker.files.spelling import as_stored, natural, near, without_case
+from worker.words import composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

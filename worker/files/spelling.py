@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from worker.files import handles
+from worker.words import composed
 
 #: How many similar names an error message offers.
 MAX_NEAR = 3
@@ -34,19 +35,6 @@ def natural(parts: Iterable[str]) -> list[tuple[list[tuple[int, str]], str]]:
 
 def _number_or_word(piece: str) -> tuple[int, str]:
     return (int(piece), "") if piece.isascii() and piece.isdigit() else (-1, piece)
-
-
-def composed(name: str) -> str:
-    r"""The name in the Unicode form NFC. A Mac stores ä as a and two dots (NFD), a keyboard sends one character.
-
-    >>> composed("a\u0308.png") == "ä.png"
-    True
-    """
-    if name.isascii():
-        return name
-    import unicodedata  # its tables are large, and most names need none
-
-    return unicodedata.normalize("NFC", name)
 
 
 def without_case(name: str) -> str:

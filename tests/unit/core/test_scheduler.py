@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
+from unicodedata import normalize
 
 import msgspec
 import pytest
@@ -1375,6 +1376,16 @@ def test_a_client_is_pushed_out_while_its_final_is_on_its_way():
     play(0.11, Ping(1), peer=OTHER)
     play(0.12, Ack(1))
     assert play.until(14.0) == []
+
+
+def test_a_preset_in_the_other_unicode_form():
+    """A Mac may send its name as letters and dots; it is the same preset, also where it is stored."""
+    stored, sent_as = (normalize(form, "Blüte") for form in ("NFC", "NFD"))
+    play = Play(show=("store",))
+    play(0.0, Set(stored, "operation", "noop"))
+    assert play(0.1, Set(sent_as, "priority", 0)) == [f"store preset {stored} priority 0"]
+    assert "run 1 noop plan" in play(0.2, Trigger(sent_as, 1.0, "j1"))
+    assert play(0.3, Unset(sent_as)) == [f"unset preset {stored}"]
 
 
 def test_received_nothing():
