@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -61,9 +62,7 @@ def prepare(link: socket.socket) -> Parent:
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # the parent's keeper has blocked them until now
     _die_with_parent()
-    _silence_stdout()
-    if sys.stderr is not None:
-        faulthandler.enable()
+    _silence()
     parent = Parent(link)
     logging.basicConfig(level=logging.INFO, handlers=[_ToParent(parent)], force=True)
     return parent
@@ -179,10 +178,18 @@ def _outcome(run_task: RunTask, task: Task, parent: Parent) -> Outcome:
         return Failure.of(InternalError())
 
 
-def _silence_stdout() -> None:
-    """What an operation prints must not fill a pipe that nobody reads: TouchDesigner's, or a container's log."""
+def _silence() -> None:
+    """What an operation prints must not fill a pipe that nobody reads: TouchDesigner's, or a container's log.
+
+    Libraries write a line about many a picture to standard error. If that is a file, as TouchDesigner and launchd make one, it would grow
+    for years. What matters of a picture stands in its job's reports, and how a child crashed still comes into the file.
+    """
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
+    if sys.stderr is not None:
+        faulthandler.enable(os.dup(2))
+        if stat.S_ISREG(os.fstat(2).st_mode):
+            os.dup2(sink, 2)
     os.close(sink)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,26 @@ def test_no_next_task(alert):
     ours.close()
     parent.has_ended_a_task = True
     assert list(parent.tells()) == []
+
+
+_CRASH = """
+import os
+from worker.executors import child
+child._silence()
+os.write(1, b"printed")
+os.write(2, b"libpng warning: iCCP: known incorrect sRGB profile")
+os.abort()
+"""
+
+
+def test_what_libraries_say_fills_no_file(tmp_path):
+    """They write a line about many a picture. How a child crashed still comes into the file; and whoever reads along gets everything."""
+    with (tmp_path / "output.log").open("wb") as file:
+        subprocess.run([sys.executable, "-c", _CRASH], stdout=file, stderr=file, check=False, timeout=60)
+    said = (tmp_path / "output.log").read_text()
+    assert said.startswith("Fatal Python error: Aborted")
+    assert "libpng" not in said
+    piped = subprocess.run([sys.executable, "-c", _CRASH], capture_output=True, check=False, timeout=60)
+    assert piped.stderr.startswith(b"libpng warning")
+    assert b"Fatal Python error: Aborted" in piped.stderr
+    assert piped.stdout == b""
