@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from tests.td.conftest import REPOSITORY, TD
 from tests.td.fake import TouchDesigner
-from worker.cli import cli
+from worker.cli import cli, component
 from worker.cli.component import LEFT_OUT, RECORD
 
 IN_THE_REPOSITORY = [path.relative_to(TD) for path in TD.rglob("*") if path.is_file()]
@@ -106,6 +107,22 @@ def test_no_folder_is_not_this_folder(tmp_path, monkeypatch):
     result = call("")
     assert (result.exit_code, written(tmp_path)) == (2, set())
     assert "DIR is empty. Name a folder, such as C:/show/td." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "path"),
+    [
+        (pathlib.PureWindowsPath("C:\\Users\\me\\new show\\td"), "'C:/Users/me/new show/td/build.py'"),
+        (pathlib.PureWindowsPath("\\\\server\\share\\td"), "'//server/share/td/build.py'"),
+        (pathlib.PureWindowsPath("D:\\Jürgen's\\td"), '"D:/Jürgen\'s/td/build.py"'),
+        (pathlib.PurePosixPath('/Users/me/it\'s "it"/td'), "'/Users/me/it\\'s \"it\"/td/build.py'"),
+    ],
+)
+def test_the_line_on_each_system(folder, path):
+    """No back-slash that Python would read as something else, and quotes that fit."""
+    line = component.textport_line(folder)
+    assert line == f"import runpy; runpy.run_path({path}, run_name='__main__')"
+    assert component.textport_line(folder, "ascii").isascii()
 
 
 def test_a_console_that_lacks_the_letters_shows_a_line_that_works(monkeypatch, tmp_path):
