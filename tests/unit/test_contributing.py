@@ -47,6 +47,7 @@ def _follow(target: Path, name: str, where: str, code: str) -> None:
     path.write_text(end.sub(lambda found: found[1] + code + found[2], text), encoding="utf-8")
 
 
+@pytest.mark.timeout(600)  # it runs other tests
 def test_adding_an_operation(tmp_path):
     """The page leads from nothing to a green test, and the new operation runs."""
     assert [name for name, _, _ in _FILES] == [
@@ -69,7 +70,7 @@ def test_adding_an_operation(tmp_path):
         python, *arguments = shlex.split(command)
         assert python == "python"
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110, check=False
+            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "soft.png").read_bytes().startswith(b"\x89PNG")

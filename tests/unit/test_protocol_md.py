@@ -134,7 +134,7 @@ def docstring_examples():
     return [
         example
         for message in (*COMMANDS.values(), *REPORTS.values())
-        for example in re.findall(r"^ +'(/worker/.*)'$", message.__doc__, re.MULTILINE)
+        for example in re.findall(r"^ *'(/worker/.*)'$", message.__doc__, re.MULTILINE)
     ]
 
 

@@ -40,6 +40,22 @@ TD = "10.0.0.1:9461"
 OTHER = "10.0.0.2:50100"
 
 
+@pytest.fixture(autouse=True)
+def all_closed(monkeypatch):
+    """A database that nobody closes is a warning from Python 3.13 on, in whatever test comes next."""
+    opened = []
+
+    class Closed(Journal):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            opened.append(self)
+
+    monkeypatch.setitem(globals(), "Journal", Closed)
+    yield
+    for journal in opened:
+        journal._database.close()
+
+
 def reopened(journal: Journal, limits: Limits | None = None) -> Journal:
     journal.close()
     return Journal(journal.path, "process", limits or Limits())
