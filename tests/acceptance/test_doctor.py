@@ -310,7 +310,7 @@ def test_fault_12_children_cannot_start(desk):
         code, said = desk.doctor()
     assert code == 1
     assert "children" in broken(said)
-    assert "the worker says Starting for 3 s: no child process can start" in said
+    assert "the worker says Starting: no child process can start (502 no-child)" in said
 
 
 @posix

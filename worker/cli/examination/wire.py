@@ -16,10 +16,27 @@ from worker.core.gate import Gate
 from worker.errors import WorkerError
 from worker.files.paths import FileRules
 from worker.protocol import addresses
-from worker.protocol.messages import Accepted, Failed, File, GetStatus, Hello, Job, Number, Processing, Ready, Report, Status, Welcome
+from worker.protocol.messages import (
+    Accepted,
+    Failed,
+    File,
+    GetStatus,
+    Hello,
+    Job,
+    Number,
+    Ping,
+    Pong,
+    Processing,
+    Ready,
+    Report,
+    Status,
+    Welcome,
+)
 from worker.service import takeover
 
 _WAIT_S = 3.0
+#: A worker may take so long until its first child works: with a virus scanner, or on a disk that sleeps.
+_STARTING_S = 30.0
 _HUNG = "stop the worker and start it again; its accepted jobs go on then. Give jobs a timeout_ms, so that a child that hangs is ended."
 
 
@@ -91,23 +108,29 @@ def _welcomed(where: str, welcome: Welcome) -> Step:
 
 
 def _children(line: Line) -> Step:
-    """Whether a child process has shown that it works."""
-    status = line.ask((GetStatus(),), lambda report: isinstance(report, Status) and report.word != "Starting", _WAIT_S)
-    if isinstance(status, Status):
+    """Whether a child process has shown that it works. A worker that is young may still start its first one: then a job waits for it."""
+    status = line.ask((GetStatus(),), lambda report: isinstance(report, Status), _WAIT_S)
+    if isinstance(status, Status) and status.word != "Starting":
         return Step("children", Mark.OK, f"the worker says {status.word}, {status.running} running, {status.queued} waiting")
-    return Step(
-        "children",
-        Mark.BROKEN,
-        f"the worker says Starting for {_WAIT_S:g} s: no child process can start",
-        "the worker's log says why, with a traceback; the step Python here looks for the usual cause.",
-    )
+    pong = line.ask((Ping(1),), lambda report: isinstance(report, Pong), _WAIT_S)
+    uptime_s = pong.uptime_s if isinstance(pong, Pong) else 0.0
+    wait_s = max(_WAIT_S, _STARTING_S - uptime_s)
+    last = [None, *_life(line, _probe(), wait_s, line)][-1]
+    if isinstance(last, Ready):
+        return Step("children", Mark.OK, "the first one has just started, and has run a job")
+    why = f"{last.code} {last.word}" if isinstance(last, Failed) else f"none works after {uptime_s + wait_s:.0f} s"
+    change = "the worker's log says why, with a traceback; the step Python here looks for the usual cause."
+    return Step("children", Mark.BROKEN, f"the worker says Starting: no child process can start ({why})", change)
+
+
+def _probe() -> Job:
+    return Job(f"doctor-{uuid.uuid4().hex[:12]}", CATALOG.probe.name, (("priority", 0),))
 
 
 def _job(line: Line, name: str, wait_s: float, answers: Line | None = None) -> Step:
     """A job that does nothing: accepted, then ready. Its reports may come on another line."""
-    job = Job(f"doctor-{uuid.uuid4().hex[:12]}", CATALOG.probe.name, (("priority", 0),))
     started = time.monotonic()
-    heard = list(_life(line, job, wait_s, answers or line))
+    heard = list(_life(line, _probe(), wait_s, answers or line))
     last = heard[-1] if heard else None
     match last:
         case None:
