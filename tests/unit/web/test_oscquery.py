@@ -58,7 +58,7 @@ def test_a_key_has_what_the_catalogue_knows():
     keys = space().node("/worker/set/logo")["CONTENTS"]
     assert keys["min_radius"] == {
         "FULL_PATH": "/worker/set/logo/min_radius",
-        "DESCRIPTION": "smallest radius; 0 = automatic, 3.5",
+        "DESCRIPTION": "smallest radius; 0 = automatic, 3",
         "TYPE": "f",
         "ACCESS": 3,
         "VALUE": [20.0],
