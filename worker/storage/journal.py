@@ -8,7 +8,8 @@ With durability "process" a commit survives the end of this process, however it 
 commit survives the end of the machine, too: it is a transaction of the database (WAL, synchronous=FULL), and waits for the disk itself.
 
 No decision hangs on the wall clock alone, because it jumps (a computer without a battery starts in 1970): order is by rising numbers, and
-age is the smaller one of what the wall clock says and of how long workers have run with this journal since.
+ended jobs are forgotten if both the wall clock and the time that workers have run with this journal say that they are old. A job that waits
+is as old as the one of the two says that says more, because no worker may have run for a while; a jump during a run is taken out (`wall`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from worker.storage.lost import lost_rows as lost_rows  # noqa: PLC0414 - part o
 from worker.storage.place import Place
 from worker.storage.schema import JournalError as JournalError  # noqa: PLC0414 - part of this module's interface
 from worker.storage.tables import Tables
+from worker.storage.wall import Wall
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,7 @@ class Journal:
         self._pages = 0
         self._began = self._turned_at = time.monotonic()
         self._failing = ""  # why the last `tidy` has failed
+        self._wall: Wall | None = None
         self._log: CommitLog | None = None
         self._using = threading.Lock()  # held by the thread that uses the database
         try:
@@ -112,6 +115,7 @@ class Journal:
             newest_up = self._open_log()
             with schema.transaction(self._database):
                 self._up_before = max(self._one(_UP) or 0.0, newest_up)
+                self._wall = Wall(self._up())
                 self.boot = self._begin()
                 self._prune()
             self._place = self._placed()
@@ -148,7 +152,7 @@ class Journal:
             JournalError: nothing was written.
         """
         written = [rows.written(store) for store in stores]
-        at, up = time.time(), self._up()
+        at, up = self._now()
         try:
             if self._log is None:
                 self._commit_to_the_disk(written, at, up)
@@ -187,12 +191,13 @@ class Journal:
         Args:
             idle: nobody needs the journal at the moment.
         """
+        was_set = self._wall is not None and self._wall.was_set(self._up())
         if self._log is None:
-            return self._pages > (_TIDY_PAGES if idle else _TIDY_PAGES_AT_ONCE) or self._since_pruned >= self._prune_every
-        if not idle and self._log.size < _FOLD_BYTES and time.monotonic() - self._turned_at < _FOLD_AFTER_S:
+            return was_set or self._pages > (_TIDY_PAGES if idle else _TIDY_PAGES_AT_ONCE) or self._since_pruned >= self._prune_every
+        if not idle and not was_set and self._log.size < _FOLD_BYTES and time.monotonic() - self._turned_at < _FOLD_AFTER_S:
             return False
         self._turned_at = time.monotonic()
-        return self._log.turn()
+        return self._log.turn() or was_set
 
     def tidy(self) -> None:
         """Brings the commits before `turn` into the database, and forgets what is too old. Waits for the disk.
@@ -210,6 +215,7 @@ class Journal:
     def _tidy(self) -> None:
         if self._log is not None:
             self._fold(self._log)
+        self._follow_the_clock()
         if self._since_pruned >= self._prune_every:
             with schema.transaction(self._database):
                 self._prune()
@@ -244,7 +250,7 @@ class Journal:
                 self._note_up()
             self.fold()
             if self._log is not None:
-                self._log.append((), time.time(), self._up())
+                self._log.append((), *self._now())
         except (OSError, sqlite3.Error) as error:
             raise JournalError(_reason(error)) from error
 
@@ -271,6 +277,7 @@ class Journal:
         with contextlib.suppress(JournalError):
             self.fold()
         with contextlib.suppress(sqlite3.Error):
+            self._follow_the_clock()
             self._database.execute("UPDATE start SET up = ?, clean = 1 WHERE number = ?", (self._up(), self._start))
         if self._log is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -349,6 +356,7 @@ class Journal:
             opened.drop(part)
 
     def _fold_part(self, part: Sequence[Commit]) -> None:
+        part = self._wall.dated(part) if self._wall is not None else part  # before there is one, they are an earlier run's
         self._since_pruned += tables.fold(self._database, part, self._next_end, self.path)
 
     def _checkpoint(self, how: str) -> None:
@@ -373,6 +381,15 @@ class Journal:
     def _up(self) -> float:
         """How long workers have run with this journal, all runs together, in seconds."""
         return self._up_before + time.monotonic() - self._began
+
+    def _now(self) -> tuple[float, float]:
+        """The time: in seconds since 1970, and of running."""
+        up = self._up()
+        return (self._wall.at(up) if self._wall is not None else time.time()), up
+
+    def _follow_the_clock(self) -> None:
+        if self._wall is not None:
+            self._wall.follow(self._database, self._up())
 
     def _prune(self) -> None:
         """Forgets ended jobs that are too old or too many. Unfinished ones are never forgotten."""

@@ -271,15 +271,44 @@ def test_a_job_that_no_child_had_begun_is_innocent(journal):
     journal.close()
 
 
-@pytest.mark.parametrize(("wall_s", "up_s", "age_s"), [(3, 3, 3), (60, 1, 60), (-86_400, 3, 3), (-5, 0, 0)])
+@pytest.mark.parametrize(("wall_s", "up_s", "age_s"), [(3, 3, 3), (60, 1, 60), (-86_400, 3, 0), (-5, 0, 0)])
 def test_how_long_ago_a_job_was_accepted(journal, clocks, wall_s, up_s, age_s):
-    """By the clock that says more: a job that is too old must not run because a clock was set back."""
+    """Also while no worker ran: a job that is too old must not run."""
     journal.commit([StoreJob(TD, "a", CONTENT)])
+    journal.close()
     clocks.wall += wall_s
     clocks.up += up_s
-    journal = reopened(journal)
+    journal = Journal(journal.path, "process", Limits())
     (job,) = journal.kept().jobs
     assert job.age_s == pytest.approx(age_s)
+    journal.close()
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+@pytest.mark.parametrize("ends", ["in order", "by a kill"])
+@pytest.mark.parametrize("jump_s", [30 * 365 * 86_400, -30 * 365 * 86_400, 60, -60])
+def test_a_clock_that_is_set_while_jobs_wait(tmp_path, clocks, durability, ends, jump_s):
+    """A computer that starts in 1970 gets the right time from the network, and the worker ends: no job is older or younger by that."""
+    path = tmp_path / "state" / "9460.sqlite3"
+    journal = Journal(path, durability, Limits())
+    journal.commit([StoreJob(TD, "a", CONTENT)])
+    clocks.up += 2
+    clocks.wall += 2 + jump_s
+    journal.commit([StoreJob(TD, "b", CONTENT)])
+    assert journal.turn(idle=False)
+    journal.tidy()
+    assert not journal.turn(idle=False)
+    clocks.up += 3
+    clocks.wall += 3
+    journal.commit([StoreJob(TD, "c", CONTENT)])
+    if ends == "in order":
+        journal.close()
+    else:
+        path = shutil.copytree(path.parent, tmp_path / "killed") / path.name
+        journal.close()
+    clocks.wall += 4  # nobody runs
+    journal = Journal(path, durability, Limits())
+    assert {job.job_id: round(job.age_s, 3) for job in journal.kept().jobs} == {"a": 9, "b": 7, "c": 4}
     journal.close()
 
 
