@@ -20,7 +20,7 @@ from worker.config import PROGRAM, Config, DayTime, HttpPlace, OwnPlace, StreamH
 from worker.errors import UnknownOperation, WorkerError
 from worker.protocol.addresses import Network, Peer
 from worker.settings import ENVIRONMENT_PREFIX, Declared, build, declared, in_words, variable
-from worker.words import did_you_mean, nearest
+from worker.words import composed, did_you_mean, nearest
 
 CONFIG_FILE = f"{PROGRAM}.toml"
 #: Between the parts of a list in an environment variable. A colon stands in C:/show, a space may stand in any folder's name.
@@ -157,10 +157,20 @@ class RootType(PartOfList):
         if not str(value).strip():  # a variable that is not set, in somebody's script; the current folder would be a surprise
             self.fail("it is empty; name a folder, or . for the current one.", param, ctx)
         text = str(value)
-        path = Path(text).expanduser()
+        path = _as_stored(Path(text).expanduser())
         if not path.is_dir():
             self.fail(_why_no_folder(text, path), param, ctx)
         return path.resolve()
+
+
+def _as_stored(path: Path) -> Path:
+    """The path as the disk has it, if it was typed in the other Unicode form, as of a folder that a Mac has made."""
+    if path.is_dir() or str(path).isascii():
+        return path
+    from worker.files.spelling import as_stored  # only here: most names are right
+
+    whole = path.absolute()
+    return as_stored(Path(whole.anchor), whole.parts[1:], (composed,))
 
 
 def _why_no_folder(text: str, path: Path) -> str:

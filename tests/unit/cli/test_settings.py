@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from click.testing import CliRunner, Result
@@ -174,6 +175,14 @@ def test_mistakes_in_the_file(serve: Serve, configs: list[Config], tmp_path: Pat
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert not configs
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_root_in_the_other_unicode_form(serve: Serve, tmp_path: Path, configs: list[Config], stored: str, typed: str) -> None:
+    """A keyboard types one character where a Mac has stored a letter and its dots."""
+    (tmp_path / normalize(stored, "Läden")).mkdir()
+    assert serve("--root", normalize(typed, "Läden")).exit_code == 0
+    assert [root.samefile(tmp_path / normalize(stored, "Läden")) for root in configs[0].roots] == [True]
 
 
 @pytest.mark.parametrize(
