@@ -176,7 +176,7 @@ class Launcher:
         """Whether the pid file is young, and its process lives or is just being made. An old one does not count: a worker that lived would
         have answered over OSC, and the pid may be another program's by now.
         """
-        young = time.time() - os.path.getmtime(self.pid_file) < STARTING_S
+        young = abs(time.time() - os.path.getmtime(self.pid_file)) < STARTING_S  # one from the future is old, and the clock was set back
         pid = self._written_pid()
         return young and (not pid or is_alive(pid))
 

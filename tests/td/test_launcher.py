@@ -76,11 +76,12 @@ def test_a_pid_file_of_a_process_that_is_gone_does_not_count(made, tmp_path):
     assert made.start(SLEEPER, str(tmp_path))
 
 
-def test_an_old_pid_file_does_not_count_though_its_pid_lives(made, tmp_path):
-    """After a restart of the machine another program has that pid; a worker that lived would have answered."""
+@pytest.mark.parametrize("age_s", [3600, -3600])
+def test_an_old_pid_file_does_not_count_though_its_pid_lives(made, tmp_path, age_s):
+    """After a restart of the machine another program has that pid; a worker that lived would have answered. So is one from the future."""
     with open(made.pid_file, "w") as file:
         file.write(str(os.getpid()))
-    os.utime(made.pid_file, (time.time() - 3600,) * 2)
+    os.utime(made.pid_file, (time.time() - age_s,) * 2)
     assert made.start(SLEEPER, str(tmp_path))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import unquote
 
@@ -26,6 +26,7 @@ from worker.config import installed_version
 from worker.core.changes import PAGE_HOST, LevelsChanged
 from worker.core.events import JobEnded
 from worker.errors import BadArguments
+from worker.poller import ASLEEP_S
 from worker.protocol.messages import Accepted, Failed, Job
 from worker.web.figures import serving
 from worker.web.guard import Access
@@ -237,15 +238,35 @@ class Pressed(Sending):
 
 
 class Pulse:
-    """When the worker's own thread was last heard, which the numbers themselves cannot tell."""
+    """When the worker's own thread was last heard, which the numbers themselves cannot tell.
 
-    def __init__(self) -> None:
-        self.heard_at = time.monotonic()
+    This thread looks several times a second. If it has not, the whole process slept, as a paused container does, and that is no silence.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._heard_at = self._looked_at = clock()
 
     def watch(self, happened: Iterable[Any], _now: float) -> None:
         """Hears what has happened."""
+        self._look()
         if any(type(one) is LevelsChanged for one in happened):
-            self.heard_at = time.monotonic()
+            self._heard_at = self._looked_at
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has not been heard."""
+        self._look()
+        return self._looked_at - self._heard_at
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked_at > ASLEEP_S:
+            self._heard_at += now - self._looked_at
+        self._looked_at = now
 
 
 class Status(Answering):
@@ -270,7 +291,7 @@ class Health(Answering):
         max_age_s = self.number("max_age_s", MAX_AGE_S, 86_400)
         if max_age_s is None:
             return
-        hub, silent_s = self.hub, time.monotonic() - self.pulse.heard_at
+        hub, silent_s = self.hub, self.pulse.silent_s
         levels, word = hub.state.levels, hub.state.word
         canary_s = levels.get("canary_s", 0.0) + silent_s
         children = hub.figures().children
