@@ -38,6 +38,8 @@ PLACEHOLDER = re.compile(r"\.\.\.|\b[A-Z]{3,}\b|<|\$|%h")
 #: Names of commands in a sentence, which need an argument.
 MENTIONS = (["send"], ["run"], ["component"], ["node"], ["replay"])
 END_S = 100
+SH = r"^ *```sh\n(.*?)^ *```$"
+BLOCK = r"^ *```(?:sh|powershell)\n(.*?)^ *```$"
 DATA = REPOSITORY / "tests" / "data"
 #: Folders of pictures that the documents speak of.
 SERIES = ("phone", "takes", "album", "frames", "burst")
@@ -106,7 +108,7 @@ def commands_of(text: str) -> set[str]:
 
 def lines_of(text: str) -> list[str]:
     """The lines of the blocks for a shell."""
-    blocks = re.findall(r"^ *```(?:sh|powershell)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(BLOCK, text, re.DOTALL | re.MULTILINE)
     return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
@@ -287,18 +289,30 @@ def test_a_command_works_as_shown(busy_desk: Desk, line: str) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def words(shell: list[str], folder: Path) -> list[list[bytes]]:
-    """What the shell makes of each command, in an empty folder."""
-    script = "\n".join(f"printf '%s\\0' {line}; printf '\\1'" for line in SHOWN)
-    done = subprocess.run([*shell, "-c", script], cwd=folder, capture_output=True, timeout=END_S, check=True)
-    assert done.stderr == b""
-    return [made.split(b"\0") for made in done.stdout.split(b"\1")]
+def words(shell: list[str], lines: list[str], folder: Path) -> list[str]:
+    """What the shell makes of each line, in a folder without files: no program is found, and the shell says what it has looked for."""
+    say = "printf '<%s>\\n' \"$@\""
+    script = f"command_not_found_handle() {{ {say}; }}\ncommand_not_found_handler() {{ {say}; }}\n"
+    script += "\n".join(f"( {line}\n)\nprintf '\\1'" for line in lines)
+    environment = {"PATH": "/nowhere", "HOME": str(folder)}
+    program = shutil.which(shell[0])
+    assert program
+    done = subprocess.run([program, *shell[1:], "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.split("\1")[:-1]
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="apt install zsh")
 def test_zsh_reads_them_as_bash_does(tmp_path: Path) -> None:
-    """The shell of macOS hands the same words to the program, and stops at none."""
-    assert words(["zsh", "-f"], tmp_path) == words(["bash"], tmp_path)
+    """The shell of macOS hands the same words to the programs, and stops at no line."""
+    blocks = [
+        block for path in [*DOCUMENTS, *OTHERS] for block in re.findall(SH, path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    ]
+    lines = sorted({*SHOWN, *(line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip())})
+    made = words(["bash"], lines, tmp_path)
+    assert len(made) == len(lines)
+    missing = [line for line, said in zip(lines, made, strict=True) if "<" not in said]
+    assert all(re.match(r"(\w+=\S+ )*docker/\w+\.sh|~/worker/|td-image-worker watch .* > ", line) for line in missing), missing
+    assert dict(zip(lines, words(["zsh", "-f"], lines, tmp_path), strict=True)) == dict(zip(lines, made, strict=True))
 
 
 @pytest.mark.parametrize("line", SHOWN)

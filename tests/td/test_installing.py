@@ -112,5 +112,7 @@ def test_with_uv(project, tmp_path, monkeypatch):
         f"'{packages.parents[2]}/bin/python' -c 'from worker import extras; print(extras.install(\"page\"))'", tmp_path, environment
     )
     assert hint.strip() == f'uv tool install "{project}[page]"'
-    shell("uv tool uninstall td-image-worker", tmp_path, environment)
+    uninstall = "uv tool uninstall td-image-worker"
+    assert f"`{uninstall}`" in (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
+    shell(uninstall, tmp_path, environment)
     assert not [path for folder in ("tools", "bin") for path in (tmp_path / folder).rglob("*image*worker*")]
