@@ -70,7 +70,8 @@ _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the sup
 _ROUND = 20.0  # pixels; a texture holds up no circle of this radius by edges of both signs
 _BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges that hold up a smaller one together
 _SWING, _OVAL, _STRAIGHT = 1.1, (1.0, 1.6), 0.3  # the limits of roundness; the second for compressed pictures
-_SMALLEST_FLAW = (0.09, 0.2)  # that of the smallest circles; the second for compressed pictures
+_SMALLEST_FLAW = 0.09  # that of the smallest circles
+_MOVED, _MOVED_FLAW = 5.0, (0.14, 0.25)  # pixels, and the largest flaw of circles as small as that; the second for compressed pictures
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _BRIGHT = 0.2  # so much more may the bright part of a ball be worth than the ball
 _PERFECT = 0.97  # share of the circumference that must be held up among many candidates that failed
@@ -430,8 +431,8 @@ def _judged(
             (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
             straight > _STRAIGHT,
             swing > _SWING,
-            shape.oval > _OVAL[compressed],
-            flaw > np.interp(seen, (4, 12), (_SMALLEST_FLAW[compressed], _LARGEST_FLAW)),  # among many specks some are nearly round
+            shape.oval > np.where(compressed & (seen > _MOVED), *_OVAL[::-1]),
+            flaw > np.interp(seen, (4, _MOVED, 12), (_SMALLEST_FLAW, _MOVED_FLAW[compressed], _LARGEST_FLAW)),  # among many specks some are nearly round
             worth < least - whole - np.where(sign == 0, _MIXED, 0),
             (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
         ],
