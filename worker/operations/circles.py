@@ -69,9 +69,7 @@ _BAND_WIDTH = 4.0  # pixels; what is narrower is a line, whatever is beside it
 _CHANCE = 18.0  # how much rarer than by chance, as a natural logarithm, the support of a circle must be
 _ROUND = 20.0  # pixels; a texture holds up no circle of this radius by edges of both signs
 _BY_BOTH = 0.72  # of the circumference: arcs of rising and of falling edges that hold up a smaller one together
-_SWING, _OVAL, _STRAIGHT = 1.1, (1.0, 1.6), 0.3  # the limits of roundness; the second for compressed pictures
-_SMALLEST_FLAW = 0.09  # that of the smallest circles
-_MOVED, _MOVED_FLAW = 5.0, (0.14, 0.25)  # pixels, and the largest flaw of circles as small as that; the second for compressed pictures
+_SWING, _OVAL, _STRAIGHT = 1.1, 1.0, 0.3  # the limits of roundness
 _MIXED = 0.05  # so much less worth is a circle that edges of both signs hold up together
 _BRIGHT = 0.2  # so much more may the bright part of a ball be worth than the ball
 _PERFECT = 0.97  # share of the circumference that must be held up among many candidates that failed
@@ -239,7 +237,7 @@ def _whole(image: Image, low: float, high: float, least: float, sensitivity: flo
         if len(more):
             circles = distinct(np.vstack([circles, _on_image(fit(edges, more, _CLOSER), scale)]))
         smaller.append((scale, edges))
-    return _judged(smaller, level, circles, least, sensitivity, compressed=reach > 0)
+    return _judged(smaller, level, circles, least, sensitivity)
 
 
 def _levels(image: Image, high: float) -> Iterator[tuple[int, Image]]:
@@ -372,7 +370,7 @@ def _small_on(  # noqa: PLR0917
         strip = _reduced(strip, scale) if scale > 1 else strip
         edges = find_edges(strip, reach)
         new = _searched(edges, 0.9 * max(low / scale, _AUTOMATIC), 1.1 * high / scale, least, NO_CIRCLES)
-        judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity, compressed=reach > 0)
+        judged = _judged([(scale, edges)], strip, _on_image(new, scale), least, sensitivity)
         judged.circles[:, 1] += first
         inside = (
             (judged.circles[:, 1] >= top - 0.5) & (judged.circles[:, 1] < top + _STRIP * scale - 0.5) & (judged.circles[:, 2] < 1.1 * high)
@@ -399,9 +397,7 @@ def _plane(image: Image, channel: int, brightest: float) -> Image:
     return plane if plane.dtype == np.uint8 else _working(plane, brightest)
 
 
-def _judged(
-    levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float, *, compressed: bool
-) -> _Judged:
+def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least: float, sensitivity: float) -> _Judged:
     """Decides about each candidate, once, on the largest level.
 
     Args:
@@ -410,7 +406,6 @@ def _judged(
         found: in pixels of the original image.
         least: the evidence that a circle needs.
         sensitivity: as in the params.
-        compressed: strongly, so that the edges of small things are moved.
     """
     if not len(found):
         return _joined([])
@@ -431,8 +426,8 @@ def _judged(
             (circles[:, 3] < _needed(circles[:, 2], least)) | (shape.whole < 0.6 * least),
             straight > _STRAIGHT,
             swing > _SWING,
-            shape.oval > np.where(compressed & (seen > _MOVED), *_OVAL[::-1]),
-            flaw > np.interp(seen, (4, _MOVED, 12), (_SMALLEST_FLAW, _MOVED_FLAW[compressed], _LARGEST_FLAW)),  # among many specks some are nearly round
+            shape.oval > _OVAL,
+            flaw > np.interp(seen, (4, 12), (0.09, _LARGEST_FLAW)),  # among many specks some are nearly round
             worth < least - whole - np.where(sign == 0, _MIXED, 0),
             (shape.whole < 0.9) & (flaw > 0.2),  # less than two thirds of it must be the more round
         ],

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _LINES = 60
 _CONTRAST = 0.02  # SIFT's threshold; half of OpenCV's default, for things with few corners
 _MATCHED = 4.0  # megapixel; a larger picture is matched at this size, as SIFT takes 180 MB for each
+_RANGE, _LOOKED_AT = (0.5, 99.5), 40_000  # per cent of the grey levels that count as all, and how many pixels are looked at
+_DULL, _MOST_GAIN, _WISHED, _DARKEST = (
+    2.0,
+    12.0,
+    200.0,
+    25.0,
+)  # what needs less gain stays as it is; grey levels after stretching, and the lowest
 _SMALLEST_PART = 16  # pixels; OpenCV fails on less
 
 
@@ -175,7 +182,7 @@ def _located(image: Image, reference: Image, params: MatchFeatures | Align) -> P
 
 
 def _described(image: Image, params: MatchFeatures | FindObject | Align) -> Described:
-    plain = _no_larger(grey(with_depth(image, 8)), _MATCHED)
+    plain = _clear(_no_larger(grey(image), _MATCHED))
     scale = plain.shape[1] / image.shape[1], plain.shape[0] / image.shape[0]
     if min(plain.shape) < 16:
         return described(plain, ((), None), scale)
@@ -239,6 +246,17 @@ def _matches_drawn(image: Image, reference: Image, found: PictureMatch | None) -
     corners = project(found.homography, outline(reference)) + aside
     cv2.polylines(canvas, [np.array([fixed(*corner) for corner in corners], np.int32)], True, CENTER, width + 1, cv2.LINE_AA, FIXED)
     return canvas
+
+
+def _clear(plain: Image) -> Image:
+    """The grey picture in 8 bits; a dull one is stretched, as feature points are what stands out by so many grey levels."""
+    full = 255 if plain.dtype == np.uint8 else 65535
+    step = max(1, math.isqrt(plain.size // _LOOKED_AT))
+    low, high = (float(value) for value in np.percentile(plain[::step, ::step], _RANGE))
+    gain = min(_MOST_GAIN, _WISHED * full / 255 / max(high - low, 1e-3))
+    if gain <= _DULL:
+        return with_depth(plain, 8)
+    return np.asarray(np.clip(np.rint((plain - low) * (gain * 255 / full) + _DARKEST), 0, 255), np.uint8)
 
 
 def _no_larger(image: Image, megapixels: float) -> Image:

@@ -76,7 +76,11 @@ def joined(parts: Sequence[Image], *, scans: bool) -> Panorama:
     """
     cv2.setRNGSeed(0)  # the same pictures give the same panorama
     scale = _down_to(parts, _MATCHED)
-    found = _linked([_scaled(part, scale) for part in parts], scans=scans)
+    matched = _matched([_scaled(part, scale) for part in parts], scans=scans)
+    if not scans and any(turns := _quarter_turns(matched, len(parts))):
+        parts = [np.ascontiguousarray(np.rot90(part, turn)) for part, turn in zip(parts, turns, strict=True)]
+        matched = _matched([_scaled(part, scale) for part in parts], scans=scans)
+    found = _linked(matched, scans=scans)
     if found is None:
         raise NotJoined("no two of the pictures show parts of each other")
     used, cameras, focal = found
@@ -115,19 +119,66 @@ def _scaled(image: Image, scale: float) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _linked(parts: Sequence[Image], *, scans: bool) -> tuple[list[int], list[_Camera], float] | None:
-    """The largest group of pictures that fit each other, their cameras, and the focal length of the group; None if no two fit."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """Pictures and what links them.
+
+    Attributes:
+        used: the pictures with enough points, by their place among all.
+        features: of each of them, as OpenCV has them.
+        links: of each pair of them; these know their pictures by place in `used`.
+    """
+
+    used: list[int]
+    features: list[Any]
+    links: Sequence[Any]
+
+
+def _matched(parts: Sequence[Image], *, scans: bool) -> _Matched:
     finder = cv2.SIFT_create(_POINTS, contrastThreshold=_CONTRAST)  # type: ignore[attr-defined]
-    features = [_DETAIL.computeImageFeatures2(finder, part) for part in parts]
-    used = [place for place, one in enumerate(features) if len(one.getKeypoints()) >= _FEWEST]
-    links = None
+    found = [_DETAIL.computeImageFeatures2(finder, part) for part in parts]
+    used = [place for place, one in enumerate(found) if len(one.getKeypoints()) >= _FEWEST]
+    features = [found[place] for place in used]
+    return _Matched(used, features, _matcher(scans=scans).apply2(features) if len(used) > 1 else ())
+
+
+def _quarter_turns(matched: _Matched, count: int) -> list[int]:
+    """By how many quarter turns to the left each of `count` pictures stands as most do: a camera may be held upright for some of them.
+
+    The cameras' estimate starts from pictures that are about upright to each other.
+    """
+    used, turns = matched.used, dict[int, int]()
+    beside: dict[int, list[tuple[int, int]]] = {place: [] for place in used}
+    for link in matched.links:
+        if link.confidence >= _LINKED and link.H is not None and link.src_img_idx != link.dst_img_idx:
+            beside[used[link.src_img_idx]].append((used[link.dst_img_idx], _quarters(np.asarray(link.H))))
+    for start in used:
+        waiting = [] if start in turns else [(start, 0)]
+        while waiting:
+            place, turn = waiting.pop()
+            if place not in turns:
+                turns[place] = turn
+                waiting += [(other, (turn + more) % 4) for other, more in beside[place]]
+    known = [turns[place] for place in used if beside[place]]
+    upright = max(sorted(set(known)), key=known.count, default=0)
+    return [(turns[place] - upright) % 4 if beside.get(place) else 0 for place in range(count)]
+
+
+def _quarters(homography: NDArray[np.float64]) -> int:
+    """How many quarter turns to the right a map makes at the middle of the picture, which is its origin."""
+    slope = homography[:2, :2] - np.outer(homography[:2, 2], homography[2, :2])
+    return round(math.atan2(slope[1, 0] - slope[0, 1], slope[0, 0] + slope[1, 1]) / (math.pi / 2)) % 4
+
+
+def _linked(matched: _Matched, *, scans: bool) -> tuple[list[int], list[_Camera], float] | None:
+    """The largest group of pictures that fit each other, their cameras, and the focal length of the group; None if no two fit."""
+    used, group, links = matched.used, matched.features, matched.links
     while len(used) > 1:
-        group = [features[place] for place in used]
-        links = _matcher(scans=scans).apply2(group)
         fit = [int(place) for place in np.ravel(_DETAIL.leaveBiggestComponent(group, links, _LINKED))]
         if len(fit) == len(used):
             break
-        used = [used[place] for place in fit]  # and once more, as links know their pictures by place
+        used, group = [used[place] for place in fit], [group[place] for place in fit]
+        links = _matcher(scans=scans).apply2(group) if len(used) > 1 else ()  # once more, as links know their pictures by place
     if len(used) < 2:
         return None
     estimator = _DETAIL.AffineBasedEstimator() if scans else _DETAIL.HomographyBasedEstimator()

@@ -308,3 +308,28 @@ def test_any_picture(seed, size, channels, kind):
         assert matching.match_features(second, first, MatchFeatures(**values, overlay="o.png", warped="w.png")).rows.shape[1] == 11
         assert matching.find_object(second, first, FindObject(**values)).rows.shape[1] == 6
         assert matching.align(second, first, Align(**values, output="o.png")).images["output"].shape[:2] == size
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_object_in_the_dark(seed):
+    """A thing in a scene of a tenth of its brightness is found: the pictures are stretched before points are looked for."""
+    picture, corners = placed(sample("box.png"), cv2.cvtColor(sample("board.jpg"), cv2.COLOR_BGR2GRAY), seed)
+    for dark in ((picture * 0.07 + 4).astype(np.uint8), (picture * 4.0 + 300).astype(np.uint16)):
+        rows = matching.find_object(dark, sample("box.png"), FindObject(image="b", reference="a")).rows
+        assert rows.shape == (4, 6)
+        assert np.linalg.norm(rows[:, :2] - corners, axis=1).max() < 3
+
+
+@pytest.mark.parametrize("turns", [(1, 0), (0, 3, 0), (2, 0, 0)])
+def test_stitch_pictures_that_lie_on_their_sides(turns):
+    """Pictures of a camera that was held upright for some of them are turned, and the panorama stands as most of them do."""
+    wall = cv2.resize(cv2.cvtColor(sample("graf1.jpg"), cv2.COLOR_GRAY2BGR), (1000, 800))
+    seen = [
+        Picture(one.n, one.name, np.ascontiguousarray(np.rot90(one.image, turn)))
+        for one, turn in zip(views(wall, (-16, 0, 16)), turns, strict=False)
+    ]
+    found = matching.stitch(iter(seen), Stitch(image="a", output="o.png"))
+    assert not found.skipped
+    height, width = sorted(found.images["output"].shape[:2])
+    assert 640 + 200 * (len(turns) - 2) < width < 700 + 200 * (len(turns) - 2)
+    assert 340 < height < 420
