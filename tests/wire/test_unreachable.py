@@ -11,7 +11,7 @@ import pytest
 
 from tests.ports import free_port
 from worker.network.endpoint import Endpoint
-from worker.network.unreachable import Unreachables
+from worker.network.unreachable import Unreachable, Unreachables, log_unreachable
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="not on this system: it does not tell which packets were refused")
 
@@ -92,3 +92,21 @@ def test_each_target_is_told_once_a_minute():
     for port in (1, 2, 1, 1, 2):
         unreachables(("127.0.0.1", port), "Connection refused")
     assert [one.peer[1] for one in told] == [1, 2]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [(("127.0.0.1", 0), "nobody listens at 127.0.0.1:"), (("255.255.255.255", 9461), "reports do not get to 255.255.255.255:9461")],
+)
+def test_what_is_said_blames_who_it_was(caplog, peer, words):
+    """Only a refused packet was the other side's; one that could not even leave is not for want of an OSC In DAT there."""
+    told = []
+    endpoint = Endpoint(HERE, lambda *_: None, lambda *about: told.append(Unreachable(*about)))
+    peer = (peer[0], peer[1] or free_port())
+    for _ in range(3):
+        endpoint.send(b"lost", peer)
+    log_unreachable(told[0])
+    endpoint.close()
+    assert words in caplog.text
+    assert ("OSC In DAT" in caplog.text) == words.startswith("nobody")

@@ -8,6 +8,7 @@ Other systems do not report this on an unconnected socket, or report it in a way
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -77,13 +78,15 @@ class ErrorQueue:
             self._socket.setsockopt(*self._option, int(on))
 
 
+_REFUSED = os.strerror(errno.ECONNREFUSED)
+
 #: Minimum time between two warnings about the same target.
 TELL_AGAIN_S = 60.0
 MAX_TOLD = 1000
 
 
 class Unreachable(msgspec.Struct, frozen=True):
-    """Nobody listens at this target."""
+    """What is sent to this target does not arrive."""
 
     peer: Peer
     reason: str
@@ -97,7 +100,7 @@ class Unreachables:
         self._told: dict[Peer, AtMostEvery] = {}
 
     def __call__(self, peer: Peer, reason: str) -> None:
-        """Nobody listens at `peer`."""
+        """What was sent to `peer` has not arrived."""
         if peer not in self._told and len(self._told) >= MAX_TOLD:
             self._told.clear()
         if self._told.setdefault(peer, AtMostEvery(TELL_AGAIN_S)).is_due(time.monotonic()):
@@ -105,10 +108,11 @@ class Unreachables:
 
 
 def log_unreachable(what: Unreachable) -> None:
-    """Logs the warning."""
-    log.warning(
-        "nobody listens at %s:%d, where reports go (%s); open that port there (in TouchDesigner: an OSC In DAT or CHOP), "
-        "or name another place with hello, --report, --text-port or --number-port",
-        *what.peer,
-        what.reason,
-    )
+    """Logs the warning. Only a refusal says that the other side is there and listens at other ports."""
+    elsewhere = "or name another place with hello, --report, --text-port or --number-port"
+    if what.reason == _REFUSED:
+        advice = "open that port there (in TouchDesigner: an OSC In DAT or CHOP)"
+        log.warning("nobody listens at %s:%d, where reports go (%s); %s, %s", *what.peer, what.reason, advice, elsewhere)
+    else:
+        advice = "check that address, and the network and the firewall of this computer"
+        log.warning("reports do not get to %s:%d (%s); %s, %s", *what.peer, what.reason, advice, elsewhere)
