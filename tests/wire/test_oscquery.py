@@ -381,14 +381,17 @@ def test_another_page_may_not_send_jobs(here):
         assert here.ask("/jobs", "POST", {"operation": "noop"}, **headers).status in (403, 421)
 
 
-def test_health_and_metrics(here):
-    """A monitor reads both; the jobs of these tests are in it."""
+def test_health_and_metrics(here, executor, peer):
+    """A monitor reads both; a job that has ended is in it."""
     health = here.ask("/health")
     assert (health.status, health.json["well"]) == (200, True)
     assert here.ask("/health?max_age_s=0").status == 503
     assert here.ask("/health?as=text&max_age_s=0").text.startswith("No child process has shown")
     assert here.ask("/status?as=text").text in ("Ready", "Processing")
-    families = {family.name: family for family in text_string_to_metric_families(here.ask("/metrics").text)}
+    peer.send(Job("over UDP", "noop"))
+    executor.finish(executor.next_task())
+    metrics = here.until("/metrics", lambda answer: 'operation="noop"' in answer.text)
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text)}
     assert any(sample.labels.get("operation") == "noop" for sample in families["td_image_worker_jobs"].samples)
     assert families["td_image_worker_packets_received"].samples[0].value > 0
 
