@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ _SHARE = 0.15
 _FEWEST = 5
 _LEAST_FOLLOWED = 24
 _LEAST_FOLLOWED_SHARE = 0.3
+#: Two things that moved differently: cells along a side of the picture, what one at the border counts, matches in a cell that counts, and
+#: how many times as far around the one behind must reach. Corners that are followed stay so near to its motion.
+_CELLS, _AT_BORDER, _IN_A_CELL, _FURTHER, _SAME_MOTION_PX = 8, 2, 2, 1.3, 3.0
 #: The area of a small square changes by at most this factor on the way, at any corner.
 _MOST_SCALE = 50.0
 
@@ -131,15 +135,29 @@ def match_points(reference: Described, image: Described, ratio: float, *, many: 
     return np.array([row[1] for row in kept], np.int64), np.array([row[2] for row in kept], np.int64)
 
 
-def locate(reference: Described, image: Described, ratio: float = RATIO, *, many: bool = False) -> PictureMatch | None:
-    """How the reference lies in the image; None if the two show nothing in common that can be believed. `many` as in `match_points`."""
+def locate(
+    reference: Described, image: Described, ratio: float = RATIO, *, many: bool = False, surrounds: bool = False
+) -> PictureMatch | None:
+    """How the reference lies in the image; None if the two show nothing in common that can be believed.
+
+    Args:
+        reference: its points.
+        image: its points.
+        ratio: a match counts if it is so much nearer than the second.
+        many: as in `match_points`.
+        surrounds: if two things moved differently, the one that reaches around the other is meant, and not the one with more matches.
+    """
     ours, theirs = match_points(reference, image, ratio, many=many)
     source, target = reference.points[ours], image.points[theirs]
     homography, inside = _fitted(source, target, _FIT_PX)
     if homography is None or not _is_plane(homography, reference.image):
         return None
+    behind = _behind(source, target, inside, reference.image) if surrounds else None
+    if behind is not None:
+        homography, inside = behind
+        source, target, inside = source[inside], target[inside], inside[inside]
     held = int(inside.sum())
-    refined, followed_share = _refined(homography, reference.image, image.image)
+    refined, followed_share = _refined(homography, reference.image, image.image, math.inf if behind is None else _SAME_MOTION_PX)
     enough = held > _LEAST_MATCHES + _SHARE * (len(source) - held)
     if not enough and followed_share < _LEAST_FOLLOWED_SHARE:
         return None
@@ -186,6 +204,29 @@ def _fitted(source: Points, target: Points, tolerance_px: float) -> tuple[Homogr
     return np.asarray(homography, np.float64), inside.ravel().astype(bool)
 
 
+def _behind(source: Points, target: Points, inside: NDArray[np.bool_], reference: Image) -> tuple[Homography, NDArray[np.bool_]] | None:
+    """The map of what stands behind a thing in front, which most matches hold; None if nothing does."""
+    left = np.flatnonzero(~inside)
+    homography, held = _fitted(source[left], target[left], _FIT_PX)
+    count = int(held.sum())
+    if homography is None or count <= _LEAST_MATCHES + _SHARE * (len(left) - count) or not _is_plane(homography, reference):
+        return None
+    near = np.linalg.norm(project(homography, source) - target, axis=1) < _FIT_PX
+    if _surrounding(source[near], reference) < _FURTHER * _surrounding(source[inside], reference):
+        return None
+    return homography, near
+
+
+def _surrounding(points: Points, reference: Image) -> int:
+    """In how many of the cells of a picture points lie; those at its border count more."""
+    places = np.clip(points / size_of(reference) * _CELLS, 0, _CELLS - 1).astype(np.intp)
+    counts = np.zeros((_CELLS, _CELLS), np.intp)
+    np.add.at(counts, (places[:, 1], places[:, 0]), 1)
+    worth = np.full((_CELLS, _CELLS), _AT_BORDER)
+    worth[1:-1, 1:-1] = 1
+    return int(worth[counts >= _IN_A_CELL].sum())
+
+
 def _is_plane(homography: Homography, reference: Image) -> bool:
     """Whether the map shows the reference as a plane in front of the viewer: all corners ahead, convex, not shrunk to a line."""
     corners = project(homography, outline(reference))
@@ -200,11 +241,16 @@ def _is_plane(homography: Homography, reference: Image) -> bool:
     return bool(np.all(scales < _MOST_SCALE) and np.all(scales > 1 / _MOST_SCALE**2) and scales.max() < 100 * scales.min())
 
 
-def _refined(homography: Homography, reference: Image, image: Image) -> tuple[Homography, float]:
-    """The homography, fitted again to corners of the reference that were followed into the image, and the share of them that hold it."""
+def _refined(homography: Homography, reference: Image, image: Image, most_px: float) -> tuple[Homography, float]:
+    """The homography, fitted again to corners of the reference that were followed into the image, and the share of them that hold it.
+
+    Corners that moved by more than `most_px` belong to something else.
+    """
     share = 0.0
     for _ in range(_ROUNDS):
         source, target, looked_for = _followed(homography, reference, image)
+        same = np.linalg.norm(project(homography, source) - target, axis=1) < most_px
+        source, target = source[same], target[same]
         closer, inside = _fitted(source, target, _REFIT_PX)
         held = int(inside.sum())
         if closer is None or held < _LEAST_FOLLOWED:

@@ -131,7 +131,7 @@ def align(image: Image, reference: Image, params: Align) -> Found:
         the reference, otherwise 0 and the picture is black; matches that hold it; how far its middle moved, in pixels, and turned, in
         degrees clockwise.
     """
-    found = _located(image, reference, params)
+    found = _located(image, reference, params, surrounds=True)
     if found is None:
         return Found(np.array([[0.0, 0, 0, 0, 0]]), {"output": _laid_onto(image, None, reference)})
     homography = _limited(found, params.motion)
@@ -175,9 +175,9 @@ def stitch(pictures: Iterator[Picture], params: Stitch) -> Found:
     return Found(images={"output": image}, skipped={numbers[place]: UnfitImage(stranger) for place in left_out})
 
 
-def _located(image: Image, reference: Image, params: MatchFeatures | Align) -> PictureMatch | None:
+def _located(image: Image, reference: Image, params: MatchFeatures | Align, *, surrounds: bool = False) -> PictureMatch | None:
     known, seen = _described(reference, params), _described(image, params)
-    found = locate(known, seen, params.ratio)
+    found = locate(known, seen, params.ratio, surrounds=surrounds)
     return None if found is None else at_full_size(found, known, seen)
 
 
