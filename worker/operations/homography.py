@@ -45,7 +45,7 @@ _LEAST_FOLLOWED = 24
 _LEAST_FOLLOWED_SHARE = 0.3
 #: Two things that moved differently: cells along a side of the picture, what one at the border counts, matches in a cell that counts, and
 #: how many times as far around the one behind must reach. Corners that are followed stay so near to its motion.
-_CELLS, _AT_BORDER, _IN_A_CELL, _FURTHER, _SAME_MOTION_PX = 8, 2, 2, 1.3, 3.0
+_CELLS, _AT_BORDER, _IN_A_CELL, _FURTHER, _SAME_MOTION_PX = 8, 4, 2, 1.2, 3.0
 #: The area of a small square changes by at most this factor on the way, at any corner.
 _MOST_SCALE = 50.0
 
@@ -149,21 +149,24 @@ def locate(
     """
     ours, theirs = match_points(reference, image, ratio, many=many)
     source, target = reference.points[ours], image.points[theirs]
+    candidates = target
     homography, inside = _fitted(source, target, _FIT_PX)
     if homography is None or not _is_plane(homography, reference.image):
         return None
-    behind = _behind(source, target, inside, reference.image) if surrounds else None
-    if behind is not None:
-        homography, inside = behind
-        source, target, inside = source[inside], target[inside], inside[inside]
+    most_px = math.inf
+    if surrounds and (other := _other_motion(source, target, inside, reference.image)) is not None:
+        most_px = _SAME_MOTION_PX
+        if _surrounding(source[other[1]], reference.image) > _FURTHER * _surrounding(source[inside], reference.image):
+            homography, inside = other
+        source, target, inside = source[inside], target[inside], inside[inside]  # what holds another motion speaks against none
     held = int(inside.sum())
-    refined, followed_share = _refined(homography, reference.image, image.image, math.inf if behind is None else _SAME_MOTION_PX)
+    refined, followed_share = _refined(homography, reference.image, image.image, most_px)
     enough = held > _LEAST_MATCHES + _SHARE * (len(source) - held)
     if not enough and followed_share < _LEAST_FOLLOWED_SHARE:
         return None
     if _is_plane(refined, reference.image):
         homography = refined
-    return PictureMatch(homography, target[inside], source[inside], target)
+    return PictureMatch(homography, target[inside], source[inside], candidates)
 
 
 def at_full_size(match: PictureMatch, reference: Described, image: Described) -> PictureMatch:
@@ -204,17 +207,18 @@ def _fitted(source: Points, target: Points, tolerance_px: float) -> tuple[Homogr
     return np.asarray(homography, np.float64), inside.ravel().astype(bool)
 
 
-def _behind(source: Points, target: Points, inside: NDArray[np.bool_], reference: Image) -> tuple[Homography, NDArray[np.bool_]] | None:
-    """The map of what stands behind a thing in front, which most matches hold; None if nothing does."""
+def _other_motion(
+    source: Points, target: Points, inside: NDArray[np.bool_], reference: Image
+) -> tuple[Homography, NDArray[np.bool_]] | None:
+    """The map that most of the matches hold which the first one leaves, and the matches that hold it; None if chance explains them."""
     left = np.flatnonzero(~inside)
     homography, held = _fitted(source[left], target[left], _FIT_PX)
     count = int(held.sum())
     if homography is None or count <= _LEAST_MATCHES + _SHARE * (len(left) - count) or not _is_plane(homography, reference):
         return None
-    near = np.linalg.norm(project(homography, source) - target, axis=1) < _FIT_PX
-    if _surrounding(source[near], reference) < _FURTHER * _surrounding(source[inside], reference):
-        return None
-    return homography, near
+    other = np.zeros(len(source), np.bool_)
+    other[left[held]] = True
+    return homography, other
 
 
 def _surrounding(points: Points, reference: Image) -> int:

@@ -166,6 +166,19 @@ def test_align(motion, turn):
     assert turned == pytest.approx(turn, abs=0.1)
 
 
+@pytest.mark.parametrize("way", [(-30, 20), (24, -16)])
+def test_align_behind_a_thing_that_moves(way):
+    """Half of the picture is one large thing that went its own way: what surrounds it is laid onto the reference."""
+    board, thing = sample("board.jpg"), cv2.resize(sample("astronaut.jpg"), (450, 340))
+    transform = cv2.getRotationMatrix2D((320, 240), 2.0, 1.0) + np.array([[0, 0, 9.0], [0, 0, -6.0]])
+    moved = cv2.warpAffine(board, transform, (640, 480), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    reference = board.copy()
+    for picture, (x, y) in ((reference, (95, 70)), (moved, (95 + way[0], 70 + way[1]))):
+        picture[y : y + 340, x : x + 450] = thing
+    row = matching.align(moved, reference, Align(image="b", reference="a", output="o.png")).rows[0]
+    assert row[2:4] == pytest.approx(transform @ (319.5, 239.5, 1) - (319.5, 239.5), abs=0.6)
+
+
 def test_align_stranger():
     """A picture of something else becomes a black one, and the row says that it was not laid onto the reference."""
     stranger = cv2.cvtColor(sample("graf1.jpg"), cv2.COLOR_GRAY2BGR)
