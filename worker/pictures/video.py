@@ -235,7 +235,7 @@ class Video:
 
     def _times(self, start: float, *, counted: bool) -> list[float]:
         """When the frames are shown, in ms, in order, up to the start and a little further; nothing if the file does not say it of each."""
-        packets = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_FORMAT, -1])
+        packets = _reader(self._path, cv2.CAP_PROP_FORMAT, -1)
         times: list[float] = []
         behind = 0
         while behind < _REORDERED and packets.grab():
@@ -266,7 +266,6 @@ def opened(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> Iterator[Video]:
     """
     with read_by_name(path, limits) as (file, name):
         _check_whole(file, path.name, os.fstat(file.fileno()).st_size)
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _OPTIONS
         found = Video(name, path.name, limits)
         try:
             yield found
@@ -274,10 +273,16 @@ def opened(path: Path, limits: FileLimits = DEFAULT_LIMITS) -> Iterator[Video]:
             found.close()
 
 
+def _reader(path: str, *options: int) -> Any:
+    """FFmpeg, which takes files only, whatever the environment says, or a stream that was opened before in this process."""
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _OPTIONS
+    return cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1, *options])
+
+
 def _capture(path: str) -> Any:
     """What reads the frames of a file; None if it holds none that this build of OpenCV decodes."""
     try:
-        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        capture = _reader(path)
     except cv2.error:  # of a header that says what cannot be
         return None
     return capture if capture.isOpened() else None
@@ -363,7 +368,7 @@ def _writer(name: str, path: Path, codec: str, fps: float, size: tuple[int, int]
 
 def _check_written(name: str, shown: str, written: int) -> None:
     """OpenCV does not say if a frame could not be written, so they are counted."""
-    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture = _reader(name)
     found = 0
     while found <= written and capture.grab():
         found += 1

@@ -74,6 +74,17 @@ def test_a_lossless_codec(tmp_path):
     assert np.abs(back.astype(int) - picture).max() <= 2
 
 
+def test_what_the_environment_says_to_ffmpeg_does_not_count(tmp_path, monkeypatch):
+    """As a stream leaves it that was opened before in the same process, or as somebody sets it for another program."""
+    for path, codec in (("a.avi", "mjpg"), ("a.mp4", "mp4v")):
+        monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;http,tcp")
+        with video.film((tmp_path / path).resolve(), codec, 25, (96, 64)) as (add, _):
+            add(np.zeros((64, 96, 3), np.uint8))
+        monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;http,tcp")
+        _, found = frames((tmp_path / path).resolve())
+        assert len(found) == 1
+
+
 def test_half_a_film_is_none(tmp_path):
     """An error in between leaves what was there before."""
     make(path := tmp_path / "a.avi", count=3)
