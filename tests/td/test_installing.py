@@ -20,7 +20,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "worker/web/static").rglob("*") if path.is_file()}
 CLASSIFIERS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
 PROJECT = ("worker", "td", "README.md", "LICENSE", "pyproject.toml")
-END_S = 100
+END_S = 240  # a slow line brings OpenCV
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="not on this system: bash")
 
@@ -87,6 +87,7 @@ def test_with_pip(project, tmp_path, monkeypatch):
 
 
 @needs_bash
+@pytest.mark.timeout(300)
 def test_with_uv(project, tmp_path, monkeypatch):
     """The first way for Windows; here with the Python of the tests. It leaves nothing when it goes."""
     install = line_of("powershell", "uv tool install").split()
