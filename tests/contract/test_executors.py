@@ -325,7 +325,7 @@ def test_stopped_children(monkeypatch):
 
 @POSIX
 def test_a_child_that_works_for_long_shows_it(monkeypatch, tmp_path):
-    """A task that says nothing of its progress is told to go on while its child uses the processor, and no longer once that hangs."""
+    """A task that reports no progress counts as going on while its child uses the processor, and no longer once the child hangs."""
     monkeypatch.setattr(pool_module, "LOOK_EVERY_S", 0.1)
     marker = tmp_path / "go"
 

@@ -415,7 +415,7 @@ def sent_to(address, component, first_s, last_s):
 
 
 def test_unset_goes_until_the_ping_behind_it_is_answered():
-    """A refusal of the first copy is told. One of a later copy says only that the first has arrived."""
+    """A refusal of the first copy is shown. One of a later copy says only that the first has arrived."""
     component = made()
     component.received("/worker/status", ["Ready", 0, 0, 5], 0)
     component.unset("logo", "", 0)

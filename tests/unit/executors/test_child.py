@@ -80,7 +80,7 @@ os.abort()
 
 
 def test_what_libraries_say_fills_no_file(tmp_path):
-    """They write a line about many a picture. How a child crashed still comes into the file; and whoever reads along gets everything."""
+    """They write a line about many pictures. How a child crashed still comes into the file, and a pipe gets everything."""
     with (tmp_path / "output.log").open("wb") as file:
         subprocess.run([sys.executable, "-c", _CRASH], stdout=file, stderr=file, check=False, timeout=60)
     said = (tmp_path / "output.log").read_text()

@@ -167,7 +167,7 @@ def test_several_messages_in_a_datagram(commands, filling):
 
 
 def test_left_over():
-    """Bytes behind a message that are none are told; the message before them counts, unless it is a job, which lacks something then."""
+    """Bytes behind a message that are no message are reported. The message counts, unless it is a job: that lacks something then."""
     ping, error = decode_commands(encode(Ping(7)) + b"junk")
     assert ping == Ping(7)
     assert "4 bytes are left over behind /worker/ping" in error.message
