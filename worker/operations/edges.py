@@ -21,6 +21,7 @@ GAIN = 8
 _BLUR = 1.0  # pixels, standard deviation
 _STEP_RESPONSE = 2.7  # Sobel's answer to a step of height 1 after this blur
 _CONTRAST = 3.0  # grey levels; a lower step is no edge
+_BETWEEN_BLOCKS = 8.0  # the same after strong compression, which leaves such steps between its blocks
 _NOISE = 3.3  # an edge's gradient is at least so many times the picture's median gradient
 _NOTHING = 0.9  # of the highest hundredth of the gradients: with a limit above that, nothing stands out
 _FLAT = 0.09  # a third of what the lowest twentieth of noise is to its median
@@ -116,7 +117,7 @@ def find_edges(image: Image, waves: int = 0) -> Edges:
     dx, dy = _gradients(image)
     step = max(1, round((dx.size / 6_000) ** 0.5))
     sample = cv2.magnitude(dx[::step, ::step].astype(np.float32), dy[::step, ::step].astype(np.float32))
-    high = max(_STEP_RESPONSE * GAIN * _CONTRAST, _of_noise(sample.ravel()))
+    high = max(_STEP_RESPONSE * GAIN * (_BETWEEN_BLOCKS if waves else _CONTRAST), _of_noise(sample.ravel()))
     clean_dx, clean_dy = _without_waves(dx, dy, waves) if waves else (dx, dy)
     mask = np.asarray(cv2.Canny(clean_dx, clean_dy, high * 0.5, high, L2gradient=True), np.uint8)
     at = np.flatnonzero(mask != 0)
