@@ -10,6 +10,7 @@ from worker.operations.edges import Edges
 from worker.operations.support import NO_CIRCLES, Circles
 
 _SHORT = 64  # steps; a contour of a dash is no longer
+_LEAST = 1.5 * _SHORT / (2 * np.pi)  # pixels; a smaller circle may be one contour, and no dashes
 _FEWEST, _MOST = 6, 600  # dashes; more are a text or noise
 _GAPS = (3, 6)  # pixels; gaps up to twice as wide are closed, at half of the size
 _ROUGH = (0.03, 1.5)  # how far an outline lies from its circle on average: share of the radius, pixels
@@ -29,6 +30,7 @@ def dashed_circles(edges: Edges, low: float, high: float) -> Circles:
     Returns:
         `(N, 4)`: x, y, radius, and 1.
     """
+    low = max(low, _LEAST)
     contours = edges.contours
     short = np.flatnonzero(contours.length <= _SHORT)
     if not _FEWEST <= np.count_nonzero(contours.first[short] == short) <= _MOST:
