@@ -232,6 +232,69 @@ def halftone(rng: np.random.Generator) -> Scene:
     return canvas.scene(2)
 
 
+def compressed(rng: np.random.Generator) -> Scene:
+    """Small discs in a JPEG picture of quality 30 to 60."""
+    ground = rng.uniform(20, 235, 3)
+    canvas = Canvas(rng, ground)
+    for x, y, radius in apart(rng, int(rng.integers(20, 45)), 5, 14):
+        canvas.disc(x, y, radius, other_color(rng, ground, 60))
+    scene = canvas.scene(1)
+    quality = int(rng.integers(30, 61))
+    decoded = cv2.imdecode(cv2.imencode(".jpg", scene.picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    return Scene(np.asarray(decoded, np.uint8), scene.truth)
+
+
+def fine_grid(rng: np.random.Generator) -> Scene:
+    """Discs on the lines of a fine grid."""
+    ground = rng.uniform(20, 235, 3)
+    canvas = Canvas(rng, ground)
+    step, width = int(rng.integers(10, 30)), int(rng.integers(1, 4))
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    canvas.pixels[(columns % step < width) | (rows % step < width)] = other_color(rng, ground, 60)
+    for x, y, radius in apart(rng, int(rng.integers(4, 9)), 14, 80):
+        canvas.disc(x, y, radius, other_color(rng, ground, 70))
+    return canvas.scene(2)
+
+
+def dashed(rng: np.random.Generator) -> Scene:
+    """Circles drawn with dashes, which are two thirds to four fifths of the circumference."""
+    ground = rng.uniform(20, 235, 3)
+    canvas = Canvas(rng, ground)
+    for x, y, radius in apart(rng, int(rng.integers(3, 8)), 24, 100):
+        width, share = float(rng.uniform(2, 4)), float(rng.uniform(0.67, 0.8))
+        dashes = round(2 * np.pi * radius / float(rng.uniform(12, 22)))
+        distance, place = canvas.away(x, y, radius + width)
+        rows, columns = np.mgrid[place]
+        drawn = np.arctan2(rows - y, columns - x) / (2 * np.pi) * dashes % 1 < share
+        canvas.blend(np.clip(width / 2 + 0.5 - np.abs(distance - radius), 0, 1) * drawn, other_color(rng, ground, 90), place)
+        canvas.truth.append((x, y, radius))
+    return canvas.scene(2)
+
+
+def fine_targets(rng: np.random.Generator) -> Scene:
+    """Targets with bands of 6 to 9 pixels, in two colours by turns, or with thin rings 10 to 16 pixels apart."""
+    ground = rng.uniform(20, 235, 3)
+    canvas = Canvas(rng, ground)
+    for x, y, radius in apart(rng, 3, 50, 120):
+        color, is_bands = other_color(rng, ground, 80), rng.random() < 0.5
+        gap = float(rng.uniform(6, 9) if is_bands else rng.uniform(10, 16))
+        for number, ring in enumerate(np.arange(radius, 15, -gap)):
+            if is_bands:
+                canvas.disc(x, y, float(ring), ground if number % 2 else color)
+            else:
+                canvas.line(x, y, float(ring), color, 2)
+    return canvas.scene(1)
+
+
+def tiny(rng: np.random.Generator) -> Scene:
+    """Discs with a radius of 3.2 to 6 pixels."""
+    ground = rng.uniform(20, 235, 3)
+    canvas = Canvas(rng, ground)
+    for x, y, radius in apart(rng, int(rng.integers(10, 80)), 3.2, 6):
+        canvas.disc(x, y, radius, other_color(rng, ground, 60))
+    return canvas.scene(2)
+
+
 #: More families of the table.
 THINGS: dict[str, Callable[[np.random.Generator], Scene]] = {
     "dice": dice,
@@ -245,6 +308,11 @@ THINGS: dict[str, Callable[[np.random.Generator], Scene]] = {
     "lists": form,
     "shape sheets": shape_sheet,
     "halftone": halftone,
+    "compressed": compressed,
+    "fine grid": fine_grid,
+    "dashed": dashed,
+    "fine targets": fine_targets,
+    "tiny": tiny,
 }
 
 
