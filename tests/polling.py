@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from worker.core.jobs import Task
 from worker.executors.base import Deliver, Executor
@@ -13,6 +13,9 @@ from worker.poller import Poller
 
 class Polled:
     """Hands every call over to the thread of the poller. What is raised there is raised again by `close`."""
+
+    #: Started and not closed.
+    running: ClassVar[set[Polled]] = set()
 
     def __init__(self, executor: Executor) -> None:
         self.inner: Any = executor
@@ -23,6 +26,7 @@ class Polled:
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._ready = threading.Event()
+        self.running.add(self)
         self._thread.start()
         self._ready.wait()
 
@@ -40,6 +44,7 @@ class Polled:
         return self.inner.pids
 
     def close(self) -> None:
+        self.running.discard(self)
         if self._thread.is_alive():
             self._poller.call(self._end)
             self._thread.join()

@@ -64,7 +64,9 @@ def works_slowly(argument: str, progress: Progress) -> Result:
 
 
 def works_until(marker: str, _progress: Progress) -> Result:
-    Path(f"{marker}.begun").write_text(str(os.getpid()))
+    begun = Path(f"{marker}.begun.part")
+    begun.write_text(str(os.getpid()))
+    begun.rename(f"{marker}.begun")  # who sees it reads the whole number
     while not Path(marker).exists():
         time.sleep(0.01)
     return Result()
