@@ -23,7 +23,7 @@ from worker.protocol.messages import Failed, Hello, Job, Ready
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="not on this system: no SIGSTOP")
 
 #: How long a job may run, and how long it is stopped. Of the sleep a second counts at most: so long the worker wanted to wait.
-TIMEOUT_S = ASLEEP_S + 1.5
+TIMEOUT_S = ASLEEP_S + 3.0
 STOPPED_S = TIMEOUT_S + 0.5
 LONG_S = 60.0
 
