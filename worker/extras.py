@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ def install(name: str) -> str:
         return f"{_FREEZE} --extras {name}"
     receipt = _uv_receipt(sys.prefix)
     if receipt is not None:  # uv makes the environment anew, so what was there before is named again
-        extras = sorted({*receipt.get("extras", ()), name})
-        return f'uv tool install "{_source(receipt)}[{",".join(extras)}]"'
+        return _uv_install(receipt, {*receipt.get("extras", ()), name})
     return f'{_pip("install")} "{_NAME}[{name}]"'
 
 
@@ -46,9 +45,7 @@ def install_again() -> str:
         return _FREEZE
     receipt = _uv_receipt(sys.prefix)
     if receipt is not None:
-        extras = ",".join(sorted(receipt.get("extras", ())))
-        python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return f'uv tool install --reinstall --python {python} "{_source(receipt)}{f"[{extras}]" if extras else ""}"'
+        return _uv_install(receipt, receipt.get("extras", ()), "--reinstall ")
     packages = "opencv-python-headless numpy" if sys.platform == "linux" else "opencv-python numpy"
     return f"{_pip('install')} {'--force-reinstall' if _has_pip() else '--reinstall'} {packages}"
 
@@ -57,8 +54,12 @@ def _is_frozen() -> bool:
     return bool(getattr(sys, "frozen", False))
 
 
-def _source(receipt: Mapping[str, Any]) -> str:
-    return str(receipt.get("directory") or receipt.get("path") or _NAME)
+def _uv_install(receipt: Mapping[str, Any], extras: Iterable[str], option: str = "") -> str:
+    """The command of `uv tool` that makes the environment anew, with the same Python: uv would choose one of its own."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    source = receipt.get("directory") or receipt.get("path") or _NAME
+    names = ",".join(sorted(extras))
+    return f'uv tool install {option}--python {python} "{source}{f"[{names}]" if names else ""}"'
 
 
 def _is_pipx() -> bool:

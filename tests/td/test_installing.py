@@ -112,7 +112,8 @@ def test_with_uv(project, tmp_path, monkeypatch):
     hint = shell(
         f"'{packages.parents[2]}/bin/python' -c 'from worker import extras; print(extras.install(\"page\"))'", tmp_path, environment
     )
-    assert hint.strip() == f'uv tool install "{project}[page]"'
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert hint.strip() == f'uv tool install --python {version} "{project}[page]"'
     uninstall = "uv tool uninstall td-image-worker"
     assert f"`{uninstall}`" in (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
     shell(uninstall, tmp_path, environment)

@@ -397,7 +397,7 @@ def _story(record: _Record, blocked_ms: dict[str, float]) -> dict[str, object]:
     drawn = [(*done.steps, (done.between_ms[1], examples.IMAGES)) for done in record.done if "{n}" in done.checked.what]
     return {
         "words": [(max(0.0, at - begin), f"/worker/status {word}") for at, word in record.words if at >= begin - FRAME_MS],
-        "drawing": [(at - begin, count) for steps in drawn for at, count in steps],
+        "drawing": [(at - begin, count) for steps in drawn for at, count in steps] or [(0.0, 0)],
         "with_ms": sum(done.waits_ms for done in record.done),
         "without_ms": sum(blocked_ms.values()),
     }

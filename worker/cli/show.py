@@ -62,14 +62,16 @@ def exit_code(code: int) -> int:
 
 
 def is_terminal(*, error: bool = False) -> bool:
-    """Whether a person looks at standard output, or at standard error."""
-    return (sys.stderr if error else sys.stdout).isatty()
+    """Whether a person looks at standard output, or at standard error. Programs without a console have neither."""
+    stream = sys.stderr if error else sys.stdout
+    return stream is not None and stream.isatty()
 
 
 def say(line: str = "", *, whole: bool = False) -> None:
     """One line of standard output, at once. On a narrow terminal it is broken between words, unless it is to stay whole."""
     click.echo(line if whole else fitted(line))
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def note(line: str) -> None:
@@ -119,7 +121,7 @@ def complain(message: str, hint: str = "") -> None:
     """Says in a sentence what went wrong."""
     head, text = "Error: ", " ".join(part for part in (message, hint) if part)
     click.secho(head, fg="red", nl=False, err=True, color=None if _has_colors() else False)  # None: on a terminal only
-    click.echo(fitted(head + text, error=True).removeprefix(head), err=True)
+    click.echo(fitted(head.replace(" ", _TIE) + text, error=True)[len(head) :], err=True)
 
 
 def _has_colors() -> bool:

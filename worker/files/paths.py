@@ -269,7 +269,9 @@ class FileRules:
                 self.limits.check_inputs(spelled, len(found))
         if found or (wider := search.without_case()) is None:
             return found
-        return self._matching(spelled, folder, wider, fits)
+        found = self._matching(spelled, folder, wider, fits)
+        search.left_out = wider.left_out
+        return found
 
     def below(self, text: str, folder: Path) -> str:
         """What follows the folder in one of the paths of `to_copy_all`."""
@@ -556,8 +558,9 @@ def _below(text: str, prefix: str) -> str | None:
     """What follows `prefix` in `text`, from the slash on; None if `text` is not below it. Drive letters have no case."""
     form = without_case if _has_no_case(prefix) else composed
     names = prefix.split("/")
-    head, rest = text.split("/")[: len(names)], text.split("/", len(names))[len(names) :]
-    return "".join(f"/{names}" for names in rest) if [*map(form, head)] == [*map(form, names)] else None
+    head = text.split("/", len(names))  # of the names of `text`, and as the last one what follows, if anything does
+    rest = "/" + head.pop() if len(head) > len(names) else ""
+    return rest if [*map(form, head)] == [*map(form, names)] else None
 
 
 def _similar(folder: Path, search: _Search) -> str:

@@ -63,24 +63,25 @@ def as_stored(folder: Path, names: Iterable[str], forms: tuple[Form, ...]) -> Pa
         path /= name if os.path.lexists(path / name) else _stored_name(path, name, forms)
     if os.path.lexists(path):
         return path
-    found = [*itertools.islice(_all_stored(folder, names, forms[-1], itertools.repeat(None, _MOST_FOLDERS)), 2)]
+    found = [*itertools.islice(_all_stored(folder, [*map(forms[-1], names)], forms[-1], iter(range(_MOST_FOLDERS))), 2)]
     return found[0] if len(found) == 1 else path
 
 
-def _all_stored(folder: Path, names: list[str], form: Form, left: Iterator[None]) -> Iterator[Path]:
-    """All stored paths of this form, as long as folders may be looked into."""
-    if not names:
+def _all_stored(folder: Path, wanted: list[str], form: Form, left: Iterator[int]) -> Iterator[Path]:
+    """All stored paths of which the names have these forms; `left` gives one number for each folder that may still be looked into."""
+    if not wanted:
         yield folder
-    elif next(left, folder) is None:
+    elif next(left, None) is not None:
         for other in _listed(folder):
-            if form(other) == form(names[0]):
-                yield from _all_stored(folder / other, names[1:], form, left)
+            if form(other) == wanted[0]:
+                yield from _all_stored(folder / other, wanted[1:], form, left)
 
 
 def _stored_name(folder: Path, name: str, forms: tuple[Form, ...]) -> str:
     stored = _listed(folder)
     for form in forms:
-        same = [other for other in stored if form(other) == form(name)]
+        wanted = form(name)
+        same = [other for other in stored if form(other) == wanted]
         if same:
             return same[0] if len(same) == 1 else name
     return name

@@ -58,6 +58,17 @@ def test_sentences_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys:
     assert max(map(len, sentence + errors.splitlines())) <= 40
     assert "`--root a b`" in out
     assert "Error: The file is outside the folders" in errors
+    show.complain("/a/path/that/is/longer/than/the/terminal/is/wide cannot be read.")
+    assert capsys.readouterr().err.splitlines() == ["Error: /a/path/that/is/longer/than/the/terminal/is/wide", "cannot be read."]
+
+
+def test_no_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that was started without one has neither standard output nor standard error."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert not show.is_terminal()
+    for says in (show.say, show.note, show.complain):
+        says("Nobody hears this.")
 
 
 def test_mistakes_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,20 @@ def test_pattern_in_another_case(files, root):
     assert files.to_copy_all("**/img_[12].jpg") == (str(first), str(second))
 
 
+@pytest.mark.skipif(os.name == "nt" or os.path.normcase("A") == "a", reason="not on this system: it finds both cases by itself")
+def test_pattern_in_another_case_that_leaves_files_out(files, root, tmp_path, caplog):
+    """What may not be read is spoken of, as in any search."""
+    touch(tmp_path, "outside/x.png")
+    (root / "IMG_2.JPG").symlink_to(tmp_path / "outside" / "x.png")
+    with pytest.raises(MissingFile, match="1 files and folders were left out"):
+        files.to_read_all("img_*.jpg", (".jpg",))
+    touch(root, "IMG_1.JPG")
+    for ask in (lambda text: files.to_read_all(text, (".jpg",)).paths, files.to_copy_all):
+        caplog.clear()
+        assert [*map(str, ask("img_*.jpg"))] == [str(root / "IMG_1.JPG")]
+        assert "1 files and folders were left out" in caplog.text
+
+
 def test_pattern_that_matches_nothing(files, root):
     """The sentence says in which folder, and which names there look like it."""
     touch(root, "graf1.jpg", "graf2.jpg", "x.txt")
