@@ -431,6 +431,12 @@ def _means_a_job(command: wire.Command | DecodeError) -> bool:
 def _jobs_named(commands: Iterable[wire.Command | DecodeError]) -> Iterator[str]:
     """The ids of jobs that somebody waits for, as far as a refusal can repeat them."""
     for command in commands:
-        job_id = command.job_id if isinstance(command, DecodeError) else command.id if isinstance(command, wire.Job | wire.Trigger) else ""
+        match command:
+            case wire.Job() | wire.Trigger():
+                job_id = command.id
+            case DecodeError():
+                job_id = command.job_id
+            case _:
+                continue
         if 0 < len(job_id.encode(errors="replace")) <= reports.LONGEST_ECHO:
             yield job_id

@@ -27,12 +27,8 @@ _LINES = 60
 _CONTRAST = 0.02  # SIFT's threshold; half of OpenCV's default, for things with few corners
 _MATCHED = 4.0  # megapixel; a larger picture is matched at this size, as SIFT takes 180 MB for each
 _RANGE, _LOOKED_AT = (0.5, 99.5), 40_000  # per cent of the grey levels that count as all, and how many pixels are looked at
-_DULL, _MOST_GAIN, _WISHED, _DARKEST = (
-    2.0,
-    12.0,
-    200.0,
-    25.0,
-)  # what needs less gain stays as it is; grey levels after stretching, and the lowest
+_DULL, _MOST_GAIN = 2.0, 12.0  # a picture that needs no more gain than the first stays as it is; none gets more than the second
+_WISHED, _DARKEST = 200.0, 25.0  # grey levels: the range after stretching, and the lowest of them
 _SMALLEST_PART = 16  # pixels; OpenCV fails on less
 
 
