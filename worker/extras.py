@@ -15,12 +15,14 @@ _NAME = "td-image-worker"
 _UV_RECEIPT, _PIPX_RECEIPT = "uv-receipt.toml", "pipx_metadata.json"
 #: Builds the folder that runs without a Python; in the repository, because only there is something to build.
 _FREEZE = "python .ci/freeze.py"
+#: What that folder has if no extras are named; who names some names these again.
+_FROZEN_WITH = ("page", "discovery")
 
 
 def install(name: str) -> str:
     """The command that adds an extra, such as `page`. Double quotes do for every shell, and single ones not for that of Windows."""
     if _is_frozen():
-        return f"{_FREEZE} --extras {name}"
+        return f"{_FREEZE} --extras {','.join(dict.fromkeys((*_FROZEN_WITH, name)))}"
     receipt = _uv_receipt(sys.prefix)
     if receipt is not None:  # uv makes the environment anew, so what was there before is named again
         return _uv_install(receipt, {*receipt.get("extras", ()), name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,9 +52,11 @@ def test_an_environment_without_pip(prefix, monkeypatch):
 
 
 def test_a_frozen_program(prefix, monkeypatch):
-    """There is no Python to install into; the folder is built again."""
+    """There is no Python to install into; the folder is built again, and keeps what each such folder has."""
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert extras.install("video") == "python .ci/freeze.py --extras video"
+    assert extras.install("video") == "python .ci/freeze.py --extras page,discovery,video"
+    assert extras.install("page") == "python .ci/freeze.py --extras page,discovery"
+    assert 'default="page,discovery"' in (Path(__file__).parents[2] / ".ci" / "freeze.py").read_text(encoding="utf-8")
     assert extras.install_package("models") == "python .ci/freeze.py --package models"
     assert extras.install_again() == "python .ci/freeze.py"
 
