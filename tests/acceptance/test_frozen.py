@@ -109,17 +109,17 @@ def test_a_sleep_is_no_running_time(workers: list[Running]) -> None:
     """
     for one in workers:
         one.warm_up()
-    for one in workers:
-        one.begin()
     asleep, alone, hung = workers
-    sleeping = [asleep.process, *asleep.children, alone.process]
-    for process in (*sleeping, *hung.children):
-        process.suspend()
+    stopped = {hung: hung.children, alone: [alone.process], asleep: [asleep.process, *asleep.children]}
+    for one, processes in stopped.items():
+        one.begin()
+        for process in processes:  # at once: the time until then counts as running
+            process.suspend()
     (alone.root / "go").touch()
     time.sleep(STOPPED_S)
     for one in (asleep, hung):
         (one.root / "go").touch()
-    for process in sleeping:
+    for process in (*stopped[asleep], *stopped[alone]):
         process.resume()
     assert isinstance(asleep.final(), Ready)
     assert isinstance(alone.final(), Ready)
