@@ -449,6 +449,15 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     gaps = openings(edges, round_one[good], sign[good])
     reasons[good[rounded_ends(edges, round_one[good], sign[good], gaps)]] = _END
     reasons[good[(gaps.width > OPEN) & (flaw[good] > _flawed(circles[good]))]] = _ROUGH_SHAPE
+    _by_surroundings(edges, image, circles, flaw, reasons, sensitivity)
+    circles[:, 2] += _BENT / np.maximum(circles[:, 2], 1)
+    return _Judged(_on_image(circles, scale), worth, flaw, reasons)
+
+
+def _by_surroundings(  # noqa: PLR0917
+    edges: Edges, image: Image, circles: Circles, flaw: Floats, reasons: NDArray[np.int64], sensitivity: float
+) -> None:
+    """Notes in `reasons` which circles are part of a texture or of a text, as what is around them shows."""
     busy = _busy(edges, circles, reasons, sensitivity)
     reasons[busy[~((flaw[busy] < _CLEAN) & (circles[busy, 3] > _PERFECT) & plain(image, circles[busy]))]] = _BUSY
     reasons[_among_failures(circles, reasons)] = _BUSY
@@ -456,8 +465,6 @@ def _judged(levels: list[tuple[int, Edges]], image: Image, found: Circles, least
     reasons[good[among_letters(edges, image, circles[good], circles[good])]] = _LETTER
     good = np.flatnonzero(reasons == _FOUND)
     reasons[good[like_letters(image, circles[good], circles[reasons == _LETTER])]] = _LETTER
-    circles[:, 2] += _BENT / np.maximum(circles[:, 2], 1)
-    return _Judged(_on_image(circles, scale), worth, flaw, reasons)
 
 
 def _flawed(circles: Circles) -> Floats:
