@@ -180,7 +180,8 @@ def test_osc_of_npm_alone(running):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside:
             for key, value in (("operation", "draw_circles"), ("count", 3)):
                 beside.sendto(osc.encode(Set("new", key, value)), ("127.0.0.1", running.command_port))
-        assert json.loads(heard.next()) == ["/worker/set/new/count", ["i", 3]]
+        counts = iter(lambda: json.loads(heard.next()), ["/worker/set/new/count", ["i", 3]])
+        assert all(count == ["/worker/set/new/count", ["i", 500]] for count in counts)  # for a moment: the preset has its operation only
         assert client.poll() is None, client.communicate()
     finally:
         for one in (client, listening):

@@ -7,6 +7,7 @@ tangents. What hides a part of a circle does not: its contour crosses the circle
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,12 +87,23 @@ def rounded_ends(edges: Edges, circles: Circles, sign: NDArray[np.int64], gaps: 
     ends = np.zeros(len(circles), np.bool_)
     for number in np.flatnonzero((gaps.width > OPEN) & (gaps.width < 1)):
         x, y, radius = (float(value) for value in circles[number, :3])
-        straight = [
+        straight = (
             _straightness_beyond(edges, (x, y), radius, float(away[number]), int(end[number]), turn, int(sign[number]))
             for end, away, turn in ((gaps.last, gaps.before, 1), (gaps.first, gaps.after, -1))
-        ]
-        ends[number] = min(straight) >= _STRAIGHT or (gaps.width[number] > _HEART and max(straight) >= _SURELY_STRAIGHT)
+        )
+        ends[number] = _is_end(straight, is_wide=bool(gaps.width[number] > _HEART))
     return ends
+
+
+def _is_end(straight: Iterator[float], *, is_wide: bool) -> bool:
+    """Whether both sides of a gap go straight on, or surely one of a wide one. The second side is looked at only if it matters."""
+    one = next(straight)
+    if one < _STRAIGHT and not is_wide:
+        return False
+    if one >= _SURELY_STRAIGHT and is_wide:
+        return True
+    other = next(straight)
+    return min(one, other) >= _STRAIGHT or (is_wide and other >= _SURELY_STRAIGHT)
 
 
 def _straightness_beyond(  # noqa: PLR0917

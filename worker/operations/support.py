@@ -253,8 +253,11 @@ def _near_pairs(circles: Circles) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     x, y, radius = circles[order, :3].T
     near = 0.06 * radius + 1.5
     if len(circles) <= _FEW:
-        away = np.hypot(x[:, None] - x, y[:, None] - y) + np.abs(radius[:, None] - radius)
-        worse, better = np.nonzero(np.tril(away < np.minimum(near[:, None], near), -1))
+        between = np.minimum(near[:, None], near)
+        between -= np.abs(radius[:, None] - radius)
+        across, down = x[:, None] - x, y[:, None] - y
+        is_near = across * across + down * down < between * np.abs(between)  # negative if the radii alone are too far apart
+        worse, better = np.nonzero(np.tril(is_near, -1))
         return better, worse
     widest = near.max(initial=0)
     found = []
