@@ -1,0 +1,13 @@
+"""Pictures that a test has just written are whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.files import whole
+
+
+@pytest.fixture(autouse=True)
+def _nobody_writes(monkeypatch):
+    """So none is read twice to see whether it grows, as `tests/unit/files/test_whole.py` does."""
+    monkeypatch.setattr(whole, "SETTLED_S", -1.0)
