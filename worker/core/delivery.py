@@ -267,10 +267,14 @@ class Delivery:
             self._stored.pop(oldest, None)
 
     def turn_away(self, peer: Peer, refusals: Iterable[Report], now: float) -> None:
-        """Tells a sender why it cannot become a client, where a client of that kind gets its reports. At most 5 senders a second."""
-        if self._turned_away.take(now):
-            for refusal in refusals:
-                self._emit(Send((peer[0], self._config.text_port), refusal))
+        """Tells a sender why it cannot become a client, where a client of that kind gets its reports. At most 5 reports a second for all.
+
+        The sender may be forged, and one datagram may hold a thousand jobs.
+        """
+        for refusal in refusals:
+            if not self._turned_away.take(now):
+                return
+            self._emit(Send((peer[0], self._config.text_port), refusal))
 
     # ------------------------------------------------------------------------------------------------------- sending
 

@@ -209,9 +209,11 @@ def test_if_all_clients_have_open_jobs_a_new_one_is_turned_away():
     (line,) = play(0.1, job("c"), peer=("10.0.0.3", 5000))
     assert line.startswith("10.0.0.3:9461 failed c seq=0 429 queue The worker knows 2 clients")
     assert len([line for number in range(50) for line in play(0.1, Ping(1), peer=("10.0.0.3", 5000 + number))]) == 3
-    play(0.2, finished(1))
-    play.until(1.0)
-    assert play(1.0, Ping(1), peer=("10.0.0.3", 5000))[0].startswith("10.0.0.3:9461 pong")
+    play.until(2.0)
+    assert len(play(2.0, *(job(f"c{number}") for number in range(1000)), peer=("10.0.0.3", 5000))) == 5
+    play(2.0, finished(1))
+    play.until(3.0)
+    assert play(3.0, Ping(1), peer=("10.0.0.3", 5000))[0].startswith("10.0.0.3:9461 pong")
 
 
 def test_tallies_of_syncs_are_bounded(monkeypatch):
